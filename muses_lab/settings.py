@@ -1,0 +1,129 @@
+"""Where things are kept, and the limits: one place, each overridable by an environment variable."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from filelock import FileLock
+from platformdirs import user_data_path
+
+from muses_lab.errors import AccessDenied, NotFound
+
+
+def home() -> Path:
+    """Folder of the user's own state: store, registered catalogues, sample data (`MUSES_LAB_HOME`)."""
+    path = Path(os.environ.get("MUSES_LAB_HOME") or user_data_path("muses-lab"))
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def number(name: str, default: float) -> float:
+    """A numeric setting from the environment variable `name`."""
+    text = os.environ.get(name)
+    if not text:
+        return default
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name}={text!r} is not a number") from None
+
+
+def cache_bytes() -> int:
+    """Budget of the block and result cache of one worker (`MUSES_CACHE_BYTES`, default 1 GiB)."""
+    return int(number("MUSES_CACHE_BYTES", 1 << 30))
+
+
+def store_url() -> str:
+    """SQLAlchemy URL of the store (`MUSES_STORE_URL`); a SQLite file in `home()` by default."""
+    return os.environ.get("MUSES_STORE_URL") or f"sqlite:///{home() / 'store.sqlite'}"
+
+
+# Registered catalogues: id → root folder or URL, and the folders outside it that its items may point to.
+
+
+def _registry_file() -> Path:
+    return home() / "catalogs.json"
+
+
+def registered_catalogs() -> dict[str, dict[str, Any]]:
+    """All catalogues that this user opened or made: id → {"root": ..., "roots": [...]}."""
+    try:
+        return json.loads(_registry_file().read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+
+
+def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None) -> None:
+    """Remembers where a catalogue's files are, so that relative hrefs can be read by kernel, service and workers.
+
+    `root` is a folder or URL; `roots` are folders outside it that its items may point to (files registered in place).
+    """
+    file = _registry_file()
+    with FileLock(str(file) + ".lock"):
+        entries = registered_catalogs()
+        known = entries.get(catalog_id, {})
+        kept = known.get("roots", []) if known.get("root") == root else []
+        entry = {"root": root, "roots": sorted({*kept, *(roots or [])})}
+        if known == entry:
+            return
+        entries[catalog_id] = entry
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(entries, indent=1), "utf-8")
+        part.replace(file)
+
+
+def resolve_href(catalog_id: str, href: str) -> str:
+    """The path or URL to open for `href` of a catalogue; raises `AccessDenied` outside the allowed places.
+
+    Local files must lie in the catalogue's folder or in a folder registered with it (symbolic links followed first).
+    URLs must be https (or http to a host in `MUSES_ALLOWED_HOSTS`) and must not lead to a private address.
+    """
+    entry = registered_catalogs().get(catalog_id)
+    if entry is None:
+        raise NotFound(
+            f"catalogue {catalog_id!r} is not registered on this machine; open it once with ml.open_catalog(path)"
+        )
+    root = entry["root"]
+    if "://" in href:
+        return check_url(href)
+    if "://" in root:
+        return check_url(root.rstrip("/") + "/" + href)
+    path = Path(root, href).resolve()
+    allowed = [Path(root).resolve(), *(Path(r).resolve() for r in entry["roots"])]
+    if not any(path.is_relative_to(a) for a in allowed):
+        raise AccessDenied(
+            f"{href!r} is outside the folders of catalogue {catalog_id!r}; register its folder with "
+            "`muses-lab catalog add`",
+            href=href,
+        )
+    return str(path)
+
+
+def allowed_hosts() -> set[str]:
+    """Hosts that may be read although they are not https or have a private address (`MUSES_ALLOWED_HOSTS`)."""
+    return {h.strip().lower() for h in os.environ.get("MUSES_ALLOWED_HOSTS", "").split(",") if h.strip()}
+
+
+def check_url(url: str) -> str:
+    """`url` if it may be read, else `AccessDenied`: https only, no private, loopback or link-local address."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+    netloc = f"{host}:{parts.port}" if parts.port else host
+    if host and (host in allowed_hosts() or netloc in allowed_hosts()) and parts.scheme in ("http", "https"):
+        return url
+    if parts.scheme != "https" or not host:
+        raise AccessDenied(f"{url!r} cannot be read: only https URLs are allowed", href=url)
+    try:
+        found = {info[4][0] for info in socket.getaddrinfo(host, parts.port or 443, proto=socket.IPPROTO_TCP)}
+    except OSError as error:
+        raise AccessDenied(f"{url!r} cannot be read: host {host!r} has no address ({error})", href=url) from None
+    for address in found:
+        if not ipaddress.ip_address(address.split("%")[0]).is_global:
+            raise AccessDenied(f"{url!r} cannot be read: {host} has the private address {address}", href=url)
+    return url
