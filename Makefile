@@ -1,0 +1,68 @@
+# make install | lab | test | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
+
+PYTHON ?= python3
+JOBS ?= 2
+# For pytest: make test ARGS="-k tiles -x"
+ARGS ?=
+NOTEBOOK ?= notebooks/01-first-map.ipynb
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+SOURCES := muses_lab widgets tests notebooks jupyterhub_config.py
+
+.PHONY: install lab test lint format lock browser clean
+.DEFAULT_GOAL := install
+
+# $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
+define need
+	@$(1) >/dev/null 2>&1 || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(2); \
+	  else \
+	    echo "Missing: $(2). Install it first, on Debian or Ubuntu with: sudo apt-get install $(2)" >&2; exit 1; \
+	  fi; }
+endef
+
+install: $(INSTALLED)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || { \
+	  echo "MUSES Lab needs Python 3.11 to 3.13, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name another one, for example: make install PYTHON=python3.11" >&2; exit 1; }
+	$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
+	$(PYTHON) -m venv $(VENV)
+
+# The lock decides every version, that of uv included. Jupyter's settings come with the package (see pyproject.toml).
+$(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
+	$(BIN)/uv pip sync --python $(BIN)/python --quiet requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --reinstall-package muses-lab --editable .
+	@touch $@
+
+# JupyterLab prints its URL, which carries the token that keeps other users of this machine out.
+lab: install
+	$(BIN)/muses-lab sample
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
+
+# Everything: slow tests and those in a real browser too.
+test: install browser
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+
+browser:
+	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,chromium)
+
+lint: install
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+lock: install
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes -o requirements.lock
+
+clean:
+	rm -rf $(VENV)
