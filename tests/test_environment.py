@@ -1,0 +1,119 @@
+"""One environment, said once: pyproject, lock, conda and Binder agree, and the wheel is complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))["project"]
+LOCK = (REPOSITORY / "requirements.lock").read_text("utf-8")
+ENTRIES = [
+    Requirement(line.split(" \\")[0]) for line in LOCK.splitlines() if line and not line.startswith((" ", "#", "\t"))
+]
+LOCKED = {canonicalize_name(entry.name): str(entry.specifier).removeprefix("==") for entry in ENTRIES}
+WANTED = [*PROJECT["dependencies"], *(r for extra in PROJECT["optional-dependencies"].values() for r in extra)]
+
+
+@pytest.mark.parametrize("text", WANTED)
+def test_the_lock_satisfies_the_project(text: str) -> None:
+    wanted = Requirement(text)
+    version = LOCKED.get(canonicalize_name(wanted.name))
+    assert version, f"{wanted.name} is not in requirements.lock; run `make lock`"
+    assert version in wanted.specifier, f"the lock has {wanted.name} {version}, the project wants {wanted.specifier}"
+
+
+def test_every_entry_of_the_lock_is_pinned_and_hashed() -> None:
+    assert all(re.fullmatch(r"==[^,*]+", str(entry.specifier)) for entry in ENTRIES)
+    blocks = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.MULTILINE)[1:]
+    assert len(blocks) == len(ENTRIES)
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_lock_names_no_registry() -> None:
+    assert "://" not in LOCK
+    assert not re.search(r"--(index|extra-index|find-links|trusted-host|default-index)", LOCK)
+
+
+def test_make_lock_is_the_command_that_made_the_lock() -> None:
+    made_by = re.search(r"^#\s+(uv pip compile .*)$", LOCK, re.MULTILINE)
+    assert made_by
+    assert f"$(BIN)/{made_by[1]}" in (REPOSITORY / "Makefile").read_text("utf-8")
+
+
+def environment(path: str) -> tuple[dict[str, Any], list[str], list[str]]:
+    """The file, its conda packages, its pip lines."""
+    doc = yaml.safe_load((REPOSITORY / path).read_text("utf-8"))
+    conda = [entry for entry in doc["dependencies"] if isinstance(entry, str)]
+    pip = [line for entry in doc["dependencies"] if isinstance(entry, dict) for line in entry["pip"]]
+    return doc, conda, pip
+
+
+@pytest.mark.parametrize("path", ["environment.yml", "binder/environment.yml"])
+def test_conda_takes_everything_but_python_from_the_lock(path: str) -> None:
+    doc, conda, pip = environment(path)
+    assert doc["name"] == PROJECT["name"]
+    assert [re.split("[=<>]", entry)[0] for entry in conda] == ["python", "pip"]
+    first, *named = pip
+    assert (REPOSITORY / path).parent.joinpath(first.removeprefix("-r ")).resolve() == REPOSITORY / "requirements.lock"
+    direct = {canonicalize_name(Requirement(text).name) for text in WANTED}
+    for text in named:
+        entry = Requirement(text)
+        assert canonicalize_name(entry.name) in direct, f"{entry.name} is not a dependency in pyproject.toml"
+        assert LOCKED[canonicalize_name(entry.name)] in entry.specifier
+
+
+def test_conda_and_binder_are_the_same_environment() -> None:
+    (root, conda, pip), (binder, binder_conda, binder_pip) = map(
+        environment, ("environment.yml", "binder/environment.yml")
+    )
+    assert (root["name"], root["channels"], conda) == (binder["name"], binder["channels"], binder_conda)
+    assert pip[1:] == binder_pip[1:]
+
+
+def test_pythons_agree() -> None:
+    _, conda, _ = environment("environment.yml")
+    version = conda[0].removeprefix("python=")
+    assert version in SpecifierSet(PROJECT["requires-python"])
+    assert f"--python-version {version}" in LOCK
+    assert f"{sys.version_info.major}.{sys.version_info.minor}" in SpecifierSet(PROJECT["requires-python"])
+
+
+@pytest.mark.parametrize("path", [".ci/run", "binder/postBuild", "binder/start"])
+def test_scripts_are_runnable(path: str) -> None:
+    assert os.access(REPOSITORY / path, os.X_OK)
+    subprocess.run(["bash", "-n", REPOSITORY / path], check=True)
+
+
+def test_the_wheel_has_every_file_and_enables_itself_in_jupyter(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "uv", "build", "--wheel", "--quiet", "--out-dir", tmp_path, REPOSITORY]
+    subprocess.run(build, check=True)
+    (path,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(path) as wheel:
+        names = set(wheel.namelist())
+        data = f"{path.name.rsplit('-', 3)[0]}.data/data"
+        server = json.loads(wheel.read(f"{data}/etc/jupyter/jupyter_server_config.d/muses_lab.json"))
+        lab = json.loads(wheel.read(f"{data}/share/jupyter/lab/settings/overrides.d/muses_lab.json"))
+    assert server == {"ServerApp": {"jpserver_extensions": {"muses_lab.service": True}}}
+    assert lab["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
+    tracked = subprocess.run(
+        ["git", "ls-files", "muses_lab", "widgets/muses_widgets"],
+        cwd=REPOSITORY,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.split()
+    assert {name.removeprefix("widgets/") for name in tracked} <= names
