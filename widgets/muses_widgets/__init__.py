@@ -1,0 +1,9 @@
+"""The map of MUSES Lab and its panel, for notebooks."""
+
+from __future__ import annotations
+
+from muses_widgets.map import Map
+from muses_widgets.panel import Panel
+from muses_widgets.service import find_service
+
+__all__ = ["Map", "Panel", "find_service"]

@@ -1,0 +1,61 @@
+// Legends, drawn from the JSON that a style gives: {kind: "continuous" | "classes" | "rgb", …}.
+
+function drawLegend(legend) {
+  if (!legend) return null;
+  if (legend.kind === "continuous") return drawRamp(legend);
+  if (legend.kind === "classes") return drawClasses(legend);
+  if (legend.kind === "rgb") return drawRgb(legend);
+  throw new Error(`Unknown kind of legend: ${JSON.stringify(legend.kind)}`);
+}
+
+function drawRamp({ stops, ticks, vmin, vmax, label, unit, opacity }) {
+  const title = titleOf(label, unit);
+  const colours = stops.map(([offset, colour]) => `${colour} ${(offset * 100).toFixed(2)}%`).join(", ");
+  return h(
+    "div",
+    { class: "muses-legend", role: "img", "aria-label": `Colours from ${vmin} to ${vmax} ${title}` },
+    title && h("div", { class: "muses-legend-title" }, title),
+    h(
+      "div",
+      { class: "muses-ramp" },
+      h("div", { style: `background: linear-gradient(to right, ${colours}); opacity: ${opacity ?? 1}` }),
+    ),
+    h(
+      "div",
+      { class: "muses-ticks" },
+      ticks.map((tick) => h("span", { style: `left: ${tick.offset * 100}%` }, tick.label)),
+    ),
+  );
+}
+
+function drawClasses({ entries, label, unit }) {
+  const title = titleOf(label, unit);
+  return h(
+    "div",
+    { class: "muses-legend" },
+    title && h("div", { class: "muses-legend-title" }, title),
+    h(
+      "ul",
+      { class: "muses-classes" },
+      entries.map((c) => h("li", {}, h("span", { class: "muses-swatch", style: `background: ${c.colour}` }), c.label)),
+    ),
+  );
+}
+
+const titleOf = (label, unit) => [label, unit && `(${unit})`].filter(Boolean).join(" ");
+
+function drawRgb({ bands, vmin, vmax }) {
+  const names = bands?.length === 3 ? bands : ["red", "green", "blue"];
+  return h(
+    "div",
+    { class: "muses-legend" },
+    h(
+      "div",
+      { class: "muses-rgb" },
+      ["#d32f2f", "#2e7d32", "#1565c0"].map((colour, i) =>
+        h("span", {}, h("span", { class: "muses-swatch", style: `background: ${colour}` }), String(names[i])),
+      ),
+    ),
+    h("div", { class: "muses-note" }, `stretched from ${formatNumber(vmin)} to ${formatNumber(vmax)}`),
+  );
+}

@@ -1,0 +1,447 @@
+// The panel of a map: layers with their legends, what is loading and what failed, values at a click, export.
+
+const WEB_MERCATOR_METRES = 40075016.685578488; // around the equator
+
+class Panel {
+  constructor(model, el, signal) {
+    this.model = model;
+    this.el = el;
+    this.signal = signal;
+    this.rows = new Map(); // layer's model id → Row
+    this.base = null;
+    this.exporting = null;
+    this.build();
+    this.guard(() => this.connect());
+  }
+
+  // ---- set-up
+
+  build() {
+    const { model } = this;
+    this.title = h("span", { class: "muses-title" }, "Layers");
+    this.fold = h(
+      "button",
+      { class: "muses-fold", type: "button", onclick: () => this.setFolded(!model.get("folded")) },
+      h("span", { class: "muses-chevron", "aria-hidden": "true" }),
+      this.title,
+    );
+    this.summary = h("div", { class: "muses-summary", role: "status", "aria-live": "polite" });
+    this.retry = h(
+      "button",
+      { class: "muses-button", type: "button", hidden: true, onclick: () => this.guard(() => this.retryFailed()) },
+      "Retry",
+    );
+    this.problems = h("div", { class: "muses-problems", role: "alert" });
+    this.list = h("div", { class: "muses-layers" });
+    this.baseSelect = h("select", { class: "muses-select", "aria-label": "Base map" });
+    this.baseSelect.addEventListener("change", () => this.guard(() => this.chooseBase(this.baseSelect.value)));
+    this.baseNote = h("div", { class: "muses-note", hidden: true });
+    this.inspector = h("div", { class: "muses-inspector", "aria-live": "polite" });
+    this.exportBox = h("div", { class: "muses-section muses-export" });
+    this.body = h(
+      "div",
+      { class: "muses-body" },
+      this.problems,
+      this.list,
+      h("label", { class: "muses-section muses-base" }, h("span", {}, "Base map"), this.baseSelect),
+      this.baseNote,
+      h("div", { class: "muses-section" }, this.inspector),
+      this.exportBox,
+    );
+    this.root = h(
+      "section",
+      { class: "muses-panel", "aria-label": "Map layers", "data-lm-suppress-shortcuts": "true" },
+      h("div", { class: "muses-head" }, this.fold, this.retry),
+      this.summary,
+      this.body,
+    );
+    this.el.classList.add("muses-panel-host");
+    this.el.append(this.root);
+    this.showFolded();
+    this.showInspector(null);
+  }
+
+  async connect() {
+    teachLeaflet();
+    const { model, signal } = this;
+    this.manager = model.widget_manager;
+    this.mapModel = await findModel(this.manager, model.get("map"), signal);
+    this.mapView = await findMapView(this.mapModel, this.el, signal);
+    this.map = this.mapView.obj;
+    this.self = await this.findSelf();
+
+    this.onMap("layeradd", () => this.adoptLayers());
+    this.onMap("moveend zoomend", () => this.showStatus());
+    this.onMap("click", (event) => this.inspect(event.latlng));
+    this.onMap("zoom viewreset zoomend", () => this.placeMarker());
+    this.onModel("change:layers", () => this.adoptLayers());
+    this.onModel("change:folded", () => this.showFolded());
+    this.onModel("change:basemap change:basemaps", () => this.showBases());
+    this.onModel("change:job", () => this.showExport());
+    this.onModel("msg:custom", (message) => this.receive(message));
+    const size = new ResizeObserver(() => this.guard(() => this.fit()));
+    size.observe(this.map.getContainer());
+    signal.addEventListener("abort", () => {
+      size.disconnect();
+      this.marker?.remove();
+    });
+
+    this.fit();
+    this.showBases();
+    await this.adoptLayers();
+    this.showExport();
+  }
+
+  /** The real model of this panel: anywidget's proxy does not tell whether a kernel is behind it. */
+  async findSelf() {
+    const views = Object.values(this.mapModel.get("controls") ?? []).map((control) => control.get("widget"));
+    return views.find((widget) => widget && widget.get("map") === this.model.get("map") && widget.get("_esm")) ?? null;
+  }
+
+  onMap(names, callback) {
+    const guarded = (event) => this.guard(() => callback(event));
+    this.map.on(names, guarded);
+    this.signal.addEventListener("abort", () => this.map.off(names, guarded));
+  }
+
+  onModel(names, callback) {
+    for (const name of names.split(" ")) this.model.on(name, (value) => this.guard(() => callback(value)));
+  }
+
+  /** Runs a callback; what goes wrong in it is shown in the panel. */
+  async guard(callback) {
+    try {
+      await callback();
+    } catch (error) {
+      if (error?.name === "AbortError" || this.signal.aborted) return;
+      console.error("[muses]", error);
+      this.showProblem(error?.message ?? String(error));
+    }
+  }
+
+  showProblem(text) {
+    for (const shown of this.problems.children) if (shown.dataset.text === text) return;
+    const box = h(
+      "div",
+      { class: "muses-problem", "data-text": text },
+      h("span", {}, text),
+      h("button", { type: "button", class: "muses-icon", "aria-label": "Dismiss", onclick: () => box.remove() }, "×"),
+    );
+    this.problems.append(box);
+  }
+
+  save(changes) {
+    for (const [name, value] of Object.entries(changes)) this.model.set(name, value);
+    this.model.save_changes();
+  }
+
+  // ---- size
+
+  /** The panel never covers the attribution, nor most of a small map. */
+  fit() {
+    const box = this.map.getContainer();
+    this.root.style.setProperty("--muses-height", `${Math.max(120, box.clientHeight - 64)}px`);
+    this.root.style.setProperty("--muses-width", `${Math.min(264, Math.max(190, box.clientWidth * 0.42))}px`);
+    if (box.clientWidth > 0 && box.clientWidth < 480 && this.narrow === undefined) {
+      this.narrow = true;
+      this.root.classList.add("muses-folded");
+      this.fold.setAttribute("aria-expanded", "false");
+    }
+  }
+
+  setFolded(folded) {
+    this.save({ folded });
+    this.showFolded();
+  }
+
+  showFolded() {
+    const folded = this.model.get("folded");
+    this.root.classList.toggle("muses-folded", folded);
+    this.fold.setAttribute("aria-expanded", String(!folded));
+    this.fold.title = folded ? "Show the panel" : "Fold the panel";
+  }
+
+  // ---- layers
+
+  /** Brings rows and Leaflet layers in line with the model; called whenever either changes. */
+  async adoptLayers() {
+    const entries = this.model.get("layers");
+    const wanted = new Set(entries.map((e) => e.id));
+    for (const [id, row] of this.rows) {
+      if (!wanted.has(id)) {
+        row.remove();
+        this.rows.delete(id);
+      }
+    }
+    for (const entry of entries) {
+      let row = this.rows.get(entry.id);
+      if (!row) {
+        const layerModel = await findModel(this.manager, entry.id, this.signal);
+        row = this.rows.get(entry.id); // another call may have been faster
+        if (!row) this.rows.set(entry.id, (row = new Row(this, layerModel)));
+      }
+      row.update(entry);
+      await row.adopt();
+    }
+    await this.adoptBase();
+    // The first in the list lies on top.
+    const top = entries.length;
+    entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
+    this.list.replaceChildren(...entries.map((e) => this.rows.get(e.id)?.element).filter(Boolean));
+    if (!entries.length) this.list.append(h("div", { class: "muses-note" }, "No layers yet: m.add(chain, name=…)"));
+    this.showStatus();
+    this.showExport();
+  }
+
+  move(id, step) {
+    const entries = [...this.model.get("layers")];
+    const from = entries.findIndex((e) => e.id === id);
+    const to = from + step;
+    if (to < 0 || to >= entries.length) return;
+    entries.splice(to, 0, ...entries.splice(from, 1));
+    this.save({ layers: entries });
+  }
+
+  get visibleRows() {
+    const rows = this.model.get("layers").map((e) => this.rows.get(e.id));
+    return rows.filter((row) => row?.visible);
+  }
+
+  // ---- base map
+
+  async adoptBase() {
+    const id = this.model.get("base");
+    if (!id) return;
+    this.baseModel ??= await findModel(this.manager, id, this.signal);
+    const layer = await findLayer(this.baseModel, this.mapView);
+    if (!layer || layer === this.base) return;
+    this.base = layer;
+    teachLeaflet(layer);
+    tileLoader().adopt(layer);
+    layer.setZIndex(1);
+    layer.on("musestiles tileerror", (event) => {
+      if (event.type === "tileerror" && !layer._url.startsWith("muses:")) {
+        this.baseNote.textContent = "This base map does not load. Is there an internet connection?";
+        this.baseNote.hidden = false;
+      }
+      this.showStatus();
+    });
+  }
+
+  showBases() {
+    const bases = this.model.get("basemaps");
+    this.baseSelect.replaceChildren(
+      ...bases.map((b) => h("option", { value: b.name }, b.online ? `${b.name} (internet)` : b.name)),
+    );
+    this.baseSelect.value = this.model.get("basemap");
+  }
+
+  chooseBase(name) {
+    const chosen = this.model.get("basemaps").find((b) => b.name === name);
+    if (!chosen) throw new Error(`There is no base map ${JSON.stringify(name)}`);
+    this.baseNote.hidden = true;
+    this.save({ basemap: name });
+    this.baseModel.set({ url: chosen.url, attribution: chosen.attribution, name });
+    this.baseModel.save_changes();
+    // Leaflet's attribution control only looks when a layer is added.
+    const control = this.map.attributionControl ?? this.findAttribution();
+    if (this.base && control) {
+      if (this.base.options.attribution) control.removeAttribution(this.base.options.attribution);
+      this.base.options.attribution = chosen.attribution;
+      if (chosen.attribution) control.addAttribution(chosen.attribution);
+    }
+    this.base?.redraw();
+  }
+
+  findAttribution() {
+    for (const control of this.mapView.control_views?.views ?? []) {
+      // resolved long ago: the panel itself is one of these controls
+      control.then?.((view) => view.obj?.addAttribution && (this.map.attributionControl = view.obj));
+    }
+    return this.map.attributionControl;
+  }
+
+  // ---- status
+
+  showStatus() {
+    cancelAnimationFrame(this.statusFrame);
+    this.statusFrame = requestAnimationFrame(() => this.guard(() => this.drawStatus()));
+  }
+
+  drawStatus() {
+    const rows = this.visibleRows;
+    let loading = 0;
+    let failed = 0;
+    for (const row of rows) {
+      const state = row.drawState();
+      loading += state.jobs.size;
+      failed += state.failed.size;
+    }
+    const zoom = this.map.getZoom();
+    const latitude = (this.map.getCenter().lat * Math.PI) / 180;
+    const metres = (WEB_MERCATOR_METRES * Math.cos(latitude)) / (256 * 2 ** zoom);
+    const parts = [];
+    if (loading) parts.push(`Loading ${plural(loading, "tile")}…`);
+    else if (failed) parts.push(`${plural(failed, "tile")} failed`);
+    else if (rows.length) parts.push("All tiles shown");
+    parts.push(`zoom ${+zoom.toFixed(1)}`, `${formatLength(metres)} per pixel`);
+    this.summary.textContent = parts.join(" · ");
+    this.root.classList.toggle("muses-loading", loading > 0);
+    this.root.classList.toggle("muses-failing", failed > 0);
+    this.retry.hidden = failed === 0;
+    this.root.dataset.loading = loading;
+    this.root.dataset.failed = failed;
+  }
+
+  retryFailed() {
+    for (const row of this.visibleRows) if (row.layer) tileLoader().retry(row.layer);
+  }
+
+  // ---- values at a click
+
+  async inspect(latlng) {
+    const { lat, lng } = latlng.wrap();
+    this.clicked = latlng;
+    this.save({ clicked: [lat, lng] });
+    this.placeMarker();
+    const rows = this.visibleRows;
+    const asked = (this.asked = Symbol());
+    this.showInspector({ lat, lng, results: rows.map((row) => ({ name: row.entry.name, pending: true })) });
+    const results = await Promise.all(rows.map((row) => this.valuesAt(row, lng, lat)));
+    if (this.asked === asked) this.showInspector({ lat, lng, results });
+  }
+
+  async valuesAt(row, lon, lat) {
+    const { name, chain, legend } = row.entry;
+    try {
+      const z = Math.round(this.map.getZoom());
+      const answer = await askJson(`muses:values/${chain}?lon=${lon}&lat=${lat}&z=${z}`);
+      return { name, answer, legend };
+    } catch (error) {
+      return { name, reason: error.message };
+    }
+  }
+
+  showInspector(found) {
+    if (!found) {
+      this.inspector.replaceChildren(h("div", { class: "muses-note" }, "Click the map to read values."));
+      return;
+    }
+    const close = () => {
+      this.asked = null;
+      this.clicked = null;
+      this.marker?.remove();
+      this.marker = null;
+      this.showInspector(null);
+    };
+    this.inspector.replaceChildren(
+      h(
+        "div",
+        { class: "muses-place" },
+        h("span", {}, `${found.lat.toFixed(5)}° ${found.lng.toFixed(5)}°`),
+        h("button", { type: "button", class: "muses-icon", "aria-label": "Clear the clicked place", onclick: close }, "×"),
+      ),
+      h("dl", { class: "muses-values" }, found.results.flatMap(drawValues)),
+    );
+  }
+
+  placeMarker() {
+    if (!this.clicked) return;
+    if (!this.marker) {
+      this.marker = h("div", { class: "muses-marker leaflet-zoom-hide", "aria-hidden": "true" });
+      this.map.getPane("markerPane").append(this.marker);
+    }
+    const { x, y } = this.map.latLngToLayerPoint(this.clicked);
+    this.marker.style.transform = `translate3d(${x}px, ${y}px, 0)`;
+  }
+
+  // ---- export
+
+  get hasKernel() {
+    return Boolean(this.self?.comm_live);
+  }
+
+  showExport() {
+    const job = this.model.get("job");
+    const rows = this.model.get("layers").map((e) => this.rows.get(e.id)).filter(Boolean);
+    const running = job.state === "running" && this.hasKernel;
+    const button = h(
+      "button",
+      { class: "muses-button muses-primary", type: "button", onclick: () => this.guard(() => this.startExport()) },
+      "Export this view",
+    );
+    button.disabled = running || !rows.length;
+    const chosen = this.exportLayer?.value;
+    this.exportLayer = h(
+      "select",
+      { class: "muses-select", "aria-label": "Layer to export" },
+      rows.map((row) => h("option", { value: row.entry.id }, row.entry.name)),
+    );
+    if (rows.some((row) => row.entry.id === chosen)) this.exportLayer.value = chosen;
+    this.exportLayer.hidden = rows.length < 2;
+    const parts = [h("div", { class: "muses-export-row" }, button, this.exportLayer)];
+    if (running) {
+      parts.push(
+        h("progress", { max: "1", value: String(job.progress ?? 0), "aria-label": "Export progress" }),
+        h("div", { class: "muses-note" }, job.text),
+      );
+    } else if (job.state === "done") {
+      parts.push(h("div", { class: "muses-note muses-done" }, job.text));
+    } else if (job.state === "failed") {
+      parts.push(h("div", { class: "muses-note muses-error" }, job.text));
+    }
+    this.exportNote = h("div", { class: "muses-note", hidden: true });
+    this.exportBox.replaceChildren(...parts, this.exportNote);
+  }
+
+  startExport() {
+    if (!this.hasKernel) {
+      this.noteExport("Exporting needs the notebook's kernel, and none is connected. Run the notebook's cells, then try again.");
+      return;
+    }
+    const bounds = this.map.getBounds();
+    clearTimeout(this.exportTimer);
+    this.exportTimer = setTimeout(() => this.noteExport("The kernel is busy; the export starts when it is free."), 2500);
+    this.model.send({
+      kind: "export",
+      layer: this.exportLayer.value,
+      bounds: [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()],
+      zoom: this.map.getZoom(),
+    });
+  }
+
+  noteExport(text) {
+    this.exportNote.textContent = text;
+    this.exportNote.hidden = false;
+  }
+
+  receive(message) {
+    if (message?.kind === "export-started") clearTimeout(this.exportTimer);
+    if (message?.kind === "problem") this.showProblem(message.text);
+  }
+}
+
+/** dt/dd pairs of one layer's values at the clicked place. */
+function drawValues({ name, pending, reason, answer, legend }) {
+  if (pending) return [h("dt", {}, name), h("dd", { class: "muses-note" }, "…")];
+  if (reason) return [h("dt", {}, name), h("dd", { class: "muses-error" }, reason)];
+  const { bands = [], values } = answer;
+  const text = (value) => {
+    const known = legend?.entries?.find((c) => c.value === value);
+    return known ? `${known.label} (${formatNumber(value)})` : formatNumber(value);
+  };
+  if (values.length === 1) return [h("dt", {}, name), h("dd", {}, text(values[0]))];
+  return [
+    h("dt", { class: "muses-wide" }, name),
+    ...values.flatMap((value, i) => [h("dt", { class: "muses-band" }, bands[i] ?? `band ${i + 1}`), h("dd", {}, text(value))]),
+  ];
+}
+
+export default {
+  initialize() {
+    teachLeaflet(); // early, so that the first tiles already go through the loader
+  },
+  render({ model, el, signal }) {
+    new Panel(model, el, signal);
+  },
+};

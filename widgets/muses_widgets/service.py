@@ -1,0 +1,80 @@
+"""Is the tile service there? Asked of the Jupyter server that started this kernel; the browser needs no such thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import ssl
+import urllib.error
+import urllib.request
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+CURE = "jupyter server extension enable muses_lab.service --sys-prefix"
+
+
+class Service(NamedTuple):
+    """What was found: the state, and the address that was asked."""
+
+    state: Literal["there", "missing", "unknown"]
+    url: str | None
+    detail: str = ""
+
+
+def find_service(timeout: float = 2.0) -> Service:
+    """Asks the server that started this kernel whether it runs the MUSES Lab service.
+
+    `unknown` where there is no such server (a plain script), or it does not answer in time: that is no proof.
+    """
+    server = _server()
+    if server is None:
+        return Service("unknown", None, "this Python was not started by a Jupyter server")
+    url = server["url"].rstrip("/") + "/muses/health"
+    request = urllib.request.Request(url, headers={"Authorization": f"token {server['token']}"})
+    context = ssl.create_default_context()
+    if server.get("secure"):  # the server's own certificate, on this machine, is often self-signed
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    try:
+        with opener.open(request, timeout=timeout) as response:
+            kind = response.headers.get_content_type()
+            there = kind == "application/json" and "status" in json.load(response)
+            return Service("there" if there else "missing", url)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return Service("missing", url)
+        return Service("unknown", url, f"HTTP {error.code}")
+    except (OSError, ValueError) as error:
+        return Service("unknown", url, str(error))
+
+
+def _server() -> dict[str, Any] | None:
+    """The server that started this kernel: {url, token, secure}."""
+    env = os.environ
+    if "JUPYTERHUB_SERVICE_URL" in env and "JUPYTERHUB_API_TOKEN" in env:  # a user's server in JupyterHub
+        return {"url": env["JUPYTERHUB_SERVICE_URL"], "token": env["JUPYTERHUB_API_TOKEN"]}
+    parent = env.get("JPY_PARENT_PID")
+    if not parent:
+        return None
+    from jupyter_core.paths import jupyter_runtime_dir
+
+    try:
+        info = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{parent}.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return {"url": info["url"], "token": info.get("token", ""), "secure": info.get("secure", False)}
+
+
+@cache
+def warn_without_service() -> None:
+    """Says once per kernel, in the notebook, that maps will stay empty and how to cure that."""
+    found = find_service()
+    if found.state == "missing":
+        warnings.warn(
+            "The Jupyter server that runs this notebook does not have the MUSES Lab service, so maps stay without "
+            f"tiles. In a terminal:\n\n    {CURE}\n\nthen restart the Jupyter server. `muses-lab doctor` tells more.",
+            stacklevel=3,
+        )
