@@ -1,0 +1,89 @@
+"""Where chains are evaluated: threads of this process, the embedded cluster, or a Dask Gateway.
+
+>>> from muses_lab import compute
+>>> compute.use("threads")                                          # default: the embedded cluster
+>>> compute.executor().request(resolved, block).future.result()     # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from typing import Any, Literal, get_args
+
+from muses_lab.compute.queue import Backend, Executor, Ticket
+
+__all__ = ["Backend", "Executor", "Ticket", "executor", "shutdown", "use"]
+
+Kind = Literal["threads", "embedded", "gateway"]
+
+_lock = threading.Lock()
+_executors: dict[str, Executor] = {}
+_default: str | None = None
+_inherited: list[Any] = []
+
+
+def use(kind: Kind) -> None:
+    """Sets where this process evaluates from now on; other processes are told by `MUSES_COMPUTE`."""
+    global _default
+    _default = _checked(kind)
+
+
+def executor(kind: Kind | None = None) -> Executor:
+    """This process's executor of that kind (default: `use()`, else `MUSES_COMPUTE`, else "embedded").
+
+    Returns at once: a cluster is found or started in the background when the first block is asked for.
+    """
+    name = _checked(kind or _default or os.environ.get("MUSES_COMPUTE") or "embedded")
+    with _lock:
+        if name not in _executors:
+            _executors[name] = Executor(_backend(name))
+        return _executors[name]
+
+
+def shutdown() -> None:
+    """Ends this process's executors and gives up its lease on the embedded cluster."""
+    with _lock:
+        closing = dict(_executors)
+        _executors.clear()
+    for one in closing.values():
+        one.close()
+    if "embedded" in closing:
+        from muses_lab.compute import embedded
+
+        embedded.drop_lease()
+
+
+def _checked(kind: str) -> str:
+    if kind not in get_args(Kind):
+        raise ValueError(f"{kind!r} is not a place to compute; there are {', '.join(map(repr, get_args(Kind)))}")
+    return kind
+
+
+def _backend(kind: str) -> Backend:
+    if kind == "threads":  # imports are late: Dask takes a second that evaluation in threads need not spend
+        from muses_lab.compute.threads import ThreadsBackend
+
+        return ThreadsBackend()
+    from muses_lab.compute.dask_backend import DaskBackend
+
+    if kind == "embedded":
+        from muses_lab.compute import embedded
+
+        return DaskBackend(kind, embedded.connect)
+    from muses_lab.compute import gateway
+
+    return DaskBackend(kind, gateway.connect)
+
+
+def _forget_in_child() -> None:
+    """After a fork the parent's threads and connections are not ours: untouched, and new ones are made when asked."""
+    global _lock
+    _inherited.extend(_executors.values())  # a reference, so that nothing is closed by the garbage collector
+    _executors.clear()
+    _lock = threading.Lock()
+
+
+atexit.register(shutdown)
+os.register_at_fork(after_in_child=_forget_in_child)

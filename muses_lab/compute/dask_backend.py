@@ -1,0 +1,309 @@
+"""Backend that evaluates on a Dask cluster: one small task per block, documents sent to a worker once."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from asyncio import wait_for
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import Any
+
+from distributed import Client, KilledWorker
+from distributed.comm import CommClosedError
+
+from muses_lab.compute import tasks
+from muses_lab.compute.release import release
+from muses_lab.errors import Cancelled, ComputeError, MusesError
+
+TRIES = 2
+"""To how many clusters a block is sent: a lost one is looked for, or started, again once."""
+
+SENDS = 10
+"""How often a block may meet a worker without its document before that counts as a failure."""
+
+PATIENCE = 30.0
+"""Seconds that a worker or scheduler may take to answer a message that is not a block."""
+
+BROKEN = (CancelledError, CommClosedError, OSError, TimeoutError)
+"""What a broken connection raises, here or in the middle of Dask."""
+
+
+class _ClusterLost(Exception):
+    """The connection broke; the block itself is not to blame."""
+
+
+class DaskBackend:
+    """Blocks on the workers of a Dask cluster.
+
+    Everything that concerns Dask lives on one event loop in a thread of its own, never on Jupyter's: a cell or a
+    request handler that blocks must not stop answers from arriving.
+
+    Parameters
+    ----------
+    name
+        "embedded" or "gateway".
+    connect
+        Finds or starts the cluster and gives a connected asynchronous client; called again when the cluster was lost.
+    """
+
+    def __init__(self, name: str, connect: Callable[[], Awaitable[Client]]) -> None:
+        self.name = name
+        self._connect = connect
+        self._release = release()
+        self._loop = asyncio.new_event_loop()
+        self._connection: asyncio.Task[Client] | None = None
+        self._state = "not connected"
+        self._workers: dict[str, int] = {}  # address → threads
+        self._workers_seen = float("-inf")
+        self._home: OrderedDict[Any, str] = OrderedDict()  # block → worker that evaluated it last, of whichever chain
+        self._sent: dict[tuple[str, str], asyncio.Task | float] = {}  # (worker, chain) → sending, or when it was there
+        self._under_way: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._untold: set[str] = set()  # cancel flags that the workers do not know of yet
+        self._telling = False
+        self._suspects = asyncio.Lock()
+        self._count = itertools.count()
+        self._closed = False
+        self._background: set[asyncio.Task] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"muses-{name}", daemon=True)
+        self._thread.start()
+
+    # The protocol
+
+    @property
+    def threads(self) -> int:
+        return sum(self._workers.values()) or 2
+
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
+        return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token), self._loop)
+
+    def cancel(self, token: str) -> None:
+        self._loop.call_soon_threadsafe(self._flag, token)
+
+    def status(self) -> dict[str, Any]:
+        threads = sum(self._workers.values())
+        return {"backend": self.name, "workers": len(self._workers), "threads": threads, "state": self._state}
+
+    def counters(self, timeout: float = 10) -> dict[str, int]:
+        async def gather() -> dict[str, int]:
+            client = await self._client()
+            found = await client.run(tasks.counters, on_error="ignore")
+            return dict(sum((Counter(counts) for counts in found.values()), Counter()))
+
+        return asyncio.run_coroutine_threadsafe(wait_for(gather(), timeout), self._loop).result(timeout + 5)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        with suppress(Exception):  # the cluster may be gone already; then there is nothing to say good-bye to
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    # One block
+
+    async def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
+        self._under_way.add(token)
+        try:
+            alone, lost = False, 0
+            while True:
+                client = await self._client()
+                try:
+                    if not alone:
+                        return await self._send(client, chain_hash, payload, task, token)
+                    async with self._suspects:  # one at a time, so that only the guilty one fails
+                        return await self._send(client, chain_hash, payload, task, token)
+                except KilledWorker:
+                    if alone:
+                        text = f"workers died again and again while they computed {task!r}, probably for lack of memory"
+                        raise ComputeError(f"{text}; see the cluster's log", task=repr(task)) from None
+                    alone = True
+                except _ClusterLost as loss:
+                    lost += 1
+                    await self._forget(client)
+                    if lost == TRIES:
+                        text = f"the {self.name} cluster was lost {TRIES} times while it computed {task!r}"
+                        raise ComputeError(f"{text} ({loss.__cause__}); see its log") from None
+        finally:
+            self._under_way.discard(token)
+            self._cancelled.discard(token)
+
+    async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str) -> Any:
+        self._look_at_workers(client)
+        for _ in range(SENDS):
+            if token in self._cancelled:
+                raise Cancelled("nobody waits for this block any more")
+            begun = self._loop.time()
+            answer = await self._ask(client, chain_hash, task, token)
+            if isinstance(answer, tasks.Done):
+                self._remember(task, answer.worker)
+                return answer.result
+            if isinstance(answer, tasks.Failed):
+                raise answer.unpacked()
+            if isinstance(answer, tasks.Foreign):
+                raise ComputeError(
+                    f"the workers of the {self.name} cluster run {answer.release}, this process runs {self._release}; "
+                    "use the same environment for both, or start a new cluster",
+                    worker=answer.release,
+                    here=self._release,
+                )
+            self._remember(task, answer.worker)
+            await self._give_document(client, answer.worker, chain_hash, payload, begun)
+        raise ComputeError(f"the workers do not keep the document {chain_hash[:12]}; is their cache too small for it?")
+
+    async def _ask(self, client: Client, chain_hash: str, task: Any, token: str) -> Any:
+        home = self._home.get(task)
+        where = {}
+        if len(self._workers) > 1 and home in self._workers:
+            where = {"workers": [home], "allow_other_workers": True}
+        key = f"muses-{token}-{next(self._count)}"
+        future = None
+        try:
+            future = client.submit(
+                tasks.run_block, self._release, chain_hash, task, token, key=key, pure=False, **where
+            )
+            return await future
+        except (KilledWorker, MusesError):
+            raise
+        except BROKEN as error:
+            raise _ClusterLost from error
+        except Exception as error:  # our task answers with values: what is raised is the machinery's
+            if client.status != "running":
+                raise _ClusterLost from error
+            hint = "; is the same release of MUSES Lab installed there?" if "serializ" in str(error).lower() else ""
+            raise ComputeError(f"the {self.name} cluster could not compute {task!r}: {error}{hint}") from error
+        finally:
+            if future is not None:
+                future.release()
+
+    def _remember(self, task: Any, worker: str) -> None:
+        self._home[task] = worker
+        self._home.move_to_end(task)
+        if len(self._home) > 100_000:
+            self._home.popitem(last=False)
+
+    async def _give_document(self, client: Client, worker: str, chain_hash: str, payload: Any, begun: float) -> None:
+        """Sends the document unless it is on its way or arrived after the task that missed it had been sent."""
+        key = (worker, chain_hash)
+        sent = self._sent.get(key)
+        if isinstance(sent, float) and sent >= begun:
+            return
+        if not isinstance(sent, asyncio.Task):
+            if len(self._sent) > 10_000:
+                self._sent = {k: v for k, v in self._sent.items() if isinstance(v, asyncio.Task)}
+            sent = self._spawn(self._put(client, worker, chain_hash, payload))
+            self._sent[key] = sent
+        await asyncio.shield(sent)
+
+    async def _put(self, client: Client, worker: str, chain_hash: str, payload: Callable[[], bytes]) -> None:
+        key = (worker, chain_hash)
+        try:
+            body = await asyncio.to_thread(payload)
+            answers = await wait_for(client.run(tasks.put_document, chain_hash, body, workers=[worker]), PATIENCE)
+        except (*BROKEN, ValueError):  # that worker is gone; try the next
+            self._sent.pop(key, None)
+            return
+        except BaseException:
+            self._sent.pop(key, None)
+            raise
+        failed = answers.get(worker)
+        if failed is not None:
+            self._sent.pop(key, None)
+            raise failed.unpacked()
+        self._sent[key] = self._loop.time()
+
+    # Cancel flags
+
+    def _flag(self, token: str) -> None:
+        if token not in self._under_way:
+            return
+        self._cancelled.add(token)
+        self._untold.add(token)
+        if not self._telling:
+            self._telling = True
+            self._spawn(self._tell())
+
+    async def _tell(self) -> None:
+        """Tells all workers; flags that come meanwhile go together in the next message."""
+        try:
+            while self._untold:
+                tokens, self._untold = tuple(self._untold), set()
+                client = await self._client()
+                with suppress(*BROKEN, ValueError):  # flags die with their worker
+                    await wait_for(client.run(tasks.cancel, tokens, on_error="ignore"), PATIENCE)
+        except ComputeError:
+            self._untold.clear()  # there is no cluster, so nothing runs there
+        finally:
+            self._telling = False
+
+    # The connection
+
+    async def _client(self) -> Client:
+        if self._closed:
+            raise Cancelled("the executor was closed")
+        if self._connection is None:
+            self._connection = self._spawn(self._connected())
+        return await asyncio.shield(self._connection)
+
+    async def _connected(self) -> Client:
+        self._state = "connecting"
+        try:
+            client = await self._connect()
+        except Exception as error:
+            self._connection = None  # the next request tries again
+            self._state = f"failed: {error}"
+            if isinstance(error, MusesError):
+                raise
+            raise ComputeError(f"the {self.name} cluster cannot be reached: {error}") from error
+        # Messages are sent in batches every 10 ms by default; a block's round trip is to be shorter than that.
+        if client.scheduler_comm is not None:  # None once the connection is lost again
+            client.scheduler_comm.interval = 0.001
+        self._state = "ready"
+        with suppress(*BROKEN):
+            self._workers = dict(await wait_for(client.nthreads(), PATIENCE))
+            self._workers_seen = self._loop.time()
+            await wait_for(client.run(tasks.warm, wait=False, on_error="ignore"), PATIENCE)
+        return client
+
+    def _look_at_workers(self, client: Client) -> None:
+        """Refreshes what is known of the workers, at most every two seconds and only while there is work."""
+
+        async def look() -> None:
+            with suppress(*BROKEN, AttributeError):  # a closed client has no scheduler
+                self._workers = dict(await wait_for(client.nthreads(), PATIENCE))
+
+        if self._loop.time() - self._workers_seen > 2:
+            self._workers_seen = self._loop.time()
+            self._spawn(look())
+
+    async def _forget(self, client: Client) -> None:
+        """Lets go of a client whose cluster is lost; the first of its users to notice does it."""
+        connection = self._connection
+        if connection is None or not connection.done() or connection.exception() or connection.result() is not client:
+            return
+        self._connection = None
+        self._state = "lost, looking for it again"
+        self._workers = {}
+        self._sent.clear()
+        with suppress(Exception):  # half of it is gone; what matters is that it no longer tries to reconnect
+            await client.close(timeout=5)
+
+    async def _close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and connection.done() and not connection.cancelled() and not connection.exception():
+            await connection.result().close(timeout=5)
+        for task in [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
+            task.cancel()
+        await asyncio.sleep(0)
+
+    def _spawn(self, coroutine: Any) -> asyncio.Task:
+        task = self._loop.create_task(coroutine)
+        self._background.add(task)  # the loop itself keeps only weak references
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(lambda t: t.cancelled() or t.exception())  # every asker raises it; nothing left to log
+        return task

@@ -1,0 +1,285 @@
+"""The queue before the cluster: what is asked for, in which order it goes, and what is no longer wanted."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future
+from time import monotonic
+from typing import Any, Protocol
+
+from muses_lab.errors import Cancelled, ComputeError
+from muses_lab.settings import number
+
+
+class Document(Protocol):
+    """A published chain with all its inputs (`Resolved`)."""
+
+    @property
+    def hash(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+
+
+class Backend(Protocol):
+    """Where blocks are evaluated: threads of this process, or the workers of a cluster.
+
+    The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
+    soon, with `Cancelled` unless the result was there first. `submit`, `cancel` and `status` return at once; all may be
+    called from any thread.
+    """
+
+    name: str
+
+    @property
+    def threads(self) -> int: ...
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future: ...
+    def cancel(self, token: str) -> None: ...
+    def status(self) -> dict[str, Any]: ...
+    def counters(self, timeout: float = 10) -> dict[str, int]: ...
+    def close(self) -> None: ...
+
+
+class Ticket:
+    """One asker's claim on a block.
+
+    >>> ticket = executor.request(resolved, block, priority=2)      # doctest: +SKIP
+    >>> ticket.future.result(timeout=60)                            # doctest: +SKIP
+    """
+
+    future: Future
+    """The result, or the evaluation's error. Cancelling it releases the ticket, so `asyncio.wrap_future` just works."""
+
+    def __init__(self, executor: Executor, work: _Work, priority: float) -> None:
+        self.future = Future()
+        self.priority = priority
+        self._executor = executor
+        self._work = work
+        self.future.add_done_callback(self._withdraw_if_cancelled)
+
+    def release(self) -> None:
+        """This asker no longer waits; when it was the last one, the work is dropped or told to stop."""
+        self.future.cancel()
+
+    def _withdraw_if_cancelled(self, future: Future) -> None:
+        if future.cancelled():
+            self._executor._withdraw(self._work, self)
+
+
+class _Work:
+    """One block of one chain, however many wait for it. Changed only under the executor's lock."""
+
+    def __init__(self, key: tuple[str, Any], document: Document, order: int) -> None:
+        self.key = key
+        self.document = document
+        self.order = order
+        self.tickets: set[Ticket] = set()
+        self.priority = float("inf")
+        self.token = ""  # of the try that is under way
+        self.tries = 0
+        self.deadline = float("inf")
+        self.abandoned = False
+
+
+class Executor:
+    """Priority queue of blocks before a backend; the one place where cancellation and sharing of work are decided.
+
+    - Requests for the same (chain, block) share one evaluation, also when it is already running.
+    - The lowest priority number goes first, in order of arrival among equals; a later asker in more of a hurry pulls
+      the block forward.
+    - At most about twice as many blocks as there are threads are handed to the backend, so that what nobody waits for
+      any more can still be dropped; running work of which the last asker leaves gets its cancel flag.
+    - A block that does not come back within `task_seconds` (`MUSES_TASK_SECONDS`, default 900) fails with a
+      `ComputeError`.
+    """
+
+    def __init__(self, backend: Backend, task_seconds: float | None = None) -> None:
+        self.backend = backend
+        self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS", 900)
+        self._lock = threading.Lock()
+        self._wanted: dict[tuple[str, Any], _Work] = {}  # what a new asker can join
+        self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
+        self._queued: set[_Work] = set()
+        self._running: set[_Work] = set()
+        self._count = itertools.count()
+        self._pumping = self._pump_again = False
+        self._closing = threading.Event()
+        self._watcher: threading.Thread | None = None
+
+    def request(self, resolved: Document, task: Any, priority: float = 0.0) -> Ticket:
+        """Asks for one block; returns at once. Lower numbers go sooner."""
+        key = (resolved.hash, task)
+        with self._lock:
+            if self._closing.is_set():
+                raise ComputeError("this executor is closed; ask muses_lab.compute.executor() for a new one")
+            work = self._wanted.get(key)
+            if work is None:
+                work = self._wanted[key] = _Work(key, resolved, next(self._count))
+                self._queued.add(work)
+            ticket = Ticket(self, work, priority)
+            work.tickets.add(ticket)
+            self._rank(work)
+        self._pump()
+        return ticket
+
+    def status(self) -> dict[str, Any]:
+        """Backend, workers, threads, and how many blocks wait and run."""
+        with self._lock:
+            counts = {"queued": len(self._queued), "running": len(self._running)}
+        return {**self.backend.status(), **counts}
+
+    def counters(self, timeout: float = 10) -> dict[str, int]:
+        """The engine's counters, summed over the workers."""
+        return self.backend.counters(timeout)
+
+    def close(self) -> None:
+        """Drops what is queued, stops what runs, and ends the backend's part in this process."""
+        self._closing.set()
+        with self._lock:
+            works = [*self._queued, *self._running]
+            self._queued.clear()
+            self._heap.clear()
+        for work in works:
+            self._end(work, error=Cancelled("the executor was closed"))
+            if work.token:
+                self.backend.cancel(work.token)
+        self.backend.close()
+
+    # Queue → backend
+
+    def _rank(self, work: _Work) -> None:
+        """Puts queued work where its most urgent asker wants it."""
+        priority = min(ticket.priority for ticket in work.tickets)
+        if work in self._queued and priority != work.priority:
+            work.priority = priority
+            self._push(work)
+
+    def _push(self, work: _Work) -> None:
+        if len(self._heap) > 1000 + 4 * len(self._queued):  # mostly entries of work that was dropped: let it go
+            self._heap = [entry for entry in self._heap if entry[-1] in self._queued]
+            heapq.heapify(self._heap)
+        heapq.heappush(self._heap, (work.priority, work.order, next(self._count), work))
+
+    def _next(self) -> _Work | None:
+        if len(self._running) >= max(2, 2 * self.backend.threads):
+            return None
+        while self._heap:
+            priority, _, _, work = heapq.heappop(self._heap)
+            if work in self._queued and priority == work.priority:
+                self._queued.discard(work)
+                self._running.add(work)
+                work.token = uuid.uuid4().hex
+                work.deadline = monotonic() + self._task_seconds
+                return work
+        return None
+
+    def _pump(self) -> None:
+        """Hands work to the backend while there is room. One thread at a time: a backend may answer within submit()."""
+        with self._lock:
+            self._pump_again = True
+            if self._pumping:
+                return
+            self._pumping = True
+        while True:
+            with self._lock:
+                self._pump_again = False
+                work = None if self._closing.is_set() else self._next()
+                if work is None and not self._pump_again:
+                    self._pumping = False
+                    return
+            if work is not None:
+                self._submit(work)
+
+    def _submit(self, work: _Work) -> None:
+        self._watch()
+        token, document = work.token, work.document
+        chain_hash, task = work.key
+        try:
+            future = self.backend.submit(chain_hash, lambda: document.payload, task, token)
+        except Exception as error:
+            self._end(work, error=error)
+            return
+        future.add_done_callback(lambda done: self._arrived(work, token, done))
+        if work.abandoned:  # between the queue and the backend, where cancel() did not find it
+            self.backend.cancel(token)
+
+    # Backend → askers
+
+    def _arrived(self, work: _Work, token: str, future: Future) -> None:
+        if work.token != token:  # given up at its deadline
+            return
+        error = Cancelled("the backend dropped this block") if future.cancelled() else future.exception()
+        if isinstance(error, Cancelled) and self._again(work):
+            pass
+        elif error is not None:
+            self._end(work, error=error)
+        else:
+            self._end(work, result=future.result())
+        self._pump()
+
+    def _again(self, work: _Work) -> bool:
+        """Queues work once more that was cancelled although somebody waits: it had joined an evaluation others left."""
+        with self._lock:
+            if work.abandoned or not work.tickets or work.tries >= 5 or self._closing.is_set():
+                return False
+            work.tries += 1
+            work.token = ""
+            self._running.discard(work)
+            self._queued.add(work)
+            self._push(work)
+            return True
+
+    def _end(self, work: _Work, result: Any = None, error: BaseException | None = None) -> None:
+        with self._lock:
+            self._running.discard(work)
+            self._queued.discard(work)
+            if self._wanted.get(work.key) is work:
+                del self._wanted[work.key]
+            tickets, work.tickets = list(work.tickets), set()
+        for ticket in tickets:  # outside the lock: callbacks may ask for the next block
+            if ticket.future.set_running_or_notify_cancel():
+                if error is not None:
+                    ticket.future.set_exception(error)
+                else:
+                    ticket.future.set_result(result)
+
+    # Askers that leave, and work that does not come back
+
+    def _withdraw(self, work: _Work, ticket: Ticket) -> None:
+        with self._lock:
+            if ticket not in work.tickets:
+                return
+            work.tickets.discard(ticket)
+            if work.tickets:
+                self._rank(work)
+                return
+            work.abandoned = True
+            if self._wanted.get(work.key) is work:
+                del self._wanted[work.key]  # a new asker must not join work that is about to stop
+            self._queued.discard(work)
+            token = work.token if work in self._running else ""
+        if token:
+            self.backend.cancel(token)
+
+    def _watch(self) -> None:
+        with self._lock:
+            if self._watcher is None and not self._closing.is_set():
+                self._watcher = threading.Thread(target=self._give_up_late_work, name="muses-deadlines", daemon=True)
+                self._watcher.start()
+
+    def _give_up_late_work(self) -> None:
+        while not self._closing.wait(min(1.0, self._task_seconds / 4)):
+            with self._lock:
+                late = [(work, work.token) for work in self._running if work.deadline < monotonic()]
+                for work, _ in late:
+                    work.token = ""
+            for work, token in late:
+                chain_hash, task = work.key
+                self.backend.cancel(token)
+                text = f"{task!r} of chain {chain_hash[:12]} did not come back within {self._task_seconds:g} s"
+                self._end(work, error=ComputeError(f"{text}; MUSES_TASK_SECONDS allows more", task=repr(task)))
+            if late:
+                self._pump()

@@ -1,0 +1,162 @@
+"""What runs in a worker: one block of one chain, and the calls beside it (document, cancel flags, counters).
+
+A task carries a hash, a block and a token, never a document: a worker that misses the document answers `Absent` and
+gets it once. The calls beside the tasks come through `Client.run` and so are answered on the worker's event loop
+although all its threads are busy. Errors come back as values (`Failed`): raised ones would fill the cluster's log with
+every cancelled tile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import pickle
+import threading
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from muses_lab.compute.release import release
+from muses_lab.errors import Cancelled, ComputeError
+
+
+class Engine(Protocol):
+    """What `compute` needs of `muses_lab.engine.Engine`; `Missing` is raised for a document it does not have."""
+
+    def has(self, chain_hash: str) -> bool: ...
+    def put(self, chain_hash: str, payload: bytes) -> None: ...
+    def run(self, chain_hash: str, task: Any, cancelled: Callable[[], bool]) -> Any: ...
+    def counters(self) -> dict[str, int]: ...
+
+
+def engine() -> Engine:
+    """This process's engine; `MUSES_ENGINE` ("module:function") names another maker than the ordinary one."""
+    module, _, name = os.environ.get("MUSES_ENGINE", "muses_lab.engine:worker_engine").partition(":")
+    return getattr(importlib.import_module(module), name)()
+
+
+@dataclass(frozen=True)
+class Done:
+    worker: str
+    result: Any
+
+
+@dataclass(frozen=True)
+class Absent:
+    """The worker does not have the document."""
+
+    worker: str
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """The worker runs another release than the asker."""
+
+    worker: str
+    release: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    worker: str
+    error: Exception
+    trace: str = ""
+
+    def unpacked(self) -> Exception:
+        """The error, with the worker's traceback as a note (notes of our errors do not travel by themselves)."""
+        if self.trace:
+            self.error.add_note(f"in the worker {self.worker}:\n{self.trace}")
+        return self.error
+
+
+class CancelFlags:
+    """Tokens of work that nobody waits for any more. Bounded: a flag may come after its work has ended."""
+
+    def __init__(self, limit: int = 10_000) -> None:
+        self._tokens: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+        self._limit = limit
+
+    def add(self, tokens: Iterable[str]) -> None:
+        with self._lock:
+            self._tokens.update(dict.fromkeys(tokens))
+            while len(self._tokens) > self._limit:
+                self._tokens.popitem(last=False)
+
+    def discard(self, token: str) -> None:
+        with self._lock:
+            self._tokens.pop(token, None)
+
+    def __contains__(self, token: str) -> bool:
+        return token in self._tokens
+
+
+flags = CancelFlags()
+
+
+def run_block(asker_release: str, chain_hash: str, task: Any, token: str) -> Done | Absent | Foreign | Failed:
+    """Evaluates one block (or node) with this worker's engine."""
+    from distributed import get_worker  # late: evaluation in threads needs no Dask
+
+    worker = get_worker().address
+    if asker_release != release():
+        return Foreign(worker, release())
+    try:
+        if token in flags:
+            raise Cancelled("nobody waits for this block any more")
+        worker_engine = engine()
+        if not worker_engine.has(chain_hash):
+            return Absent(worker)
+        return Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
+    except Exception as error:
+        if is_missing(error):  # dropped between has() and run()
+            return Absent(worker)
+        return failure(worker, error)
+    finally:
+        flags.discard(token)
+
+
+def is_missing(error: Exception) -> bool:
+    from muses_lab.engine.keys import Missing  # late: importing the engine takes seconds that askers need not spend
+
+    return isinstance(error, Missing)
+
+
+def failure(worker: str, error: Exception) -> Failed:
+    """`error` made fit to travel; one that cannot be pickled becomes a `ComputeError` of the same text."""
+    trace = "" if isinstance(error, Cancelled) else "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        error = ComputeError(f"{type(error).__name__}: {error}")
+    return Failed(worker, error, trace)
+
+
+# Through `Client.run`, on the worker's event loop:
+
+
+async def put_document(chain_hash: str, payload: bytes) -> Failed | None:
+    """Gives this worker's engine a document; the engine's own error if it refuses."""
+    try:
+        await asyncio.to_thread(lambda: engine().put(chain_hash, payload))
+    except Exception as error:
+        return failure("", error)
+    return None
+
+
+def cancel(tokens: tuple[str, ...]) -> None:
+    """Sets the cancel flags of `tokens`."""
+    flags.add(tokens)
+
+
+async def counters() -> dict[str, int]:
+    """This worker's engine counters."""
+    return await asyncio.to_thread(lambda: engine().counters())
+
+
+async def warm() -> None:
+    """Imports the engine before the first block needs it."""
+    await asyncio.to_thread(engine)
