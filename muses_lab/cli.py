@@ -1,0 +1,131 @@
+"""The `muses-lab` command: sample data, catalogues, the cluster, and what is missing.
+
+Each command imports what it needs when it runs, so that `muses-lab doctor` and `--help` work on half an installation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from muses_lab import settings
+from muses_lab.errors import MusesError
+
+if TYPE_CHECKING:
+    from click import Context
+
+
+class _PlainErrors(TyperGroup):
+    """What went wrong is said in one line, with exit code 1; a traceback would be ours to read, not the user's."""
+
+    def invoke(self, ctx: Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (MusesError, OSError) as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    name="muses-lab",
+    help="MUSES Lab: an interactive Earth-observation laboratory in Jupyter.",
+    cls=_PlainErrors,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+catalog_app = typer.Typer(help="The catalogues of scenes that this user has registered.", no_args_is_help=True)
+cluster_app = typer.Typer(help="The embedded Dask cluster of this user.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(cluster_app, name="cluster")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version
+
+    typer.echo(version("muses-lab"))
+
+
+@app.command()
+def doctor() -> None:
+    """Tell what this machine lacks for MUSES Lab, and the command that gets it. Exit code 1 if something is missing."""
+    from muses_lab.doctor import examine
+
+    healthy = True
+    for finding in examine():
+        typer.echo(str(finding))
+        healthy = healthy and (finding.ok or not finding.needed)
+    raise typer.Exit(0 if healthy else 1)
+
+
+@catalog_app.command("list")
+def list_catalogs() -> None:
+    """List the registered catalogues with their collections."""
+    from muses_lab.catalog import find_catalog
+
+    known = settings.registered_catalogs()
+    if not known:
+        typer.echo("no catalogue is registered yet; `muses-lab sample` makes one, `muses-lab catalog add` another")
+    for name in sorted(known):
+        typer.echo(f"{name}  {known[name].get('source') or known[name]['root']}")
+        try:
+            collections = find_catalog(name).collections()
+        except MusesError as error:  # one that is gone must not hide the others
+            typer.echo(f"  not readable: {error}")
+            continue
+        for collection in collections:
+            typer.echo(f"  {collection['id']}  {_dates(collection)}")
+
+
+@catalog_app.command("show")
+def show_catalog(
+    name: Annotated[str, typer.Argument(help="Id of a registered catalogue, or of a collection.")],
+) -> None:
+    """Show the collections of a catalogue: dates, place, bands."""
+    from muses_lab.catalog import find_catalog
+
+    if name in settings.registered_catalogs():
+        catalog = find_catalog(name)
+        collections = catalog.collections()
+    else:
+        catalog = find_catalog(collection_id=name)
+        collections = [catalog.collection(name)]
+    typer.echo(f"catalogue {catalog.id} at {catalog.root}")
+    for collection in collections:
+        box = ", ".join(f"{value:.3f}" for value in collection["extent"]["spatial"]["bbox"][0])
+        typer.echo(f"\n{collection['id']}: {collection.get('title') or collection.get('description', '')}")
+        typer.echo(f"  dates  {_dates(collection)}")
+        typer.echo(f"  place  {box} (west, south, east, north)")
+        typer.echo(f"  bands  {', '.join(collection.get('item_assets', {})) or 'not described'}")
+
+
+def _dates(collection: dict[str, Any]) -> str:
+    first, last = collection["extent"]["temporal"]["interval"][0]
+    return f"{(first or '…')[:10]} to {(last or '…')[:10]}"
+
+
+@cluster_app.command("status")
+def cluster_status() -> None:
+    """Show the embedded cluster, and who keeps it running."""
+    from muses_lab.compute import embedded
+
+    found = embedded.status()
+    if not found["running"]:
+        typer.echo("no cluster is running; it starts when a map or a script needs it")
+        return
+    typer.echo(f"{found['workers']} workers, {found['threads']} threads at {found['address']} (process {found['pid']})")
+    typer.echo(f"release  {found['release']}")
+    typer.echo(f"log      {found['log']}")
+    for holder in found["holders"]:
+        typer.echo(f"used by  {holder['pid']}  {holder['program']}")
+
+
+@cluster_app.command("stop")
+def cluster_stop() -> None:
+    """End the embedded cluster, even if it is in use; it starts again when it is needed."""
+    from muses_lab.compute import embedded
+
+    typer.echo("stopped" if embedded.stop() else "no cluster was running")
