@@ -59,17 +59,21 @@ def registered_catalogs() -> dict[str, dict[str, Any]]:
         return {}
 
 
-def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None) -> None:
+def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None, source: str | None = None) -> None:
     """Remembers where a catalogue's files are, so that relative hrefs can be read by kernel, service and workers.
 
-    `root` is a folder or URL; `roots` are folders outside it that its items may point to (files registered in place).
+    `root` is a folder or URL; `roots` are folders outside it that its items may point to (files registered in place);
+    `source` is what to open the catalogue by where that is not its root (one file in a folder).
     """
     file = _registry_file()
     with FileLock(str(file) + ".lock"):
         entries = registered_catalogs()
         known = entries.get(catalog_id, {})
         kept = known.get("roots", []) if known.get("root") == root else []
+        source = source or (known.get("source") if known.get("root") == root else None)
         entry = {"root": root, "roots": sorted({*kept, *(roots or [])})}
+        if source and source != root:
+            entry["source"] = source
         if known == entry:
             return
         entries[catalog_id] = entry

@@ -1,0 +1,136 @@
+"""Catalogues on this machine: a folder, a STAC GeoParquet file, an ItemCollection JSON."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from muses_lab.catalog.describe import describe_collection
+from muses_lab.catalog.query import Query
+from muses_lab.catalog.table import ArrowTable, ListTable, Table, search
+from muses_lab.errors import NotFound, ReadError
+
+
+class FolderCatalog:
+    """A catalogue folder: `catalog.json`, and per collection `collection.json` and `items.parquet`.
+
+    >>> FolderCatalog("sample").search(Query("sentinel-2-l2a"))   # doctest: +SKIP
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder).resolve()
+        self.root = str(self.folder)
+        self.id: str = read_json(self.folder / "catalog.json")["id"]
+
+    def collections(self) -> list[dict[str, Any]]:
+        return [document for _, document in self._collections()]
+
+    def collection(self, id: str) -> dict[str, Any]:
+        return pick_collection(self.id, self.collections(), id)
+
+    def search(self, query: Query) -> list[dict[str, Any]]:
+        for folder, document in self._collections():
+            if document["id"] == query.collection:
+                file = folder / "items.parquet"
+                return search(read_table(file), query) if file.exists() else []
+        self.collection(query.collection)  # raises, naming the ones there are
+        return []
+
+    def _collections(self) -> list[tuple[Path, dict[str, Any]]]:
+        return [(file.parent, read_json(file)) for file in sorted(self.folder.glob("*/collection.json"))]
+
+
+_DESCRIBED_BY = 100
+"""So many items of a bare file say what bands its collection has."""
+
+
+class FileCatalog:
+    """One file of items: STAC GeoParquet (`.parquet`) or an ItemCollection (`.json`).
+
+    Its id is the file's name with a digest of the contents, so that it is the same on every machine that has the file.
+    Relative hrefs belong to the file's folder.
+    """
+
+    def __init__(self, file: str | Path) -> None:
+        self.file = Path(file).resolve()
+        self.root = str(self.file.parent)
+        self._table = read_table(self.file)
+        self.id = f"{self.file.stem}-{_digest(self.file, _stamp(self.file))[:12]}"
+
+    def collections(self) -> list[dict[str, Any]]:
+        return [
+            describe_collection(name, search(self._table, Query(name, limit=_DESCRIBED_BY)))
+            for name in sorted({name for name in self._table.collections() if name}) or [self.file.stem]
+        ]
+
+    def collection(self, id: str) -> dict[str, Any]:
+        return pick_collection(self.id, self.collections(), id)
+
+    def search(self, query: Query) -> list[dict[str, Any]]:
+        names = {name for name in self._table.collections() if name} or {self.file.stem}
+        if query.collection not in names:
+            raise no_collection(self.id, query.collection, names)
+        return search(self._table, query)
+
+
+def pick_collection(catalog_id: str, collections: Iterable[dict[str, Any]], id: str) -> dict[str, Any]:
+    known = {document["id"]: document for document in collections}
+    if id not in known:
+        raise no_collection(catalog_id, id, known)
+    return known[id]
+
+
+def no_collection(catalog_id: str, id: str, known: Iterable[str]) -> NotFound:
+    names = ", ".join(sorted(known)) or "none"
+    return NotFound(f"catalogue {catalog_id!r} has no collection {id!r}; it has: {names}", collection=id)
+
+
+def read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ReadError(f"{file} cannot be read: {error.strerror or error}") from None
+    except ValueError as error:
+        raise ReadError(f"{file} is not JSON: {error}") from None
+
+
+def read_table(file: Path) -> Table:
+    """The items of a file; kept while the file does not change."""
+    return _read_table(file, _stamp(file))
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        stat = file.stat()
+    except OSError as error:
+        raise ReadError(f"{file} cannot be read: {error.strerror or error}") from None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+@lru_cache(maxsize=16)
+def _read_table(file: Path, stamp: tuple[int, int, int]) -> Table:
+    if file.suffix == ".parquet":
+        return ArrowTable.read(file)
+    document = read_json(file)
+    if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
+        raise ReadError(f"{file} is not an ItemCollection: its type is not FeatureCollection")
+    return ListTable([_checked_item(item, file) for item in document.get("features", [])])
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, stamp: tuple[int, int, int]) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _checked_item(item: Any, file: Path) -> dict[str, Any]:
+    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
+        raise ReadError(f"{file} holds a feature without an id: it is not a STAC ItemCollection")
+    for field in ("properties", "assets"):
+        if not isinstance(item.get(field), dict):
+            raise ReadError(f"item {item['id']!r} of {file} has no {field}: it is not a STAC Item")
+    return item

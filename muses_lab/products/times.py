@@ -1,0 +1,33 @@
+"""Times as catalogues write them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+
+def parse_time(text: str) -> datetime:
+    """An ISO 8601 date or time in UTC; a month or year is its first day. `ValueError` for anything else.
+
+    >>> parse_time("2018-03").isoformat()
+    '2018-03-01T00:00:00+00:00'
+    """
+    full = str(text).strip()
+    if re.fullmatch(r"\d{4}", full):
+        full += "-01-01"
+    elif re.fullmatch(r"\d{4}-\d{2}", full):
+        full += "-01"
+    try:
+        time = datetime.fromisoformat(full)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a date; write it as 2018-01-31 or 2018-01-31T10:30:00Z") from None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def format_time(time: datetime) -> str:
+    """ISO 8601 in UTC, ending in Z, with fractions only where there are some.
+
+    >>> format_time(parse_time("2018-01-31T11:00:00+01:00"))
+    '2018-01-31T10:00:00Z'
+    """
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
