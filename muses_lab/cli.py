@@ -5,7 +5,7 @@ Each command imports what it needs when it runs, so that `muses-lab doctor` and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,14 +13,11 @@ from typer.core import TyperGroup
 from muses_lab import settings
 from muses_lab.errors import MusesError
 
-if TYPE_CHECKING:
-    from click import Context
-
 
 class _PlainErrors(TyperGroup):
     """What went wrong is said in one line, with exit code 1; a traceback would be ours to read, not the user's."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except (MusesError, OSError) as error:
@@ -82,7 +79,7 @@ def list_catalogs() -> None:
 
 @catalog_app.command("show")
 def show_catalog(
-    name: Annotated[str, typer.Argument(help="Id of a registered catalogue, or of a collection.")],
+    name: Annotated[str, typer.Argument(help="Id of a catalogue or collection.")],
 ) -> None:
     """Show the collections of a catalogue: dates, place, bands."""
     from muses_lab.catalog import find_catalog
