@@ -1,0 +1,179 @@
+"""Makes the sample catalogue: a year of Sentinel-2-like scenes near Toulouse, complete or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rustac
+from filelock import FileLock
+from tqdm.auto import tqdm
+
+from muses_lab import settings
+from muses_lab.errors import MusesError
+from muses_lab.sample import stac
+from muses_lab.sample.cog import write_cog
+from muses_lab.sample.ground import Fields, Ground, draw
+from muses_lab.sample.noise import white
+from muses_lab.sample.place import Tile, tiles, whole_size
+from muses_lab.sample.scene import RESOLUTIONS, render
+from muses_lab.sample.sky import Overpass, Swath, Weather, overpasses, swath, weather
+from muses_lab.sample.truth import write_classes, write_truth
+
+VERSION = 1
+"""Goes up when the same parameters give other pixels."""
+SEED = 2018
+
+
+def default_folder() -> Path:
+    """Where the sample catalogue is kept unless another folder is named."""
+    return settings.home() / "sample"
+
+
+def catalog_id(size: int = 4096, dates: int = 36, seed: int = SEED) -> str:
+    """The id of the catalogue that these parameters give."""
+    return f"muses-sample-v{VERSION}-{whole_size(size)}-{dates}-{seed}"
+
+
+def generate(
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    size: int = 4096,
+    dates: int = 36,
+    seed: int = SEED,
+    progress: bool | None = None,
+) -> Path:
+    """Makes the sample catalogue in `folder` and registers it; returns at once when it is there already.
+
+    Examples
+    --------
+    >>> folder = generate("/tmp/sample", size=512, dates=6)     # doctest: +SKIP
+    >>> ml.open_catalog(folder)                                 # doctest: +SKIP
+
+    Parameters
+    ----------
+    folder
+        Where the catalogue goes; `default_folder()` when None. It appears complete or not at all. A sample made with
+        other parameters is replaced; a folder with anything else in it is refused.
+    size
+        Width of each tile in 10 m pixels, rounded up to a multiple of 96 so that all resolutions and overviews fit
+        (4096 gives 4128). Small samples have the same river, town and woods at a smaller scale.
+    dates
+        Number of overpasses in the year, 1 to 70. Each gives one or two items.
+    seed
+        Another seed gives another ground and other weather. Equal parameters give equal bytes.
+    progress
+        Whether to show a progress bar; None: only on a terminal.
+    """
+    if not 96 <= size <= 10_980:
+        raise MusesError(f"size={size} is not possible: a tile has 96 to 10980 pixels of 10 m")
+    if not 1 <= dates <= 70:
+        raise MusesError(f"dates={dates} is not possible: the year has 1 to 70 overpasses to choose from")
+    target = Path(folder) if folder is not None else default_folder()
+    target = target.expanduser().resolve()
+    wanted = catalog_id(size, dates, seed)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock"):
+        found = _found(target)
+        if found != wanted:
+            for left_over in target.parent.glob(f".{target.name}.part-*"):
+                shutil.rmtree(left_over)
+            part = target.parent / f".{target.name}.part-{os.getpid()}"
+            try:
+                _make(part, wanted, whole_size(size), dates, seed, progress)
+                if found is not None:
+                    shutil.rmtree(target)
+                part.replace(target)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+    settings.register_catalog(wanted, str(target))
+    return target
+
+
+def _found(target: Path) -> str | None:
+    """The id of the sample in a folder; None when there is nothing."""
+    try:
+        found = json.loads((target / "catalog.json").read_text("utf-8"))["id"]
+        if found.startswith("muses-sample-"):
+            return found
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError):
+        pass
+    if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+        return None
+    raise MusesError(f"{target} holds something else than a sample catalogue; name another folder or empty it first")
+
+
+def _make(folder: Path, wanted: str, size: int, dates: int, seed: int, progress: bool | None) -> None:
+    threads = os.cpu_count() or 1
+    passes = overpasses(dates)
+    east, west = tiles(size)
+    middle = (east.outline.centroid.x, east.outline.centroid.y)
+    swaths = [swath(o, middle, size * 10) for o in passes]
+    work = [
+        (tile, index)
+        for index in range(len(passes))
+        for tile in (east, west)
+        if swaths[index].area(tile.outline).area > 0.02 * tile.outline.area
+    ]
+    # all heavy work is compiled or GDAL's and runs without the interpreter's lock: threads use all cores and share the
+    # layers of the ground
+    with (
+        ThreadPoolExecutor(threads) as pool,
+        tqdm(
+            total=len(work) + 3, desc="Sample", unit="scene", disable=None if progress is None else not progress
+        ) as bar,
+    ):
+        fields = Fields.make(size, seed, pool)
+        grain = white(1024, seed)
+        bar.update()
+        grounds: dict[str, Ground] = {}
+        for tile in (east, west):
+            grounds[tile.name] = draw(tile, fields, seed, pool)
+            bar.update()
+        places = np.concatenate([np.stack([a.ravel() for a in tile.ground], -1) for tile in (east, west)])
+        skies = weather(passes, places, min(1.0, size * 10 / 41_000), fields.rough, fields.smooth, seed)
+        truth = [pool.submit(write_truth, folder / "truth", tile, grounds[tile.name]) for tile in (east, west)]
+        scenes = [
+            pool.submit(_scene, folder, t, grounds[t.name], fields, grain, passes[i], swaths[i], skies[i])
+            for t, i in work
+        ]
+        try:
+            for done in as_completed(scenes):
+                done.result()
+                bar.update()
+            for done in truth:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    write_classes(folder / "truth")
+    items = sorted((s.result() for s in scenes), key=lambda i: (i["properties"]["datetime"], i["id"]))
+    home = folder / stac.COLLECTION
+    rustac.write_sync(str(home / "items.parquet"), items)
+    (home / "collection.json").write_text(json.dumps(stac.collection(items), indent=1), "utf-8")
+    (folder / "catalog.json").write_text(json.dumps(stac.catalog(wanted), indent=1), "utf-8")
+
+
+def _scene(
+    folder: Path,
+    tile: Tile,
+    ground: Ground,
+    fields: Fields,
+    grain: np.ndarray,
+    overpass: Overpass,
+    swath_: Swath,
+    sky: Weather,
+) -> dict[str, Any]:
+    """Makes one scene's files and returns its item."""
+    pixels = render(tile, ground, fields, grain, overpass, swath_, sky)
+    sizes = {}
+    for name, resolution in RESOLUTIONS.items():
+        path = folder / stac.href(tile, overpass, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sizes[name] = write_cog(path, pixels.bands[name], tile.crs, tile.transform(resolution), 0, stac.OVERVIEWS[name])
+    return stac.item(tile, overpass, swath_.area(tile.outline), pixels.counts, sizes)
