@@ -1,0 +1,214 @@
+"""A chain on a window, through an executor: the window's blocks asked for, and put together as they arrive.
+
+Tiles, arrays, values and exports all go this way, so that a preview equals its export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab.compute.queue import Executor, Ticket
+from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
+from muses_lab.engine.cache import Cache
+from muses_lab.engine.core import empty
+from muses_lab.engine.layout import Layout, Report, fill, layout
+from muses_lab.engine.program import Step
+from muses_lab.errors import Cancelled, ComputeError
+from muses_lab.settings import number
+from muses_lab.store import Store, default_store
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """What an evaluation met."""
+
+    scenes_used: int
+    scenes_found: int
+    failed: tuple[tuple[str, str], ...]
+    """(scene id, reason) of scenes that could not be read and were left out."""
+    levels: tuple[float, ...]
+    """Metres per pixel of the levels shown."""
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A chain's values on a window."""
+
+    array: xr.DataArray
+    """Dims of (t, bands, y, x) that the chain has; NaN where missing."""
+    report: WindowReport
+
+    @property
+    def values(self) -> np.ndarray:
+        return np.asarray(self.array.data)
+
+    @property
+    def bands(self) -> tuple[str, ...] | None:
+        return tuple(self.array.bands.values) if "bands" in self.array.dims else None
+
+
+class WindowTicket:
+    """One asker's claim on a window. `done` ends with True, or with the error of the first block that failed."""
+
+    def __init__(self, plan: Layout) -> None:
+        self.plan = plan
+        self.done: Future[bool] = Future()
+        self._results: dict[BlockKey, Result] = {}
+        self._tickets: list[Ticket] = []
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._released = False
+
+    def result(self, timeout: float | None = None) -> Pixels:
+        """The pixels; waits at most so many seconds."""
+        try:
+            self.done.result(timeout)
+        except TimeoutError:
+            raise ComputeError(f"the window was not ready after {timeout:g} s") from None
+        return assemble(self.plan, self._results)
+
+    def release(self) -> None:
+        """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
+        with self._lock:
+            self._released = True
+            tickets, self._tickets = self._tickets, []
+        for ticket in tickets:
+            ticket.release()
+        self._end(Cancelled("nobody waits for this window any more"))
+
+    def _end(self, error: BaseException | None = None) -> None:
+        with self._lock:
+            if self.done.done():
+                return
+            if error is None:
+                self.done.set_result(True)
+            else:
+                self.done.set_exception(error)
+
+
+_kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()
+_kept_lock = threading.Lock()
+
+
+def _cache(executor: Executor) -> Cache:
+    """Results of blocks on the asker's side, so that neighbouring tiles and a new palette need not ask again."""
+    with _kept_lock:
+        if executor not in _kept:
+            _kept[executor] = Cache(int(number("MUSES_RESULT_CACHE_BYTES", 256 << 20)))
+        return _kept[executor]
+
+
+def request_window(
+    executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None
+) -> WindowTicket:
+    """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
+    resolved = prepare(executor, resolved, priority, store)
+    return _request(executor, resolved, layout(resolved.program, window), priority)
+
+
+def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: float) -> WindowTicket:
+    ticket = WindowTicket(plan)
+    cache = _cache(executor)
+    missing = []
+    for key in plan.blocks:
+        known = cache.get((resolved.hash, key))
+        if known is None:
+            missing.append(key)
+        else:
+            ticket._results[key] = known
+    if not missing:
+        ticket._end()
+        return ticket
+    ticket._waiting = len(missing)
+
+    def arrived(key: BlockKey) -> Callable[[Future[Result]], None]:
+        def take(future: Future[Result]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                ticket._end(error)
+                return
+            result = future.result()
+            if not result.report.failed:
+                cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
+            with ticket._lock:
+                ticket._results[key] = result
+                ticket._waiting -= 1
+                last = ticket._waiting == 0
+            if last:
+                ticket._end()
+
+        return take
+
+    for key in missing:
+        claim = executor.request(resolved, key, priority)
+        with ticket._lock:
+            ticket._tickets.append(claim)
+            gone = ticket._released
+        claim.future.add_done_callback(arrived(key))
+        if gone:
+            claim.release()
+    return ticket
+
+
+def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store: Store | None = None) -> Resolved:
+    """The chain with the results of its `region` and `fit` nodes: from the store, or evaluated once and kept there."""
+    steps: list[Step] = resolved.program.whole_nodes()
+    if not steps or len(resolved.results) == len(steps):
+        return resolved
+    store = store or default_store()
+    for step in steps:
+        node = step.node.hash
+        if node in resolved.results:
+            continue
+        digest = store.result(node)
+        if digest is not None and store.has_artefact(digest):
+            body = store.artefact(digest)
+        else:
+            ticket = executor.request(resolved, NodeKey(node), priority)
+            try:
+                result = ticket.future.result(number("MUSES_TASK_SECONDS", 900))
+            except BaseException:
+                ticket.release()
+                raise
+            assert result.body is not None
+            body = result.body
+            if not result.report.failed:
+                digest = hashlib.sha256(body).hexdigest()
+                store.put_artefact(digest, step.operator.id, body)
+                store.put_result(node, digest)
+        resolved = resolved.with_results({node: body})
+    return resolved
+
+
+def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
+    """A window put together from the results of its blocks."""
+    shape = (plan.window.shape.y, plan.window.shape.x)
+    out = empty(plan.step, shape)
+    report = Report()
+    pieces: dict[BlockKey, np.ndarray] = {}
+    for key, result in results.items():
+        assert result.values is not None
+        pieces[key] = result.values
+        report = report | result.report
+    if any(v.dtype == np.float64 for v in pieces.values()):
+        out = out.astype(np.float64)
+    for part in plan.parts:
+        fill(part, pieces, out.data)
+    found = WindowReport(
+        scenes_used=len(report.used & set(plan.found)),
+        scenes_found=len(plan.found),
+        failed=tuple(sorted(report.failed.items())),
+        levels=tuple(sorted(set(plan.levels.values()))),
+    )
+    return Pixels(out, found)

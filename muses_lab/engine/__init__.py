@@ -1,0 +1,9 @@
+"""The engine: plan, read, evaluate, cache. Pure: no Dask, no Jupyter, no HTTP."""
+
+from __future__ import annotations
+
+from muses_lab.engine.core import Engine, Result, worker_engine
+from muses_lab.engine.keys import BlockKey, Missing, NodeKey
+from muses_lab.engine.resolved import Resolved
+
+__all__ = ["BlockKey", "Engine", "Missing", "NodeKey", "Resolved", "Result", "worker_engine"]

@@ -1,0 +1,324 @@
+"""The engine of one process: documents, one cache, and the evaluation of blocks. No Dask, no Jupyter, no HTTP."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab import settings
+from muses_lab.engine.cache import Cache
+from muses_lab.engine.evaluate import DIMS, Run, call, evaluate, keeps_blocks, on_axis
+from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
+from muses_lab.engine.keys import BlockKey, Missing, NodeKey
+from muses_lab.engine.layout import Report, fill, layout
+from muses_lab.engine.program import Program, Step, fit_grid, pinned_grid
+from muses_lab.engine.read import Counters, Reader
+from muses_lab.engine.resolved import Resolved
+from muses_lab.errors import NotFound
+from muses_lab.operators import Fit, Region
+
+_KEPT_DOCUMENTS = 256
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a task gives back: the pixels of a block, or the bytes of a whole `region` or `fit` node."""
+
+    values: np.ndarray | None
+    """(t, bands, y, x), those that the chain has; NaN where missing."""
+    report: Report = field(default_factory=Report)
+    body: bytes | None = None
+    seconds: float = 0.0
+
+    @property
+    def nbytes(self) -> int:
+        return (0 if self.values is None else self.values.nbytes) + len(self.body or b"")
+
+
+class Engine:
+    """Evaluates blocks of the chains that it was given; thread-safe, one in a process."""
+
+    def __init__(self, cache_bytes: int | None = None) -> None:
+        self.cache = Cache(settings.cache_bytes() if cache_bytes is None else cache_bytes)
+        self._counters = Counters()
+        self.reader = Reader(self.cache, self._counters)
+        self._documents: OrderedDict[str, Resolved] = OrderedDict()
+        self._lock = threading.Lock()
+
+    # ------------------------------------------------------------------------------------------ documents
+
+    def has(self, chain_hash: str) -> bool:
+        return chain_hash in self._documents
+
+    def put(self, chain_hash: str, payload: bytes) -> None:
+        """Keeps a document, by `Resolved.hash`."""
+        self.keep(chain_hash, Resolved.from_payload(payload))
+
+    def keep(self, chain_hash: str, resolved: Resolved) -> None:
+        with self._lock:
+            self._documents[chain_hash] = resolved
+            self._documents.move_to_end(chain_hash)
+            while len(self._documents) > _KEPT_DOCUMENTS:
+                self._documents.popitem(last=False)
+
+    def _document(self, chain_hash: str) -> Resolved:
+        with self._lock:
+            try:
+                self._documents.move_to_end(chain_hash)
+                return self._documents[chain_hash]
+            except KeyError:
+                raise Missing(chain_hash) from None
+
+    # ----------------------------------------------------------------------------------------------- tasks
+
+    def run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
+        """Evaluates a task.
+
+        Raises
+        ------
+        Missing
+            The document is not here; `put` it and ask again.
+        Cancelled
+            `cancelled()` became true.
+        """
+        resolved = self._document(chain_hash)
+        run = Run(resolved.program, cancelled, results=resolved.results)
+        start = time.perf_counter()
+        if isinstance(task, NodeKey):
+            step = resolved.program.steps.get(task.node)
+            if step is None:
+                raise NotFound(f"the chain has no node {task.node[:12]}…")
+            return Result(None, run.report, self.whole(run, step), time.perf_counter() - start)
+        output = resolved.program.output
+        grid = output.grids.get(task.grid)
+        if grid is None:
+            raise NotFound(f"the chain has no grid {task.grid!r}; it has {', '.join(sorted(output.grids))}")
+        array, report = self._block(run, output, grid, task)
+        return Result(np.asarray(on_axis(array, output).data), report, None, time.perf_counter() - start)
+
+    def counters(self) -> dict[str, int]:
+        """Blocks and bytes decoded, evaluations, cache use, since the process began."""
+        return {
+            "blocks_decoded": self._counters.blocks_decoded,
+            "bytes_decoded": self._counters.bytes_decoded,
+            "evaluations": self._counters.evaluations,
+            "cache_bytes": self.cache.bytes,
+            "cache_hits": self.cache.hits,
+            "cache_misses": self.cache.misses,
+            "documents": len(self._documents),
+        }
+
+    # ----------------------------------------------------------------------------------------------- blocks
+
+    def _block(self, run: Run, step: Step, grid: Grid, key: BlockKey) -> tuple[xr.DataArray, Report]:
+        """A block of a step, kept in the cache; one evaluation for all who ask."""
+
+        def compute() -> tuple[xr.DataArray, Report]:
+            own = Run(run.program, run.cancelled, results=run.results)
+            with self._lock:
+                self._counters.evaluations += 1
+            array = self._evaluate(own, step, grid, key.level, block_rect(key.row, key.col))
+            return array, own.report
+
+        value, report = self.cache.get_or_compute(
+            (step.node.hash, *key), compute, lambda v: int(v[0].nbytes) + 256, _complete
+        )
+        run.add(report)
+        return value, report
+
+    def _evaluate(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        """A step on a rectangle, whatever kind it is."""
+        process = step.node.process
+        if isinstance(step.operator.support, Region):
+            return self._raster(run, step, grid, level, rect)
+        if process in ("resample_spatial", "resample_cube_spatial"):
+            return self.window(run, run.program[step.arguments["data"]], grid.geobox(level, rect))
+        if process == "muses:at_resolution":
+            return self._at_resolution(run, step, grid, level, rect)
+        return evaluate(self, run, step, grid, level, rect)
+
+    def piece(
+        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None
+    ) -> xr.DataArray:
+        """A step on any rectangle, from its kept blocks where it has some; what is computed whole is kept."""
+        if not keeps_blocks(step):
+            array = self._evaluate(run, step, grid, level, rect)
+        else:
+            array = self._from_blocks(run, step, grid, level, rect)
+        if times is not None and "t" in array.dims:
+            array = array.sel(t=[t for t in array.t.values if t in times])
+        return array
+
+    def _from_blocks(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        keys = [BlockKey(grid.id, level, row, col) for row, col in rect.blocks()]
+        if len(keys) == 1 and rect == block_rect(keys[0].row, keys[0].col):
+            return self._block(run, step, grid, keys[0])[0]
+        known = {key: self.cache.get((step.node.hash, *key)) for key in keys}
+        if not any(known.values()):
+            start = time.perf_counter()
+            own = Run(run.program, run.cancelled, results=run.results)
+            array = self._evaluate(own, step, grid, level, rect)
+            run.add(own.report)
+            for key in keys:
+                whole = block_rect(key.row, key.col)
+                if rect.contains(whole) and "t" not in array.dims and not own.failed:
+                    rows, cols = whole.within(rect)
+                    block = array.isel(y=rows, x=cols).copy()
+                    seconds = time.perf_counter() - start
+                    self.cache.put((step.node.hash, *key), (block, own.report), int(block.nbytes) + 256, seconds)
+            return array
+        out: xr.DataArray | None = None
+        for key in keys:
+            part = block_rect(key.row, key.col).intersection(rect)
+            found = known[key]
+            if found is not None or part == block_rect(key.row, key.col):
+                block, _ = self._block(run, step, grid, key)
+                rows, cols = part.within(block_rect(key.row, key.col))
+                values = block.isel(y=rows, x=cols)
+            else:
+                values = self._evaluate(run, step, grid, level, part)
+            if out is None:
+                out = _empty_like(values, rect)
+            rows, cols = part.within(rect)
+            out.data[..., rows, cols] = values.data
+        assert out is not None
+        return out
+
+    def _at_resolution(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        child = run.program[step.arguments["data"]]
+        pinned = grid.level_near(step.arguments["resolution"])
+        rows, cols = (np.arange(a, b) for a, b in ((rect.r0, rect.r1), (rect.c0, rect.c1)))
+        if pinned <= level:  # the pinned pixel at the centre of each pixel shown
+            f = 2 ** (level - pinned)
+            rows, cols = rows * f + f // 2, cols * f + f // 2
+        else:
+            f = 2 ** (pinned - level)
+            rows, cols = rows // f, cols // f
+        inner = Rect(int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1)
+        array = self.piece(run, child, grid, pinned, inner, None)
+        return array.isel(y=rows - inner.r0, x=cols - inner.c0)
+
+    # ---------------------------------------------------------------------------------------------- windows
+
+    def window(self, run: Run, step: Step, window: GeoBox) -> xr.DataArray:
+        """A step on any window, put together from blocks of its grids by nearest neighbour."""
+        plan = layout(run.program, window, step)
+        shape = (window.shape.y, window.shape.x)
+        out = empty(step, shape)
+        for part in plan.parts:
+            pieces = {}
+            for key in part.blocks:
+                run.check()
+                array, _ = self._block(run, step, part.grid, key)
+                pieces[key] = np.asarray(on_axis(array, step).data)
+            if any(v.dtype == np.float64 for v in pieces.values()):
+                out = out.astype(np.float64)
+            fill(part, pieces, out.data)
+        return out
+
+    # ----------------------------------------------------------------------------- region and fit: whole nodes
+
+    def whole(self, run: Run, step: Step) -> bytes:
+        """The result of a `region` node (a raster) or of the fitting of a `fit` node (JSON), on its pinned extent."""
+        known = run.results.get(step.node.hash)
+        if known is not None:
+            return known
+
+        def compute() -> tuple[bytes, Report]:
+            own = Run(run.program, run.cancelled, results=run.results)
+            child = run.program[step.cubes[0][1]]
+            grid = _pinned(step, child)
+            with self._lock:
+                self._counters.evaluations += 1
+            data = self.window(own, child, grid.geobox(0, grid.extent))
+            found = call(step.operator, step, data, grid.pixel_metres(0))
+            if isinstance(step.operator.support, Fit):
+                return json.dumps(found, sort_keys=True).encode(), own.report
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, values=np.asarray(found.data))
+            return buffer.getvalue(), own.report
+
+        body, report = self.cache.get_or_compute(("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, _complete)
+        run.add(report)
+        return body
+
+    def fitted(self, run: Run, step: Step) -> dict[str, Any]:
+        """What a `fit` node found on its pinned extent."""
+        return json.loads(self.whole(run, step))
+
+    def _raster(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        """The raster of a `region` node at the pixels of a rectangle of any grid, by nearest neighbour."""
+        child = run.program[step.cubes[0][1]]
+        home = _pinned(step, child)
+        values = _decoded(self.whole(run, step))
+        x, y = places(grid.geobox(level, rect), home.crs)
+        rows, cols = home.indices(0, x, y)
+        rows, cols = rows - home.extent.r0, cols - home.extent.c0
+        inside = (rows >= 0) & (rows < values.shape[0]) & (cols >= 0) & (cols < values.shape[1])
+        out = np.full(rect.shape, np.nan, values.dtype)
+        out[inside] = values[rows[inside], cols[inside]]
+        return xr.DataArray(out, dims=("y", "x"))
+
+
+def _complete(value: tuple[Any, Report]) -> bool:
+    """Whether a result may be kept: a scene that could not be read now may be readable when asked again."""
+    return not value[1].failed
+
+
+def _pinned(step: Step, child: Step) -> Grid:
+    if isinstance(step.operator.support, Fit):
+        return fit_grid(step, child.grids)
+    return pinned_grid(step.node, step.arguments, child.grids)
+
+
+@lru_cache(maxsize=8)
+def _decoded(body: bytes) -> np.ndarray:
+    with np.load(io.BytesIO(body), allow_pickle=False) as stored:
+        return stored["values"]
+
+
+def _empty_like(values: xr.DataArray, rect: Rect) -> xr.DataArray:
+    shape = (*values.shape[:-2], *rect.shape)
+    coords = {d: values.coords[d] for d in ("t", "bands") if d in values.coords and d in values.dims}
+    return xr.DataArray(np.full(shape, np.nan, values.dtype), dims=values.dims, coords=coords)
+
+
+def empty(step: Step, shape: tuple[int, int]) -> xr.DataArray:
+    """An array of missing values with the dimensions of a step."""
+    sizes: dict[str, int] = {"y": shape[0], "x": shape[1]}
+    coords: dict[str, Any] = {}
+    if step.meta.time:
+        coords["t"] = np.array(step.times, dtype="datetime64[ns]")
+        sizes["t"] = len(step.times)
+    if step.meta.bands is not None:
+        coords["bands"] = np.array(step.meta.bands, dtype=object)
+        sizes["bands"] = len(step.meta.bands)
+    dims = [d for d in DIMS if d in sizes]
+    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, np.float32), dims=dims, coords=coords)
+
+
+_ENGINE: Engine | None = None
+_ENGINE_LOCK = threading.Lock()
+
+
+def worker_engine() -> Engine:
+    """The process's one engine."""
+    global _ENGINE
+    with _ENGINE_LOCK:
+        if _ENGINE is None:
+            _ENGINE = Engine()
+        return _ENGINE
+
+
+__all__ = ["BLOCK", "Engine", "Program", "Result", "worker_engine"]

@@ -1,0 +1,218 @@
+"""Grids, levels and windows: pure geometry.
+
+A `Grid` is the pixel lattice that scenes of one sensor share (a Sentinel-2 tile, a Landsat UTM zone). Level k has
+pixels of 2^k native pixels; blocks are 512 × 512 pixels of a level, counted from the grid's origin. A window is an
+`odc.geo.geobox.GeoBox`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import pyproj
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+BLOCK = 512
+"""Rows and columns of a block."""
+
+_STEP = 16
+"""Exact coordinates are computed every so many pixels of a window's lattice, and interpolated between."""
+
+
+class Rect(NamedTuple):
+    """A rectangle of pixels of one level, rows r0 ≤ r < r1 and columns c0 ≤ c < c1."""
+
+    r0: int
+    r1: int
+    c0: int
+    c1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.r1 - self.r0, self.c1 - self.c0
+
+    @property
+    def empty(self) -> bool:
+        return self.r0 >= self.r1 or self.c0 >= self.c1
+
+    def grow(self, radius: int) -> Rect:
+        return Rect(self.r0 - radius, self.r1 + radius, self.c0 - radius, self.c1 + radius)
+
+    def union(self, other: Rect) -> Rect:
+        return Rect(min(self.r0, other.r0), max(self.r1, other.r1), min(self.c0, other.c0), max(self.c1, other.c1))
+
+    def intersection(self, other: Rect) -> Rect:
+        return Rect(max(self.r0, other.r0), min(self.r1, other.r1), max(self.c0, other.c0), min(self.c1, other.c1))
+
+    def contains(self, other: Rect) -> bool:
+        return self.r0 <= other.r0 and other.r1 <= self.r1 and self.c0 <= other.c0 and other.c1 <= self.c1
+
+    def within(self, outer: Rect) -> tuple[slice, slice]:
+        """Slices of this rectangle in an array that covers `outer`."""
+        return slice(self.r0 - outer.r0, self.r1 - outer.r0), slice(self.c0 - outer.c0, self.c1 - outer.c0)
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """(row, column) of the blocks that it touches."""
+        if self.empty:
+            return
+        for row in range(self.r0 // BLOCK, (self.r1 - 1) // BLOCK + 1):
+            for col in range(self.c0 // BLOCK, (self.c1 - 1) // BLOCK + 1):
+                yield row, col
+
+
+def block_rect(row: int, col: int) -> Rect:
+    return Rect(row * BLOCK, (row + 1) * BLOCK, col * BLOCK, (col + 1) * BLOCK)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A pixel lattice with an extent."""
+
+    id: str
+    crs: str
+    origin: tuple[float, float]
+    """Upper left corner of pixel (0, 0) of every level, and of block (0, 0)."""
+    resolution: float
+    """Native pixel size in units of the CRS."""
+    extent: Rect
+    """Where there are pixels, in native pixels from the origin."""
+
+    @cached_property
+    def metres(self) -> float:
+        """Metres per unit of the CRS (roughly, for degrees)."""
+        crs = _crs(self.crs)
+        return 111_320.0 if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0)
+
+    def pixel(self, level: int) -> float:
+        """Pixel size of a level in units of the CRS."""
+        return self.resolution * 2**level
+
+    def pixel_metres(self, level: int) -> float:
+        return self.pixel(level) * self.metres
+
+    def rect(self, level: int) -> Rect:
+        """The extent at a level, outer pixels included."""
+        f = 2**level
+        e = self.extent
+        return Rect(e.r0 // f, -(-e.r1 // f), e.c0 // f, -(-e.c1 // f))
+
+    def geobox(self, level: int, rect: Rect) -> GeoBox:
+        size = self.pixel(level)
+        affine = Affine(size, 0, self.origin[0] + rect.c0 * size, 0, -size, self.origin[1] - rect.r0 * size)
+        return GeoBox(rect.shape, affine, self.crs)
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """West, south, east, north of the extent in the CRS."""
+        e, s = self.extent, self.resolution
+        return (
+            self.origin[0] + e.c0 * s, self.origin[1] - e.r1 * s,
+            self.origin[0] + e.c1 * s, self.origin[1] - e.r0 * s,
+        )  # fmt: skip
+
+    def level_for(self, window: GeoBox) -> int:
+        """The level that fits a window's pixel size: the coarsest whose pixels are not larger.
+
+        Measured at the grid's centre, so that it depends on zoom and grid only, never on a single tile.
+        """
+        a = window.affine
+        if same_crs(str(window.crs), self.crs):
+            size = math.sqrt(abs(a.determinant))
+        else:
+            w, s, e, n = self.bounds()
+            centre = ((w + e) / 2, (s + n) / 2)
+            there = transformer(self.crs, str(window.crs))
+            back = transformer(str(window.crs), self.crs)
+            x, y = there.transform(*centre)
+            xs, ys = back.transform([x, x + a.a, x + a.b], [y, y + a.d, y + a.e])
+            ux, uy = xs[1] - xs[0], ys[1] - ys[0]
+            vx, vy = xs[2] - xs[0], ys[2] - ys[0]
+            size = math.sqrt(abs(ux * vy - uy * vx))
+        return self.level_of(size)
+
+    def level_of(self, size: float) -> int:
+        """The coarsest level whose pixels are not larger than `size` (units of the CRS)."""
+        return max(0, math.floor(math.log2(size / self.resolution) + 1e-6))
+
+    def level_near(self, metres: float) -> int:
+        """The level whose pixel size is nearest to so many metres."""
+        return max(0, round(math.log2(metres / (self.resolution * self.metres))))
+
+    def indices(self, level: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the pixels of a level that hold the points."""
+        size = self.pixel(level)
+        rows = np.floor((self.origin[1] - y) / size).astype(np.int64)
+        cols = np.floor((x - self.origin[0]) / size).astype(np.int64)
+        return rows, cols
+
+
+@lru_cache(maxsize=256)
+def _crs(name: str) -> pyproj.CRS:
+    return pyproj.CRS.from_user_input(name)
+
+
+@lru_cache(maxsize=1024)
+def same_crs(a: str, b: str) -> bool:
+    return a == b or _crs(a).equals(_crs(b), ignore_axis_order=True)
+
+
+@lru_cache(maxsize=256)
+def transformer(source: str, target: str) -> pyproj.Transformer:
+    """x, y of one CRS to x, y of another (pyproj transformers may be used from any thread)."""
+    return pyproj.Transformer.from_crs(_crs(source), _crs(target), always_xy=True)
+
+
+def places(window: GeoBox, crs: str | int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates x, y in a CRS of all pixel centres of a window, two arrays of its shape.
+
+    In another CRS they are exact at every 16th pixel of the lattice that the window is part of and interpolated
+    between: far closer than a pixel, and the same numbers for a pixel in whatever window it is asked for.
+    """
+    crs = f"EPSG:{crs}" if isinstance(crs, int) else crs
+    rows, columns = window.shape.y, window.shape.x
+    a = window.affine
+    if a.b or a.d:
+        cc, rr = np.meshgrid(np.arange(columns) + 0.5, np.arange(rows) + 0.5)
+        x, y = a.a * cc + a.b * rr + a.c, a.d * cc + a.e * rr + a.f
+        if same_crs(str(window.crs), crs):
+            return x, y
+        return transformer(str(window.crs), crs).transform(x, y)
+
+    col0, x0 = _lattice(a.c, a.a)
+    row0, y0 = _lattice(a.f, a.e)
+    if same_crs(str(window.crs), crs):
+        x = x0 + (col0 + np.arange(columns) + 0.5) * a.a
+        y = y0 + (row0 + np.arange(rows) + 0.5) * a.e
+        return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
+    first_c, first_r = col0 // _STEP, row0 // _STEP
+    node_c = np.arange(first_c, (col0 + columns - 1) // _STEP + 2) * _STEP
+    node_r = np.arange(first_r, (row0 + rows - 1) // _STEP + 2) * _STEP
+    xs, ys = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
+    there = transformer(str(window.crs), crs)
+    cut_r = slice(row0 - first_r * _STEP, row0 - first_r * _STEP + rows)
+    cut_c = slice(col0 - first_c * _STEP, col0 - first_c * _STEP + columns)
+    x, y = (_between(_between(v, 0)[cut_r], 1)[:, cut_c] for v in there.transform(xs, ys))
+    return x, y
+
+
+def _lattice(corner: float, step: float) -> tuple[int, float]:
+    """The index of the first pixel on its lattice, and where the lattice begins (less than a pixel from 0)."""
+    index = math.floor(corner / step + 1e-6)
+    phase = corner - index * step
+    # Corners of tiles come with rounding errors of their own; the phase is rounded so that all agree.
+    quantum = abs(step) * 2.0**-16
+    return index, round(phase / quantum) * quantum
+
+
+def _between(nodes: np.ndarray, axis: int) -> np.ndarray:
+    """Linear interpolation between neighbouring nodes along an axis: 16 values for each pair."""
+    nodes = np.moveaxis(nodes, axis, 0)
+    fraction = (np.arange(_STEP) / _STEP).reshape((1, _STEP) + (1,) * (nodes.ndim - 1))
+    low, high = nodes[:-1, None], nodes[1:, None]
+    out = (low + (high - low) * fraction).reshape(-1, *nodes.shape[1:])
+    return np.moveaxis(out, 0, axis)

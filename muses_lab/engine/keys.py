@@ -1,0 +1,28 @@
+"""Names of the pieces of work that travel between the askers and the workers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class BlockKey(NamedTuple):
+    """One block of a chain's result: 512 × 512 pixels of a grid at a level."""
+
+    grid: str
+    level: int
+    row: int
+    col: int
+
+
+class NodeKey(NamedTuple):
+    """A `region` or `fit` node (by its hash), to be evaluated whole on its pinned extent."""
+
+    node: str
+
+
+class Missing(Exception):
+    """The engine does not have the document with this hash; send it its payload."""
+
+    def __init__(self, chain_hash: str) -> None:
+        super().__init__(chain_hash)
+        self.chain_hash = chain_hash

@@ -1,0 +1,164 @@
+"""From a window to blocks and back: which grid owns each pixel, which blocks are needed, and the window put together.
+
+Every pixel of a window belongs to one grid, chosen from metadata alone: inside the grid's footprint, farthest from its
+edge, ties by id. So reducers over time see each overpass once, and no seam moves with the view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import shapely
+from odc.geo.geobox import GeoBox
+
+from muses_lab.engine.grid import BLOCK, Grid, Rect, places
+from muses_lab.engine.keys import BlockKey
+from muses_lab.engine.program import Program, Step
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation met: scenes that gave valid pixels, and scenes that could not be read."""
+
+    used: frozenset[str] = frozenset()
+    """Ids of scenes that gave valid pixels."""
+    failed: Mapping[str, str] = field(default_factory=dict)
+    """Scene id → why it was left out."""
+
+    def __or__(self, other: Report) -> Report:
+        return Report(self.used | other.used, {**self.failed, **other.failed})
+
+
+@dataclass(frozen=True)
+class Part:
+    """The pixels of a window that one grid owns."""
+
+    grid: Grid
+    level: int
+    where: np.ndarray | None
+    """Boolean array of the window's shape; None: all of it."""
+    rows: np.ndarray
+    """Row of the level for each owned pixel (of the window's shape where `where` is None)."""
+    cols: np.ndarray
+
+    @cached_property
+    def blocks(self) -> tuple[BlockKey, ...]:
+        """Blocks that hold owned pixels and lie on the grid's extent."""
+        extent = self.grid.rect(self.level)
+        inside = (
+            (self.rows >= extent.r0) & (self.rows < extent.r1) & (self.cols >= extent.c0) & (self.cols < extent.c1)
+        )
+        if not inside.any():
+            return ()
+        rows, cols = self.rows[inside] // BLOCK, self.cols[inside] // BLOCK
+        low, width = cols.min(), cols.max() - cols.min() + 1
+        codes = np.unique(rows * width + (cols - low))
+        return tuple(
+            BlockKey(self.grid.id, self.level, int(code // width), int(code % width + low)) for code in codes
+        )
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A window of a step, cut into blocks of its grids."""
+
+    window: GeoBox
+    step: Step
+    parts: tuple[Part, ...]
+    found: tuple[str, ...]
+    """Ids of the pinned scenes that touch the window."""
+
+    @property
+    def blocks(self) -> tuple[BlockKey, ...]:
+        return tuple(key for part in self.parts for key in part.blocks)
+
+    @property
+    def levels(self) -> dict[str, float]:
+        """Grid id → metres per pixel of the level shown."""
+        return {part.grid.id: part.grid.pixel_metres(part.level) for part in self.parts}
+
+
+def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout:
+    """Which blocks of a step (the chain's result by default) a window needs."""
+    step = step or program.output
+    outline = window.extent
+    parts: list[Part] = []
+    candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, np.ndarray]] = []
+    found: dict[str, None] = {}
+    for id in sorted(step.grids):
+        grid = step.grids[id]
+        footprint = program.footprint(step, id)
+        if footprint is None or footprint.is_empty:
+            continue
+        if not _may_touch(outline, window, footprint, grid):
+            continue
+        x, y = places(window, grid.crs)
+        level = grid.level_for(window)
+        candidates.append((grid, level, x, y, footprint))  # type: ignore[arg-type]
+    if len(candidates) > 1:
+        # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
+        depth = np.stack([_depth(f, x, y) * g.metres for g, _, x, y, f in candidates])
+        owner = depth.argmax(axis=0)
+        owner[(depth < 0).all(axis=0)] = -1
+    for number, (grid, level, x, y, _) in enumerate(candidates):
+        where = None
+        if len(candidates) > 1:
+            where = owner == number
+            if not where.any():
+                continue
+            if where.all():
+                where = None
+        if where is not None:
+            x, y = x[where], y[where]
+        rows, cols = grid.indices(level, x, y)
+        part = Part(grid, level, where, rows, cols)
+        if not part.blocks:
+            continue
+        parts.append(part)
+        f = 2**level
+        native = Rect(int(rows.min()) * f, (int(rows.max()) + 1) * f, int(cols.min()) * f, (int(cols.max()) + 1) * f)
+        for load in program.loads_below(step.node):
+            for placed in program.source(load.node).on(grid.id, native):
+                found[placed.scene.id] = None
+    return Layout(window, step, tuple(parts), tuple(found))
+
+
+def _may_touch(outline, window: GeoBox, footprint: shapely.Geometry, grid: Grid) -> bool:
+    """Cheap test on bounds, generous by a pixel's worth of curvature."""
+    if str(window.crs) == grid.crs:
+        w, s, e, n = window.boundingbox.bbox
+    else:
+        b = outline.to_crs(grid.crs, resolution=max(outline.boundingbox.span_x, outline.boundingbox.span_y) / 16)
+        w, s, e, n = b.boundingbox.bbox
+    if not all(np.isfinite(v) for v in (w, s, e, n)):
+        return True
+    fw, fs, fe, fn = footprint.bounds
+    margin = 0.01 * max(e - w, n - s)
+    return w - margin < fe and e + margin > fw and s - margin < fn and n + margin > fs
+
+
+def _depth(footprint: shapely.Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Distance of points to the edge of a footprint: positive inside, negative outside."""
+    w, s, e, n = footprint.bounds
+    rectangle = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, n - y))
+    if footprint.equals(shapely.box(w, s, e, n)):
+        return rectangle
+    points = shapely.points(x, y)
+    shapely.prepare(footprint)
+    depth = shapely.distance(shapely.boundary(footprint), points)
+    return np.where(shapely.contains(footprint, points), depth, -np.maximum(depth, 1e-9))
+
+
+def fill(part: Part, pieces: Mapping[BlockKey, np.ndarray], out: np.ndarray) -> None:
+    """Writes the pixels that a part owns, taken from its blocks' arrays (…, y, x), into `out` (…, y, x)."""
+    target = out if part.where is None else out[..., part.where]
+    brow, bcol = part.rows // BLOCK, part.cols // BLOCK
+    for key in part.blocks:
+        mine = (brow == key.row) & (bcol == key.col)
+        block = pieces[key]
+        target[..., mine] = block[..., part.rows[mine] - key.row * BLOCK, part.cols[mine] - key.col * BLOCK]
+    if part.where is not None:
+        out[..., part.where] = target

@@ -1,0 +1,271 @@
+"""A chain made ready for evaluation: what is known of every node before a window is given.
+
+From the output to the sources: which bands somebody really uses (each use of a collection reads just those). From the
+sources to the output: dimensions, bands, grids and dates of every node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import shapely
+from odc.geo.geom import box
+
+from muses_lab import graph
+from muses_lab.engine.grid import Grid, Rect
+from muses_lab.engine.sources import Source
+from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
+from muses_lab.graph import Callback, Node
+from muses_lab.operators import Fit, Meta, Operator, Region, is_strict, registry
+from muses_lab.operators.cubes import BBox, instant
+from muses_lab.scenes import Scenes
+from muses_lab.settings import number
+
+LOAD = "muses:load_items"
+
+Times = tuple[np.datetime64, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node with all that is known of it."""
+
+    node: Node
+    operator: Operator
+    arguments: Mapping[str, Any]
+    """With defaults filled in; cubes still as nodes."""
+    cubes: tuple[tuple[str, Node], ...]
+    """(argument, node) of its cube inputs, masks before the data they mask."""
+    meta: Meta
+    input_metas: Mapping[str, Meta]
+    grids: Mapping[str, Grid]
+    times: Times
+    """Steps of `t` it can have; empty without `t`."""
+    strict: bool
+    needs: Mapping[str, tuple[str, ...] | None]
+    """Argument → bands of that input that are used."""
+
+
+class Program:
+    """The steps of a chain by node hash, inputs first."""
+
+    def __init__(self, root: Node, scenes: Mapping[str, Scenes]) -> None:
+        self.sources: dict[str, Source] = {}
+        for node in graph.walk(root):
+            if node.process == LOAD and node.arguments["digest"] not in self.sources:
+                digest = node.arguments["digest"]
+                if digest not in scenes:
+                    raise NotFound(f"the chain's list of scenes {digest[:12]}… is not there", digest=digest)
+                self.sources[digest] = Source(scenes[digest])
+        self.root = self._read_only_used_bands(root)
+        self.steps: dict[str, Step] = {}
+        for node in graph.walk(self.root):
+            self.steps[node.hash] = self._step(node)
+
+    def __getitem__(self, node: Node) -> Step:
+        return self.steps[node.hash]
+
+    @property
+    def output(self) -> Step:
+        return self.steps[self.root.hash]
+
+    def whole_nodes(self) -> list[Step]:
+        """`region` and `fit` nodes, those first that others depend on."""
+        return [s for s in self.steps.values() if s.operator.needs_extent]
+
+    def source(self, node: Node) -> Source:
+        return self.sources[node.arguments["digest"]]
+
+    def loads_below(self, node: Node) -> Iterator[Step]:
+        """The reading steps that a node depends on."""
+        return (self.steps[n.hash] for n in graph.walk(node) if n.process == LOAD)
+
+    def footprint(self, step: Step, grid: str) -> shapely.Geometry | None:
+        """Where a step has data on one of its grids, in the grid's CRS; None when there is nothing."""
+        shapes = [
+            source.footprints[grid]
+            for load in self.loads_below(step.node)
+            if grid in (source := self.source(load.node)).footprints
+        ]
+        if not shapes:
+            return shapely.box(*step.grids[grid].bounds())
+        return shapely.union_all(shapes) if len(shapes) > 1 else shapes[0]
+
+    # ------------------------------------------------------------------------------------------ preparation
+
+    def _metas(self, root: Node) -> dict[str, Meta]:
+        metas: dict[str, Meta] = {}
+        for node in graph.walk(root):
+            op, arguments = registry[node.process], _filled(node)
+            if node.process == LOAD:
+                metas[node.hash] = op.shape(arguments, {arguments["digest"]: self.source(node).meta})
+            else:
+                metas[node.hash] = op.shape(arguments, {n: metas[arguments[n].hash] for n in op.cubes})
+        return metas
+
+    def _read_only_used_bands(self, root: Node) -> Node:
+        """`root` with a reading node of its own for every set of bands that a user of a collection needs."""
+        metas = self._metas(root)
+        order = graph.walk(root)
+        wanted: dict[str, tuple[str, ...] | None] = {root.hash: metas[root.hash].bands}
+        edges: dict[tuple[str, str], tuple[str, ...] | None] = {}
+        for node in reversed(order):
+            op, arguments = registry[node.process], _filled(node)
+            inputs = {name: metas[arguments[name].hash] for name in op.cubes}
+            for name, bands in op.needs(arguments, inputs, wanted[node.hash]).items():
+                child = arguments[name]
+                edges[node.hash, name] = bands
+                if bands is not None:
+                    have = wanted.get(child.hash) or ()
+                    every = metas[child.hash].bands or ()
+                    wanted[child.hash] = tuple(b for b in every if b in bands or b in have)
+                else:
+                    wanted.setdefault(child.hash, None)
+
+        new: dict[str, Node] = {}
+
+        def load(node: Node, bands: tuple[str, ...] | None) -> Node:
+            every = tuple(b.name for b in self.source(node).scenes.bands)
+            chosen = every if bands is None else bands
+            arguments = {"digest": node.arguments["digest"]}
+            return Node(LOAD, arguments if chosen == every else {**arguments, "bands": list(chosen)}, node.version)
+
+        for node in order:
+            if node.process == LOAD:
+                new[node.hash] = load(node, wanted[node.hash])
+                continue
+            arguments = dict(node.arguments)
+            for name in registry[node.process].cubes:
+                child = arguments[name]
+                is_load = child.process == LOAD
+                arguments[name] = load(child, edges[node.hash, name]) if is_load else new[child.hash]
+            new[node.hash] = Node(node.process, arguments, node.version)
+        return new[root.hash]
+
+    def _step(self, node: Node) -> Step:
+        op, arguments = registry[node.process], _filled(node)
+        cubes = tuple((name, arguments[name]) for name in op.cubes)
+        if node.process == "mask":
+            cubes = cubes[::-1]  # the mask first: what it removes altogether need not be read
+        metas = {name: self.steps[child.hash].meta for name, child in cubes}
+        if node.process == LOAD:
+            source = self.source(node)
+            meta = op.shape(arguments, {arguments["digest"]: source.meta})
+            grids: Mapping[str, Grid] = source.grids
+            times = source.axis
+        else:
+            meta = op.shape(arguments, metas)
+            grids = self._grids(node, op, arguments, cubes)
+            times = _times(node, meta, arguments, [self.steps[child.hash] for _, child in cubes])
+        strict = op.strict and all(is_strict(a) for a in arguments.values() if isinstance(a, Callback))
+        needs = op.needs(arguments, metas, meta.bands) if cubes else {}
+        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs)
+
+    def _grids(
+        self, node: Node, op: Operator, arguments: Mapping[str, Any], cubes: tuple[tuple[str, Node], ...]
+    ) -> Mapping[str, Grid]:
+        inputs = [self.steps[child.hash] for _, child in cubes]
+        if node.process == "resample_cube_spatial":
+            return self.steps[arguments["target"].hash].grids
+        if node.process == "resample_spatial":
+            return _lattice(arguments["projection"], arguments["resolution"], inputs[0].grids)
+        if isinstance(op.support, Region):
+            grid = pinned_grid(node, arguments, inputs[0].grids)
+            return {grid.id: grid}
+        # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
+        fixed = [s for s in inputs if not isinstance(s.operator.support, Region)] or inputs[:1]
+        grids: dict[str, Grid] = {}
+        for other in fixed:
+            if grids and other.grids and not set(grids) & set(other.grids):
+                raise GridError(
+                    f"{node.process!r} combines sources on the grids {', '.join(sorted(grids))} with sources on "
+                    f"{', '.join(sorted(other.grids))}; say on which grid: a.on_grid(b) or a.on_grid(crs, resolution)"
+                )
+            for id, grid in other.grids.items():
+                grids[id] = _joined(grids[id], grid) if id in grids else grid
+        return grids
+
+
+def _filled(node: Node) -> dict[str, Any]:
+    """A node's arguments with the defaults of those left out."""
+    op = registry[node.process]
+    return {a.name: node.arguments.get(a.name, a.default) for a in op.arguments.values()}
+
+
+def _times(node: Node, meta: Meta, arguments: Mapping[str, Any], inputs: list[Step]) -> Times:
+    if not meta.time:
+        return ()
+    times = tuple(sorted({t for step in inputs for t in step.times}))
+    if node.process == "filter_temporal":
+        start, end = arguments["extent"]
+        times = tuple(
+            t for t in times if (start is None or t >= instant(start)) and (end is None or t < instant(end))
+        )
+    return times
+
+
+def _joined(a: Grid, b: Grid) -> Grid:
+    if a.origin != b.origin or a.resolution != b.resolution:
+        raise GridError(
+            f"two collections place the grid {a.id!r} differently: origin {a.origin} and {b.origin}; use on_grid(…)"
+        )
+    return Grid(a.id, a.crs, a.origin, a.resolution, a.extent.union(b.extent))
+
+
+def _lattice(projection: int | str, resolution: float, inputs: Mapping[str, Grid]) -> Mapping[str, Grid]:
+    """The grid of a CRS and resolution, aligned to the CRS's origin, where the inputs are."""
+    crs = f"EPSG:{projection}" if isinstance(projection, int) else projection
+    extent: Rect | None = None
+    for grid in inputs.values():
+        b = box(*grid.bounds(), grid.crs).to_crs(crs, resolution=grid.resolution * 64).boundingbox
+        rect = Rect(
+            int(np.floor(-b.top / resolution)), int(np.ceil(-b.bottom / resolution)),
+            int(np.floor(b.left / resolution)), int(np.ceil(b.right / resolution)),
+        )  # fmt: skip
+        extent = rect if extent is None else extent.union(rect)
+    grid = Grid(f"{crs}@{resolution:g}+0,0", crs, (0.0, 0.0), resolution, extent or Rect(0, 0, 0, 0))
+    return {grid.id: grid}
+
+
+def pinned_grid(node: Node, arguments: Mapping[str, Any], inputs: Mapping[str, Grid]) -> Grid:
+    """The lattice on which a `region` or `fit` node is evaluated: its extent on the grid at the extent's centre."""
+    if arguments.get("extent") is None or arguments.get("resolution") is None:
+        missing = "extent" if arguments.get("extent") is None else "resolution"
+        raise ExtentRequired(
+            f"{node.process!r} depends on connected regions or statistics of an area and needs an explicit {missing}: "
+            "give extent= and resolution=, or pin the chain with .pin(bounds, resolution); Map.add pins to the view",
+            process=node.process,
+        )
+    extent, size = BBox.model_validate(arguments["extent"]), float(arguments["resolution"])
+    crs = f"EPSG:{extent.crs}" if isinstance(extent.crs, int) else extent.crs
+    outline = box(extent.west, extent.south, extent.east, extent.north, crs)
+    if not inputs:
+        return Grid(f"{crs}@{size:g}#{node.hash[:12]}", crs, (0.0, 0.0), size, Rect(0, 0, 0, 0))
+
+    def distance(grid: Grid) -> float:
+        centre = outline.centroid.to_crs(grid.crs).geom
+        shape = shapely.box(*grid.bounds())
+        return -shape.exterior.distance(centre) if shape.contains(centre) else shape.distance(centre)
+
+    base = min(sorted(inputs.values(), key=lambda g: g.id), key=distance)
+    unit = size / base.metres
+    b = outline.to_crs(base.crs, resolution=(extent.east - extent.west) / 64).boundingbox
+    c0, c1 = np.floor((b.left - base.origin[0]) / unit + 1e-6), np.ceil((b.right - base.origin[0]) / unit - 1e-6)
+    r0, r1 = np.floor((base.origin[1] - b.top) / unit + 1e-6), np.ceil((base.origin[1] - b.bottom) / unit - 1e-6)
+    rect = Rect(int(r0), int(r1), int(c0), int(c1))
+    limit = int(number("MUSES_MAX_REGION_PIXELS", 64e6))
+    pixels = rect.shape[0] * rect.shape[1]
+    if pixels > limit:
+        raise TooLarge(
+            f"{node.process!r} would be evaluated on {rect.shape[0]} × {rect.shape[1]} pixels of {size:g} m; "
+            f"the limit is {limit} pixels: choose a smaller extent or a coarser resolution"
+        )
+    return Grid(f"{base.id}#{node.hash[:12]}", base.crs, base.origin, unit, rect)
+
+
+def fit_grid(step: Step, inputs: Mapping[str, Grid]) -> Grid:
+    assert isinstance(step.operator.support, Fit)
+    return pinned_grid(step.node, step.arguments, inputs)

@@ -1,0 +1,341 @@
+"""Reading: blocks of files decoded once, and the pixels of a level made from them.
+
+A stored overview stands in for its level. What is coarser than the coarsest usable overview is averaged (classes and
+bit fields: decimated). Every block is decoded once and kept by (file, band, overview, block).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import rasterio
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from muses_lab.engine.cache import Cache
+from muses_lab.engine.grid import Grid, Rect
+from muses_lab.errors import Cancelled, MusesError, ReadError
+from muses_lab.scenes import Asset, Band
+from muses_lab.settings import resolve_href
+
+DRIVERS = ["GTiff", "JP2OpenJPEG"]
+"""Formats that may be opened: none whose files can point to other files (VRT and the like)."""
+
+_GDAL = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_CACHEMAX": 64 << 20,
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_HTTP_TIMEOUT": "30",
+    "GDAL_HTTP_CONNECTTIMEOUT": "10",
+    "GDAL_HTTP_MAX_RETRY": "2",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_TIFF_INTERNAL_MASK": "YES",
+}
+_MAX_OPEN = 256
+_LOGICAL = 512
+"""Rows and columns of a block where the file itself is stored in strips or odd tiles."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a file after opening it: its pyramid."""
+
+    shapes: tuple[tuple[int, int], ...]
+    """(rows, columns) of full resolution and each overview, finest first."""
+    blocks: tuple[tuple[int, int], ...]
+    """(rows, columns) of a block of each."""
+    dtype: str
+
+
+@dataclass
+class Counters:
+    """What was done since the process began; asserted by tests instead of seconds."""
+
+    blocks_decoded: int = 0
+    bytes_decoded: int = 0
+    evaluations: int = 0
+
+
+class Reader:
+    """Decoded blocks of files, through one cache; thread-safe."""
+
+    def __init__(self, cache: Cache, counters: Counters) -> None:
+        self.cache = cache
+        self.counters = counters
+        self.log: list[tuple[str, int, int, int, int]] | None = None
+        """When set to a list, every decoded block is noted there: (path, band, overview, row, column)."""
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[tuple[str, int], list[Any]] = OrderedDict()
+        self._headers: dict[str, Header] = {}
+
+    def level(
+        self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> np.ndarray | None:  # fmt: skip
+        """Physical values (floating point, NaN where missing) of a rectangle of a level; None if outside the file.
+
+        Raises
+        ------
+        ReadError
+            The file is missing, changed since it was registered, or damaged.
+        """
+        path = resolve_href(catalog, asset.href)
+        header = self._header(path, asset)
+        full = header.shapes[0]
+        a, _, west, _, e, north = asset.transform
+        decimation = grid.pixel(level) / abs(a) * (full[1] / asset.shape[1])
+        overview = _overview(header, decimation, band)
+        shape = header.shapes[overview]
+        rows = _Axis.make(
+            rect.r0, rect.r1, grid.pixel(level), north - grid.origin[1], True, abs(e) * asset.shape[0] / shape[0],
+            shape[0], average=not band.categorical,
+        )  # fmt: skip
+        cols = _Axis.make(
+            rect.c0, rect.c1, grid.pixel(level), west - grid.origin[0], False, a * asset.shape[1] / shape[1],
+            shape[1], average=not band.categorical,
+        )  # fmt: skip
+        if rows.empty or cols.empty:
+            return None
+        stored = self._window(path, asset, header, overview, rows.span, cols.span, cancelled)
+        values = to_physical(stored, band, asset)
+        out = np.full(rect.shape, np.nan, dtype=values.dtype)
+        out[rows.place, cols.place] = _resample(values, rows, cols)
+        return out
+
+    def _window(
+        self, path: str, asset: Asset, header: Header, overview: int, rows: tuple[int, int], cols: tuple[int, int],
+        cancelled: Callable[[], bool] | None,
+    ) -> np.ndarray:  # fmt: skip
+        """Stored values of a window of an overview, put together from its decoded blocks."""
+        height, width = header.blocks[overview]
+        parts = []
+        for row in range(rows[0] // height, (rows[1] - 1) // height + 1):
+            line = []
+            for col in range(cols[0] // width, (cols[1] - 1) // width + 1):
+                if cancelled is not None and cancelled():
+                    raise Cancelled("nobody waits for this block any more")
+                block = self._block(path, asset.band, header, overview, row, col)
+                r0, c0 = row * height, col * width
+                line.append(
+                    block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0]
+                )
+            parts.append(line)
+        if len(parts) == 1 and len(parts[0]) == 1:
+            return parts[0][0]
+        return np.block(parts)
+
+    def _block(self, path: str, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
+        def decode() -> np.ndarray:
+            height, width = header.blocks[overview]
+            rows, cols = header.shapes[overview]
+            window = Window(
+                col * width, row * height, min(width, cols - col * width), min(height, rows - row * height)
+            )
+            with self._dataset(path, overview) as dataset:
+                try:
+                    values = dataset.read(band, window=window)
+                except (RasterioError, IndexError) as error:
+                    raise ReadError(f"block ({row}, {col}) of band {band} cannot be read: {_reason(error)}") from None
+            with self._lock:
+                self.counters.blocks_decoded += 1
+                self.counters.bytes_decoded += values.nbytes
+                if self.log is not None:
+                    self.log.append((path, band, overview, row, col))
+            values.setflags(write=False)
+            return values
+
+        return self.cache.get_or_compute(("file", path, band, overview, row, col), decode, lambda v: v.nbytes)
+
+    def _header(self, path: str, asset: Asset) -> Header:
+        known = self._headers.get(path)
+        if known is not None:
+            return known
+        if "://" not in path:
+            try:
+                size = os.stat(path).st_size
+            except OSError as error:
+                raise ReadError(f"the file is not there ({error.strerror})") from None
+            if asset.size is not None and size != asset.size:
+                raise ReadError(f"the file has {size} bytes; it had {asset.size} when the chain was published")
+        with self._dataset(path, 0) as dataset:
+            if dataset.count < asset.band:
+                raise ReadError(f"the file has {dataset.count} bands; band {asset.band} was asked for")
+            factors = dataset.overviews(asset.band)
+            shapes = [dataset.shape]
+            blocks = [_block_shape(dataset)]
+            dtype = dataset.dtypes[asset.band - 1]
+            tiled = dataset.driver == "GTiff"
+        for number in range(1, len(factors) + 1):
+            with self._dataset(path, number) as dataset:
+                shapes.append(dataset.shape)
+                blocks.append(_block_shape(dataset) if tiled else (_LOGICAL, _LOGICAL))
+        header = Header(tuple(shapes), tuple(blocks), dtype)
+        self._headers[path] = header
+        return header
+
+    @contextmanager
+    def _dataset(self, path: str, overview: int) -> Iterator[Any]:
+        """An open dataset for this thread alone; handles are kept for the next one who needs them."""
+        key = (path, overview)
+        with self._lock:
+            free = self._idle.get(key)
+            dataset = free.pop() if free else None
+        with rasterio.Env(**_GDAL):
+            if dataset is None:
+                options = {"overview_level": overview - 1} if overview else {}
+                try:
+                    dataset = rasterio.open(path, driver=DRIVERS, **options)
+                except RasterioError as error:
+                    raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
+            try:
+                yield dataset
+            except MusesError:
+                dataset.close()
+                raise
+        with self._lock:
+            self._idle.setdefault(key, []).append(dataset)
+            self._idle.move_to_end(key)
+            while sum(map(len, self._idle.values())) > _MAX_OPEN:
+                _, oldest = self._idle.popitem(last=False)
+                for handle in oldest:
+                    handle.close()
+
+    def close(self) -> None:
+        with self._lock:
+            for handles in self._idle.values():
+                for handle in handles:
+                    handle.close()
+            self._idle.clear()
+            self._headers.clear()
+
+
+def _reason(error: BaseException) -> str:
+    """GDAL's own words rather than rasterio's "Read failed. See previous exception for details."."""
+    cause = error.__cause__ or error.__context__ or error
+    return os.path.basename(str(cause)) if "/" in str(cause) else str(cause)
+
+
+def _block_shape(dataset: Any) -> tuple[int, int]:
+    height, width = dataset.block_shapes[0]
+    odd = height < 128 or width < 128 or height * width > 4 << 20
+    return (_LOGICAL, _LOGICAL) if odd else (height, width)
+
+
+def _overview(header: Header, decimation: float, band: Band) -> int:
+    """The coarsest stored overview that is not coarser than asked."""
+    best, ratio = 0, 1.0
+    if band.categorical and band.overviews not in ("nearest", "mode"):
+        return best
+    for number, shape in enumerate(header.shapes):
+        stored = max(header.shapes[0][0] / shape[0], header.shapes[0][1] / shape[1])
+        # Overview sizes are rounded, so 1373 pixels stand for 10980 / 8 = 1372.5; images of a few pixels differ more.
+        if round(stored) <= decimation * (1 + 1e-6) and stored > ratio:
+            best, ratio = number, stored
+    return best
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One axis of a resampling: which stored pixels make the pixels of a level."""
+
+    place: slice
+    """Pixels of the level's rectangle that lie in the file."""
+    span: tuple[int, int]
+    """Stored pixels needed."""
+    index: np.ndarray
+    """First stored pixel (from the span's start) of each."""
+    count: int
+    """Stored pixels averaged for each."""
+    limit: int
+
+    @property
+    def empty(self) -> bool:
+        return self.place.start >= self.place.stop
+
+    @classmethod
+    def make(
+        cls, start: int, stop: int, pixel: float, shift: float, down: bool, stored: float, size: int, *, average: bool
+    ) -> _Axis:
+        """`shift`: the file's corner minus the grid's origin; `stored`: size of a stored pixel; both in CRS units."""
+        offset = (shift if down else -shift) / stored
+        scale = pixel / stored
+        count = round(scale) if average and scale >= 1.5 else 1
+        index = np.arange(start, stop, dtype=np.float64)
+        centres = (index + 0.5) * scale + offset
+        if count > 1:
+            first = np.floor(index * scale + offset + 0.5 + 1e-6).astype(np.int64)
+        else:
+            first = np.floor(centres + 1e-6).astype(np.int64)
+        inside = np.flatnonzero((centres >= 0) & (centres < size))
+        if inside.size == 0:
+            return cls(slice(0, 0), (0, 0), first[:0], 1, 0)
+        lo, hi = int(inside[0]), int(inside[-1]) + 1
+        first = np.clip(first[lo:hi], 0, size - 1)
+        span = int(first[0]), min(int(first[-1]) + count, size)
+        return cls(slice(lo, hi), span, first - span[0], count, span[1] - span[0])
+
+    def take(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """The stored pixels of the level's pixels, one each."""
+        n = self.index.size
+        if n == values.shape[axis] and self.index[0] == 0 and self.index[-1] == n - 1:
+            return values
+        return np.take(values, self.index, axis=axis)
+
+    def sum(self, values: np.ndarray, axis: int) -> np.ndarray:
+        """Sums of the stored pixels of each pixel, in the same order for every pixel of every block."""
+        total = np.zeros(())
+        for offset in range(self.count):
+            part = np.take(values, np.minimum(self.index + offset, self.limit - 1), axis=axis)
+            beyond = self.index + offset >= self.limit
+            if beyond.any():
+                part = np.where(beyond[:, None] if axis == 0 else beyond[None, :], 0.0, part)
+            total = total + part
+        return total
+
+
+def _resample(values: np.ndarray, rows: _Axis, cols: _Axis) -> np.ndarray:
+    """The level's pixels: stored pixels taken, or averaged without the missing ones."""
+    if rows.count == 1 and cols.count == 1:
+        return cols.take(rows.take(values, 0), 1)
+    valid = ~np.isnan(values)
+    total = cols.sum(rows.sum(np.where(valid, values, 0.0).astype(np.float64), 0), 1)
+    number = cols.sum(rows.sum(valid.astype(np.float64), 0), 1)
+    with np.errstate(all="ignore"):
+        return (total / number).astype(values.dtype)
+
+
+def to_physical(stored: np.ndarray, band: Band, asset: Asset) -> np.ndarray:
+    """stored × scale + offset, NaN where missing: float32, or float64 where float32 cannot hold the stored type."""
+    nodata = asset.nodata if asset.nodata is not None else band.nodata
+    scale = asset.scale if asset.scale is not None else band.scale
+    offset = asset.offset if asset.offset is not None else band.offset
+    if stored.dtype.kind in "iu" and stored.dtype.itemsize <= 2:
+        table = _table(stored.dtype.str, nodata, scale, offset)
+        return table[stored.view(f"u{stored.dtype.itemsize}")]
+    wide = np.float32 if stored.dtype == np.float32 else np.float64
+    values = stored.astype(np.float64)
+    out = (values * scale + offset).astype(wide)
+    if nodata is not None and not np.isnan(nodata):
+        out[stored == np.asarray(nodata).astype(stored.dtype)] = np.nan
+    out[~np.isfinite(out)] = np.nan
+    return out
+
+
+@lru_cache(maxsize=256)
+def _table(dtype: str, nodata: float | None, scale: float, offset: float) -> np.ndarray:
+    """Physical value of every possible stored value: exact, and one look-up a pixel."""
+    kind = np.dtype(dtype)
+    raw = np.arange(2 ** (8 * kind.itemsize), dtype=f"u{kind.itemsize}").view(kind).astype(np.float64)
+    values = (raw * scale + offset).astype(np.float32)
+    if nodata is not None:
+        values[raw == nodata] = np.nan
+    values.setflags(write=False)
+    return values

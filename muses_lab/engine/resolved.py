@@ -1,0 +1,75 @@
+"""A resolved chain: its document, the pinned scenes it reads, and the results it was given. What travels to workers."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from muses_lab import graph
+from muses_lab.engine.program import Program
+from muses_lab.graph import Node
+from muses_lab.operators import registry
+from muses_lab.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A chain whose collections are pinned lists."""
+
+    root: Node
+    scenes: Mapping[str, Scenes]
+    """By digest."""
+    results: Mapping[str, bytes] = field(default_factory=dict)
+    """Node hash → result of a `region` or `fit` node, once it has been evaluated (see `engine.whole`)."""
+
+    @cached_property
+    def document(self) -> bytes:
+        """Canonical JSON of the chain's document."""
+        return graph.to_bytes(self.root)
+
+    @cached_property
+    def chain_hash(self) -> str:
+        """SHA-256 of the document: the chain's name in URLs and stores."""
+        return hashlib.sha256(self.document).hexdigest()
+
+    @cached_property
+    def hash(self) -> str:
+        """Names the payload: the chain, and which results came along."""
+        if not self.results:
+            return self.chain_hash
+        digest = hashlib.sha256()
+        for node in sorted(self.results):
+            digest.update(node.encode() + hashlib.sha256(self.results[node]).digest())
+        return f"{self.chain_hash}+{digest.hexdigest()[:16]}"
+
+    @cached_property
+    def payload(self) -> bytes:
+        """All of it as bytes, for a worker that does not have it."""
+        content = {
+            "document": self.document.decode(),
+            "scenes": {digest: scenes.to_json() for digest, scenes in self.scenes.items()},
+            "results": {node: base64.b64encode(body).decode() for node, body in self.results.items()},
+        }
+        return zlib.compress(json.dumps(content).encode(), 1)
+
+    @classmethod
+    def from_payload(cls, payload: bytes) -> Resolved:
+        content = json.loads(zlib.decompress(payload))
+        return cls(
+            graph.parse(content["document"], registry),
+            {digest: Scenes.from_json(doc) for digest, doc in content["scenes"].items()},
+            {node: base64.b64decode(body) for node, body in content["results"].items()},
+        )
+
+    def with_results(self, results: Mapping[str, bytes]) -> Resolved:
+        return Resolved(self.root, self.scenes, {**self.results, **results})
+
+    @cached_property
+    def program(self) -> Program:
+        """The graph made ready for evaluation."""
+        return Program(self.root, self.scenes)

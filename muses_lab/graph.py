@@ -1,0 +1,347 @@
+"""Chain documents: openEO process graphs as immutable, content-addressed expressions.
+
+A `Node` is one process with its arguments; its inputs are other nodes, so a chain is the node of its result. Nothing
+here knows what a process does: names, arguments and versions come from a registry (see `muses_lab.operators`).
+All walks are loops, not recursion, so that a deep document is an error message and never a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import rfc8785
+
+from muses_lab.errors import DocumentError
+
+MAX_NODES = 5_000
+MAX_DEPTH = 64
+MAX_BYTES = 4 << 20
+VERSIONS_KEY = "muses:operators"
+
+
+class Parameter:
+    """A value that the surrounding process gives to a callback, for example `x` in `apply`."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Callback:
+    """A process graph given as an argument (`{"process_graph": …}`): what to do with each value or series."""
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+
+
+class Node:
+    """One process of a graph with its arguments; equal content has an equal `hash`.
+
+    Arguments are JSON values in which a `Node`, `Callback` or `Parameter` may stand, also inside lists. Build nodes
+    with `Registry.node`, which checks them and leaves out arguments that equal their defaults.
+    """
+
+    __slots__ = ("arguments", "hash", "inputs", "process", "version")
+
+    def __init__(self, process: str, arguments: Mapping[str, Any], version: str) -> None:
+        self.process = process
+        self.arguments = dict(arguments)
+        self.version = version
+        self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
+        content = [process, version, _encode(self.arguments, lambda n: n.hash, lambda c: c.root.hash)]
+        self.hash = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"<Node {self.process} {self.hash[:8]}>"
+
+
+class Signature(Protocol):
+    """What a registry tells of one process."""
+
+    id: str
+    version: str
+
+    def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
+        """Arguments checked and normalised, defaults left out; raises `DocumentError` naming node and argument."""
+        ...
+
+
+class Registry(Protocol):
+    def signature(self, process: str, node: str) -> Signature: ...
+
+
+def make(registry: Registry, process: str, arguments: dict[str, Any], *, inside_callback: bool = False) -> Node:
+    """A checked node: the one way in which code builds graphs."""
+    signature = registry.signature(process, process)
+    given = {k: v for k, v in arguments.items() if v is not _UNSET}
+    return Node(process, signature.check(given, process, inside_callback), signature.version)
+
+
+_UNSET = object()
+
+
+def walk(root: Node) -> list[Node]:
+    """All nodes that `root` depends on, inputs before users, each once; deterministic."""
+    order: list[Node] = []
+    state: dict[int, bool] = {}
+    stack: list[tuple[Node, Iterator[Node]]] = [(root, iter(root.inputs))]
+    state[id(root)] = False
+    seen_hash: set[str] = set()
+    while stack:
+        node, inputs = stack[-1]
+        for child in inputs:
+            if id(child) not in state and child.hash not in seen_hash:
+                state[id(child)] = False
+                stack.append((child, iter(child.inputs)))
+                break
+        else:
+            stack.pop()
+            if node.hash not in seen_hash:
+                seen_hash.add(node.hash)
+                order.append(node)
+    return order
+
+
+def rebuild(root: Node, replace: Callable[[Node, dict[str, Any]], Node]) -> Node:
+    """`root` with every node made anew by `replace(node, arguments)`, whose inputs have been replaced already."""
+    new: dict[str, Node] = {}
+    for node in walk(root):
+        new[node.hash] = replace(node, _map_nodes(node.arguments, lambda n: new[n.hash]))
+    return new[root.hash]
+
+
+def to_document(root: Node) -> dict[str, Any]:
+    """The canonical openEO document of a chain: nodes named and ordered by content alone."""
+    versions: dict[str, str] = {}
+    graph = _to_graph(root, versions)
+    return {"process_graph": graph, VERSIONS_KEY: versions}
+
+
+def _to_graph(root: Node, versions: dict[str, str]) -> dict[str, Any]:
+    names: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    graph: dict[str, Any] = {}
+    for node in walk(root):
+        namespace, _, plain = node.process.rpartition(":")
+        stem = "".join(c for c in plain if c.isalnum())
+        counts[stem] = counts.get(stem, 0) + 1
+        names[node.hash] = name = f"{stem}{counts[stem]}"
+        versions[node.process] = node.version
+        arguments = _encode(
+            node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions)
+        )
+        graph[name] = {"process_id": plain, "arguments": arguments}
+        if namespace:
+            graph[name]["namespace"] = namespace
+    graph[names[root.hash]]["result"] = True
+    return graph
+
+
+def to_bytes(root: Node) -> bytes:
+    """Canonical JSON (RFC 8785) of the document; its SHA-256 is the chain's hash."""
+    return rfc8785.dumps(to_document(root))
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON of a document, with limits on size and depth that hold before anything is built."""
+    if len(text) > MAX_BYTES:
+        raise DocumentError(f"the document has {len(text)} bytes; the limit is {MAX_BYTES}")
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except RecursionError:
+        raise DocumentError(f"the document is nested too deeply; the limit is {MAX_DEPTH} levels") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DocumentError(f"the document is not JSON: {error}") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def parse(document: Any, registry: Registry) -> Node:
+    """A chain from an openEO document: a process graph, or an object with `process_graph` (and `process`).
+
+    Raises
+    ------
+    DocumentError
+        Naming the node and the argument: unknown process, missing or mistyped argument, reference to no node, cycle,
+        no or several results, an operator version this release does not have, too many nodes, too deep nesting.
+    """
+    if isinstance(document, str | bytes):
+        document = loads(document)
+    _check_depth(document)
+    versions: Any = {}
+    if isinstance(document, dict):
+        if isinstance(document.get("process"), dict) and "process_graph" in document["process"]:
+            document = document["process"]
+        if "process_graph" in document:
+            versions = document.get(VERSIONS_KEY, {})
+            document = document["process_graph"]
+    budget = [MAX_NODES]
+    root = _parse_graph(document, registry, "", budget)
+    if not isinstance(versions, dict):
+        raise DocumentError(f"{VERSIONS_KEY!r} must map operators to versions, not {versions!r:.60}")
+    for process, version in versions.items():
+        have = registry.signature(process, VERSIONS_KEY).version
+        if have != version:
+            raise DocumentError(
+                f"the document was made with version {version!r} of {process!r}; this release has {have!r}",
+                process=process,
+            )
+    return root
+
+
+def _parse_graph(graph: Any, registry: Registry, path: str, budget: list[int]) -> Node:
+    where = f" in the callback of {path.rstrip('/')!r}" if path else ""
+    if not isinstance(graph, dict) or not graph:
+        raise DocumentError(f"a process graph must be a non-empty object of nodes{where}, not {_short(graph)}")
+    budget[0] -= len(graph)
+    if budget[0] < 0:
+        raise DocumentError(f"the document has too many nodes; the limit is {MAX_NODES}")
+    for name, node in graph.items():
+        if not isinstance(node, dict) or not isinstance(node.get("process_id"), str):
+            raise DocumentError(f"node {path + name!r} must be an object with a text `process_id`", node=path + name)
+        if not isinstance(node.get("arguments", {}), dict):
+            raise DocumentError(f"node {path + name!r}: `arguments` must be an object", node=path + name)
+        if not isinstance(node.get("namespace"), str | None):
+            raise DocumentError(f"node {path + name!r}: `namespace` must be text", node=path + name)
+    results = [name for name, node in graph.items() if node.get("result") is True]
+    if len(results) != 1:
+        listed = ", ".join(map(repr, results)) or "none"
+        raise DocumentError(f"exactly one node must have `result: true`{where}; found {listed}")
+
+    built: dict[str, Node] = {}
+    for name in _parse_order(graph, path):
+        node = graph[name]
+        arguments = {
+            key: _decode(value, built, registry, f"{path}{name}", key, budget)
+            for key, value in node.get("arguments", {}).items()
+        }
+        namespace = node.get("namespace")
+        process = f"{namespace}:{node['process_id']}" if namespace else node["process_id"]
+        signature = registry.signature(process, path + name)
+        built[name] = Node(process, signature.check(arguments, path + name, bool(path)), signature.version)
+    return built[results[0]]
+
+
+def _parse_order(graph: dict[str, Any], path: str) -> list[str]:
+    """Names so that every node comes after those it refers to; complains of cycles and of unknown names."""
+    uses = {name: sorted(set(_references(node.get("arguments", {})))) for name, node in graph.items()}
+    for name, targets in uses.items():
+        for target in targets:
+            if target not in graph:
+                raise DocumentError(f"node {path + name!r} refers to {target!r}, which is no node here", node=name)
+    waiting = {name: len(targets) for name, targets in uses.items()}
+    users: dict[str, list[str]] = {name: [] for name in graph}
+    for name, targets in uses.items():
+        for target in targets:
+            users[target].append(name)
+    ready = [name for name, count in waiting.items() if count == 0]
+    order = []
+    while ready:
+        name = ready.pop()
+        order.append(name)
+        for user in users[name]:
+            waiting[user] -= 1
+            if waiting[user] == 0:
+                ready.append(user)
+    if len(order) < len(graph):
+        stuck = sorted(set(graph) - set(order))[0]
+        raise DocumentError(f"the graph has a cycle through node {path + stuck!r}", node=path + stuck)
+    return order
+
+
+def _references(value: Any) -> Iterator[str]:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get("from_node"), str):
+                yield item["from_node"]
+            elif "process_graph" not in item:
+                stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def _decode(value: Any, built: dict[str, Node], registry: Registry, node: str, key: str, budget: list[int]) -> Any:
+    if isinstance(value, dict):
+        if set(value) == {"from_node"} and isinstance(value["from_node"], str):
+            return built[value["from_node"]]
+        if set(value) == {"from_parameter"} and isinstance(value["from_parameter"], str):
+            return Parameter(value["from_parameter"])
+        if "process_graph" in value:
+            return Callback(_parse_graph(value["process_graph"], registry, f"{node}/{key}/", budget))
+        return {k: _decode(v, built, registry, node, key, budget) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_decode(v, built, registry, node, key, budget) for v in value]
+    return value
+
+
+def _encode(value: Any, name: Callable[[Node], str], callback: Callable[[Callback], Any]) -> Any:
+    if isinstance(value, Node):
+        return {"from_node": name(value)}
+    if isinstance(value, Parameter):
+        return {"from_parameter": value.name}
+    if isinstance(value, Callback):
+        return {"process_graph": callback(value)}
+    if isinstance(value, Mapping):
+        return {k: _encode(v, name, callback) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encode(v, name, callback) for v in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
+def _map_nodes(value: Any, replace: Callable[[Node], Node]) -> Any:
+    if isinstance(value, Node):
+        return replace(value)
+    if isinstance(value, Mapping):
+        return {k: _map_nodes(v, replace) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_map_nodes(v, replace) for v in value]
+    return value
+
+
+def _nodes_in(value: Any) -> Iterator[Node]:
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, Mapping):
+        for key in sorted(value):
+            yield from _nodes_in(value[key])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _nodes_in(item)
+
+
+def _check_depth(document: Any) -> None:
+    stack = [(document, 0)]
+    while stack:
+        value, depth = stack.pop()
+        if depth > MAX_DEPTH:
+            raise DocumentError(f"the document is nested too deeply; the limit is {MAX_DEPTH} levels")
+        if isinstance(value, dict):
+            if not all(isinstance(k, str) for k in value):
+                raise DocumentError("the keys of a document must be text")
+            stack.extend((v, depth + 1) for v in value.values())
+        elif isinstance(value, list | tuple):
+            stack.extend((v, depth + 1) for v in value)
+        elif isinstance(value, float) and not math.isfinite(value):
+            raise DocumentError(f"{value!r} is not a JSON number")
+        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+            raise DocumentError(f"{value!r} is too large for a JSON number (limit 2^53)")
+        elif not isinstance(value, str | int | float | bool | None):
+            raise DocumentError(f"{_short(value)} is no JSON value")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

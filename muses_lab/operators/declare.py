@@ -1,0 +1,347 @@
+"""How an operator is declared: an ordinary function, its openEO or muses id, and its support.
+
+The declaration is a contract. From the annotations come validation, the JSON schema, the widget form and the
+documentation; from the support comes everything that makes lazy evaluation correct.
+
+```python
+@operator("muses:focal_mean", support=Focal(lambda args, pixel: args["radius"]))
+def focal_mean(data: Cube, radius: Annotated[int, Field(ge=1, le=64)] = 1) -> Cube: ...
+```
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import xarray as xr
+from pydantic import TypeAdapter, ValidationError
+
+from muses_lab.errors import BandError, DocumentError
+from muses_lab.graph import Callback, Node, Parameter, make, walk
+
+Cube = xr.DataArray
+"""A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
+
+Scalar = typing.NewType("Scalar", object)
+"""A number or an array of numbers, elementwise: what `x` is inside a callback."""
+
+Array = typing.NewType("Array", object)
+"""What `data` is inside a reducer: a series of values along one dimension, or a list of scalars."""
+
+Reducer = typing.NewType("Reducer", object)
+"""A callback with the parameter `data`."""
+
+Unary = typing.NewType("Unary", object)
+"""A callback with the parameter `x`."""
+
+Binary = typing.NewType("Binary", object)
+"""A callback with the parameters `x` and `y`."""
+
+_CALLBACKS = {Reducer: ("data",), Unary: ("x",), Binary: ("x", "y")}
+_INJECTED = ("meta", "pixel_size", "fitted", "places")
+# What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
+# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres.
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What is known of a cube without computing it."""
+
+    time: bool = True
+    """Whether it has the dimension `t`."""
+    bands: tuple[str, ...] | None = None
+    """Labels of `bands`; None when it has no such dimension."""
+    common: Mapping[str, str] = field(default_factory=dict)
+    """Common name (`red`) → band name (`B04`)."""
+
+    def find(self, label: str) -> str:
+        """Band name for a band or common name; `BandError` lists what there is."""
+        have = self.bands or ()
+        if label in have:
+            return label
+        if self.common.get(label) in have:
+            return self.common[label]
+        named = {v: k for k, v in self.common.items()}
+        listed = ", ".join(f"{b} ({named[b]})" if b in named else b for b in have) or "no bands at all"
+        raise BandError(f"there is no band {label!r}; the data have {listed}", band=label)
+
+    def select(self, labels: tuple[str, ...]) -> Meta:
+        return Meta(self.time, tuple(self.find(label) for label in labels), self.common)
+
+
+@dataclass(frozen=True)
+class Pixel:
+    """An output pixel depends on the same pixel only (any band or date)."""
+
+
+@dataclass(frozen=True)
+class Focal:
+    """An output pixel depends on a neighbourhood: the engine reads a halo and clips."""
+
+    radius: Callable[[Mapping[str, Any], float], int]
+    """(arguments, pixel size in metres) → radius in pixels."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Depends on connected regions: evaluated whole on its pinned `extent` and `resolution`, then cut."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Depends on statistics of its pinned `extent` at `resolution`: `fit` runs once, the function applies its result."""
+
+    fit: Callable[..., dict[str, Any]]
+    """(data on the pinned extent, **other arguments) → JSON values, given to the function as `fitted`."""
+
+
+@dataclass(frozen=True)
+class Structural:
+    """No computation of its own: the engine carries it out (reading, changing grid or level)."""
+
+
+Support = Pixel | Focal | Region | Fit | Structural
+PIXEL = Pixel()
+
+Shape = Callable[[Mapping[str, Any], Mapping[str, Meta]], Meta]
+Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
+
+
+def _same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+    return next(iter(metas.values()), Meta(time=False))
+
+
+def _same_bands(
+    arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
+) -> dict[str, tuple[str, ...] | None]:
+    out: dict[str, tuple[str, ...] | None] = {}
+    for name, meta in metas.items():
+        if meta.bands is None or wanted is None:
+            out[name] = meta.bands
+        else:
+            out[name] = tuple(b for b in meta.bands if b in wanted)
+    return out
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One declared parameter of an operator."""
+
+    name: str
+    kind: Literal["cube", "scalar", "array", "callback", "value"]
+    annotation: Any
+    required: bool
+    default: Any = None
+
+    def schema(self) -> dict[str, Any]:
+        """JSON schema of the values it takes."""
+        if self.kind == "cube":
+            return {"type": "object", "subtype": "datacube"}
+        if self.kind == "callback":
+            return {"type": "object", "subtype": "process-graph"}
+        if self.kind == "scalar":
+            return {"type": ["number", "boolean", "null"]}
+        if self.kind == "array":
+            return {"type": "array"}
+        return TypeAdapter(self.annotation).json_schema()
+
+
+class Operator:
+    """A declared operator; also the `graph.Signature` of its process."""
+
+    def __init__(
+        self, fn: Callable[..., Any], id: str, version: str, support: Support, shape: Shape, needs: Needs, strict: bool
+    ) -> None:
+        self.fn = fn
+        self.id = id
+        self.version = version
+        self.support = support
+        self.shape = shape
+        self.needs = needs
+        self.strict = strict
+        """Missing in, missing out: a date that is missing altogether may be left out before it."""
+        hints = typing.get_type_hints(fn, include_extras=True)
+        parameters = inspect.signature(fn).parameters
+        self.injected = tuple(n for n in parameters if n in _INJECTED)
+        self.arguments: dict[str, Argument] = {
+            name: _argument(name, hints[name], p.default) for name, p in parameters.items() if name not in _INJECTED
+        }
+        self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
+        self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
+
+    def __repr__(self) -> str:
+        return f"<Operator {self.id} {self.version}>"
+
+    @property
+    def needs_extent(self) -> bool:
+        return isinstance(self.support, Region | Fit)
+
+    def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
+        """Checked, normalised arguments without those that equal their defaults."""
+        if self.is_cube_process == inside_callback:
+            place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
+            raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
+        unknown = sorted(set(arguments) - set(self.arguments) - {"context"})
+        if unknown:
+            known = ", ".join(self.arguments)
+            raise DocumentError(
+                f"node {node!r}: {self.id!r} has no argument {unknown[0]!r}; it has {known}",
+                node=node, argument=unknown[0],
+            )
+        if arguments.get("context") is not None:
+            raise DocumentError(f"node {node!r}: `context` is not supported", node=node, argument="context")
+        checked: dict[str, Any] = {}
+        for argument in self.arguments.values():
+            if argument.name not in arguments:
+                if argument.required:
+                    raise DocumentError(
+                        f"node {node!r}: {self.id!r} needs the argument {argument.name!r}",
+                        node=node, argument=argument.name,
+                    )
+                continue
+            value = self._check_one(argument, arguments[argument.name], node)
+            if argument.required or not _equal(value, argument.default):
+                checked[argument.name] = value
+        return checked
+
+    def _check_one(self, argument: Argument, value: Any, node: str) -> Any:
+        def wrong(expected: str) -> DocumentError:
+            text = repr(value)[:60]
+            return DocumentError(
+                f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
+                node=node, argument=argument.name,
+            )
+
+        match argument.kind:
+            case "cube":
+                if not isinstance(value, Node):
+                    raise wrong("a data cube (the result of another node)")
+            case "callback":
+                if not isinstance(value, Callback):
+                    raise wrong("a process graph")
+                offered = _CALLBACKS[argument.annotation]
+                for name in sorted(parameters_of(value.root) - set(offered)):
+                    raise DocumentError(
+                        f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
+                        f"{self.id!r} offers {', '.join(offered)}",
+                        node=node, argument=argument.name,
+                    )
+            case "scalar":
+                if isinstance(value, str) or not isinstance(value, int | float | bool | Node | Parameter | None):
+                    raise wrong("a number, a truth value, null or another node")
+            case "array":
+                if isinstance(value, list):
+                    for item in value:
+                        if isinstance(item, str) or not isinstance(item, int | float | bool | Node | Parameter | None):
+                            raise wrong("an array of numbers")
+                elif not isinstance(value, Node | Parameter):
+                    raise wrong("an array")
+            case "value":
+                adapter = self._adapters[argument.name]
+                try:
+                    return adapter.dump_python(adapter.validate_python(value), mode="json")
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    raise wrong(_expected(first)) from None
+        return value
+
+
+def _expected(error: Any) -> str:
+    text = error["msg"]
+    place = ".".join(str(p) for p in error["loc"] if not str(p).startswith(("function-", "constrained")))
+    text = text[0].lower() + text[1:]
+    return f"valid ({place + ': ' if place else ''}{text})"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(b, tuple):
+        b = list(b)
+    return type(a) is not Node and (a is b or (a == b and isinstance(a, bool) == isinstance(b, bool)))
+
+
+def _argument(name: str, annotation: Any, default: Any) -> Argument:
+    required = default is inspect.Parameter.empty
+    kind: Literal["cube", "scalar", "array", "callback", "value"] = "value"
+    if annotation is Cube:
+        kind = "cube"
+    elif annotation is Scalar:
+        kind = "scalar"
+    elif annotation is Array:
+        kind = "array"
+    elif annotation in _CALLBACKS:
+        kind = "callback"
+    return Argument(name, kind, annotation, required, None if required else default)
+
+
+def parameters_of(root: Node) -> set[str]:
+    """Names of the parameters that a callback graph uses."""
+    names: set[str] = set()
+    for node in walk(root):
+        stack: list[Any] = list(node.arguments.values())
+        while stack:
+            item = stack.pop()
+            if isinstance(item, Parameter):
+                names.add(item.name)
+            elif isinstance(item, list):
+                stack.extend(item)
+    return names
+
+
+class OperatorRegistry:
+    """All operators by id: the profile of openEO processes that this release supports."""
+
+    def __init__(self) -> None:
+        self._operators: dict[str, Operator] = {}
+
+    def add(self, op: Operator) -> None:
+        if op.id in self._operators:
+            raise ValueError(f"operator {op.id!r} is declared twice")
+        self._operators[op.id] = op
+
+    def __getitem__(self, id: str) -> Operator:
+        return self._operators[id]
+
+    def __iter__(self):
+        return iter(self._operators.values())
+
+    def signature(self, process: str, node: str) -> Operator:
+        try:
+            return self._operators[process]
+        except KeyError:
+            import difflib
+
+            close = difflib.get_close_matches(process, self._operators, n=3)
+            hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            raise DocumentError(
+                f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
+            ) from None
+
+    def node(self, process: str, *, inside_callback: bool = False, **arguments: Any) -> Node:
+        """A checked node of `process`."""
+        return make(self, process, arguments, inside_callback=inside_callback)
+
+
+registry = OperatorRegistry()
+
+
+def operator(
+    id: str,
+    *,
+    version: str = "1",
+    support: Support = PIXEL,
+    shape: Shape = _same_shape,
+    needs: Needs = _same_bands,
+    strict: bool = True,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Declares a function as the operator `id` and leaves it an ordinary function."""
+
+    def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+        registry.add(Operator(fn, id, version, support, shape, needs, strict))
+        return fn
+
+    return declare

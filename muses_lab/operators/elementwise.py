@@ -1,0 +1,217 @@
+"""Scalar processes of openEO: arithmetic, comparison, logic. They run inside callbacks, elementwise over arrays.
+
+Missing values are NaN. Truth values are 1 and 0 (NaN: unknown), so that masks are cubes like any other.
+"""
+
+from __future__ import annotations
+
+import operator as op
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from muses_lab.operators.callbacks import Series, element_label
+from muses_lab.operators.declare import Array, Scalar, operator
+
+NAN = np.float32("nan")
+
+
+def _elementwise(fn: Callable[..., Any], *values: Any) -> Any:
+    with np.errstate(all="ignore"):
+        return xr.apply_ufunc(fn, *[NAN if v is None else v for v in values])
+
+
+def _missing(x: Any) -> Any:
+    return np.isnan(x)
+
+
+def _declare_binary(id: str, fn: Callable[[Any, Any], Any], doc: str) -> None:
+    def binary(x: Scalar, y: Scalar) -> Scalar:
+        return _elementwise(fn, x, y)
+
+    binary.__name__, binary.__doc__ = id, doc
+    operator(id)(binary)
+
+
+def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str) -> None:
+    def unary(x: Scalar) -> Scalar:
+        return _elementwise(fn, x)
+
+    unary.__name__, unary.__doc__ = id, doc
+    operator(id)(unary)
+
+
+def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
+    def comparison(x: Scalar, y: Scalar) -> Scalar:
+        def truth(a: Any, b: Any) -> Any:
+            return np.where(_missing(a) | _missing(b), NAN, compare(a, b).astype(np.float32))
+
+        return _elementwise(lambda a, b: truth(np.asarray(a), np.asarray(b)), x, y)
+
+    comparison.__name__, comparison.__doc__ = id, doc
+    operator(id)(comparison)
+
+
+_declare_binary("add", op.add, "x + y")
+_declare_binary("subtract", op.sub, "x - y")
+_declare_binary("multiply", op.mul, "x × y")
+_declare_binary("divide", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing")
+_declare_binary("mod", np.mod, "Remainder of x / y with the sign of y")
+
+_declare_unary("absolute", np.abs, "Absolute value")
+_declare_unary("sqrt", np.sqrt, "Square root; missing for negative values")
+_declare_unary("ln", np.log, "Natural logarithm; missing for negative values")
+_declare_unary("floor", np.floor, "Largest whole number not above x")
+_declare_unary("ceil", np.ceil, "Smallest whole number not below x")
+
+_declare_comparison("gt", op.gt, "1 where x > y, else 0")
+_declare_comparison("gte", op.ge, "1 where x ≥ y, else 0")
+_declare_comparison("lt", op.lt, "1 where x < y, else 0")
+_declare_comparison("lte", op.le, "1 where x ≤ y, else 0")
+_declare_comparison("eq", op.eq, "1 where x equals y, else 0")
+_declare_comparison("neq", op.ne, "1 where x differs from y, else 0")
+
+
+@operator("power")
+def power(base: Scalar, p: Scalar) -> Scalar:
+    """base to the power p."""
+    return _elementwise(np.power, base, p)
+
+
+@operator("exp")
+def exp(p: Scalar) -> Scalar:
+    """e to the power p."""
+    return _elementwise(np.exp, p)
+
+
+@operator("log")
+def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
+    """Logarithm of x to a base."""
+    return _elementwise(lambda v: np.log(v) / np.float32(np.log(base)), x)
+
+
+@operator("between")
+def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Scalar:
+    """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0."""
+
+    def inside(v: Any) -> Any:
+        upper = v < max if exclude_max else v <= max
+        return np.where(_missing(v), NAN, ((v >= min) & upper).astype(np.float32))
+
+    return _elementwise(inside, x)
+
+
+@operator("clip")
+def clip(x: Scalar, min: float, max: float) -> Scalar:
+    """x limited to the range from min to max."""
+    return _elementwise(lambda v: np.clip(v, min, max), x)
+
+
+@operator("linear_scale_range")
+def linear_scale_range(
+    x: Scalar, inputMin: float, inputMax: float, outputMin: float = 0.0, outputMax: float = 1.0
+) -> Scalar:
+    """x clipped to the input range and mapped linearly to the output range (openEO)."""
+
+    def scale(v: Any) -> Any:
+        factor = (outputMax - outputMin) / (inputMax - inputMin)
+        return (np.clip(v, inputMin, inputMax) - inputMin) * factor + outputMin
+
+    return _elementwise(scale, x)
+
+
+@operator("normalized_difference")
+def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
+    """(x - y) / (x + y); missing where x + y is 0."""
+
+    def difference(a: Any, b: Any) -> Any:
+        total = a + b
+        return np.where(total == 0, NAN, (a - b) / total)
+
+    return _elementwise(difference, x, y)
+
+
+@operator("not")
+def not_(x: Scalar) -> Scalar:
+    """1 where x is false, 0 where it is true."""
+    return _elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
+
+
+@operator("and", strict=False)
+def and_(x: Scalar, y: Scalar) -> Scalar:
+    """Both true. False with unknown is false, true with unknown is unknown."""
+
+    def both(a: Any, b: Any) -> Any:
+        false = (a == 0) | (b == 0)
+        return np.where(false, np.float32(0), np.where(_missing(a) | _missing(b), NAN, np.float32(1)))
+
+    return _elementwise(both, x, y)
+
+
+@operator("or", strict=False)
+def or_(x: Scalar, y: Scalar) -> Scalar:
+    """At least one true. True with unknown is true, false with unknown is unknown."""
+
+    def either(a: Any, b: Any) -> Any:
+        missing = _missing(a) | _missing(b)
+        true = (~_missing(a) & (a != 0)) | (~_missing(b) & (b != 0))
+        return np.where(true, np.float32(1), np.where(missing, NAN, np.float32(0)))
+
+    return _elementwise(either, x, y)
+
+
+@operator("xor")
+def xor(x: Scalar, y: Scalar) -> Scalar:
+    """Exactly one true; unknown if either is."""
+
+    def one(a: Any, b: Any) -> Any:
+        return np.where(_missing(a) | _missing(b), NAN, ((a != 0) ^ (b != 0)).astype(np.float32))
+
+    return _elementwise(one, x, y)
+
+
+@operator("if", strict=False)
+def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type: ignore[assignment]
+    """`accept` where value is true, `reject` (missing by default) where it is false or unknown."""
+
+    def choose(v: Any, a: Any, r: Any) -> Any:
+        return np.where(~_missing(v) & (v != 0), a, r)
+
+    return _elementwise(choose, value, accept, reject)
+
+
+@operator("is_nodata", strict=False)
+def is_nodata(x: Scalar) -> Scalar:
+    """1 where x is missing, else 0."""
+    return _elementwise(lambda v: _missing(v).astype(np.float32), x)
+
+
+@operator("array_contains", strict=False)
+def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1000)], value: Scalar) -> Scalar:
+    """1 where the value is one of `data`, else 0 (also where it is missing)."""
+    return _elementwise(lambda v: np.isin(v, data).astype(np.float32), value)
+
+
+@operator("muses:any_bit")
+def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
+    """1 where any of the bits set in `bits` is set in x (a bit field such as QA_PIXEL), else 0."""
+
+    def test(v: Any) -> Any:
+        missing = _missing(v)
+        whole = np.where(missing, 0, v).astype(np.int64)
+        return np.where(missing, NAN, ((whole & bits) != 0).astype(np.float32))
+
+    return _elementwise(test, x)
+
+
+@operator("array_element")
+def array_element(data: Array, index: int | None = None, label: str | int | None = None) -> Scalar:
+    """One element of a series: by its place (0 is the first) or by its label (a band or common name)."""
+    if not isinstance(data, Series):
+        return data[index or 0]  # type: ignore[index]
+    if data.dim == "bands":
+        return data.array.sel(bands=element_label(data.meta, index, label), drop=True)
+    return data.array.isel({data.dim: index or 0}, drop=True)
