@@ -5,6 +5,7 @@ Each command imports what it needs when it runs, so that `muses-lab doctor` and 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -58,6 +59,23 @@ def doctor() -> None:
     raise typer.Exit(0 if healthy else 1)
 
 
+@app.command()
+def sample(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where it goes; your own data folder when left out.", show_default=False)
+    ] = None,
+    size: Annotated[int, typer.Option(help="Width of each of the two tiles in pixels of 10 m.")] = 4096,
+    dates: Annotated[int, typer.Option(help="Number of overpasses in the year.")] = 36,
+) -> None:
+    """Make the sample catalogue, a year of Sentinel-2-like scenes near Toulouse; nothing is done when it is there."""
+    from muses_lab.catalog import open_catalog
+    from muses_lab.sample import generate
+
+    catalog = open_catalog(generate(folder, size=size, dates=dates))
+    names = ", ".join(collection["id"] for collection in catalog.collections())
+    typer.echo(f"catalogue {catalog.id} at {catalog.root}, collection {names}")
+
+
 @catalog_app.command("list")
 def list_catalogs() -> None:
     """List the registered catalogues with their collections."""
@@ -81,8 +99,8 @@ def list_catalogs() -> None:
 def show_catalog(
     name: Annotated[str, typer.Argument(help="Id of a catalogue or collection.")],
 ) -> None:
-    """Show the collections of a catalogue: dates, place, bands."""
-    from muses_lab.catalog import find_catalog
+    """Show the collections of a catalogue: scenes, dates, place, bands."""
+    from muses_lab.catalog import Query, find_catalog
 
     if name in settings.registered_catalogs():
         catalog = find_catalog(name)
@@ -94,6 +112,8 @@ def show_catalog(
     for collection in collections:
         box = ", ".join(f"{value:.3f}" for value in collection["extent"]["spatial"]["bbox"][0])
         typer.echo(f"\n{collection['id']}: {collection.get('title') or collection.get('description', '')}")
+        if "://" not in catalog.root:  # a catalogue on the web would send all its items to be counted
+            typer.echo(f"  scenes {len(catalog.search(Query(collection['id'])))}")
         typer.echo(f"  dates  {_dates(collection)}")
         typer.echo(f"  place  {box} (west, south, east, north)")
         typer.echo(f"  bands  {', '.join(collection.get('item_assets', {})) or 'not described'}")

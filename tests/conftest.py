@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 from platformdirs import user_cache_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -41,6 +40,14 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             patch.setenv(name, str(folder))
         patch.setenv("MUSES_LAB_HOME", str(home / "muses-lab"))
         yield home
+
+
+@pytest.fixture
+def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's own folder with nothing in it, for this test only: no catalogue registered, an empty store."""
+    home = tmp_path / "muses-lab-home"
+    monkeypatch.setenv("MUSES_LAB_HOME", str(home))
+    return home
 
 
 @pytest.fixture(scope="session")
@@ -76,20 +83,14 @@ def full_sample() -> Path:
 
 def _sample(kind: str, **arguments: Any) -> Path:
     """Made once per version of its generator, for all runs and workers of this user, and then only read."""
-    from muses_lab.catalog import open_catalog
     from muses_lab.sample import generate
 
     cache = user_cache_path("muses-lab-tests", ensure_exists=True)
     folder = cache / f"sample-{kind}-{_version(arguments)}"
-    with FileLock(f"{folder}.lock"):
-        if not folder.exists():
-            _forget_old(cache, f"sample-{kind}-")
-            part = folder.with_suffix(".part")
-            shutil.rmtree(part, ignore_errors=True)
-            generate(part, **arguments)
-            part.rename(folder)
-        os.utime(folder)
-    open_catalog(folder)
+    if not folder.exists():
+        _forget_old(cache, f"sample-{kind}-")
+    generate(folder, **arguments)  # at once when it is there; a worker waits for the one that makes it
+    os.utime(folder)
     return folder
 
 

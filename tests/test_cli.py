@@ -1,0 +1,121 @@
+"""The `muses-lab` command, as a user types it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from muses_lab import cli, doctor, settings
+from muses_lab.doctor import Finding
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+
+def test_the_command_is_installed() -> None:
+    done = subprocess.run([Path(sys.executable).with_name("muses-lab"), "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("sample", "catalog", "doctor", "cluster"):
+        assert command in done.stdout
+
+
+def test_errors_are_one_plain_line_and_exit_code_1(tmp_path: Path) -> None:
+    done = run("sample", tmp_path / "sample", "--size", "5")
+    assert done.exit_code == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: size=5 is not possible")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_usage_is_exit_code_2() -> None:
+    assert run("catalog", "show").exit_code == 2
+    assert run("nonsense").exit_code == 2
+
+
+def test_sample_is_made_once(fresh_home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sample"
+    first = run("sample", folder, "--size", "96", "--dates", "2")
+    assert first.exit_code == 0, first.output
+    made = (folder / "catalog.json").stat().st_mtime_ns
+    again = run("sample", folder, "--size", "96", "--dates", "2")
+    assert again.stdout == first.stdout
+    assert (folder / "catalog.json").stat().st_mtime_ns == made
+    (name,) = settings.registered_catalogs()
+    assert name in first.stdout
+
+    listed = run("catalog", "list")
+    assert listed.stdout.splitlines()[0] == f"{name}  {folder}"
+    assert "sentinel-2-l2a  2018-" in listed.stdout
+    for asked in (name, "sentinel-2-l2a"):
+        shown = run("catalog", "show", asked)
+        assert shown.exit_code == 0
+        assert "bands  B01, B02, B03, B04" in shown.stdout
+        assert "scenes " in shown.stdout
+
+
+def test_a_catalogue_that_is_gone_does_not_hide_the_others(fresh_home: Path, tmp_path: Path) -> None:
+    run("sample", tmp_path / "sample", "--size", "96", "--dates", "1")
+    settings.register_catalog("aaa-gone", str(tmp_path / "gone"))
+    lines = run("catalog", "list").stdout.splitlines()
+    assert lines[0].startswith("aaa-gone")
+    assert "not readable" in lines[1]
+    assert "sentinel-2-l2a" in lines[3]
+
+
+def test_no_catalogue_yet(fresh_home: Path) -> None:
+    listed = run("catalog", "list")
+    assert (listed.exit_code, "muses-lab sample" in listed.stdout) == (0, True)
+    shown = run("catalog", "show", "nothing")
+    assert (shown.exit_code, "'nothing'" in shown.stderr) == (1, True)
+
+
+def test_doctor_fails_only_for_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", {"browser": lambda: Finding("", False, "none", "get one", needed=False)})
+    well = run("doctor")
+    assert (well.exit_code, well.stdout.split()[0]) == (0, "optional")
+    monkeypatch.setattr(doctor, "CHECKS", {"disk": lambda: Finding("", False, "full", "empty it")})
+    ill = run("doctor")
+    assert (ill.exit_code, ill.stdout.split()[0]) == (1, "missing")
+    assert "→ empty it" in ill.stdout
+
+
+def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CHECKS", {"odd": lambda: Finding("", True, str(1 // 0))})
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert "ZeroDivisionError" in done.stdout
+
+
+def test_cluster_status_and_stop(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    assert "no cluster is running" in run("cluster", "status").stdout
+    assert "no cluster was running" in run("cluster", "stop").stdout
+
+
+@pytest.mark.slow
+def test_a_running_cluster_is_shown_and_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from muses_lab.compute import embedded
+
+    runtime = tmp_path / "runtime"
+    runtime.mkdir(mode=0o700)
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+    info = embedded.ensure()
+    try:
+        shown = run("cluster", "status").stdout
+        assert info.address in shown
+        assert f"process {info.pid}" in shown
+        assert "used by" in shown
+        assert "BEGIN" not in shown, "no key material"
+        assert "pid" in doctor.cluster().found
+    finally:
+        assert run("cluster", "stop").stdout == "stopped\n"
+        embedded.drop_lease()
+    assert not info.is_alive
