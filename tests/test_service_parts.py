@@ -1,0 +1,188 @@
+"""The service's parts that need no server: sharing, tile arithmetic, what failures may say, reports."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from odc.geo.gridspec import GridSpec
+
+from muses_lab import settings
+from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError
+from muses_lab.service.failures import BadRequest, Timeout, public
+from muses_lab.service.reports import Reports
+from muses_lab.service.shared import Recent, Shares
+from muses_lab.service.tile import MAX_LATITUDE, Place, Tile
+
+# Sharing
+
+
+def test_all_who_ask_for_the_same_wait_for_one_evaluation() -> None:
+    started = []
+
+    async def evaluate() -> str:
+        started.append(1)
+        await asyncio.sleep(0.01)
+        return "pixels"
+
+    async def main() -> None:
+        shares: Shares[str] = Shares()
+        parts = [shares.join("tile", evaluate) for _ in range(5)]
+        parts[0].leave()
+        parts[0].leave()
+        results = await asyncio.gather(*(p.result(1) for p in parts), return_exceptions=True)
+        assert isinstance(results[0], Cancelled)
+        assert results[1:] == ["pixels"] * 4
+        assert len(started) == 1 and len(shares) == 0
+
+    asyncio.run(main())
+
+
+def test_the_last_one_who_leaves_stops_the_evaluation() -> None:
+    events = []
+
+    async def evaluate() -> None:
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            events.append("stopped")
+            raise
+
+    async def main() -> None:
+        shares: Shares[None] = Shares()
+        a, b = shares.join("tile", evaluate), shares.join("tile", evaluate)
+        await asyncio.sleep(0)
+        a.leave()
+        await asyncio.sleep(0)
+        assert not events
+        b.leave()
+        c = shares.join("tile", evaluate)  # must not get the one that is stopping
+        await asyncio.sleep(0.01)
+        assert events == ["stopped"] and len(shares) == 1
+        c.leave()
+
+    asyncio.run(main())
+
+
+def test_a_wait_has_a_limit_and_an_error_reaches_everybody() -> None:
+    async def slow() -> None:
+        await asyncio.sleep(10)
+
+    async def failing() -> None:
+        raise ReadError("no such scene")
+
+    async def main() -> None:
+        shares: Shares[None] = Shares()
+        part = shares.join("slow", slow)
+        with pytest.raises(Timeout, match=r"0\.01 s"):
+            await part.result(0.01)
+        part.leave()
+        parts = [shares.join("failing", failing) for _ in range(2)]
+        for one in parts:
+            with pytest.raises(ReadError):
+                await one.result(1)
+        assert len(shares) <= 1
+
+    asyncio.run(main())
+
+
+def test_recent_keeps_what_was_used_last_within_its_size() -> None:
+    recent: Recent[str] = Recent(10, len)
+    for name in ("aaaa", "bbbb"):
+        recent.put(name, name)
+    assert recent.get("aaaa") == "aaaa"
+    recent.put("cccc", "cccc")
+    assert recent.get("bbbb") is None and recent.get("aaaa") and recent.get("cccc")
+    recent.put("large", "x" * 11)
+    assert len(recent) == 0
+
+
+# Tiles
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@given(st.integers(0, 20), st.floats(-180, 179.999), st.floats(-MAX_LATITUDE, MAX_LATITUDE))
+def test_a_place_is_in_the_pixel_found_for_it(zoom: int, lon: float, lat: float) -> None:
+    place = Place.at(lon, lat, zoom)
+    Tile.parse(*map(str, place.tile))
+    box = GridSpec.web_tiles(zoom)[place.tile.x, place.tile.y]
+    pixel = box[place.row : place.row + 1, place.col : place.col + 1].extent.to_crs("EPSG:4326").boundingbox
+    slack = 2e-8  # odc-geo rounds the pyramid's corner: 1 mm
+    assert pixel.left - slack <= lon <= pixel.right + slack
+    assert pixel.bottom - slack <= lat <= pixel.top + slack
+
+
+@pytest.mark.parametrize(
+    "parts", [("a", "0", "0"), ("1.5", "0", "0"), ("", "0", "0"), ("1", "0x1", "0"), ("٣", "0", "0")]
+)
+def test_malformed_tiles_are_bad_requests(parts: tuple) -> None:
+    with pytest.raises(BadRequest, match="whole number"):
+        Tile.parse(*parts)
+
+
+@pytest.mark.parametrize(
+    "parts", [("25", "0", "0"), ("-1", "0", "0"), ("3", "8", "0"), ("3", "0", "-1"), ("0", "9" * 12, "0")]
+)
+def test_tiles_off_the_map_are_not_found(parts: tuple) -> None:
+    with pytest.raises(NotFound, match="from 0 to"):
+        Tile.parse(*parts)
+
+
+# What failures may say
+
+
+def test_private_paths_and_signatures_stay_here(tmp_path: Path) -> None:
+    settings.register_catalog("private", str(tmp_path / "catalogue"), [str(tmp_path / "elsewhere")])
+    text = (
+        f"{tmp_path}/catalogue/s2/B04.tif: not recognized; see /home/ada/.aws/credentials, "
+        "C:\\Users\\ada\\key.pem or https://ada:pw@example.org/a/b.tif?sig=SECRET&x=1 "
+        f"and {tmp_path}/elsewhere/x.tif, file:///home/ada/y.tif"
+    )
+    said = public(text)
+    assert said == (
+        "s2/B04.tif: not recognized; see …/credentials, …/key.pem or https://example.org/a/b.tif?… and x.tif, …/y.tif"
+    )
+    assert public({"a": [text, 3, None]}) == {"a": [said, 3, None]}
+
+
+@pytest.mark.parametrize(
+    "text", ["3 of 12 scenes", "m/s", "either/or", "B04.tif", "tiles/a/b", "vmin=0 must be below vmax=-1", "EPSG:32631"]
+)
+def test_ordinary_words_are_left_alone(text: str) -> None:
+    assert public(text) == text
+
+
+# Reports
+
+
+def report(used: int, found: int, levels: tuple = (2,), failed: tuple = ()) -> SimpleNamespace:
+    return SimpleNamespace(report=SimpleNamespace(scenes_used=used, scenes_found=found, levels=levels, failed=failed))
+
+
+def test_status_sums_up_the_zoom_shown_last() -> None:
+    reports = Reports()
+    assert reports.summary("c")["tiles"] == 0
+    reports.done("c", Tile(5, 0, 0), report(1, 40, (5,)))
+    reports.done("c", Tile(9, 1, 1), report(10, 12, (1,), (("S2_a", "/secret/folder/a.tif: gone"),)))
+    reports.done("c", Tile(9, 1, 2), report(12, 12, (1, 2)))
+    reports.failed("c", Tile(9, 2, 2), ReadError("cannot read /secret/folder/x.tif"))
+    reports.failed("c", Tile(9, 3, 3), Cancelled("left"))
+    summary = reports.summary("c")
+    assert (summary["zoom"], summary["tiles"], summary["scenes_used"], summary["scenes_found"]) == (9, 2, 12, 12)
+    assert summary["levels"] == [1, 2]
+    assert summary["failed"] == [{"id": "S2_a", "reason": "…/a.tif: gone"}]
+    (error,) = summary["errors"]
+    assert (error["code"], error["message"], error["x"]) == ("read-failed", "cannot read …/x.tif", 2)
+    assert reports.summary("c", 5)["scenes_found"] == 40
+    reports.done("c", Tile(9, 2, 2), report(12, 12))
+    assert reports.summary("c")["errors"] == []
+    assert reports.summary("other")["tiles"] == 0
+
+
+def test_errors_of_the_library_keep_their_code() -> None:
+    assert issubclass(Timeout, MusesError) and Timeout("x").http_status == 504
