@@ -160,21 +160,21 @@ def test_ordinary_words_are_left_alone(text: str) -> None:
 # Reports
 
 
-def report(used: int, found: int, levels: tuple = (2,), failed: tuple = ()) -> SimpleNamespace:
+def report(used: int, found: int, levels: tuple = (20.0,), failed: tuple = ()) -> SimpleNamespace:
     return SimpleNamespace(report=SimpleNamespace(scenes_used=used, scenes_found=found, levels=levels, failed=failed))
 
 
 def test_status_sums_up_the_zoom_shown_last() -> None:
     reports = Reports()
     assert reports.summary("c")["tiles"] == 0
-    reports.done("c", Tile(5, 0, 0), report(1, 40, (5,)))
-    reports.done("c", Tile(9, 1, 1), report(10, 12, (1,), (("S2_a", "/secret/folder/a.tif: gone"),)))
-    reports.done("c", Tile(9, 1, 2), report(12, 12, (1, 2)))
+    reports.done("c", Tile(5, 0, 0), report(1, 40, (320.0,)))
+    reports.done("c", Tile(9, 1, 1), report(10, 12, (10.0,), (("S2_a", "/secret/folder/a.tif: gone"),)))
+    reports.done("c", Tile(9, 1, 2), report(12, 12, (10.0, 20.0)))
     reports.failed("c", Tile(9, 2, 2), ReadError("cannot read /secret/folder/x.tif"))
     reports.failed("c", Tile(9, 3, 3), Cancelled("left"))
     summary = reports.summary("c")
     assert (summary["zoom"], summary["tiles"], summary["scenes_used"], summary["scenes_found"]) == (9, 2, 12, 12)
-    assert summary["levels"] == [1, 2]
+    assert summary["metres_per_pixel"] == [10, 20]
     assert summary["failed"] == [{"id": "S2_a", "reason": "…/a.tif: gone"}]
     (error,) = summary["errors"]
     assert (error["code"], error["message"], error["x"]) == ("read-failed", "cannot read …/x.tif", 2)

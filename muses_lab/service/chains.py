@@ -8,6 +8,7 @@ from typing import Any
 from jupyter_server.utils import url_path_join
 
 from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.state import check_hash
 from muses_lab.service.tiles import IMMUTABLE
 
 
@@ -31,8 +32,8 @@ class ChainHandler(ServiceHandler):
 
     @answer
     async def get(self, chain: str) -> None:
-        resolved = await self.service.chain(chain)  # refuses what is not a hash, and knows what is not there
-        text = await self.service.run(lambda: self.service.store().document(resolved.hash))
+        check_hash("chain", chain)
+        text = await self.service.run(lambda: self.service.store().document(chain))
         self.set_header("Cache-Control", IMMUTABLE)
         self.send_json(json.loads(text))
 

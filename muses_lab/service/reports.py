@@ -64,7 +64,7 @@ class Reports:
             "tiles": len(reports),
             "scenes_used": max((r.scenes_used for r in reports), default=0),
             "scenes_found": max((r.scenes_found for r in reports), default=0),
-            "levels": sorted({level for r in reports for level in r.levels}),
+            "metres_per_pixel": sorted({round(size, 3) for r in reports for size in r.levels}),
             "failed": [{"id": scene, "reason": reason} for scene, reason in sorted(unread.items())],
             "errors": errors[-20:],
         }

@@ -38,9 +38,12 @@ class Service:
         self._styles: Recent[Style] = Recent(256)
         self._pixels: Recent[Any] = Recent(number("MUSES_TILE_CACHE_BYTES", 64 << 20), lambda p: p.values.nbytes)
         self._under_way: Shares[Any] = Shares()
-        # Two pools: a cluster that takes long to start must not keep documents, legends and base tiles waiting.
+        self._preparing: Shares[Any] = Shares()
+        self._prepared_chains: Recent[Any] = Recent(32)
+        # Pools apart: whole nodes and a slow store must not keep tiles that are ready waiting.
         self._pool = ThreadPoolExecutor(4, "muses-service")
         self._asking = ThreadPoolExecutor(4, "muses-asking")
+        self._wholes = ThreadPoolExecutor(4, "muses-wholes")
         self._order = itertools.count()
         self._view = (-1, 0)
 
@@ -68,7 +71,7 @@ class Service:
 
     async def chain(self, chain_hash: str) -> Any:
         """The resolved chain with this hash; `NotFound` if the store has none."""
-        _check_hash("chain", chain_hash)
+        check_hash("chain", chain_hash)
         chain = self._chains.get(chain_hash)
         if chain is None:
             chain = await self.run(self._load_chain, chain_hash)
@@ -77,7 +80,7 @@ class Service:
 
     async def style(self, style_hash: str) -> Style:
         """The style with this hash; `NotFound` if the store has none."""
-        _check_hash("style", style_hash)
+        check_hash("style", style_hash)
         style = self._styles.get(style_hash)
         if style is None:
             style = await self.run(lambda: Style.from_json(self.store().style(style_hash)))
@@ -134,8 +137,25 @@ class Service:
             self._pixels.put(key, pixels)
         return pixels
 
+    async def _prepared(self, resolved: Any) -> Any:
+        """The chain with the results of its `region` and `fit` nodes, evaluated once for all tiles that wait for it.
+
+        Not dropped when the map moves on: what they give does not depend on the view, and is kept in the store.
+        """
+
+        async def prepare() -> Any:
+            return await asyncio.wrap_future(self._wholes.submit(_prepare, resolved, self.store))
+
+        known = self._prepared_chains.get(resolved.chain_hash)
+        if known is None:
+            share = self._preparing.join(resolved.chain_hash, prepare)  # never left, so never stopped
+            known = await share.result(self.timeout)
+            self._prepared_chains.put(resolved.chain_hash, known)
+        return known
+
     async def _request(self, resolved: Any, tile: Tile, priority: float) -> Any:
         loop = asyncio.get_running_loop()
+        resolved = await self._prepared(resolved)
         asking = self._asking.submit(_request_tile, resolved, tile, priority)
         try:
             ticket = await asyncio.shield(asyncio.wrap_future(asking))
@@ -150,11 +170,18 @@ class Service:
             raise
 
 
-def _request_tile(resolved: Any, tile: Tile, priority: float) -> Any:
-    """In a thread: finds the executor (the first time, starts the cluster) and asks for the tile's blocks."""
+def _prepare(resolved: Any, store: Callable[[], Store]) -> Any:
     from muses_lab import compute
-    from muses_lab.chain import Window
+    from muses_lab.compute.evaluate import prepare
+
+    return prepare(compute.executor(), resolved, URGENT, store())
+
+
+def _request_tile(resolved: Any, tile: Tile, priority: float) -> Any:
+    """In a thread: which blocks the tile needs takes some milliseconds to find."""
+    from muses_lab import compute
     from muses_lab.compute.evaluate import request_window
+    from muses_lab.window import Window
 
     return request_window(compute.executor(), resolved, Window.tile(*tile), priority)
 
@@ -165,7 +192,7 @@ def _release_late(asking: Future[Any]) -> None:
         asking.result().release()
 
 
-def _check_hash(what: str, text: str) -> None:
+def check_hash(what: str, text: str) -> None:
     if not re.fullmatch(r"[0-9a-f]{64}", text):
         raise NotFound(
             f"{text[:80]!r} is not the hash of a {what} (64 lower-case hexadecimal digits)", **{what: text[:80]}

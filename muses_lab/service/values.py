@@ -15,7 +15,7 @@ class ValuesHandler(ServiceHandler):
     """The chain's values at a place: of exactly the pixel that the map shows there at that zoom.
 
     `bands` and `values` (null: missing) are parallel; `texts` are the values for reading, with the class's label if
-    `style` is given and has classes. `scenes_used` of `scenes_found`, `levels` and `failed` are those of the tile.
+    `style` is given and has classes. `scenes_used` of `scenes_found`, `metres_per_pixel` and `failed` are the tile's.
     """
 
     _share: Share[Any] | None = None
@@ -46,7 +46,7 @@ class ValuesHandler(ServiceHandler):
                 "unit": style.unit if style else None,
                 "scenes_used": pixels.report.scenes_used,
                 "scenes_found": pixels.report.scenes_found,
-                "levels": sorted(pixels.report.levels),
+                "metres_per_pixel": [round(size, 3) for size in pixels.report.levels],
                 "failed": [{"id": str(scene)} for scene, _ in pixels.report.failed],
             }
         )
