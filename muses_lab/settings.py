@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,10 @@ def resolve_href(catalog_id: str, href: str) -> str:
         return check_url(href)
     if "://" in root:
         return check_url(root.rstrip("/") + "/" + href)
-    path = Path(root, href).resolve()
+    try:
+        path = Path(root, href).resolve()
+    except (ValueError, OSError, RuntimeError) as error:  # a null byte, a circle of links
+        raise AccessDenied(f"{href!r} is not a path: {error}", href=href) from None
     allowed = [Path(root).resolve(), *(Path(r).resolve() for r in entry["roots"])]
     if not any(path.is_relative_to(a) for a in allowed):
         raise AccessDenied(
@@ -116,18 +120,41 @@ def allowed_hosts() -> set[str]:
 
 def check_url(url: str) -> str:
     """`url` if it may be read, else `AccessDenied`: https only, no private, loopback or link-local address."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    netloc = f"{host}:{parts.port}" if parts.port else host
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        # parsers differ on these, so what was checked would not be what is read
+        raise AccessDenied(f"{url!r} cannot be read: it has spaces, control characters or backslashes", href=url)
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError as error:
+        raise AccessDenied(f"{url!r} cannot be read: {error}", href=url) from None
+    if parts.username is not None:
+        raise AccessDenied(f"{url!r} cannot be read: a user name does not belong in an address", href=url)
+    netloc = f"{host}:{port}" if port else host
     if host and (host in allowed_hosts() or netloc in allowed_hosts()) and parts.scheme in ("http", "https"):
         return url
     if parts.scheme != "https" or not host:
         raise AccessDenied(f"{url!r} cannot be read: only https URLs are allowed", href=url)
     try:
-        found = {info[4][0] for info in socket.getaddrinfo(host, parts.port or 443, proto=socket.IPPROTO_TCP)}
-    except OSError as error:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, port or 443, proto=socket.IPPROTO_TCP)}
+    except (OSError, UnicodeError) as error:
         raise AccessDenied(f"{url!r} cannot be read: host {host!r} has no address ({error})", href=url) from None
     for address in found:
-        if not ipaddress.ip_address(address.split("%")[0]).is_global:
+        if not _is_public(ipaddress.ip_address(address.split("%")[0])):
             raise AccessDenied(f"{url!r} cannot be read: {host} has the private address {address}", href=url)
     return url
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address belongs to the open internet; those that wrap an IPv4 address are as public as that is."""
+    if not address.is_global or address.is_multicast:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
+        if address in _NAT64:
+            wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        return not wrapped or _is_public(wrapped)
+    return True

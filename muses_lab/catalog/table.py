@@ -118,11 +118,13 @@ def _sorted(table: Table, query: Query, rows: np.ndarray) -> np.ndarray:
         name = key.lstrip("+-").removeprefix("properties.")
         if name not in known:
             raise QueryError(f"cannot sort by {key!r}: no item has the property {name!r}")
-        values = table.ids()[rows] if name == "id" else [p.get(name) for p in table.properties([name], rows)]
+        values: Sequence[Any] = (
+            list(table.ids()[rows]) if name == "id" else [p.get(name) for p in table.properties([name], rows)]
+        )
         present = [i for i, value in enumerate(values) if value is not None]
         absent = [i for i, value in enumerate(values) if value is None]
         try:
-            present.sort(key=lambda i: values[i], reverse=key.startswith("-"))
+            present.sort(key=lambda i, values=values: values[i], reverse=key.startswith("-"))
         except TypeError:
             raise QueryError(f"cannot sort by {key!r}: {name!r} is of different types in different items") from None
         rows = rows[present + absent]
@@ -202,8 +204,10 @@ class ArrowTable:
     def items(self, rows: np.ndarray) -> list[dict[str, Any]]:
         if len(rows) == 0:
             return []
-        # from_arrow takes any table of the Arrow C stream interface
-        found = rustac.from_arrow(self._table.take(pa.array(rows)))  # type: ignore[arg-type]
+        try:
+            found = rustac.from_arrow(self._table.take(pa.array(rows)))  # it takes any table of the Arrow C stream
+        except rustac.RustacError as error:
+            raise ReadError(f"an item of the catalogue is not a STAC Item: {error}") from None
         return [_plain(item) for item in found["features"]]
 
 

@@ -13,8 +13,14 @@ from muses_lab.errors import ReadError
 from muses_lab.products.described import finite
 from muses_lab.scenes import OverviewMethod
 
-DRIVERS = ("GTiff", "JP2OpenJPEG")
-"""Formats that hold their own pixels. No VRT or the like, which would point to other places."""
+
+def driver_of(path: str | Path) -> str:
+    """The only driver that may open a file of that name: one whose files hold their own pixels.
+
+    Never a VRT or the like, which would point to other places.
+    """
+    return "JP2OpenJPEG" if str(path).lower().endswith((".jp2", ".j2k")) else "GTiff"
+
 
 _METHODS: dict[str, OverviewMethod] = {"NEAREST": "nearest", "AVERAGE": "average", "MODE": "mode"}
 
@@ -39,7 +45,7 @@ class Header:
 def read_header(path: str | Path) -> Header:
     """The header of a local GeoTIFF or JPEG 2000; `ReadError` where it has none or no place on Earth."""
     try:
-        with rasterio.open(path, driver=list(DRIVERS)) as source:
+        with rasterio.open(path, driver=driver_of(path)) as source:
             if source.crs is None:
                 raise ReadError(f"{path} has no coordinate reference system: it cannot be placed on a map")
             tags = source.tags()

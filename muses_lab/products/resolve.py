@@ -17,7 +17,7 @@ from rasterio.warp import transform_geom
 
 from muses_lab import settings
 from muses_lab.errors import MusesError
-from muses_lab.products.described import Described, described, is_data
+from muses_lab.products.described import Described, described, finite, is_data
 from muses_lab.products.header import Header, crs_name, read_header
 from muses_lab.products.known import CloudMask, Profile, profile_of
 from muses_lab.products.times import format_time, parse_time
@@ -94,7 +94,8 @@ def scenes(
     if not collection.get("item_assets"):
         bands = _in_order(bands, profile)
 
-    found, odd = [], []
+    found: list[Scene] = []
+    odd: list[Problem] = []
     builder = _Builder(bands, profile, collection, catalog_id, odd)
     for item in items:
         try:
@@ -156,7 +157,7 @@ def _band(said: Described, profile: Profile | None) -> Band:
         common_name=common,
         resolution=float(_first(said.resolution, known and known.resolution, 1.0)),
         dtype=_first(said.dtype, known and known.dtype, "uint16" if known else "float32"),
-        nodata=_first(said.nodata, known and known.nodata),
+        nodata=finite(_first(said.nodata, known and known.nodata)),
         scale=_first(said.scale, known and known.scale, 1.0),
         offset=_first(said.offset, known and known.offset, 0.0),
         categorical=bool(_first(said.categorical, known and known.categorical, False)),
@@ -369,9 +370,9 @@ def _grid_code(properties: dict[str, Any]) -> str | None:
     if properties.get("s2:mgrs_tile"):
         return f"MGRS-{properties['s2:mgrs_tile']}"
     for prefix in ("mgrs", "sentinel"):
-        parts = [properties.get(f"{prefix}:{p}") for p in ("utm_zone", "latitude_band", "grid_square")]
-        if all(parts):
-            return f"MGRS-{int(parts[0]):02d}{parts[1]}{parts[2]}"
+        zone, *letters = (properties.get(f"{prefix}:{p}") for p in ("utm_zone", "latitude_band", "grid_square"))
+        if zone and all(letters):
+            return f"MGRS-{int(zone):02d}{letters[0]}{letters[1]}"
     return None
 
 
