@@ -1,1 +1,18 @@
-"""MUSES Lab: deferred Earth-observation processing chains, computed where and when they are looked at."""
+"""MUSES Lab: deferred Earth-observation processing chains, computed where and when they are looked at.
+
+```python
+import muses_lab as ml
+
+s2 = ml.collection("sentinel-2-l2a").near("Toulouse").dates("2018-01-01", "2019-01-01")
+ndvi = s2.mask_clouds().ndvi().median("t")
+```
+"""
+
+from __future__ import annotations
+
+from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
+from muses_lab.compute import use
+
+__version__ = "0.1.0"
+
+__all__ = ["Chain", "Collection", "Layer", "Window", "__version__", "collection", "open_catalog", "rgb", "use"]

@@ -13,6 +13,7 @@ from muses_lab.errors import BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.declare import (
     Binary,
+    Conditions,
     Cube,
     Meta,
     Reducer,
@@ -70,7 +71,7 @@ def load_collection(
     spatial_extent: BBox | dict[str, Any] | None = None,
     temporal_extent: Interval | None = None,
     bands: Labels | None = None,
-    properties: dict[str, Any] | None = None,
+    properties: Conditions = None,  # type: ignore[assignment]
 ) -> Cube:
     """A collection of scenes, by its id; `catalogue:collection` names the catalogue too.
 

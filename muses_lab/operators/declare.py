@@ -41,7 +41,12 @@ Unary = typing.NewType("Unary", object)
 Binary = typing.NewType("Binary", object)
 """A callback with the parameters `x` and `y`."""
 
-_CALLBACKS = {Reducer: ("data",), Unary: ("x",), Binary: ("x", "y")}
+Conditions = typing.NewType("Conditions", object)
+"""Callbacks by the name of a property; each has the parameter `value`."""
+
+_CALLBACKS = {Reducer: ("data",), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
+Kind = Literal["cube", "scalar", "array", "callback", "conditions", "value"]
+
 _INJECTED = ("meta", "pixel_size", "fitted", "places")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres.
@@ -132,7 +137,7 @@ class Argument:
     """One declared parameter of an operator."""
 
     name: str
-    kind: Literal["cube", "scalar", "array", "callback", "value"]
+    kind: Kind
     annotation: Any
     required: bool
     default: Any = None
@@ -143,6 +148,8 @@ class Argument:
             return {"type": "object", "subtype": "datacube"}
         if self.kind == "callback":
             return {"type": "object", "subtype": "process-graph"}
+        if self.kind == "conditions":
+            return {"type": ["object", "null"], "additionalProperties": {"subtype": "process-graph"}}
         if self.kind == "scalar":
             return {"type": ["number", "boolean", "null"]}
         if self.kind == "array":
@@ -222,15 +229,12 @@ class Operator:
                 if not isinstance(value, Node):
                     raise wrong("a data cube (the result of another node)")
             case "callback":
-                if not isinstance(value, Callback):
-                    raise wrong("a process graph")
-                offered = _CALLBACKS[argument.annotation]
-                for name in sorted(parameters_of(value.root) - set(offered)):
-                    raise DocumentError(
-                        f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
-                        f"{self.id!r} offers {', '.join(offered)}",
-                        node=node, argument=argument.name,
-                    )
+                self._check_callback(argument, value, node, wrong)
+            case "conditions":
+                if value is not None and not isinstance(value, dict):
+                    raise wrong("an object of process graphs by property")
+                for condition in (value or {}).values():
+                    self._check_callback(argument, condition, node, wrong)
             case "scalar":
                 if isinstance(value, str) or not isinstance(value, int | float | bool | Node | Parameter | None):
                     raise wrong("a number, a truth value, null or another node")
@@ -250,6 +254,17 @@ class Operator:
                     raise wrong(_expected(first)) from None
         return value
 
+    def _check_callback(self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError]) -> None:
+        if not isinstance(value, Callback):
+            raise wrong("a process graph")
+        offered = _CALLBACKS[argument.annotation]
+        for name in sorted(parameters_of(value.root) - set(offered)):
+            raise DocumentError(
+                f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
+                f"{self.id!r} offers {', '.join(offered)}",
+                node=node, argument=argument.name,
+            )
+
 
 def _expected(error: Any) -> str:
     text = error["msg"]
@@ -266,13 +281,15 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
-    kind: Literal["cube", "scalar", "array", "callback", "value"] = "value"
+    kind: Kind = "value"
     if annotation is Cube:
         kind = "cube"
     elif annotation is Scalar:
         kind = "scalar"
     elif annotation is Array:
         kind = "array"
+    elif annotation is Conditions:
+        kind = "conditions"
     elif annotation in _CALLBACKS:
         kind = "callback"
     return Argument(name, kind, annotation, required, None if required else default)
