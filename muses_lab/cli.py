@@ -76,6 +76,38 @@ def sample(
     typer.echo(f"catalogue {catalog.id} at {catalog.root}, collection {names}")
 
 
+@catalog_app.command("add")
+def add_to_catalog(
+    files: Annotated[list[Path], typer.Argument(help="STAC Items or ItemCollections (JSON), GeoTIFFs, stacks.")],
+    catalog: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the catalogue (my-scenes in your data folder)."),
+    ] = None,
+    collection: Annotated[str | None, typer.Option(help="Collection that they belong to.")] = None,
+    stack: Annotated[Path | None, typer.Option(help="JSON or YAML that says which band of a stack is what.")] = None,
+    date: Annotated[str | None, typer.Option(help="Date of the GeoTIFFs, where their names do not have it.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Regular expression with a group 'date', for names.")] = None,
+) -> None:
+    """Register files of this machine; they stay where they are. Exit code 1 if one of them could not be."""
+    from tqdm import tqdm
+
+    from muses_lab.catalog.register import add
+
+    folder = catalog or settings.home() / "my-scenes"
+    with tqdm(total=len(files), unit="file", disable=None) as bar:
+        report = add(
+            files,
+            catalog=folder,
+            collection=collection,
+            stack=stack,
+            date=date,
+            pattern=pattern,
+            progress=lambda done, _, __: bar.update(done - bar.n),
+        )
+    typer.echo(str(report))
+    raise typer.Exit(1 if report.failed else 0)
+
+
 @catalog_app.command("list")
 def list_catalogs() -> None:
     """List the registered catalogues with their collections."""

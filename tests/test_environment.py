@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,32 @@ def test_the_lock_satisfies_the_project(text: str) -> None:
     version = LOCKED.get(canonicalize_name(wanted.name))
     assert version, f"{wanted.name} is not in requirements.lock; run `make lock`"
     assert version in wanted.specifier, f"the lock has {wanted.name} {version}, the project wants {wanted.specifier}"
+
+
+def test_what_is_imported_is_declared() -> None:
+    """No module leans on a library that is there only because another one needs it."""
+    optional = {canonicalize_name(Requirement(text).name) for text in PROJECT["optional-dependencies"]["hub"]}
+    declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]} | optional
+    providers = packages_distributions()
+    undeclared: dict[str, str] = {}
+    for root in ("muses_lab", "widgets/muses_widgets"):
+        for path in sorted((REPOSITORY / root).rglob("*.py")):
+            for name in imported(path) - sys.stdlib_module_names - {"muses_lab", "muses_widgets", "__future__"}:
+                names = {canonicalize_name(found) for found in providers.get(name, [name])}
+                if not names & declared:
+                    undeclared[name] = str(path.relative_to(REPOSITORY))
+    assert not undeclared, "add them to the dependencies in pyproject.toml, then `make lock`"
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of the libraries that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), filename=str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
 
 
 def test_every_entry_of_the_lock_is_pinned_and_hashed() -> None:
