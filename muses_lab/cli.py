@@ -95,6 +95,11 @@ def add_to_catalog(
 
     folder = catalog or settings.home() / "my-scenes"
     with tqdm(total=len(files), unit="file", disable=None) as bar:
+
+        def show(done: int, _: int, path: str) -> None:
+            bar.set_postfix_str(Path(path).name)
+            bar.update(done - bar.n)
+
         report = add(
             files,
             catalog=folder,
@@ -102,7 +107,7 @@ def add_to_catalog(
             stack=stack,
             date=date,
             pattern=pattern,
-            progress=lambda done, _, __: bar.update(done - bar.n),
+            progress=show,
         )
     typer.echo(str(report))
     raise typer.Exit(1 if report.failed else 0)

@@ -86,10 +86,9 @@ def test_files_are_added_where_they_are(fresh_home: Path, shared_data: Path, tmp
 
 
 def test_a_broken_file_is_named_and_fails_the_command(fresh_home: Path, tmp_path: Path) -> None:
-    (tmp_path / "broken_20180412.tif").write_bytes(b"not a TIFF")
-    done = run(
-        "catalog", "add", tmp_path / "broken_20180412.tif", "--collection", "mine", "--catalog", tmp_path / "cat"
-    )
+    broken = tmp_path / "broken_20180412.tif"
+    broken.write_bytes(b"not a TIFF")
+    done = run("catalog", "add", broken, "--collection", "mine", "--catalog", tmp_path / "scenes")
     assert done.exit_code == 1
     assert "skipped" in done.stdout
     assert broken.name in done.stdout

@@ -50,7 +50,7 @@ def test_what_is_imported_is_declared() -> None:
                 names = {canonicalize_name(found) for found in providers.get(name, [name])}
                 if not names & declared:
                     undeclared[name] = str(path.relative_to(REPOSITORY))
-    assert not undeclared, "add them to the dependencies in pyproject.toml, then `make lock`"
+    assert not undeclared, f"add to the dependencies in pyproject.toml, then `make lock`: {undeclared}"
 
 
 def imported(path: Path) -> set[str]:
