@@ -112,6 +112,11 @@ def test_conda_and_binder_are_the_same_environment() -> None:
     assert pip[1:] == binder_pip[1:]
 
 
+def test_the_version_is_said_once() -> None:
+    text = (REPOSITORY / "muses_lab" / "__init__.py").read_text("utf-8")
+    assert f'__version__ = "{PROJECT["version"]}"' in text
+
+
 def test_pythons_agree() -> None:
     _, conda, _ = environment("environment.yml")
     version = conda[0].removeprefix("python=")
