@@ -94,13 +94,13 @@ class Chain:
 
     # ------------------------------------------------------------------------------------------- building
 
-    def _with(self, process: str, *others: Chain, **arguments: Any) -> Chain:
+    def _with(self, process: str, /, *others: Chain, **arguments: Any) -> Chain:
         scenes = dict(self._scenes)
         for other in others:
             scenes.update(other._scenes)
         return Chain(registry.node(process, **arguments), scenes)
 
-    def _apply(self, process: str, argument: str = "x", **arguments: Any) -> Chain:
+    def _apply(self, process: str, argument: str = "x", /, **arguments: Any) -> Chain:
         callback = registry.node(process, inside_callback=True, **{argument: Parameter("x")}, **arguments)
         return self._with("apply", data=self._node, process=Callback(callback))
 

@@ -228,6 +228,8 @@ class Operator:
             case "cube":
                 if not isinstance(value, Node):
                     raise wrong("a data cube (the result of another node)")
+            case "callback" if value is None and not argument.required:
+                return None
             case "callback":
                 self._check_callback(argument, value, node, wrong)
             case "conditions":
@@ -281,6 +283,9 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
+    members = [t for t in typing.get_args(annotation) if t is not type(None)]
+    if len(members) == 1 and members[0] in _CALLBACKS:  # a callback that may be left out
+        annotation = members[0]
     kind: Kind = "value"
     if annotation is Cube:
         kind = "cube"
@@ -338,7 +343,7 @@ class OperatorRegistry:
                 f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
             ) from None
 
-    def node(self, process: str, *, inside_callback: bool = False, **arguments: Any) -> Node:
+    def node(self, process: str, /, *, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""
         return make(self, process, arguments, inside_callback=inside_callback)
 

@@ -1,0 +1,104 @@
+"""A job: work that goes on in the background, with progress, an end, and a way to stop it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from muses_lab.errors import Cancelled
+
+
+class Job:
+    """An export under way.
+
+    ```python
+    job = chain.export("ndvi.tif", window)     # returns at once, shows a progress bar
+    job.wait()                                 # the file's path, or the error
+    ```
+    """
+
+    def __init__(self, path: Path, work: Callable[[Job], Any], progress: bool = True) -> None:
+        self.path = path
+        self.total = 0
+        """Pieces to be written."""
+        self.done = 0
+        """Pieces written."""
+        self.scenes_used: set[str] = set()
+        self.failed: dict[str, str] = {}
+        """Scenes that could not be read and were left out: id → reason."""
+        self.error: BaseException | None = None
+        self._bar: Any = None
+        self._show = progress
+        self._stop = threading.Event()
+        self._listeners: list[Callable[[Job], None]] = []
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name=f"export {path.name}", daemon=True)
+        self._thread.start()
+
+    def __repr__(self) -> str:
+        return f"<Job {self.path.name}: {self.state}, {self.done} of {self.total} pieces>"
+
+    @property
+    def state(self) -> str:
+        """`running`, `done`, `failed` or `cancelled`."""
+        if self._thread.is_alive():
+            return "running"
+        if self.error is None:
+            return "done"
+        return "cancelled" if isinstance(self.error, Cancelled) else "failed"
+
+    def wait(self, timeout: float | None = None) -> Path:
+        """The file's path when it is written; raises what made the job fail, `TimeoutError` after so many seconds."""
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            raise TimeoutError(f"{self.path.name} is not written after {timeout:g} s ({self.done} of {self.total})")
+        if self.error is not None:
+            raise self.error
+        return self.path
+
+    def cancel(self) -> None:
+        """Stops the job; nothing is left of the file."""
+        self._stop.set()
+
+    def observe(self, listener: Callable[[Job], None]) -> None:
+        """Calls `listener(job)` after every piece and at the end, in the job's own thread."""
+        self._listeners.append(listener)
+
+    # What the work calls
+
+    def check(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled(f"the export of {self.path.name} was cancelled")
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def begin(self, total: int) -> None:
+        self.total = total
+        if self._show:
+            self._bar = tqdm(total=total, desc=self.path.name, unit="block")
+
+    def step(self) -> None:
+        self.done += 1
+        if self._bar is not None:
+            self._bar.update(1)
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener(self)
+
+    def _run(self) -> None:
+        try:
+            self._work(self)
+        except BaseException as error:
+            self.error = error
+        finally:
+            if self._bar is not None:
+                self._bar.close()
+        self._tell()
