@@ -34,6 +34,10 @@ class Catalog(Protocol):
         """STAC Items, by (datetime, id) unless the query sorts them."""
         ...
 
+    def count(self, query: Query) -> int:
+        """How many items `search` finds, without fetching them where that can be had."""
+        ...
+
 
 def open_catalog(path_or_url: str | Path) -> Catalog:
     """A catalogue folder, a STAC GeoParquet (`.parquet`), an ItemCollection (`.json`) or the URL of a STAC API.

@@ -63,29 +63,38 @@ class ApiCatalog:
             raise no_collection(self.id, id, (c["id"] for c in self.collections())) from None
 
     def search(self, query: Query) -> list[dict[str, Any]]:
+        with self._answers():
+            arguments, all_asked = self._asked(query)
+            # only an API that sorts and filters itself may stop at the limit: its first items are then the right ones
+            enough = None
+            if query.limit is not None and all_asked and self._client.conforms_to("SORT"):
+                arguments["sortby"] = [_sort_key(key) for key in query.sortby or ("datetime", "id")]
+                enough = query.limit
+            found = self._items(arguments, query, enough)
+        if not found and query.limit != 0:
+            self.collection(query.collection)  # nothing there, or no such collection: the latter is an error
+        return search(ListTable(found), query)
+
+    def count(self, query: Query) -> int:
+        with self._answers():
+            arguments, all_asked = self._asked(query)
+            matched = self._client.search(limit=1, **arguments).matched() if all_asked else None
+        if matched is None:  # the API does not count
+            return len(self.search(query))
+        return matched if query.limit is None else min(matched, query.limit)
+
+    def _asked(self, query: Query) -> tuple[dict[str, Any], bool]:
+        """What to ask the API, and whether that is the whole query."""
         condition = Condition(query.filter) if query.filter else None  # a bad filter is refused before it is sent
         arguments: dict[str, Any] = {"collections": [query.collection], "datetime": _datetime(*query.interval)}
         if query.bbox is not None and query.geometry is None:
             arguments["bbox"] = query.bbox
         elif query.area is not None:
             arguments["intersects"] = mapping(query.area)
-        with self._answers():
-            client = self._client
-            if condition and client.conforms_to("FILTER"):
-                arguments |= {"filter": condition.json, "filter_lang": "cql2-json"}
-                condition = None
-            # only an API that sorts and filters itself may stop at the limit: its first items are then the right ones
-            enough = None
-            if query.limit is not None and condition is None and client.conforms_to("SORT"):
-                arguments["sortby"] = [_sort_key(key) for key in query.sortby] or [
-                    {"field": "properties.datetime", "direction": "asc"},
-                    {"field": "id", "direction": "asc"},
-                ]
-                enough = query.limit
-            found = self._items(arguments, query, enough)
-        if not found and query.limit != 0:
-            self.collection(query.collection)  # nothing there, or no such collection: the latter is an error
-        return search(ListTable(found), query)
+        if condition and self._client.conforms_to("FILTER"):
+            arguments |= {"filter": condition.json, "filter_lang": "cql2-json"}
+            condition = None
+        return arguments, condition is None
 
     def _items(self, arguments: dict[str, Any], query: Query, enough: int | None) -> list[dict[str, Any]]:
         most = max_items()

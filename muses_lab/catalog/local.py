@@ -11,7 +11,7 @@ from typing import Any
 
 from muses_lab.catalog.describe import describe_collection
 from muses_lab.catalog.query import Query
-from muses_lab.catalog.table import ArrowTable, ListTable, Table, search
+from muses_lab.catalog.table import ArrowTable, ListTable, Table, count, search
 from muses_lab.errors import NotFound, ReadError
 
 
@@ -33,12 +33,17 @@ class FolderCatalog:
         return pick_collection(self.id, self.collections(), id)
 
     def search(self, query: Query) -> list[dict[str, Any]]:
+        return search(self._items(query.collection), query)
+
+    def count(self, query: Query) -> int:
+        return count(self._items(query.collection), query)
+
+    def _items(self, collection: str) -> Table:
         for folder, document in self._collections():
-            if document["id"] == query.collection:
+            if document["id"] == collection:
                 file = folder / "items.parquet"
-                return search(read_table(file), query) if file.exists() else []
-        self.collection(query.collection)  # raises, naming the ones there are
-        return []
+                return read_table(file) if file.exists() else ListTable([])
+        raise no_collection(self.id, collection, (document["id"] for _, document in self._collections()))
 
     def _collections(self) -> list[tuple[Path, dict[str, Any]]]:
         return [(file.parent, read_json(file)) for file in sorted(self.folder.glob("*/collection.json"))]
@@ -63,18 +68,25 @@ class FileCatalog:
 
     def collections(self) -> list[dict[str, Any]]:
         return [
-            describe_collection(name, search(self._table, Query(name, limit=_DESCRIBED_BY)))
-            for name in sorted({name for name in self._table.collections() if name}) or [self.file.stem]
+            describe_collection(name, search(self._table, Query(name, limit=_DESCRIBED_BY))) for name in self._names()
         ]
 
     def collection(self, id: str) -> dict[str, Any]:
         return pick_collection(self.id, self.collections(), id)
 
     def search(self, query: Query) -> list[dict[str, Any]]:
-        names = {name for name in self._table.collections() if name} or {self.file.stem}
-        if query.collection not in names:
-            raise no_collection(self.id, query.collection, names)
-        return search(self._table, query)
+        return search(self._items(query.collection), query)
+
+    def count(self, query: Query) -> int:
+        return count(self._items(query.collection), query)
+
+    def _items(self, collection: str) -> Table:
+        if collection not in self._names():
+            raise no_collection(self.id, collection, self._names())
+        return self._table
+
+    def _names(self) -> list[str]:
+        return sorted({name for name in self._table.collections() if name}) or [self.file.stem]
 
 
 def pick_collection(catalog_id: str, collections: Iterable[dict[str, Any]], id: str) -> dict[str, Any]:

@@ -51,16 +51,23 @@ class Table(Protocol):
 
 def search(table: Table, query: Query) -> list[dict[str, Any]]:
     """The items of `table` that `query` asks for."""
+    return table.items(_sorted(table, query, _matching(table, query))[: query.limit])
+
+
+def count(table: Table, query: Query) -> int:
+    """How many items `search` would find; no item is made for it."""
+    return len(_matching(table, query)[: query.limit])
+
+
+def _matching(table: Table, query: Query) -> np.ndarray:
     rows = np.arange(len(table))
     if len(rows) == 0:
-        return []
+        return rows
     known = table.collections()
     rows = rows[(known == query.collection) | (known == "")]
     rows = _in_time(table, query, rows)
     rows = _in_area(table, query, rows)
-    rows = _where(table, query, rows)
-    rows = _sorted(table, query, rows)
-    return table.items(rows[: query.limit])
+    return _where(table, query, rows)
 
 
 def _in_time(table: Table, query: Query, rows: np.ndarray) -> np.ndarray:
@@ -111,6 +118,8 @@ def _where(table: Table, query: Query, rows: np.ndarray) -> np.ndarray:
 
 def _sorted(table: Table, query: Query, rows: np.ndarray) -> np.ndarray:
     """By the keys of the query, then by (datetime, id); items without a property come last, either way."""
+    if len(rows) == 0:
+        return rows
     order = np.lexsort((table.ids()[rows].astype(str), table.spans()[0][rows]))
     rows = rows[order]
     known = table.names() | {"id"}
@@ -118,13 +127,12 @@ def _sorted(table: Table, query: Query, rows: np.ndarray) -> np.ndarray:
         name = key.lstrip("+-").removeprefix("properties.")
         if name not in known:
             raise QueryError(f"cannot sort by {key!r}: no item has the property {name!r}")
-        values: Sequence[Any] = (
-            list(table.ids()[rows]) if name == "id" else [p.get(name) for p in table.properties([name], rows)]
-        )
-        present = [i for i, value in enumerate(values) if value is not None]
-        absent = [i for i, value in enumerate(values) if value is None]
+        found = table.ids()[rows] if name == "id" else (p.get(name) for p in table.properties([name], rows))
+        values: dict[int, Any] = dict(enumerate(found))
+        present = [i for i, value in values.items() if value is not None]
+        absent = [i for i, value in values.items() if value is None]
         try:
-            present.sort(key=lambda i, values=values: values[i], reverse=key.startswith("-"))
+            present.sort(key=values.__getitem__, reverse=key.startswith("-"))
         except TypeError:
             raise QueryError(f"cannot sort by {key!r}: {name!r} is of different types in different items") from None
         rows = rows[present + absent]
