@@ -25,31 +25,44 @@ def test_toulouse_has_its_name_on_the_map() -> None:
     assert dark.max() > 100
 
 
-@pytest.mark.parametrize("zoom", [2, 5, 9, 12])
-def test_names_do_not_overlap(zoom: int) -> None:
-    by_tile = basemap._names(zoom)
-    assert by_tile
-    for labels in by_tile.values():
-        for i, label in enumerate(labels):
-            assert not any(label.overlaps(other.box) for other in labels[:i])
+def area(zoom: int) -> dict[tuple[int, int], list[basemap.Label]]:
+    """The names of 5 × 5 tiles of western Europe, by tile."""
+    _, cx, cy = Place.at(4, 49, zoom).tile
+    tiles = [(cx + i, cy + j) for i in range(-2, 3) for j in range(-2, 3)]
+    return {
+        (x, y): basemap._names_near(Tile(zoom, x, y)) for x, y in tiles if 0 <= x < 1 << zoom and 0 <= y < 1 << zoom
+    }
 
 
-@pytest.mark.parametrize("zoom", [4, 7, 10])
+@pytest.mark.parametrize("zoom", [2, 5, 7, 9, 12])
+def test_names_do_not_overlap_and_all_tiles_agree_on_them(zoom: int) -> None:
+    by_tile = area(zoom)
+    everything = {label for labels in by_tile.values() for label in labels}
+    assert everything
+    for label in everything:
+        assert not any(label.overlaps(other.box) for other in everything if other is not label and other != label)
+    for (x, y), labels in by_tile.items():
+        here = (x * SIZE, y * SIZE, (x + 1) * SIZE, (y + 1) * SIZE)
+        assert set(labels) == {label for label in everything if label.overlaps(here)}
+
+
+@pytest.mark.parametrize("zoom", [5, 7, 8])
 def test_names_run_on_across_tile_borders(zoom: int) -> None:
-    """Every tile that a letter touches knows the name: drawn over both tiles at once, nothing differs."""
-    names = basemap._names(zoom)
-    crossing = [
-        (tile, label)
-        for tile, labels in names.items()
+    letters_beyond = [
+        (Tile(zoom, x + 1, y), label)
+        for (x, y), labels in area(zoom).items()
         for label in labels
-        if label.x // SIZE != (label.box[2] - 10) // SIZE and label.x // SIZE == tile[0]
+        if label.x // SIZE == x and label.y // SIZE == y and label.box[2] - 16 > (x + 1) * SIZE
     ]
-    (x, y), label = max(crossing, key=lambda c: c[1].darkness)
-    right = Tile(zoom, x + 1, y)
-    assert label in names[(x + 1, y)]
-    top = max(label.y - y * SIZE - 4, 0)
-    letters = image(right)[top : top + 8, : label.box[2] - 10 - right.x * SIZE]
-    assert letters.max() > 100
+    for right, label in letters_beyond:
+        top = max(label.y - right.y * SIZE - 4, 0)
+        letters = image(right)[top : top + 8, : label.box[2] - 10 - right.x * SIZE]
+        assert letters.max() > 90, label
+
+
+def test_no_name_is_longer_than_the_reach() -> None:
+    longest = max(basemap._cities()[3], key=len)
+    assert basemap._width(longest, 12) < basemap.REACH - 30
 
 
 @pytest.mark.parametrize(("zoom", "x", "y"), [(0, 0, 0), (3, 0, 0), (3, 7, 7), (24, 2**24 - 1, 0), (15, 16384, 16384)])

@@ -1,14 +1,13 @@
 """The offline base map: paper, graticule, the world's cities. Drawn here, so a classroom without internet has a map.
 
-One ramp from paper to ink is the whole palette: everything is drawn as darkness, 0 to 255, in one grey plane. Labels
-are chosen for the whole world at once for each zoom, so all tiles agree on them and a name runs on across a border.
+One ramp from paper to ink is the whole palette: everything is drawn as darkness, 0 to 255, in one grey plane. All tiles
+agree on which labels there are and where, so a name runs on across a border.
 """
 
 from __future__ import annotations
 
 import io
 import math
-from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,6 +27,9 @@ DETAIL = 3
 """Dots are drawn this many times larger and averaged: round at any position."""
 
 STEPS = (30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+REACH = 400
+"""No name is longer than this many pixels."""
+
 SMALLEST_NAMED = {0: 12e6, 1: 9e6, 2: 6e6, 3: 3e6, 4: 15e5, 5: 7e5, 6: 3e5, 7: 12e4, 8: 6e4, 9: 25e3}
 """By zoom: population from which on a city may have its name on the map; above zoom 9 all may."""
 
@@ -119,38 +121,47 @@ def _radius(zoom: int, people: float) -> float:
     return min(1.2 + 0.09 * zoom, 2.0) + 0.5 * max(0.0, math.log10(max(people, 1)) - 5)
 
 
-@lru_cache(maxsize=12)
-def _names(zoom: int) -> dict[tuple[int, int], list[Label]]:
-    """All names of a zoom by the tiles that they touch; where two would overlap the larger city has it."""
-    x, y, population, names = _cities()
-    scale = SIZE * (1 << zoom)
-    count = int(np.searchsorted(-population, -SMALLEST_NAMED.get(zoom, 0), side="right"))
-    taken: dict[tuple[int, int], list[Label]] = defaultdict(list)
-    by_tile: dict[tuple[int, int], list[Label]] = defaultdict(list)
-    air_x, air_y = (10, 5) if zoom < 10 else (6, 3)
-    for i in range(count):
-        people = float(population[i])
-        size, darkness = (12, 225) if people >= 1e6 else (11, 195) if people >= 1e5 else (10, 170)
-        gap = math.ceil(_radius(zoom, people)) + 3
-        px, py = round(x[i] * scale) + gap, round(y[i] * scale)
-        right = px + math.ceil(font(size).getlength(names[i]))
-        box = (px - 2 * gap - air_x, py - size // 2 - air_y, right + air_x, py + size // 2 + air_y)
-        label = Label(names[i], px, py, size, darkness, "lm", box)
-        tiles = [
-            (tx, ty)
-            for tx in range(box[0] // SIZE, box[2] // SIZE + 1)
-            for ty in range(box[1] // SIZE, box[3] // SIZE + 1)
-        ]
-        if any(other.overlaps(box) for t in tiles for other in taken[t]):
-            continue
-        for t in tiles:
-            taken[t].append(label)
-            by_tile[t].append(label)
-    return by_tile
-
-
 def _names_near(tile: Tile) -> list[Label]:
-    return _names(tile.z).get((tile.x, tile.y), [])
+    """The names that touch a tile, the largest first.
+
+    A city has its name where no larger city's name would need the same space: a rule that depends on the
+    neighbourhood alone, so every tile comes to the same answer.
+    """
+    x, y, population, names = _cities()
+    scale = SIZE << tile.z
+    left, top = tile.x * SIZE, tile.y * SIZE
+    count = int(np.searchsorted(-population, -SMALLEST_NAMED.get(tile.z, 0), side="right"))
+    px, py = x[:count] * scale, y[:count] * scale
+    near = (px > left - 2 * REACH) & (px < left + SIZE + 2 * REACH) & (py > top - 60) & (py < top + SIZE + 60)
+    found: list[Label] = []
+    boxes = np.empty((np.count_nonzero(near), 4), int)
+    for n, i in enumerate(np.flatnonzero(near)):
+        label = _name(names[i], float(population[i]), px[i], py[i], tile.z)
+        box = boxes[n] = label.box
+        if box[0] >= left + SIZE or box[2] <= left or box[1] >= top + SIZE or box[3] <= top:
+            continue
+        larger = boxes[:n]
+        apart = (
+            (larger[:, 0] >= box[2]) | (larger[:, 2] <= box[0]) | (larger[:, 1] >= box[3]) | (larger[:, 3] <= box[1])
+        )
+        if apart.all():
+            found.append(label)
+    return found
+
+
+def _name(text: str, people: float, x: float, y: float, zoom: int) -> Label:
+    size, darkness = (12, 225) if people >= 1e6 else (11, 195) if people >= 1e5 else (10, 170)
+    gap = math.ceil(_radius(zoom, people)) + 3
+    across, above = (10, 5) if zoom < 10 else (6, 3)  # air around it
+    left, middle = round(x) + gap, round(y)
+    right = min(left + _width(text, size), round(x) + REACH - across)
+    box = (left - 2 * gap - across, middle - size // 2 - above, right + across, middle + size // 2 + above)
+    return Label(text, left, middle, size, darkness, "lm", box)
+
+
+@lru_cache(maxsize=8192)
+def _width(text: str, size: int) -> int:
+    return math.ceil(font(size).getlength(text))
 
 
 # Graticule
@@ -196,7 +207,7 @@ def _graticule(tile: Tile) -> tuple[list[tuple[tuple[tuple[int, int], tuple[int,
 def _degree(value: float, signs: str, x: int, y: int) -> Label:
     number = f"{abs(value):.4f}".rstrip("0").rstrip(".")
     text = f"{number}°{'' if abs(value) in (0, 180) else signs[value < 0]}"
-    half = math.ceil(font(9).getlength(text) / 2) + 3
+    half = _width(text, 9) // 2 + 4
     return Label(text, x, y, 9, GRATICULE_TEXT, "mm", (x - half, y - 8, x + half, y + 8))
 
 

@@ -34,6 +34,8 @@ class Service:
         self.timeout = number("MUSES_TILE_TIMEOUT", 120)
         self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
         self.reports = Reports()
+        self.computed = False
+        """Whether anything was ever asked of the executor: being asked about it must not start one."""
         self._chains: Recent[Any] = Recent(32)
         self._styles: Recent[Style] = Recent(256)
         self._pixels: Recent[Any] = Recent(number("MUSES_TILE_CACHE_BYTES", 64 << 20), lambda p: p.values.nbytes)
@@ -156,6 +158,7 @@ class Service:
     async def _request(self, resolved: Any, tile: Tile, priority: float) -> Any:
         loop = asyncio.get_running_loop()
         resolved = await self._prepared(resolved)
+        self.computed = True
         asking = self._asking.submit(_request_tile, resolved, tile, priority)
         try:
             ticket = await asyncio.shield(asyncio.wrap_future(asking))

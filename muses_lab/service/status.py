@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
 from muses_lab.service.handler import ServiceHandler, answer
 
@@ -19,15 +19,12 @@ class StatusHandler(ServiceHandler):
         resolved = await self.service.chain(chain)
         zoom = int(self.number("z")) if self.get_query_argument("z", None) else None
         summary = self.service.reports.summary(resolved.chain_hash, zoom)
-        queue = await self.service.run(_queue)
+        queue = await self.service.run(_queue) if self.service.computed else None
         self.set_header("Cache-Control", "no-store")
         self.send_json({"chain": chain, **summary, "queue": queue})
 
 
-def _queue() -> dict | None:
-    """The executor's state, if a tile was ever asked for: nothing is loaded or started for being asked about."""
-    if "muses_lab.compute.evaluate" not in sys.modules:
-        return None
+def _queue() -> dict[str, Any]:
     from muses_lab import compute
 
     return compute.executor().status()

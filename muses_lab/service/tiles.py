@@ -6,11 +6,23 @@ import hashlib
 from typing import Any
 
 import muses_lab.render as rendering
+from muses_lab.errors import MusesError
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.shared import Share
 from muses_lab.service.tile import Tile
 
 IMMUTABLE = "private, max-age=31536000, immutable"
+
+
+def etag(*parts: str) -> str:
+    """A published chain's tile is named by its hashes and place alone."""
+    return f'"{hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]}"'
+
+
+class NotAnImage(MusesError):
+    """The chain's result has dates; a tile shows one image."""
+
+    code = "not-an-image"
 
 
 class TileHandler(ServiceHandler):
@@ -28,13 +40,15 @@ class TileHandler(ServiceHandler):
         tile = Tile.parse(z, x, y)
         resolved = await self.service.chain(chain)
         look = await self.service.style(style)
-        self._etag = f'"{hashlib.sha256("/".join((chain, style, z, x, y)).encode()).hexdigest()[:32]}"'
+        self._etag = etag(chain, style, z, x, y)
         self.set_header("Cache-Control", IMMUTABLE)
         self.set_header("Etag", self._etag)
         if self.check_etag_header():
             self.set_status(304)
             self.finish()
             return
+        if times := resolved.program.output.times:
+            raise NotAnImage(f"the chain has {len(times)} dates; reduce them, for example with .median('t')")
         self._share = self.service.ask(resolved, tile)
         pixels = await self.service.wait(self._share, resolved, tile)
         png = await self.service.run(rendering.render, pixels.values, look, pixels.bands)

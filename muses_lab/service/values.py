@@ -14,8 +14,9 @@ from muses_lab.style import Style
 class ValuesHandler(ServiceHandler):
     """The chain's values at a place: of exactly the pixel that the map shows there at that zoom.
 
-    `bands` and `values` (null: missing) are parallel; `texts` are the values for reading, with the class's label if
-    `style` is given and has classes. `scenes_used` of `scenes_found`, `metres_per_pixel` and `failed` are the tile's.
+    `values` (null: missing) run over `dates`, and for each over `bands`, those that the chain has; `texts` are the
+    values for reading, with the class's label if `style` is given and has classes. `scenes_used` of `scenes_found`,
+    `metres_per_pixel` and `failed` are the tile's.
     """
 
     _share: Share[Any] | None = None
@@ -29,7 +30,7 @@ class ValuesHandler(ServiceHandler):
         style = await self.service.style(style_hash) if style_hash else None
         self._share = self.service.ask(resolved, place.tile, urgent=True)
         pixels = await self.service.wait(self._share, resolved, place.tile)
-        shown = pixels.values[..., place.row, place.col].reshape(-1).tolist()
+        shown = pixels.values[..., place.row, place.col].reshape(-1).tolist()  # dates × bands, those there are
         values = [v if math.isfinite(v) else None for v in shown]
         self.set_header("Cache-Control", "no-store")
         self.send_json(
@@ -39,7 +40,8 @@ class ValuesHandler(ServiceHandler):
                 "lat": lat,
                 "z": zoom,
                 "tile": {"x": place.tile.x, "y": place.tile.y, "col": place.col, "row": place.row},
-                "bands": list(pixels.bands or [])[: len(values)],
+                "bands": list(pixels.bands or ()),
+                "dates": [str(t)[:19] + "Z" for t in resolved.program.output.times],
                 "values": values,
                 "texts": [describe(v, style) for v in shown],
                 "label": style.label if style else None,
