@@ -14,8 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import collection as collections
-from muses_lab import compute, graph, products
+from muses_lab import compute, graph, loading, products
 from muses_lab.catalog import Catalog, Query, find_catalog, open_catalog, place
 from muses_lab.compute.evaluate import Pixels, request_window
 from muses_lab.engine import Resolved
@@ -215,9 +214,7 @@ class Chain:
         """1 where any bit of `bits` is set (bit fields such as QA_PIXEL), else 0."""
         return self._apply("muses:any_bit", bits=bits)
 
-    def scale(
-        self, input_min: float, input_max: float, output_min: float = 0.0, output_max: float = 1.0
-    ) -> Chain:
+    def scale(self, input_min: float, input_max: float, output_min: float = 0.0, output_max: float = 1.0) -> Chain:
         """Linear scaling of an input range (clipped) to an output range."""
         return self._apply(
             "linear_scale_range", inputMin=input_min, inputMax=input_max, outputMin=output_min, outputMax=output_max
@@ -274,9 +271,7 @@ class Chain:
     def where(self, cond: Chain) -> Chain:
         """Only the values where the condition is true (xarray `where`); where it is unknown they are removed too."""
         keep = registry.node("if", inside_callback=True, value=Parameter("y"), accept=Parameter("x"))
-        return self._with(
-            "merge_cubes", cond, cube1=self._node, cube2=cond._node, overlap_resolver=Callback(keep)
-        )
+        return self._with("merge_cubes", cond, cube1=self._node, cube2=cond._node, overlap_resolver=Callback(keep))
 
     # ------------------------------------------------------------------------------------------- reducers
 
@@ -372,9 +367,7 @@ class Chain:
 
     def otsu(self, bins: int = 256, extent: Any = None, resolution: float | None = None) -> Chain:
         """1 above Otsu's threshold of the extent, else 0; needs `extent` and `resolution` (or `.pin`)."""
-        return self._with(
-            "muses:otsu", data=self._node, bins=bins, extent=_extent(extent), resolution=resolution
-        )
+        return self._with("muses:otsu", data=self._node, bins=bins, extent=_extent(extent), resolution=resolution)
 
     # ---------------------------------------------------------------------------------- grids and levels
 
@@ -425,9 +418,9 @@ class Chain:
         problems: list[str] = []
 
         def pinned(node: Node, arguments: dict[str, Any]) -> Node:
-            if node.process not in collections.LOADS:
+            if node.process not in loading.LOADS:
                 return registry.node(node.process, **arguments)
-            found, odd, crop = collections.load(node)
+            found, odd, crop = loading.load(node)
             problems.extend(odd)
             scenes[found.digest] = found
             bands = arguments.get("bands")
@@ -550,7 +543,7 @@ class Collection(Chain):
         self.catalog = catalog
         self.query = query
         self._bands = bands
-        super().__init__(collections.to_node(catalog.id, query, bands))
+        super().__init__(loading.to_node(catalog.id, query, bands))
 
     def __repr__(self) -> str:
         return f"<Collection {self.query.collection!r} in {self.catalog.id!r}, {len(self)} scenes>"

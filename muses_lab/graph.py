@@ -134,9 +134,7 @@ def _to_graph(root: Node, versions: dict[str, str]) -> dict[str, Any]:
         counts[stem] = counts.get(stem, 0) + 1
         names[node.hash] = name = f"{stem}{counts[stem]}"
         versions[node.process] = node.version
-        arguments = _encode(
-            node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions)
-        )
+        arguments = _encode(node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions))
         graph[name] = {"process_id": plain, "arguments": arguments}
         if namespace:
             graph[name]["namespace"] = namespace

@@ -6,10 +6,10 @@ their catalogue where they can be), never an opened file. Its canonical JSON is 
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
@@ -78,8 +78,8 @@ class Scene:
     """GeoJSON geometry in longitude and latitude of where the scene has data; None: its whole rectangle."""
 
     @property
-    def time(self) -> datetime:
-        return datetime.fromisoformat(self.datetime.replace("Z", "+00:00")).astimezone(UTC)
+    def time(self) -> dt.datetime:
+        return dt.datetime.fromisoformat(self.datetime.replace("Z", "+00:00")).astimezone(dt.UTC)
 
     @property
     def longitude(self) -> float:
@@ -92,7 +92,7 @@ class Scene:
     @property
     def observation(self) -> tuple[str, str]:
         """(solar day, platform): scenes that share it are one observation, one step of `t`."""
-        day = (self.time + timedelta(hours=self.longitude / 15)).date().isoformat()
+        day = (self.time + dt.timedelta(hours=self.longitude / 15)).date().isoformat()
         return day, self.platform or ""
 
 

@@ -19,7 +19,7 @@ BASE = {"errors", "settings", "scenes"}
 PIXELS = BASE | {"graph", "operators", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
-CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "collection", "window"}
+CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "loading", "window"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "products": BASE | {"graph"},
     "catalog": BASE | {"graph", "products"},
     "sample": BASE | CATALOG,
-    "collection": PIXELS | CATALOG,
+    "loading": PIXELS | CATALOG,
     "export": PIXELS | DRAWING | {"compute", "store"},
     "series": PIXELS | {"compute", "store"},
     "zonal": PIXELS | {"compute", "store"},

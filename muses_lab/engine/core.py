@@ -249,7 +249,9 @@ class Engine:
             np.savez_compressed(buffer, values=np.asarray(found.data))
             return buffer.getvalue(), own.report
 
-        body, report = self.cache.get_or_compute(("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, _complete)
+        body, report = self.cache.get_or_compute(
+            ("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, _complete
+        )
         run.add(report)
         return body
 

@@ -66,7 +66,9 @@ class _Demand:
 def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
     if rect.shape[0] * rect.shape[1] > _MAX_RECT:
-        raise TooLarge(f"an evaluation on {rect.shape[0]} × {rect.shape[1]} pixels was asked for; choose a coarser view")
+        raise TooLarge(
+            f"an evaluation on {rect.shape[0]} × {rect.shape[1]} pixels was asked for; choose a coarser view"
+        )
     demands, order = _demand(run.program, target, grid, level, rect)
     results: dict[str, xr.DataArray] = {}
     for step in order:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import shapely
 from odc.geo.geobox import GeoBox
+from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import BLOCK, Grid, Rect, places
 from muses_lab.engine.keys import BlockKey
@@ -48,17 +49,13 @@ class Part:
     def blocks(self) -> tuple[BlockKey, ...]:
         """Blocks that hold owned pixels and lie on the grid's extent."""
         extent = self.grid.rect(self.level)
-        inside = (
-            (self.rows >= extent.r0) & (self.rows < extent.r1) & (self.cols >= extent.c0) & (self.cols < extent.c1)
-        )
+        inside = (self.rows >= extent.r0) & (self.rows < extent.r1) & (self.cols >= extent.c0) & (self.cols < extent.c1)
         if not inside.any():
             return ()
         rows, cols = self.rows[inside] // BLOCK, self.cols[inside] // BLOCK
         low, width = cols.min(), cols.max() - cols.min() + 1
         codes = np.unique(rows * width + (cols - low))
-        return tuple(
-            BlockKey(self.grid.id, self.level, int(code // width), int(code % width + low)) for code in codes
-        )
+        return tuple(BlockKey(self.grid.id, self.level, int(code // width), int(code % width + low)) for code in codes)
 
 
 @dataclass(frozen=True)
@@ -86,18 +83,17 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     step = step or program.output
     outline = window.extent
     parts: list[Part] = []
-    candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, np.ndarray]] = []
+    candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
     for id in sorted(step.grids):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
-        if footprint is None or footprint.is_empty:
-            continue
         if not _may_touch(outline, window, footprint, grid):
             continue
         x, y = places(window, grid.crs)
         level = grid.level_for(window)
-        candidates.append((grid, level, x, y, footprint))  # type: ignore[arg-type]
+        candidates.append((grid, level, x, y, footprint))
+    owner = np.zeros((), np.intp)
     if len(candidates) > 1:
         # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
         depth = np.stack([_depth(f, x, y) * g.metres for g, _, x, y, f in candidates])
@@ -126,7 +122,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     return Layout(window, step, tuple(parts), tuple(found))
 
 
-def _may_touch(outline, window: GeoBox, footprint: shapely.Geometry, grid: Grid) -> bool:
+def _may_touch(outline, window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
     """Cheap test on bounds, generous by a pixel's worth of curvature."""
     if str(window.crs) == grid.crs:
         w, s, e, n = window.boundingbox.bbox
@@ -140,7 +136,7 @@ def _may_touch(outline, window: GeoBox, footprint: shapely.Geometry, grid: Grid)
     return w - margin < fe and e + margin > fw and s - margin < fn and n + margin > fs
 
 
-def _depth(footprint: shapely.Geometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of points to the edge of a footprint: positive inside, negative outside."""
     w, s, e, n = footprint.bounds
     rectangle = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, n - y))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import shapely
 from odc.geo.geom import box
+from shapely.geometry.base import BaseGeometry
 
 from muses_lab import graph
 from muses_lab.engine.grid import Grid, Rect
@@ -62,6 +63,7 @@ class Program:
                 self.sources[digest] = Source(scenes[digest])
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
+        self._footprints: dict[tuple[str, str], BaseGeometry] = {}
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
 
@@ -83,8 +85,14 @@ class Program:
         """The reading steps that a node depends on."""
         return (self.steps[n.hash] for n in graph.walk(node) if n.process == LOAD)
 
-    def footprint(self, step: Step, grid: str) -> shapely.Geometry | None:
-        """Where a step has data on one of its grids, in the grid's CRS; None when there is nothing."""
+    def footprint(self, step: Step, grid: str) -> BaseGeometry:
+        """Where a step has data on one of its grids, in the grid's CRS."""
+        key = (step.node.hash, grid)
+        if key not in self._footprints:
+            self._footprints[key] = self._footprint(step, grid)
+        return self._footprints[key]
+
+    def _footprint(self, step: Step, grid: str) -> BaseGeometry:
         shapes = [
             source.footprints[grid]
             for load in self.loads_below(step.node)
@@ -201,9 +209,7 @@ def _times(node: Node, meta: Meta, arguments: Mapping[str, Any], inputs: list[St
     times = tuple(sorted({t for step in inputs for t in step.times}))
     if node.process == "filter_temporal":
         start, end = arguments["extent"]
-        times = tuple(
-            t for t in times if (start is None or t >= instant(start)) and (end is None or t < instant(end))
-        )
+        times = tuple(t for t in times if (start is None or t >= instant(start)) and (end is None or t < instant(end)))
     return times
 
 

@@ -26,7 +26,6 @@ from muses_lab.errors import Cancelled, MusesError, ReadError
 from muses_lab.scenes import Asset, Band
 from muses_lab.settings import resolve_href
 
-
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": 64 << 20,
@@ -122,9 +121,7 @@ class Reader:
                     raise Cancelled("nobody waits for this block any more")
                 block = self._block(path, asset.band, header, overview, row, col)
                 r0, c0 = row * height, col * width
-                line.append(
-                    block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0]
-                )
+                line.append(block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0])
             parts.append(line)
         if len(parts) == 1 and len(parts[0]) == 1:
             return parts[0][0]
@@ -134,9 +131,7 @@ class Reader:
         def decode() -> np.ndarray:
             height, width = header.blocks[overview]
             rows, cols = header.shapes[overview]
-            window = Window(
-                col * width, row * height, min(width, cols - col * width), min(height, rows - row * height)
-            )
+            window = Window(col * width, row * height, min(width, cols - col * width), min(height, rows - row * height))
             with self._dataset(path, overview) as dataset:
                 try:
                     values = dataset.read(band, window=window)

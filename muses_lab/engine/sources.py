@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import shapely
 from odc.geo.geom import Geometry
+from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import Grid, Rect, same_crs
 from muses_lab.errors import GridError
@@ -22,7 +23,7 @@ class Placed:
     scene: Scene
     rect: Rect
     """Its rectangle in native pixels of the grid."""
-    footprint: shapely.Geometry
+    footprint: BaseGeometry
     """Where it has data, in the grid's CRS."""
     time: np.datetime64
     """The observation that it is part of."""
@@ -56,7 +57,7 @@ class Source:
         return self.scenes.band(name)
 
     @cached_property
-    def footprints(self) -> dict[str, shapely.Geometry]:
+    def footprints(self) -> dict[str, BaseGeometry]:
         """Grid id → the union of its scenes' footprints, in the grid's CRS."""
         return {id: _union([p.footprint for p in placed]) for id, placed in self.placed.items()}
 
@@ -70,9 +71,13 @@ class Source:
             g.origin[0] + native.c0 * size, g.origin[1] - native.r1 * size,
             g.origin[0] + native.c1 * size, g.origin[1] - native.r0 * size,
         )  # fmt: skip
-        return [
-            p for p in self.placed[grid] if not p.rect.intersection(native).empty and p.footprint.intersects(box)
-        ]
+        found = self._trees[grid].query(box, predicate="intersects")
+        placed = self.placed[grid]
+        return [p for i in sorted(found) if not (p := placed[i]).rect.intersection(native).empty]
+
+    @cached_property
+    def _trees(self) -> dict[str, shapely.STRtree]:
+        return {id: shapely.STRtree([p.footprint for p in placed]) for id, placed in self.placed.items()}
 
 
 def _observation_times(scenes: Scenes) -> dict[tuple[str, str], np.datetime64]:
@@ -148,7 +153,7 @@ def _native_rect(origin: tuple[float, float], size: float, bounds: tuple[float, 
 def _place(grid: Grid, scene: Scene, time: np.datetime64) -> Placed:
     bounds = _bounds(scene)
     rectangle = shapely.box(*bounds)
-    footprint = rectangle
+    footprint: BaseGeometry = rectangle
     if scene.footprint:
         # Densified before projecting: the edge of a swath is straight on the ground, not in longitude and latitude.
         shape = Geometry(scene.footprint, "EPSG:4326").segmented(0.02).to_crs(grid.crs).geom
@@ -158,7 +163,7 @@ def _place(grid: Grid, scene: Scene, time: np.datetime64) -> Placed:
     return Placed(scene, _native_rect(grid.origin, grid.resolution, bounds), footprint, time)
 
 
-def _union(shapes: list[shapely.Geometry]) -> shapely.Geometry:
+def _union(shapes: list[BaseGeometry]) -> BaseGeometry:
     distinct = {shapely.to_wkb(s): s for s in shapes}
     union = shapely.union_all([distinct[k] for k in sorted(distinct)])
     box = shapely.box(*union.bounds)

@@ -98,7 +98,7 @@ class Region:
 
 @dataclass(frozen=True)
 class Fit:
-    """Depends on statistics of its pinned `extent` at `resolution`: `fit` runs once, the function applies its result."""
+    """Depends on statistics of its pinned `extent` and `resolution`: `fit` runs once, the function applies it."""
 
     fit: Callable[..., dict[str, Any]]
     """(data on the pinned extent, **other arguments) → JSON values, given to the function as `fitted`."""
@@ -198,7 +198,8 @@ class Operator:
             known = ", ".join(self.arguments)
             raise DocumentError(
                 f"node {node!r}: {self.id!r} has no argument {unknown[0]!r}; it has {known}",
-                node=node, argument=unknown[0],
+                node=node,
+                argument=unknown[0],
             )
         if arguments.get("context") is not None:
             raise DocumentError(f"node {node!r}: `context` is not supported", node=node, argument="context")
@@ -208,7 +209,8 @@ class Operator:
                 if argument.required:
                     raise DocumentError(
                         f"node {node!r}: {self.id!r} needs the argument {argument.name!r}",
-                        node=node, argument=argument.name,
+                        node=node,
+                        argument=argument.name,
                     )
                 continue
             value = self._check_one(argument, arguments[argument.name], node)
@@ -221,7 +223,8 @@ class Operator:
             text = repr(value)[:60]
             return DocumentError(
                 f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
-                node=node, argument=argument.name,
+                node=node,
+                argument=argument.name,
             )
 
         match argument.kind:
@@ -264,7 +267,8 @@ class Operator:
             raise DocumentError(
                 f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
                 f"{self.id!r} offers {', '.join(offered)}",
-                node=node, argument=argument.name,
+                node=node,
+                argument=argument.name,
             )
 
 
@@ -343,7 +347,7 @@ class OperatorRegistry:
                 f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
             ) from None
 
-    def node(self, process: str, /, *, inside_callback: bool = False, **arguments: Any) -> Node:
+    def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""
         return make(self, process, arguments, inside_callback=inside_callback)
 

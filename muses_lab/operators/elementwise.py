@@ -213,5 +213,5 @@ def array_element(data: Array, index: int | None = None, label: str | int | None
     if not isinstance(data, Series):
         return data[index or 0]  # type: ignore[index]
     if data.dim == "bands":
-        return data.array.sel(bands=element_label(data.meta, index, label), drop=True)
-    return data.array.isel({data.dim: index or 0}, drop=True)
+        return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
+    return data.array.isel({data.dim: index or 0}, drop=True)  # type: ignore[return-value]

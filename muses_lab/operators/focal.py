@@ -34,9 +34,7 @@ def _odd(kernel: list[list[float]]) -> list[list[float]]:
     return kernel
 
 
-Kernel = Annotated[
-    list[Annotated[list[float], Field(min_length=1)]], Field(min_length=1), AfterValidator(_odd)
-]
+Kernel = Annotated[list[Annotated[list[float], Field(min_length=1)]], Field(min_length=1), AfterValidator(_odd)]
 
 
 def _pixels(radius: float, unit: str, pixel_size: float) -> int:
@@ -132,7 +130,9 @@ def _extreme(image: np.ndarray, r: int, largest: bool) -> np.ndarray:
     lowest = -np.inf if largest else np.inf
     filled = np.where(np.isnan(image), lowest, image)
     fn = ndimage.maximum_filter if largest else ndimage.minimum_filter
-    return np.where(np.isnan(image), np.nan, fn(filled, size=2 * r + 1, mode="constant", cval=lowest)).astype(image.dtype)
+    return np.where(np.isnan(image), np.nan, fn(filled, size=2 * r + 1, mode="constant", cval=lowest)).astype(
+        image.dtype
+    )
 
 
 def _declare_morphology(id: str, steps: tuple[bool, ...], doc: str) -> None:

@@ -123,7 +123,11 @@ def quantiles(
     values = np.sort(np.moveaxis(np.asarray(array.data), array.get_axis_num(dim), 0), axis=0)
     valid = (~np.isnan(values)).sum(axis=0)
     for p in probabilities:
-        parts.append(_reduce(data, lambda v, axis, p=p: _quantile(values, valid, p), ignore_nodata))
+
+        def one(_values: np.ndarray, _axis: int, p: float = p) -> np.ndarray:
+            return _quantile(values, valid, p)
+
+        parts.append(_reduce(data, one, ignore_nodata))
     return Series(xr.concat(parts, dim="quantile"), "quantile", Meta(time=False))  # type: ignore[return-value]
 
 

@@ -28,7 +28,7 @@ def to_node(catalog: str, query: Query, bands: tuple[str, ...] | None) -> Node:
     conditions = _as_conditions(query.filter)
     place = _place(query)
     if place is None and not query.sortby and query.limit is None and conditions is not None:
-        return registry.node("load_collection", **common, **({"properties": conditions} if conditions else {}))
+        return registry.node("load_collection", **common, properties=conditions or None)
     return registry.node(
         "muses:load_collection",
         **common,
