@@ -33,11 +33,17 @@ $(BIN)/python:
 	$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
 	$(PYTHON) -m venv $(VENV)
 
-# The lock decides every version, that of uv included. Jupyter's settings come with the package (see pyproject.toml).
+# The lock decides every version, that of uv included. Where only pip is configured for the registry (its own certificates,
+# a mirror), pip does uv's work. Jupyter's settings come with the package, see pyproject.toml.
+export UV_SYSTEM_CERTS ?= 1
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV := $(BIN)/uv pip --quiet
+
 $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
-	$(BIN)/uv pip sync --python $(BIN)/python --quiet requirements.lock
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --reinstall-package muses-lab --editable .
+	$(PIP) install "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
+	$(UV) sync --python $(BIN)/python requirements.lock || $(PIP) install --require-hashes --no-deps -r requirements.lock
+	$(UV) install --python $(BIN)/python --no-deps --reinstall-package muses-lab --editable . \
+	  || $(PIP) install --no-deps --editable .
 	@touch $@
 
 # JupyterLab prints its URL, which carries the token that keeps other users of this machine out.
