@@ -78,21 +78,21 @@ class WindowTicket:
 
     def release(self) -> None:
         """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
-        with self._lock:
-            self._released = True
-            tickets, self._tickets = self._tickets, []
-        for ticket in tickets:
-            ticket.release()
         self._end(Cancelled("nobody waits for this window any more"))
 
     def _end(self, error: BaseException | None = None) -> None:
+        """Ends the wait; after an error the other blocks are not waited for."""
         with self._lock:
-            if self.done.done():
+            if self._released:
                 return
-            if error is None:
-                self.done.set_result(True)
-            else:
-                self.done.set_exception(error)
+            self._released = True
+            tickets, self._tickets = self._tickets, []
+        if error is None:
+            self.done.set_result(True)
+            return
+        for ticket in tickets:
+            ticket.release()
+        self.done.set_exception(error)
 
 
 _kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()

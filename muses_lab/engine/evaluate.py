@@ -164,7 +164,7 @@ def _order(program: Program, target: Step) -> list[Step]:
 def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str, _Demand], target: Step) -> None:
     """Notes at the reading steps whose every use passes through this mask that it can spare them dates."""
     selector = program[mask.arguments["mask"]]
-    if not selector.meta.time:
+    if not selector.meta.time or mask.arguments["replacement"] is not None:
         return
     users: dict[str, set[str]] = {}
     for step in order:

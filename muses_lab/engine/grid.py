@@ -24,6 +24,12 @@ BLOCK = 512
 _STEP = 16
 """Exact coordinates are computed every so many pixels of a window's lattice, and interpolated between."""
 
+_FLAT = 50_000.0
+"""Metres between which interpolated coordinates are good to well below a pixel; coarser windows are computed exactly."""
+
+
+_FAR = 2.0**40
+
 
 class Rect(NamedTuple):
     """A rectangle of pixels of one level, rows r0 ≤ r < r1 and columns c0 ≤ c < c1."""
@@ -86,8 +92,7 @@ class Grid:
     @cached_property
     def metres(self) -> float:
         """Metres per unit of the CRS (roughly, for degrees)."""
-        crs = _crs(self.crs)
-        return 111_320.0 if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0)
+        return _units(self.crs)
 
     def pixel(self, level: int) -> float:
         """Pixel size of a level in units of the CRS."""
@@ -146,14 +151,22 @@ class Grid:
     def indices(self, level: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns of the pixels of a level that hold the points."""
         size = self.pixel(level)
-        rows = np.floor((self.origin[1] - y) / size).astype(np.int64)
-        cols = np.floor((x - self.origin[0]) / size).astype(np.int64)
-        return rows, cols
+        # Places that the CRS cannot show are infinite: far outside every extent.
+        rows = np.nan_to_num(np.floor((self.origin[1] - y) / size), nan=_FAR, posinf=_FAR, neginf=-_FAR)
+        cols = np.nan_to_num(np.floor((x - self.origin[0]) / size), nan=_FAR, posinf=_FAR, neginf=-_FAR)
+        return rows.clip(-_FAR, _FAR).astype(np.int64), cols.clip(-_FAR, _FAR).astype(np.int64)
 
 
 @lru_cache(maxsize=256)
 def _crs(name: str) -> pyproj.CRS:
     return pyproj.CRS.from_user_input(name)
+
+
+@lru_cache(maxsize=256)
+def _units(name: str) -> float:
+    """Metres per unit of a CRS (roughly, for degrees)."""
+    crs = _crs(name)
+    return 111_320.0 if crs.is_geographic else float(crs.axis_info[0].unit_conversion_factor or 1.0)
 
 
 @lru_cache(maxsize=1024)
@@ -189,11 +202,15 @@ def places(window: GeoBox, crs: str | int) -> tuple[np.ndarray, np.ndarray]:
         x = x0 + (col0 + np.arange(columns) + 0.5) * a.a
         y = y0 + (row0 + np.arange(rows) + 0.5) * a.e
         return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
+    there = transformer(str(window.crs), crs)
+    if max(abs(a.a), abs(a.e)) * _STEP * _units(str(window.crs)) > _FLAT:
+        x = x0 + (col0 + np.arange(columns) + 0.5) * a.a
+        y = y0 + (row0 + np.arange(rows) + 0.5) * a.e
+        return there.transform(*np.meshgrid(x, y))
     first_c, first_r = col0 // _STEP, row0 // _STEP
     node_c = np.arange(first_c, (col0 + columns - 1) // _STEP + 2) * _STEP
     node_r = np.arange(first_r, (row0 + rows - 1) // _STEP + 2) * _STEP
     xs, ys = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
-    there = transformer(str(window.crs), crs)
     cut_r = slice(row0 - first_r * _STEP, row0 - first_r * _STEP + rows)
     cut_c = slice(col0 - first_c * _STEP, col0 - first_c * _STEP + columns)
     x, y = (_between(_between(v, 0)[cut_r], 1)[:, cut_c] for v in there.transform(xs, ys))

@@ -139,13 +139,17 @@ def _may_touch(outline, window: GeoBox, footprint: BaseGeometry, grid: Grid) -> 
 def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of points to the edge of a footprint: positive inside, negative outside."""
     w, s, e, n = footprint.bounds
+    x, y = (np.nan_to_num(v, nan=np.inf) for v in (x, y))
     rectangle = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, n - y))
     if footprint.equals(shapely.box(w, s, e, n)):
         return rectangle
-    points = shapely.points(x, y)
+    inside = np.isfinite(rectangle) & (rectangle > 0)
+    depth = np.where(inside, 0.0, np.minimum(rectangle, -1e-9))
+    points = shapely.points(x[inside], y[inside])
     shapely.prepare(footprint)
-    depth = shapely.distance(shapely.boundary(footprint), points)
-    return np.where(shapely.contains(footprint, points), depth, -np.maximum(depth, 1e-9))
+    distance = shapely.distance(shapely.boundary(footprint), points)
+    depth[inside] = np.where(shapely.contains(footprint, points), distance, -np.maximum(distance, 1e-9))
+    return depth
 
 
 def fill(part: Part, pieces: Mapping[BlockKey, np.ndarray], out: np.ndarray) -> None:

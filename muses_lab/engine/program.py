@@ -169,6 +169,8 @@ class Program:
             grids = self._grids(node, op, arguments, cubes)
             times = _times(node, meta, arguments, [self.steps[child.hash] for _, child in cubes])
         strict = op.strict and all(is_strict(a) for a in arguments.values() if isinstance(a, Callback))
+        if arguments.get("replacement") is not None:
+            strict = False  # what a mask removes gets a value, also on dates without data
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
         return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -44,7 +45,7 @@ def _interval(value: list[str | None]) -> list[str | None]:
     for stamp in value:
         if stamp is not None:
             try:
-                np.datetime64(stamp.rstrip("Z"))
+                instant(stamp)
             except ValueError:
                 raise ValueError(f"{stamp!r} is not an ISO 8601 date") from None
     if value[0] is not None and value[1] is not None and instant(value[0]) >= instant(value[1]):
@@ -53,8 +54,11 @@ def _interval(value: list[str | None]) -> list[str | None]:
 
 
 def instant(stamp: str) -> np.datetime64:
-    """An ISO date or date-time (UTC) as a NumPy instant."""
-    return np.datetime64(stamp.rstrip("Z"), "ns")
+    """An ISO date or date-time (UTC where it has no zone) as a NumPy instant."""
+    time = dt.datetime.fromisoformat(stamp)
+    if time.tzinfo is not None:
+        time = time.astimezone(dt.UTC).replace(tzinfo=None)
+    return np.datetime64(time, "ns")
 
 
 Interval = Annotated[list[str | None], Field(min_length=2, max_length=2), AfterValidator(_interval)]
