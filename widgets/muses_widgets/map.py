@@ -10,13 +10,15 @@ from typing import Any
 
 import ipyleaflet
 from ipywidgets import Layout
+from odc.geo.geobox import GeoBox
 
 import muses_lab as ml
 from muses_lab.errors import NotFound
-from muses_widgets import basemaps
+from muses_lab.export import Job
+from muses_widgets import basemaps, view
+from muses_widgets.legend import legend_of
 from muses_widgets.panel import Panel
 from muses_widgets.service import warn_without_service
-from muses_widgets.view import CRS, around, view_of
 
 _MAX_ZOOM = 20
 _NOMINAL_WIDTH = 900
@@ -62,22 +64,31 @@ class Map(ipyleaflet.Map):
 
     # Layers
 
-    def add(self, item: Any, name: str | None = None, index: int | None = None) -> Any:
+    def add(
+        self,
+        item: Any,
+        name: str | None = None,
+        index: int | None = None,
+        *,
+        visible: bool | None = None,
+        opacity: float | None = None,
+    ) -> Any:
         """Shows a chain or a layer (a chain with its style) and returns the layer as it is shown.
 
         >>> layer = m.add(ndvi.style(cmap="RdYlGn"), name="NDVI")
 
         Operators that need an extent (regions, thresholds of an image) and have none get the current view; the
         returned layer's chain has it written down, so moving the map does not change the result. A layer of the same
-        name is replaced in place, with its opacity and position. ipyleaflet's own layers and controls are added as
-        there (`name` and `index` then do not apply to controls).
+        name is replaced in place and keeps its position, and its visibility and opacity unless they are given.
+        ipyleaflet's own layers and controls are added as there.
         """
         if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control):
             return super().add(item, index=index)
         layer = item if isinstance(item, ml.Layer) else item.style()
         if not layer.chain.is_pinned:
-            bounds, resolution = view_of(*self._visible(), self.zoom)
-            layer = layer.with_chain(layer.chain.pin(bounds, CRS, resolution))
+            bounds = self._visible()
+            layer = ml.Layer(layer.chain.pin(bounds, view.ground_resolution(bounds, self.zoom)), layer.look)
+        legend = legend_of(layer)
         chain, style = layer.publish()
         name = name or self._free_name()
         url = f"muses:tiles/{chain}/{style}/{{z}}/{{x}}/{{y}}.png"
@@ -85,8 +96,12 @@ class Map(ipyleaflet.Map):
             tiles = self._shown[name][1]
         else:
             tiles = ipyleaflet.TileLayer(url=url, name=name, max_zoom=_MAX_ZOOM)
+        changes = {"visible": visible, "opacity": opacity}
+        for trait, value in changes.items():
+            if value is not None:
+                setattr(tiles, trait, value)
         self._shown[name] = (layer, tiles)
-        entry = {"id": tiles.model_id, "name": name, "chain": chain, "style": style, "legend": layer.style.legend()}
+        entry = {"id": tiles.model_id, "name": name, "chain": chain, "style": style, "legend": legend}
         # The panel learns of the layer before its tiles are asked for.
         entries = [entry if e["id"] == entry["id"] else e for e in self.panel.layers]
         self.panel.layers = entries if entry in entries else [entry, *entries]
@@ -117,22 +132,27 @@ class Map(ipyleaflet.Map):
     @property
     def clicked(self) -> tuple[float, float] | None:
         """Latitude and longitude of the last click; `m.panel.observe(f, "clicked")` tells of new ones."""
-        return tuple(self.panel.clicked) if self.panel.clicked else None
+        if not self.panel.clicked:
+            return None
+        lat, lon = self.panel.clicked
+        return lat, lon
 
     # The view
 
-    def view(self) -> ml.Window:
-        """What is visible, at the size of the screen's pixels: `chain.compute(m.view())` computes what is seen."""
-        bounds, resolution = view_of(*self._visible(), self.zoom)
-        return ml.Window.from_bounds(bounds, crs=CRS, resolution=resolution)
+    def view(self) -> GeoBox:
+        """What is visible, as a window of the screen's pixels: `chain.compute(m.view())` computes what is seen."""
+        return view.window(self._visible(), self.zoom)
 
-    def export_view(self, path: str | Path, name: str | None = None) -> Any:
-        """Writes what is visible of a layer (the top one, if no name is given) as a GeoTIFF; returns the job."""
+    def export_view(self, path: str | Path, name: str | None = None, **options: Any) -> Job:
+        """Writes what is visible of a layer (the top one, if no name is given) as a GeoTIFF; returns the job.
+
+        `options` are those of `Chain.export`, for example `overwrite=True`.
+        """
         if name is None:
             if not self.panel.layers:
                 raise NotFound("the map has no layer to export; add one with m.add(chain, name=...)")
             name = self.panel.layers[0]["name"]
-        return self.layer(name).chain.export(path, self.view())
+        return self.layer(name).chain.export(path, self.view(), **options)
 
     # Inside
 
@@ -154,34 +174,45 @@ class Map(ipyleaflet.Map):
             return west, south, east, north
         # Not shown yet: what it will show in a notebook of usual width.
         height = int(match[1]) if (match := re.fullmatch(r"(\d+)px", self.layout.height or "")) else 400
-        return around(*self.center, self.zoom, _NOMINAL_WIDTH, height)
+        lat, lon = self.center
+        return view.around(lat, lon, self.zoom, _NOMINAL_WIDTH, height)
 
     def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
         if message.get("kind") != "export":
             return
-        if self.panel.job.get("state") == "running":
+        self.panel.send({"kind": "export-started"})
+        if self.panel.job["state"] == "running":
             self.panel.send({"kind": "problem", "text": "An export is under way; wait for it to finish."})
             return
-        self.panel.send({"kind": "export-started"})
-        entry = next((e for e in self.panel.layers if e["id"] == message["layer"]), None)
-        if entry is None:
-            self.panel.send({"kind": "problem", "text": "That layer is no longer on the map."})
-            return
-        self.panel.job = {"state": "running", "progress": 0.0, "text": "Starting…"}
-        bounds, resolution = view_of(*message["bounds"], message["zoom"])
-        window = ml.Window.from_bounds(bounds, crs=CRS, resolution=resolution)
-        slug = re.sub(r"[^\w-]+", "-", entry["name"]).strip("-").lower() or "layer"
-        path = Path(f"{slug}-z{round(message['zoom'])}-{time.strftime('%Y%m%d-%H%M%S')}.tif")
-        # A thread: the kernel stays free for the analyst's next cell.
-        threading.Thread(target=self._export, args=(entry["name"], path, window), daemon=True).start()
-
-    def _export(self, name: str, path: Path, window: ml.Window) -> None:
         try:
-            job = self.layer(name).chain.export(path, window)
-            while not job.done:
-                self.panel.job = {"state": "running", "progress": job.progress, "text": f"Writing {path.name}…"}
-                time.sleep(0.3)
-            job.result()
-            self.panel.job = {"state": "done", "text": f"Wrote {path}", "path": str(path.resolve())}
-        except Exception as error:  # shown in the panel: a thread has nobody else to tell
-            self.panel.job = {"state": "failed", "text": f"Export failed: {error or type(error).__name__}"}
+            self._start_export(message)
+        except Exception as error:  # a message from the browser has no cell in which an error could appear
+            self._export_failed(error)
+
+    def _start_export(self, message: dict[str, Any]) -> None:
+        name = next((e["name"] for e in self.panel.layers if e["id"] == message["layer"]), None)
+        if name is None:
+            raise NotFound("that layer is no longer on the map")
+        slug = re.sub(r"[^\w-]+", "-", name).strip("-").lower() or "layer"
+        path = Path(f"{slug}-z{round(message['zoom'])}-{time.strftime('%Y%m%d-%H%M%S')}.tif")
+        window = view.window(tuple(message["bounds"]), message["zoom"])
+        job = self.layer(name).chain.export(path, window, progress=False)
+        self._export_progress(job)
+        job.observe(self._export_progress)
+        threading.Thread(target=self._finish_export, args=(job,), daemon=True).start()
+
+    def _export_progress(self, job: Job) -> None:
+        share: float = job.done / job.total if job.total else 0.0
+        self.panel.job = {"state": "running", "progress": share, "text": f"Writing {job.path.name}…"}
+
+    def _finish_export(self, job: Job) -> None:
+        try:
+            path = job.wait()
+        except Exception as error:
+            self._export_failed(error)
+            return
+        left_out = f"; {len(job.failed)} scene(s) could not be read and were left out" if job.failed else ""
+        self.panel.job = {"state": "done", "text": f"Wrote {path.name}{left_out}", "path": str(path)}
+
+    def _export_failed(self, error: Exception) -> None:
+        self.panel.job = {"state": "failed", "text": f"Export failed: {str(error) or type(error).__name__}"}

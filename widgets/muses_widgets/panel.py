@@ -28,8 +28,8 @@ class Panel(anywidget.AnyWidget):
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
     """{name, url, attribution, online}: what the panel offers; nothing is loaded before it is chosen."""
     basemap = t.Unicode().tag(sync=True)
-    clicked = t.List(allow_none=True, default_value=None).tag(sync=True)
+    clicked: t.List[float] = t.List(allow_none=True, default_value=None).tag(sync=True)
     """[lat, lon] of the last click."""
-    job = t.Dict({"state": "idle"}).tag(sync=True)
+    job: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     """The export: {state: idle | running | done | failed, progress: 0..1, text, path}."""
     folded = t.Bool(False).tag(sync=True)

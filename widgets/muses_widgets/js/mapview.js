@@ -43,17 +43,19 @@ async function findLayer(layerModel, mapView) {
   return view?.obj ?? null;
 }
 
-/** Makes Leaflet load `muses:` tiles through us. Called early with the page's Leaflet, and again for every layer. */
-function teachLeaflet(layer) {
-  const loader = tileLoader();
-  if (window.L?.TileLayer) loader.teach(window.L.TileLayer.prototype);
-  if (!layer || layer._musesTaughtHere) return;
-  layer._musesTaughtHere = true;
-  if (!layer.createTile || "_musesTaught" in layer) return;
-  // A second copy of Leaflet, or one that kept itself off the page's global names: its class is found by the layer,
-  // and the tiles that it has asked for in vain are asked for again.
-  let prototype = Object.getPrototypeOf(layer);
-  while (!Object.hasOwn(prototype, "createTile")) prototype = Object.getPrototypeOf(prototype);
-  loader.teach(prototype);
-  layer.redraw();
+/** Makes the page's Leaflet load `muses:` tiles through us. */
+function teachLeaflet() {
+  if (window.L?.TileLayer) tileLoader().teach(window.L.TileLayer.prototype);
+}
+
+/**
+ * Takes over a tile layer. A saved notebook draws its map while this module is still being loaded: what the layer has
+ * asked for until then (in vain: no browser knows `muses:`) is asked for again. The same holds for a second copy of
+ * Leaflet, whose classes are found through the layer.
+ */
+function takeOver(layer) {
+  let owner = Object.getPrototypeOf(layer);
+  while (!Object.hasOwn(owner, "createTile")) owner = Object.getPrototypeOf(owner);
+  tileLoader().teach(owner);
+  if (layer._url?.startsWith("muses:") && !layer._muses) layer.redraw();
 }

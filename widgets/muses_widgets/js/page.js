@@ -44,15 +44,15 @@ async function askJson(url, options) {
 
 /** What an error answer says; the words are ours where the answer is not the service's own. */
 async function serviceError(response) {
+  if (response.status === 401 || response.status === 403) {
+    return new ServiceError("forbidden", "The Jupyter server asks for a log-in. Reload the page.");
+  }
   let body = {};
   if (response.headers.get("Content-Type")?.includes("json")) body = await response.json().catch(() => ({}));
   const code = body.code ?? response.headers.get("X-Muses-Error");
   if (code) {
     const header = response.headers.get("X-Muses-Message");
     return new ServiceError(code, body.message ?? (header ? decodeURIComponent(header) : code));
-  }
-  if (response.status === 401 || response.status === 403) {
-    return new ServiceError("not-logged-in", "The Jupyter server asks for a log-in. Reload the page.");
   }
   if (response.status === 404) {
     return new ServiceError(

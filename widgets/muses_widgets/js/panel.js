@@ -216,7 +216,7 @@ class Panel {
     const layer = await findLayer(this.baseModel, this.mapView);
     if (!layer || layer === this.base) return;
     this.base = layer;
-    teachLeaflet(layer);
+    takeOver(layer);
     tileLoader().adopt(layer);
     layer.setZIndex(1);
     layer.on("musestiles tileerror", (event) => {
@@ -272,8 +272,9 @@ class Panel {
     const rows = this.visibleRows;
     let loading = 0;
     let failed = 0;
-    for (const row of rows) {
+    for (const row of this.rows.values()) {
       const state = row.drawState();
+      if (!row.visible) continue;
       loading += state.jobs.size;
       failed += state.failed.size;
     }
@@ -312,10 +313,10 @@ class Panel {
   }
 
   async valuesAt(row, lon, lat) {
-    const { name, chain, legend } = row.entry;
+    const { name, chain, style, legend } = row.entry;
     try {
       const z = Math.round(this.map.getZoom());
-      const answer = await askJson(`muses:values/${chain}?lon=${lon}&lat=${lat}&z=${z}`);
+      const answer = await askJson(`muses:values/${chain}?lon=${lon}&lat=${lat}&z=${z}&style=${style}`);
       return { name, answer, legend };
     } catch (error) {
       return { name, reason: error.message };
@@ -341,7 +342,7 @@ class Panel {
         h("span", {}, `${found.lat.toFixed(5)}° ${found.lng.toFixed(5)}°`),
         h("button", { type: "button", class: "muses-icon", "aria-label": "Clear the clicked place", onclick: close }, "×"),
       ),
-      h("dl", { class: "muses-values" }, found.results.flatMap(drawValues)),
+      h("div", { class: "muses-values" }, found.results.flatMap(drawValues)),
     );
   }
 
@@ -358,6 +359,8 @@ class Panel {
   // ---- export
 
   get hasKernel() {
+    const kernel = this.manager?.kernel; // JupyterLab's; elsewhere only the widget itself is asked
+    if (kernel && (kernel.isDisposed || ["dead", "unknown", "terminating"].includes(kernel.status))) return false;
     return Boolean(this.self?.comm_live);
   }
 
@@ -377,7 +380,8 @@ class Panel {
       { class: "muses-select", "aria-label": "Layer to export" },
       rows.map((row) => h("option", { value: row.entry.id }, row.entry.name)),
     );
-    if (rows.some((row) => row.entry.id === chosen)) this.exportLayer.value = chosen;
+    const first = rows.find((row) => row.visible)?.entry.id;
+    this.exportLayer.value = rows.some((row) => row.entry.id === chosen) ? chosen : (first ?? "");
     this.exportLayer.hidden = rows.length < 2;
     const parts = [h("div", { class: "muses-export-row" }, button, this.exportLayer)];
     if (running) {
@@ -401,7 +405,7 @@ class Panel {
     }
     const bounds = this.map.getBounds();
     clearTimeout(this.exportTimer);
-    this.exportTimer = setTimeout(() => this.noteExport("The kernel is busy; the export starts when it is free."), 2500);
+    this.exportTimer = setTimeout(() => this.noteExport("The kernel has not answered yet. If it is busy, the export starts when it is free."), 2500);
     this.model.send({
       kind: "export",
       layer: this.exportLayer.value,
@@ -421,20 +425,21 @@ class Panel {
   }
 }
 
-/** dt/dd pairs of one layer's values at the clicked place. */
+/** Rows of name and value for one layer at the clicked place. */
 function drawValues({ name, pending, reason, answer, legend }) {
-  if (pending) return [h("dt", {}, name), h("dd", { class: "muses-note" }, "…")];
-  if (reason) return [h("dt", {}, name), h("dd", { class: "muses-error" }, reason)];
-  const { bands = [], values } = answer;
+  const row = (label, value, kind = "") =>
+    h("div", { class: `muses-value ${kind}` }, h("span", {}, label), value === undefined ? null : h("output", {}, value));
+  if (pending) return [row(name, "…", "muses-pending")];
+  if (reason) return [row(name, reason, "muses-bad")];
+  const { bands, values } = answer;
+  const unit = legend?.unit ? ` ${legend.unit}` : "";
   const text = (value) => {
-    const known = legend?.entries?.find((c) => c.value === value);
-    return known ? `${known.label} (${formatNumber(value)})` : formatNumber(value);
+    const known = legend?.entries?.find((entry) => entry.value === value);
+    if (known) return `${known.label} (${formatNumber(value)})`;
+    return formatNumber(value) + (value === null ? "" : unit);
   };
-  if (values.length === 1) return [h("dt", {}, name), h("dd", {}, text(values[0]))];
-  return [
-    h("dt", { class: "muses-wide" }, name),
-    ...values.flatMap((value, i) => [h("dt", { class: "muses-band" }, bands[i] ?? `band ${i + 1}`), h("dd", {}, text(value))]),
-  ];
+  if (values.length === 1) return [row(name, text(values[0]))];
+  return [row(name), ...values.map((value, i) => row(bands[i] ?? `band ${i + 1}`, text(value), "muses-band"))];
 }
 
 export default {

@@ -77,7 +77,7 @@ class Row {
     if (!layer) return;
     if (layer !== this.layer) {
       this.layer = layer;
-      teachLeaflet(layer);
+      takeOver(layer);
       layer.on("musestiles", () => this.tilesChanged());
     }
     this.applyVisibility();
@@ -118,7 +118,7 @@ class Row {
   /** What the service knows of the chain: scenes used and found, levels, scenes that could not be read. */
   async askReport() {
     const { chain } = this.entry;
-    const report = await askJson(`muses:status/${chain}`);
+    const report = await askJson(`muses:status/${chain}?z=${Math.round(this.panel.map.getZoom())}`);
     if (chain !== this.entry.chain) return;
     this.report = report;
     this.panel.showStatus();
@@ -152,12 +152,10 @@ class Row {
 }
 
 function describeReport(report) {
-  if (!report) return "";
-  const parts = [];
-  if (report.scenes_found !== undefined) {
-    parts.push(`${report.scenes_used ?? report.scenes_found} of ${plural(report.scenes_found, "scene")}`);
-  }
-  if (report.levels?.length) parts.push(`level ${report.levels.join(", ")}`);
+  if (!report?.tiles) return ""; // the service has computed nothing of it: the tiles came from the browser's cache
+  const parts = [`${report.scenes_used} of ${plural(report.scenes_found, "scene")}`];
+  const sizes = report.metres_per_pixel;
+  if (sizes.length) parts.push(`computed at ${sizes.map(formatLength).join(" and ")}`);
   return parts.join(" · ");
 }
 

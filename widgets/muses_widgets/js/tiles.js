@@ -119,7 +119,7 @@ class TileLoader {
 
   /** Makes a Leaflet TileLayer class load `muses:` tiles through this loader; other URLs are left to Leaflet. */
   teach(prototype) {
-    if (prototype._musesTaught) return;
+    if (Object.hasOwn(prototype, "_musesTaught")) return;
     const loader = this;
     const { createTile, refresh } = prototype;
     prototype._musesTaught = true;

@@ -1,0 +1,285 @@
+"""A real JupyterLab and a real Chromium: nothing between the tests and what a user has."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from playwright.sync_api import Browser, Page, Response, sync_playwright
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCREENSHOTS = Path(os.environ.get("MUSES_TEST_SCREENSHOTS") or REPOSITORY / "screenshots")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+class Lab:
+    """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
+
+    def __init__(self, root: Path, home: Path, *, extensions: dict[str, bool] | None = None) -> None:
+        self.root = root
+        root.mkdir(parents=True, exist_ok=True)
+        self.token = secrets.token_hex(16)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.log = root.parent / f"{root.name}.log"
+        command = [
+            sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+            f"--port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}",
+        ]  # fmt: skip
+        if extensions:
+            command.append(f"--ServerApp.jpserver_extensions={extensions}")
+        state = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
+        # The token goes by the environment: other users of this machine can read the command line.
+        env = {**os.environ, **state, "MUSES_LAB_HOME": str(home), "JUPYTER_TOKEN": self.token}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
+        self._wait()
+
+    def _wait(self) -> None:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                self.api("status")
+                return
+            except (urllib.error.URLError, ConnectionError):
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.2)
+        raise RuntimeError(f"JupyterLab did not start:\n{self.log.read_text()[-3000:]}")
+
+    def api(self, path: str, method: str = "GET") -> Any:
+        request = urllib.request.Request(
+            f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as response:
+            body = response.read()
+        return json.loads(body) if body else None
+
+    def kernels(self) -> list[str]:
+        return [kernel["id"] for kernel in self.api("kernels")]
+
+    def stop_kernels(self) -> None:
+        for kernel in self.kernels():
+            self.api(f"kernels/{kernel}", "DELETE")
+
+    def notebook(self, name: str, *cells: str) -> str:
+        """Writes a notebook of code cells; returns its name."""
+        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+        nbformat.write(book, self.root / name)
+        return name
+
+    def close(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Traffic:
+    """Everything that a page asked for."""
+
+    lab: Lab
+    asked: list[str] = field(default_factory=list)
+    answered: list[Response] = field(default_factory=list)
+    troubles: list[str] = field(default_factory=list)
+    """Uncaught exceptions, and errors on the console."""
+
+    def watch(self, page: Page) -> None:
+        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("response", lambda response: self.answered.append(response))
+        page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        page.on("console", lambda message: self._console(message.type, message.text))
+        page.on("websocket", lambda socket: self.asked.append(socket.url.replace("ws:", "http:", 1)))
+
+    def _console(self, kind: str, text: str) -> None:
+        # A saved notebook draws its map before the panel's module is there; those few images are asked for again.
+        if kind == "error" and "ERR_UNKNOWN_URL_SCHEME" not in text:
+            self.troubles.append(text)
+
+    def forget(self) -> None:
+        self.asked.clear()
+        self.answered.clear()
+
+    def left_the_machine(self) -> list[str]:
+        """`blob:`, `data:` and `muses:` URLs are no requests to anywhere."""
+        at_home = (self.lab.url, "blob:", "data:", "muses:")
+        return [url for url in self.asked if not url.startswith(at_home)]
+
+    def tiles(self, chain: str | None = None) -> list[Response]:
+        part = f"/muses/tiles/{chain or ''}"
+        return [response for response in self.answered if part in response.url]
+
+
+class Notebook:
+    """A notebook open in JupyterLab in a real browser, and its map."""
+
+    def __init__(self, page: Page, lab: Lab, traffic: Traffic) -> None:
+        self.page = page
+        self.lab = lab
+        self.traffic = traffic
+
+    def open(self, name: str, query: str = "") -> Notebook:
+        # `reset`: without it JupyterLab opens what was open last, and the first notebook of the page is a hidden one
+        self.page.goto(f"{self.lab.url}lab/tree/{name}?reset{query}")
+        self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        return self
+
+    def run_all(self, timeout: float = 180) -> Notebook:
+        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.get_by_text("Run All Cells", exact=True).click()
+        self.idle(timeout)
+        return self
+
+    def run(self, code: str, timeout: float = 120) -> str:
+        """Runs code in a new cell at the end; returns what it printed."""
+        before = self.page.locator(".jp-Notebook .jp-CodeCell").count()
+        self.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt").click()
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("b")
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").nth(before)
+        cell.locator(".cm-content").fill(code)
+        cell.locator(".cm-content").press("Shift+Enter")
+        prompt = cell.locator(".jp-InputPrompt")
+        self.until(lambda: prompt.inner_text().strip()[1:-2].isdigit(), timeout, "the cell did not finish")
+        return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()).strip()
+
+    def idle(self, timeout: float = 180) -> None:
+        def finished() -> bool:
+            prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
+            return bool(prompts) and not any("*" in p or "[ ]" in p for p in prompts)
+
+        self.until(finished, timeout, "the notebook did not finish")
+
+    def errors(self) -> list[str]:
+        """Tracebacks and warnings among the outputs."""
+        outputs = self.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'], "
+                                    ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")  # fmt: skip
+        return outputs.all_inner_texts()
+
+    def until(self, condition: Any, timeout: float, message: str) -> None:
+        end = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > end:
+                self.screenshot("timeout")
+                raise AssertionError(f"{message} (a screenshot is in {SCREENSHOTS})")
+            self.page.wait_for_timeout(100)
+
+    # The map
+
+    @property
+    def map(self):
+        return self.page.locator(".leaflet-container").first
+
+    @property
+    def panel(self):
+        return self.page.locator(".muses-panel").first
+
+    def loaded(self, failed: int = 0, timeout: float = 120) -> Notebook:
+        """Waits until all tiles of the view have arrived; `failed` of them as failures."""
+        self.panel.wait_for(timeout=60_000)
+        self.page.wait_for_timeout(250)  # a move is noticed a frame later
+        panel = self.panel
+
+        def settled() -> bool:
+            return panel.get_attribute("data-loading") == "0"
+
+        self.until(settled, timeout, "tiles did not arrive")
+        assert panel.get_attribute("data-failed") == str(failed), panel.inner_text()
+        return self
+
+    def box(self) -> dict[str, float]:
+        self.map.scroll_into_view_if_needed()
+        found = self.map.bounding_box()
+        assert found
+        return found
+
+    def drag(self, dx: float, dy: float) -> None:
+        box = self.box()
+        x, y = box["x"] + box["width"] * 0.3, box["y"] + box["height"] * 0.6
+        self.page.mouse.move(x, y)
+        self.page.mouse.down()
+        self.page.mouse.move(x + dx, y + dy, steps=8)
+        self.page.mouse.up()
+
+    def click(self, x: float, y: float) -> None:
+        """Clicks the map at fractions of its width and height, and waits for the values."""
+        box = self.box()
+        self.page.mouse.click(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+        self.panel.locator(".muses-value output").first.wait_for()
+        self.page.wait_for_selector(".muses-value.muses-pending", state="detached", timeout=60_000)
+
+    def values(self) -> dict[str, str]:
+        rows = self.panel.locator(".muses-value").all()
+        return {row.locator("span").inner_text(): row.locator("output").inner_text() for row in rows}
+
+    def screenshot(self, name: str) -> None:
+        SCREENSHOTS.mkdir(exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def _free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str) -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def lab(sample_catalog: Path, isolated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A JupyterLab that knows the small sample."""
+    lab = Lab(tmp_path_factory.mktemp("lab") / "work", isolated_home / "muses-lab")
+    shutil.copy(REPOSITORY / "notebooks" / "01-first-map.ipynb", lab.root)
+    yield lab
+    lab.close()
+
+
+@pytest.fixture
+def traffic(lab: Lab) -> Traffic:
+    return Traffic(lab)
+
+
+@pytest.fixture
+def page(browser: Browser, lab: Lab, traffic: Traffic) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    page = context.new_page()
+    page.goto(f"{lab.url}login?next=%2Fapi%2Fstatus&token={lab.token}")  # from here on by cookie, as a user's browser
+    traffic.watch(page)
+    yield page
+    context.close()
+    lab.stop_kernels()
+
+
+@pytest.fixture
+def notebook(page: Page, lab: Lab, traffic: Traffic) -> Notebook:
+    return Notebook(page, lab, traffic)

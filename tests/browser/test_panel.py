@@ -1,0 +1,256 @@
+"""The map and its panel in a real browser, on the small sample."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SETUP = """
+import muses_lab as ml
+from muses_widgets import Map
+clear = ml.collection("sentinel-2-l2a").mask_clouds()
+ndvi = clear.ndvi().median("t")
+m = Map(center=(43.6, 1.38), zoom=13)
+m.add(ndvi.style(cmap="RdYlGn", label="NDVI"), name="NDVI")
+m
+"""
+
+
+@pytest.fixture
+def shown(notebook, lab, request):
+    name = lab.notebook(f"{request.node.name}.ipynb", SETUP)
+    notebook.open(name).run_all()
+    return notebook.loaded()
+
+
+def test_tiles_arrive_and_are_not_blank(shown, traffic):
+    tiles = traffic.tiles()
+    assert len(tiles) >= 12
+    assert {tile.status for tile in tiles} == {200}
+    for tile in tiles:
+        alpha = np.asarray(Image.open(io.BytesIO(tile.body())).convert("RGBA"))[..., 3]
+        assert (alpha > 0).mean() > 0.5, tile.url
+    assert traffic.left_the_machine() == []
+    assert traffic.troubles == []
+    assert shown.errors() == []
+
+
+def test_status_line_tells_zoom_scale_and_scenes(shown):
+    text = shown.panel.inner_text()
+    assert "All tiles shown · zoom 13 · 13.8 m per pixel" in text
+    assert "scenes" in text and "computed at 10 m" in text
+
+
+def test_the_same_name_replaces_without_flicker(shown, traffic):
+    """From the palette's change until its last tile no frame shows fewer tiles than before."""
+    before = _shown_tiles(shown.page)
+    traffic.forget()
+    shown.page.evaluate(
+        """() => {
+          window.fewest = Infinity;
+          const look = () => { window.fewest = Math.min(window.fewest, (%s)()); window.watch = requestAnimationFrame(look) };
+          look();
+        }"""
+        % COUNT
+    )
+    shown.run('m.add(ndvi.style(cmap="viridis", label="NDVI"), name="NDVI");')
+    shown.loaded()
+    shown.page.evaluate("cancelAnimationFrame(window.watch)")
+    assert len(traffic.tiles()) >= 12
+    assert shown.page.evaluate("window.fewest") == before == _shown_tiles(shown.page)
+    ramp = shown.panel.locator(".muses-ramp > div").get_attribute("style")
+    assert "#440154" in ramp or "rgb(68, 1, 84)" in ramp  # viridis begins so
+
+
+COUNT = """() => [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].at(-1)
+  ? [...[...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].at(-1).querySelectorAll('img')]
+    .filter(i => i.complete && i.naturalWidth === 256 && getComputedStyle(i).opacity === '1').length : 0"""
+
+
+def _shown_tiles(page) -> int:
+    return page.evaluate(f"({COUNT})()")
+
+
+def test_a_hidden_layer_is_not_computed(shown, traffic):
+    box = shown.panel.get_by_role("checkbox", name="NDVI")
+    box.uncheck()
+    traffic.forget()
+    shown.page.locator(".leaflet-control-zoom-in").click()
+    shown.page.wait_for_timeout(1500)
+    assert traffic.tiles() == []
+    assert shown.run("m.tiles('NDVI').visible") == "False"
+    box.check()
+    shown.loaded()
+    assert len(traffic.tiles()) >= 12
+
+
+def test_a_layer_added_hidden_asks_for_nothing(shown, traffic):
+    traffic.forget()
+    shown.run('m.add(clear.ndwi().median("t"), name="Water", visible=False);')
+    shown.page.wait_for_timeout(2500)  # longer than a layer waits for its panel
+    assert traffic.tiles() == []
+
+
+def test_opacity_and_order_reach_leaflet_and_the_kernel(shown):
+    shown.run('m.add(clear.ndwi().median("t"), name="Water");')
+    shown.loaded()
+    names = shown.panel.locator(".muses-name")
+    assert names.all_inner_texts() == ["Water", "NDVI"]
+    assert _z_order(shown.page) == sorted(_z_order(shown.page))
+
+    shown.panel.locator("[data-name=Water]").get_by_role("button", name="Move down").click()
+    shown.until(lambda: names.all_inner_texts() == ["NDVI", "Water"], 5, "the order did not change")
+    assert _z_order(shown.page) != sorted(_z_order(shown.page))
+    assert shown.run("[e['name'] for e in m.panel.layers]") == "['NDVI', 'Water']"
+
+    slider = shown.panel.locator("[data-name=Water]").get_by_role("slider", name="Opacity")
+    slider.focus()
+    for _ in range(10):
+        slider.press("ArrowLeft")
+    assert shown.run("m.tiles('Water').opacity") == "0.5"
+    assert "0.5" in shown.page.evaluate(
+        "[...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].map(l => l.style.opacity)"
+    )
+
+
+def _z_order(page) -> list[int]:
+    return page.evaluate(
+        "[...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].map(l => +l.style.zIndex)"
+    )
+
+
+def test_click_gives_the_values_of_every_visible_layer(shown):
+    shown.run(
+        'm.add(ml.rgb(*(clear.band(b).median("t") for b in ("red", "green", "blue"))), name="Colour");'
+        'm.add((ndvi > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind")'
+    )
+    shown.loaded()
+    shown.click(0.3, 0.5)
+    values = shown.panel.locator(".muses-value").all_inner_texts()
+    lines = [value.split("\n") for value in values]
+    assert [line[0] for line in lines] == ["Kind", "Colour", "red", "green", "blue", "NDVI"]
+    ndvi = float(lines[-1][1])
+    assert lines[0][1] == ("green (1)" if ndvi > 0.5 else "bare (0)")
+    lat, lon = (float(v) for v in shown.run("print(*m.clicked)").split())
+    at = float(shown.run(f"print(float(ndvi.at({lon}, {lat})))"))
+    assert ndvi == pytest.approx(at, abs=5e-4)
+    assert shown.page.locator(".muses-marker").count() == 1
+    shown.panel.get_by_role("button", name="Clear the clicked place").click()
+    assert shown.page.locator(".muses-marker").count() == 0
+
+
+def test_failed_tiles_are_shown_with_their_reason_and_can_be_retried(shown, traffic):
+    """A layer whose style is not in the store: the service says so; once it is there, Retry loads all of it."""
+    shown.run(
+        "from muses_lab.style import Style\n"
+        "late = Style(cmap='plasma')\n"
+        "tiles = m.tiles('NDVI')\n"
+        "tiles.url = tiles.url.replace(m.layer('NDVI').look.hash, late.hash)"
+    )
+    shown.until(lambda: shown.panel.get_attribute("data-loading") == "0", 60, "tiles hang")
+    shown.until(lambda: int(shown.panel.get_attribute("data-failed")) >= 12, 10, "failures are not shown")
+    shown.screenshot("panel-failed")
+    assert "tiles failed" in shown.panel.locator(".muses-summary").inner_text()
+    shown.panel.locator(".muses-failures summary").click()
+    reason = shown.panel.locator(".muses-failures li").inner_text()
+    assert "tiles: " in reason and "style" in reason
+    shown.run("from muses_lab.store import default_store; default_store().put_style(late.hash, late.to_text())")
+    shown.panel.get_by_role("button", name="Retry").click()
+    shown.loaded()
+    assert shown.panel.locator(".muses-failures").is_hidden()
+
+
+def test_export_button_writes_what_is_seen(shown, lab):
+    shown.panel.get_by_role("button", name="Export this view").click()
+    done = shown.panel.locator(".muses-done")
+    done.wait_for(timeout=120_000)
+    name = done.inner_text().removeprefix("Wrote ").strip()
+    assert (lab.root / name).exists()
+    equal = shown.run(
+        f"import rasterio, numpy as np\nwith rasterio.open({name!r}) as f: written = f.read(1)\n"
+        "print(np.array_equal(written, ndvi.compute(m.view()).values, equal_nan=True))"
+    )
+    assert equal.endswith("True")
+
+
+def test_an_error_of_the_export_is_shown(shown):
+    shown.run("import os; os.chdir('/proc')")  # nothing can be written there
+    shown.panel.get_by_role("button", name="Export this view").click()
+    shown.panel.locator(".muses-export .muses-error").wait_for(timeout=60_000)
+    assert "Export failed" in shown.panel.locator(".muses-export").inner_text()
+
+
+def test_web_base_maps_are_asked_only_when_chosen(shown, traffic):
+    assert shown.panel.get_by_label("Base map").locator("option").count() >= 4
+    assert traffic.left_the_machine() == []
+    shown.page.context.route("https://tile.openstreetmap.org/**", lambda route: route.abort())
+    shown.panel.get_by_label("Base map").select_option("OpenStreetMap")
+    shown.until(lambda: traffic.left_the_machine() != [], 10, "the chosen base map is not asked for")
+    assert all(url.startswith("https://tile.openstreetmap.org/13/") for url in traffic.left_the_machine())
+    shown.panel.get_by_text("This base map does not load").wait_for()
+    assert "OpenStreetMap" in shown.page.locator(".leaflet-control-attribution").inner_text()
+    shown.panel.get_by_label("Base map").select_option("Offline")
+    traffic.forget()
+    shown.page.locator(".leaflet-control-zoom-out").click()
+    shown.loaded()
+    assert traffic.left_the_machine() == []
+    assert "OpenStreetMap" not in shown.page.locator(".leaflet-control-attribution").inner_text()
+
+
+def test_panel_is_used_with_the_keyboard_and_folds(shown):
+    fold = shown.panel.get_by_role("button", name="Layers")
+    fold.focus()
+    fold.press("Enter")
+    assert shown.panel.locator(".muses-body").is_hidden()
+    assert shown.panel.locator(".muses-summary").is_visible()
+    assert fold.get_attribute("aria-expanded") == "false"
+    fold.press("Enter")
+    assert shown.panel.locator(".muses-body").is_visible()
+    reached = []
+    for _ in range(8):
+        shown.page.keyboard.press("Tab")
+        reached.append(shown.page.evaluate("document.activeElement.closest('.muses-panel') !== null"))
+    assert reached[:4] == [True] * 4
+    assert shown.page.locator(".jp-Notebook .jp-CodeCell").count() == 1  # no key was taken for a notebook shortcut
+
+
+@pytest.mark.parametrize("width", [1300, 900])
+def test_panel_covers_neither_attribution_nor_most_of_the_map(shown, width):
+    shown.page.set_viewport_size({"width": width, "height": 900})
+    shown.run('m.add((ndvi > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind");')
+    shown.loaded()
+    shown.click(0.2, 0.5)
+    shown.screenshot(f"panel-{width}")
+    panel, frame = shown.panel.bounding_box(), shown.box()
+    attribution = shown.page.locator(".leaflet-control-attribution").bounding_box()
+    assert panel["y"] + panel["height"] <= attribution["y"]
+    assert panel["width"] < 0.45 * frame["width"]
+    assert panel["x"] + panel["width"] <= frame["x"] + frame["width"]
+
+
+def test_the_map_shown_twice_has_a_working_panel_each(shown):
+    shown.run("m")
+    shown.until(lambda: shown.page.locator(".muses-panel[data-loading='0']").count() == 2, 60, "one panel is missing")
+    second = shown.page.locator(".muses-panel").nth(1)
+    assert "All tiles shown" in second.inner_text()
+    second.get_by_role("checkbox", name="NDVI").uncheck()
+    first = shown.panel.get_by_role("checkbox", name="NDVI")
+    shown.until(lambda: not first.is_checked(), 5, "the panels differ")
+
+
+def test_a_chain_of_the_whole_view_keeps_its_extent_when_the_map_moves(shown):
+    first = shown.run('shown = m.add((ndvi > 0.6).connected_components(min_area=20000), name="Fields"); shown.chain.hash')
+    shown.loaded()
+    shown.drag(-200, -60)
+    shown.loaded()
+    assert shown.run("m.layer('Fields').chain.hash") == first
+    assert shown.run("shown.chain.is_pinned") == "True"
+
+
+def test_service_is_found_by_the_kernel(shown):
+    assert shown.run("from muses_widgets import find_service; print(find_service().state)") == "there"
