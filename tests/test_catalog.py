@@ -174,7 +174,10 @@ def test_a_bare_file_describes_its_collection(tmp_path: Path) -> None:
         ({"limit": -1}, "limit=-1"),
         ({"geometry": {"type": "Polygon"}}, "GeoJSON"),
         ({"geometry": {"type": "Feature", "geometry": None}}, "give the geometry inside"),
-        ({"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1], [1, 0], [0, 0]]]}}, "crosses itself"),
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1], [0, 1], [1, 0], [0, 0]]]}},
+            "crosses itself",
+        ),
     ],
 )
 def test_a_query_that_cannot_be_meant_is_refused(query: dict, message: str) -> None:
@@ -216,7 +219,12 @@ def test_a_file_has_the_same_id_on_every_machine(tmp_path: Path) -> None:
         ("broken.json", "{", ReadError, "is not JSON"),
         ("item.json", json.dumps(ITEMS[0]), ReadError, "not an ItemCollection"),
         ("list.json", "[]", ReadError, "not an ItemCollection"),
-        ("features.json", '{"type": "FeatureCollection", "features": [{"type": "Feature"}]}', ReadError, "without an id"),
+        (
+            "features.json",
+            '{"type": "FeatureCollection", "features": [{"type": "Feature"}]}',
+            ReadError,
+            "without an id",
+        ),
         ("broken.parquet", "PAR1", ReadError, "as STAC GeoParquet"),
         ("text.txt", "", NotFound, "is not a catalogue"),
     ],

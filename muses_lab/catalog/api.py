@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from pystac.errors import STACError
+from pystac.errors import STACError, STACTypeError
 from pystac_client import Client
 from pystac_client.exceptions import APIError
 from pystac_client.stac_api_io import StacApiIO
@@ -130,7 +130,7 @@ class ApiCatalog:
             if getattr(error, "status_code", None) == 404:  # without one, nobody answered
                 raise NotFound(f"catalogue {self.id!r} does not have that: {error}") from None
             raise ReadError(f"catalogue {self.id!r} did not answer as a STAC API: {_short(error)}") from None
-        except (STACError, KeyError, ValueError, TypeError) as error:
+        except (STACError, STACTypeError, KeyError, ValueError, TypeError) as error:
             raise ReadError(
                 f"{self.root} is not a STAC API, or not a working one: {type(error).__name__}: {_short(error)}"
             ) from None

@@ -163,17 +163,19 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
 
 
 def _write(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Report) -> None:
-    if folder.exists() and not (folder / "catalog.json").exists() and any(folder.iterdir()):
+    known = (folder / "catalog.json").exists()
+    # hidden files are another writer's, who is about to make this folder a catalogue
+    if not known and folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise RegisterError(f"{folder} is not empty and not a catalogue (no catalog.json); name a new folder")
-    if not items and not (folder / "catalog.json").exists():
+    if not items and not known:
         return  # nothing could be read: no empty catalogue is left behind
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         document = _catalog_document(folder, report.collection)
         report.catalog = document["id"]
+        write_json(folder / "catalog.json", document)
         if items:
             _write_collection(folder, items, options, report)
-        write_json(folder / "catalog.json", document)
     settings.register_catalog(report.catalog, str(folder), sorted(_outside(folder, items)))
 
 

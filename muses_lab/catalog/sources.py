@@ -245,7 +245,15 @@ def _stamps(dates: list[str]) -> list[str]:
 def _item(path: Path, header: Header, id: str, time: datetime) -> dict[str, Any]:
     """Place and time of a raster, without its assets."""
     # densified: an edge that is straight in the file's system is not in longitude and latitude
-    made = create_stac_item(str(path), input_datetime=time, id=id, assets={}, geom_densify_pts=4, geom_precision=7)
+    made = create_stac_item(
+        str(path),
+        input_datetime=time,
+        properties={"start_datetime": None},  # keeps rio-stac from looking for a date of its own
+        id=id,
+        assets={},
+        geom_densify_pts=4,
+        geom_precision=7,
+    )
     item = made.to_dict(include_self_link=False, transform_hrefs=False)
     item["properties"] = {"datetime": format_time(time), "proj:code": header.crs}
     item |= {"links": [], "assets": {}, "stac_extensions": []}

@@ -48,7 +48,7 @@ def read_header(path: str | Path) -> Header:
         with rasterio.open(path, driver=driver_of(path)) as source:
             if source.crs is None:
                 raise ReadError(f"{path} has no coordinate reference system: it cannot be placed on a map")
-            tags = source.tags()
+            tags = source.tags() | source.tags(ns="IMAGERY")
             return Header(
                 crs=crs_name(source.crs),
                 transform=tuple(source.transform)[:6],

@@ -1,4 +1,4 @@
-"""A STAC API on loopback: real HTTP, real paging, as the public ones answer. What it can do is a matter of `conforms`."""
+"""A STAC API on loopback: real HTTP, real paging, as the public ones answer; `conforms` says what it can do."""
 
 from __future__ import annotations
 
@@ -120,7 +120,11 @@ def serving(api: Api) -> Iterator[str]:
         def answer(self, document: Any, status: int = 200, **headers: str) -> None:
             body = json.dumps(document).encode()
             self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}.items():
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+                **headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(body)
@@ -148,6 +152,6 @@ def _landing(api: Api) -> dict[str, Any]:
             {"rel": "self", "href": api.url},
             {"rel": "root", "href": api.url},
             {"rel": "data", "href": f"{api.url}/collections"},
-            {"rel": "search", "href": f"{api.url}/search", "method": "POST"},
+            {"rel": "search", "href": f"{api.url}/search", "method": "POST", "type": "application/geo+json"},
         ],
     }
