@@ -151,6 +151,7 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
             bend2 = at(smooth, x / (13 * small) + 133, y / (13 * small) + 771)
             local = at(rough, x / 6 + 211, y / 6 + 400)  # hundreds of metres
             fine = at(rough, x / 2.3 + 50, y / 2.3 + 611)  # tens of metres
+            swell = at(smooth, x / 3.1 + 640, y / 3.1 + 322)  # within fields
             grain = uniform(int(np.floor(x / 10)), int(np.floor(y / 10)), seed) - np.float32(0.5)
 
             wx = x + 95 * small * bend
@@ -165,8 +166,8 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
 
             from_town = np.hypot(x, y * 0.9)
             urban = (
-                1.25 * np.exp(-((from_town / (5200 * scale)) ** 2))
-                + 0.60 * np.exp(-((from_town / (10500 * scale)) ** 2))
+                1.25 * np.exp(-((from_town / (4400 * scale)) ** 2))
+                + 0.52 * np.exp(-((from_town / (9500 * scale)) ** 2))
                 + 0.24 * large
                 + 0.10 * bend
                 + 0.05 * local
@@ -186,7 +187,7 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
             u = (wx - bx) * c + (wy - by) * s
             v = (wy - by) * c - (wx - bx) * s
 
-            lush = np.float32(1.0) + np.float32(0.045) * fine + np.float32(0.02) * grain
+            lush = np.float32(1.0) + np.float32(0.05) * swell
             light = np.float32(1.0) + np.float32(0.015) * grain
             late = np.float32(0.0)
 
@@ -235,7 +236,7 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
                     code = GARDEN
             else:
                 node, border = _parcel(
-                    u, v, 1500.0, (26e3 + 150e3 * uniform(block, 3, 3)) * (0.6 + 0.6 * valley), block
+                    u, v, 1500.0, (44e3 + 190e3 * uniform(block, 3, 3)) * (0.6 + 0.6 * valley), block
                 )
                 parcel = int(mix(block, node, 4))
                 hills = 0.5 + 0.5 * np.tanh(large)
@@ -247,12 +248,12 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
                 if woods - 0.8 * valley > 1.05 or near_water or hedge or uniform(parcel, 2, 5) < 0.025:
                     pines = at(smooth, x / (6 * small) + 20, y / (6 * small) + 840)
                     code = CONIFER if pines > 1.05 and not near_water and not hedge else FOREST
-                    light += np.float32(0.07) * fine + np.float32(0.05) * local + np.float32(0.05) * grain
-                    lush = np.float32(1.0) + np.float32(0.03) * fine
-                    late = np.float32(3.0) * local
+                    light += np.float32(0.05) * fine + np.float32(0.05) * local
+                    lush = np.float32(1.0) + np.float32(0.02) * fine
+                    late = np.float32(4.0) * large
                 elif edge < 6.5:
                     code = STREET
-                elif border < 5 and uniform(block, 4, 4) < 0.6:
+                elif border < 5 and uniform(block, 4, 4) < 0.35:
                     code = GRASSLAND
                     light += np.float32(0.15)
                     lush *= np.float32(0.8)
@@ -267,21 +268,20 @@ def _draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour
                     else:
                         p = (p - p_maize - p_grass) / (1 - p_maize - p_grass)
                         code = WHEAT if p < 0.46 else SUNFLOWER if p < 0.77 else RAPESEED if p < 0.95 else BARE
-                    # each field its own date, vigour, soil; tillage leaves stripes along it
-                    stripe = uniform(int(np.floor(v / 15)), parcel, 6) - np.float32(0.5)
-                    late = np.float32(22.0) * (uniform(parcel, 4, 5) - np.float32(0.5)) + np.float32(2.0) * local
-                    lush *= np.float32(0.84) + np.float32(0.26) * uniform(parcel, 5, 5) + np.float32(0.03) * stripe
+                    # each field its own date, vigour, soil; in some tillage leaves stripes
+                    tilled = uniform(parcel, 7, 5) < 0.15
+                    stripe = uniform(int(np.floor(v / 15)), parcel, 6) - np.float32(0.5) if tilled else np.float32(0)
+                    late = np.float32(22.0) * (uniform(parcel, 4, 5) - np.float32(0.5))
+                    lush *= np.float32(0.84) + np.float32(0.26) * uniform(parcel, 5, 5) + np.float32(0.05) * stripe
                     light = (
                         np.float32(0.86)
                         + np.float32(0.28) * uniform(parcel, 6, 5)
                         + np.float32(0.10) * large
-                        + np.float32(0.055) * local
-                        + np.float32(0.03) * fine
-                        + np.float32(0.025) * stripe
-                        + np.float32(0.012) * grain
+                        + np.float32(0.05) * swell
+                        + np.float32(0.05) * stripe
                     )
 
             classes[row, col] = code
             shift[row, col] = 128 + int(np.round(min(31.0, max(-32.0, late))))
-            vigour[row, col] = int(np.round(200 * min(1.27, max(0.3, lush))))
-            brightness[row, col] = int(np.round(128 * min(1.98, max(0.4, light))))
+            vigour[row, col] = 5 * int(np.round(40 * min(1.27, max(0.3, lush))))
+            brightness[row, col] = 3 * int(np.round(128 / 3 * min(1.98, max(0.4, light))))

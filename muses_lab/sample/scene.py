@@ -10,7 +10,7 @@ from numba import njit
 from muses_lab.sample.ground import WATER, Fields, Ground, place_of
 from muses_lab.sample.place import Tile
 from muses_lab.sample.sky import Overpass, Swath, Weather, cloudiness, streakiness
-from muses_lab.sample.spectra import BANDS, BRIGHTNESS_SCALE, VIGOUR_SCALE, cover_table, end_members
+from muses_lab.sample.spectra import BANDS, BRIGHTNESS_SCALE, mixtures
 
 RESOLUTIONS = {"B01": 60, "B02": 10, "B03": 10, "B04": 10, "B08": 10, "B11": 20, "B12": 20, "SCL": 20}
 CLOUD = np.array([0.80, 0.79, 0.78, 0.79, 0.82, 0.48, 0.38], np.float32)
@@ -38,16 +38,13 @@ def render(
     coastal = np.zeros((n20, n20), np.float32)
     scl = np.zeros((n20, n20), np.uint8)
     start = np.random.default_rng([overpass.day_of_year, tile.epsg]).integers(0, grain.shape[0], (len(BANDS), 2))
-    bare, green = end_members(overpass.day_of_year)
     _render(
         *tile.ground,
         ground.classes,
         ground.shift,
         ground.vigour,
         ground.brightness,
-        cover_table(overpass.day_of_year),
-        bare,
-        green,
+        *mixtures(overpass.day_of_year),
         fields.rough,
         fields.smooth,
         weather.form,
@@ -56,7 +53,7 @@ def render(
         swath.seen,
         grain,
         start,
-        overpass.offset,
+        np.float32(overpass.offset),
         fine,
         coarse,
         coastal,
@@ -64,27 +61,25 @@ def render(
     )
     bands = dict(zip(("B02", "B03", "B04", "B08"), fine, strict=True))
     bands |= dict(zip(("B11", "B12"), coarse, strict=True))
-    bands["B01"] = _coastal(coastal, overpass.offset)
+    bands["B01"] = _coastal(coastal, np.float32(overpass.offset))
     bands["SCL"] = scl
     return Pixels(bands, np.bincount(scl.ravel(), minlength=12))
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _dn(reflectance, noise, offset):
-    """DN of a reflectance: noise grows with the signal, steps of about 1 % make files small, never nodata."""
+    """DN of a reflectance: noise grows with the signal, steps of about 2 % make files small, never nodata."""
     value = reflectance * np.float32(10000)
-    value += noise * (np.float32(2.5) + np.float32(0.004) * value)
-    step = (
-        np.float32(4)
-        if value < 400
-        else np.float32(8)
-        if value < 1000
-        else np.float32(16)
-        if value < 2500
-        else np.float32(32)
-    )
-    stored = int(np.floor(value / step + np.float32(0.5)) * step) + offset
-    return min(65535, max(1, stored))
+    value += noise * (np.float32(1.5) + np.float32(0.002) * min(value, np.float32(4000)))
+    if value < np.float32(1024):
+        step, per_step = np.float32(16), np.float32(1 / 16)
+    elif value < np.float32(2048):
+        step, per_step = np.float32(32), np.float32(1 / 32)
+    elif value < np.float32(4096):
+        step, per_step = np.float32(64), np.float32(1 / 64)
+    else:
+        step, per_step = np.float32(128), np.float32(1 / 128)
+    return np.uint16(max(np.float32(1), np.floor(value * per_step + np.float32(0.5)) * step + offset))
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -102,9 +97,8 @@ def _render(
     shift,
     vigour,
     brightness,
-    cover,
-    bare,
-    green,
+    greenness,
+    spectra,
     rough,
     smooth,
     form,
@@ -118,10 +112,11 @@ def _render(
     coarse,
     coastal,
     scl,
-):  # noqa: PLR0912, PLR0915
+):
     wrap = grain.shape[0] - 1
-    ten = (1, 2, 3, 4)  # bands of 10 m, by their place in BANDS
-    total = np.empty(7, np.float32)
+    kept = np.ones(8, np.float32)  # what the sky leaves of the ground's light, and what it adds
+    added = np.zeros(8, np.float32)
+    total = np.empty(8, np.float32)
     for row in range(scl.shape[0]):
         for col in range(scl.shape[1]):
             x, y = place_of(gx, gy, 2 * col + 1.0, 2 * row + 1.0)
@@ -133,64 +128,57 @@ def _render(
             opacity = veil = shade = np.float32(0)
             if limits[0] < 90:
                 opacity = _ramp(cloudiness(x, y, form, limits, rough, smooth), limits[0], limits[1])
-                away = cloudiness(x - shadow[0], y - shadow[1], form, limits, rough, smooth)
-                shade = _ramp(away, limits[0], limits[0] + 0.6 * (limits[1] - limits[0]))
+                if opacity < 1:
+                    away = cloudiness(x - shadow[0], y - shadow[1], form, limits, rough, smooth)
+                    shade = _ramp(away, limits[0], limits[0] + 0.6 * (limits[1] - limits[0]))
             if limits[3] < 9:
                 veil = np.float32(0.38) * _ramp(streakiness(x, y, form, rough, smooth), limits[3], limits[4])
-            if opacity < 0.05:
-                opacity = np.float32(0)
-            if shade < 0.12:
-                shade = np.float32(0)
-            if veil < 0.03:
-                veil = np.float32(0)
+            opacity = np.float32(0) if opacity < 0.05 else opacity
+            shade = np.float32(0) if shade < 0.12 else shade
+            veil = np.float32(0) if veil < 0.03 else veil
+            white = np.float32(0.62) + np.float32(0.38) * opacity
+            for b in range(7):
+                kept[b] = (np.float32(1) - SHADE[b] * shade) * (np.float32(1) - veil) * (np.float32(1) - opacity)
+                added[b] = CIRRUS[b] * veil * (np.float32(1) - opacity) + CLOUD[b] * white * opacity
+                total[b] = 0
 
-            total[:] = 0
             water = 0
             for k in range(4):
                 r, c = 2 * row + (k >> 1), 2 * col + (k & 1)
                 code = classes[r, c]
                 water += code == WATER
-                f = min(np.float32(1), vigour[r, c] * np.float32(VIGOUR_SCALE) * cover[code, shift[r, c] - 96])
+                f = np.uint8(min(np.float32(255), vigour[r, c] * greenness[code, shift[r, c]] + np.float32(0.5)))
                 light = brightness[r, c] * np.float32(BRIGHTNESS_SCALE)
-                for b in range(7):
-                    total[b] += light * (bare[code, b] + (green[code, b] - bare[code, b]) * f)
-                for i in range(4):
-                    b = ten[i]
-                    value = light * (bare[code, b] + (green[code, b] - bare[code, b]) * f)
-                    value *= np.float32(1) - SHADE[b] * shade
-                    value += (CIRRUS[b] - value) * veil
-                    value += (CLOUD[b] * (np.float32(0.62) + np.float32(0.38) * opacity) - value) * opacity
-                    noise = grain[(r + start[b, 0]) & wrap, (c + start[b, 1]) & wrap]
-                    fine[i, r, c] = _dn(value, noise, offset)
+                spectrum = spectra[code, f]
+                for b in range(8):
+                    total[b] += light * spectrum[b]
+                for i in range(4):  # the bands of 10 m are 1 to 4 of BANDS
+                    noise = grain[(r + start[i + 1, 0]) & wrap, (c + start[i + 1, 1]) & wrap]
+                    fine[i, r, c] = _dn(light * spectrum[i + 1] * kept[i + 1] + added[i + 1], noise, offset)
 
-            red, nir = total[3] / 4, total[4] / 4
-            for b in (0, 5, 6):
-                value = total[b] / 4
-                value *= np.float32(1) - SHADE[b] * shade
-                value += (CIRRUS[b] - value) * veil
-                value += (CLOUD[b] * (np.float32(0.62) + np.float32(0.38) * opacity) - value) * opacity
-                if b == 0:
-                    coastal[row, col] = value
-                else:
-                    noise = grain[(row + start[b, 0]) & wrap, (col + start[b, 1]) & wrap]
-                    coarse[b - 5, row, col] = _dn(value, noise, offset)
+            coastal[row, col] = total[0] / 4 * kept[0] + added[0]
+            for b in range(5, 7):
+                noise = grain[(row + start[b, 0]) & wrap, (col + start[b, 1]) & wrap]
+                coarse[b - 5, row, col] = _dn(total[b] / 4 * kept[b] + added[b], noise, offset)
+            scl[row, col] = _class(opacity, veil, shade, water, total[3] / 4, total[4] / 4)
 
-            if opacity > 0:
-                scl[row, col] = 9 if opacity > 0.55 else 8
-            elif veil > 0:
-                scl[row, col] = 10
-            elif shade > 0:
-                scl[row, col] = 3
-            elif water >= 2:
-                scl[row, col] = 6
-            elif red > 0.24 and nir < 1.5 * red:
-                scl[row, col] = 7  # sheet roofs, which the classifier of the real product does not trust either
-            elif nir - red > 0.4 * (nir + red):
-                scl[row, col] = 4
-            elif nir < 0.13:
-                scl[row, col] = 2
-            else:
-                scl[row, col] = 5
+
+@njit(cache=True, nogil=True, inline="always")
+def _class(opacity, veil, shade, water, red, nir):
+    """SCL class of a 20 m pixel."""
+    if opacity > 0:
+        return 9 if opacity > 0.55 else 8
+    if veil > 0:
+        return 10
+    if shade > 0:
+        return 3
+    if water >= 2:
+        return 6
+    if red > 0.24 and nir < 1.5 * red:
+        return 7  # sheet roofs, which the classifier of the real product does not trust either
+    if nir - red > 0.4 * (nir + red):
+        return 4
+    return 2 if nir < 0.13 else 5
 
 
 @njit(cache=True, nogil=True)

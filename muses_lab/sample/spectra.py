@@ -2,7 +2,8 @@
 
 Every clear pixel follows one formula, for each band:
 
-    reflectance = brightness × (bare × (1 − f) + green × f),      f = min(1, vigour × cover(class, day − shift))
+    reflectance = brightness × (bare × (1 − f) + green × f)
+    f = min(1, vigour × cover(class, day − shift)) in steps of 1/255
 
 with `bare` and `green` the class's end members on that day, `cover` its crop calendar, and `vigour`, `shift` and
 `brightness` layers of the ground (kept in `truth/`). `muses_lab.sample.Truth` evaluates it, for tests to compare with.
@@ -15,8 +16,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BANDS = ("B01", "B02", "B03", "B04", "B08", "B11", "B12")
-SHIFTS = np.arange(-32, 32)
-"""Days by which a pixel may be later than its class's calendar; stored in truth as shift + 128."""
+SHIFT_ZERO = 128
+"""The layer `shift` holds the days by which a pixel is later than its class's calendar, plus this."""
 VIGOUR_SCALE = 1 / 200
 BRIGHTNESS_SCALE = 1 / 128
 
@@ -171,26 +172,29 @@ COVERS = (
 CLASSES = {c.code: c for c in COVERS}
 
 
+def mixtures(day: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tables that give a pixel's spectrum on a day of the year from the layers of the ground.
+
+    Returns
+    -------
+    greenness
+        f × 255 for vigour 1 of the layer, by class code and shift as stored: float32 (14, 256).
+    spectra
+        Reflectance at brightness 1, by class code, f × 255, and band (`BANDS`, one to fill up): float32 (14, 256, 8).
+    """
+    greenness = np.zeros((len(COVERS) + 1, 256), np.float32)
+    spectra = np.zeros((len(COVERS) + 1, 256, 8), np.float32)
+    f = np.linspace(0, 1, 256)[:, None]
+    for c in COVERS:
+        greenness[c.code] = (
+            _share(c.calendar, np.clip(day - (np.arange(256) - SHIFT_ZERO), 1, 365)) * VIGOUR_SCALE * 255
+        )
+        spectra[c.code, :, :7] = _blend(c.bare, c.stubble, day) * (1 - f) + _blend(c.green, c.flower, day) * f
+    return greenness, spectra
+
+
 def _share(knots: dict[int, float], day: np.ndarray | float) -> np.ndarray:
     return np.interp(day, list(knots), list(knots.values()))
-
-
-def cover_table(day: int) -> np.ndarray:
-    """Green cover on a day of the year, by class code and shift (`SHIFTS`): float32 (14, 64)."""
-    table = np.zeros((len(COVERS) + 1, len(SHIFTS)), np.float32)
-    for c in COVERS:
-        table[c.code] = _share(c.calendar, np.clip(day - SHIFTS, 1, 365))
-    return table
-
-
-def end_members(day: int) -> tuple[np.ndarray, np.ndarray]:
-    """The bare and the green reflectances on a day of the year, by class code and band (`BANDS`): (14, 7) each."""
-    bare = np.zeros((len(COVERS) + 1, len(BANDS)), np.float32)
-    green = np.zeros_like(bare)
-    for c in COVERS:
-        bare[c.code] = _blend(c.bare, c.stubble, day)
-        green[c.code] = _blend(c.green, c.flower, day)
-    return bare, green
 
 
 def _blend(base: Spectrum, other: tuple[Spectrum, dict[int, float]] | None, day: int) -> np.ndarray:

@@ -20,10 +20,9 @@ from muses_lab.sample.spectra import (
     BANDS,
     BRIGHTNESS_SCALE,
     COVERS,
-    SHIFTS,
+    SHIFT_ZERO,
     VIGOUR_SCALE,
-    cover_table,
-    end_members,
+    mixtures,
 )
 
 LAYERS = {"classes": "nearest", "shift": "average", "vigour": "average", "brightness": "average"}
@@ -52,10 +51,13 @@ def write_classes(folder: Path) -> None:
         for c in COVERS
     ]
     doc: dict[str, Any] = {
-        "formula": "brightness * (bare * (1 - f) + green * f), f = min(1, vigour * cover(class, day_of_year - shift))",
+        "formula": [
+            "brightness * (bare * (1 - f) + green * f)",
+            "f = min(1, vigour * cover(class, day_of_year - shift))",
+        ],
         "brightness": {"scale": BRIGHTNESS_SCALE, "offset": 0},
         "vigour": {"scale": VIGOUR_SCALE, "offset": 0},
-        "shift": {"scale": 1, "offset": -128, "unit": "days"},
+        "shift": {"scale": 1, "offset": -SHIFT_ZERO, "unit": "days"},
         "bands": BANDS,
         "classes": covers,
     }
@@ -98,12 +100,10 @@ class Truth:
         A 20 m or 60 m band of the sample is the mean of 2 × 2 or 6 × 6 of these pixels.
         """
         classes, shift, vigour, brightness = (self.layer(tile, name, window) for name in LAYERS)
-        day_of_year = day.timetuple().tm_yday
-        cover = cover_table(day_of_year)[classes, shift.astype(np.int16) - 128 - SHIFTS[0]]
-        f = np.minimum(1, vigour * np.float32(VIGOUR_SCALE) * cover)
+        greenness, spectra = mixtures(day.timetuple().tm_yday)
+        f = np.minimum(255, vigour * greenness[classes, shift] + np.float32(0.5)).astype(np.uint8)
         light = brightness * np.float32(BRIGHTNESS_SCALE)
-        bare, green = (members[:, [BANDS.index(b) for b in bands]].T for members in end_members(day_of_year))
-        return light * (bare[:, classes] * (1 - f) + green[:, classes] * f)
+        return np.stack([light * spectra[classes, f, BANDS.index(band)] for band in bands])
 
     def ndvi(self, tile: str, day: date, window: Window | None = None) -> np.ndarray:
         """Clean NDVI at 10 m."""
