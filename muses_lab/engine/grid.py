@@ -25,7 +25,7 @@ _STEP = 16
 """Exact coordinates are computed every so many pixels of a window's lattice, and interpolated between."""
 
 _FLAT = 50_000.0
-"""Metres between which interpolated coordinates are good to well below a pixel; coarser windows are computed exactly."""
+"""Metres across which interpolated coordinates are good to well below a pixel; beyond, they are computed exactly."""
 
 
 _FAR = 2.0**40

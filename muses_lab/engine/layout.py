@@ -93,22 +93,15 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         x, y = places(window, grid.crs)
         level = grid.level_for(window)
         candidates.append((grid, level, x, y, footprint))
-    owner = np.zeros((), np.intp)
-    if len(candidates) > 1:
-        # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
-        depth = np.stack([_depth(f, x, y) * g.metres for g, _, x, y, f in candidates])
-        owner = depth.argmax(axis=0)
-        owner[(depth < 0).all(axis=0)] = -1
+    owner = _owners([(grid, x, y, footprint) for grid, _, x, y, footprint in candidates])
     for number, (grid, level, x, y, _) in enumerate(candidates):
-        where = None
-        if len(candidates) > 1:
-            where = owner == number
-            if not where.any():
-                continue
-            if where.all():
-                where = None
+        where = None if owner is None else owner == number
+        if where is not None and where.all():
+            where = None
         if where is not None:
             x, y = x[where], y[where]
+            if not x.size:
+                continue
         rows, cols = grid.indices(level, x, y)
         part = Part(grid, level, where, rows, cols)
         if not part.blocks:
@@ -120,6 +113,22 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
             for placed in program.source(load.node).on(grid.id, native):
                 found[placed.scene.id] = None
     return Layout(window, step, tuple(parts), tuple(found))
+
+
+def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]]) -> np.ndarray | None:
+    """Number of the grid that owns each pixel of a window, -1 where none does; None where the only one owns all."""
+    if not candidates:
+        return None
+    if len(candidates) == 1:
+        _, x, y, footprint = candidates[0]
+        bounds = x.min(), y.min(), x.max(), y.max()
+        if all(np.isfinite(bounds)) and footprint.contains(shapely.box(*bounds)):
+            return None
+    # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
+    depth = np.stack([_depth(footprint, x, y) * grid.metres for grid, x, y, footprint in candidates])
+    owner = depth.argmax(axis=0)
+    owner[(depth < 0).all(axis=0)] = -1
+    return owner
 
 
 def _may_touch(outline, window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:

@@ -155,8 +155,8 @@ def _place(grid: Grid, scene: Scene, time: np.datetime64) -> Placed:
     rectangle = shapely.box(*bounds)
     footprint: BaseGeometry = rectangle
     if scene.footprint:
-        # Densified before projecting: the edge of a swath is straight on the ground, not in longitude and latitude.
-        shape = Geometry(scene.footprint, "EPSG:4326").segmented(0.02).to_crs(grid.crs).geom
+        # Corners are projected and joined by straight lines of the grid's CRS: the edges of tiles are straight there.
+        shape = Geometry(scene.footprint, "EPSG:4326").to_crs(grid.crs).geom
         clipped = shapely.make_valid(shape).intersection(rectangle)
         nearly_all = clipped.area > 0.999 * rectangle.area
         footprint = rectangle if nearly_all or clipped.is_empty else clipped
