@@ -1,0 +1,63 @@
+"""The published profile: every supported process with its parameters and support, from the declarations alone."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from muses_lab.operators.declare import Fit, Focal, Operator, Pixel, Region, registry
+
+_SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit"}
+
+
+def profile() -> list[dict[str, Any]]:
+    """openEO process descriptions (id, namespace, parameters with JSON schema), plus `muses:support` and version."""
+    return [describe(op) for op in sorted(registry, key=lambda op: op.id)]
+
+
+def describe(op: Operator) -> dict[str, Any]:
+    """One process description."""
+    namespace, _, plain = op.id.rpartition(":")
+    parameters = []
+    for argument in op.arguments.values():
+        parameter: dict[str, Any] = {"name": argument.name, "schema": argument.schema()}
+        if not argument.required:
+            parameter |= {"optional": True, "default": argument.default}
+        parameters.append(parameter)
+    return {
+        "id": plain,
+        **({"namespace": namespace} if namespace else {}),
+        "description": inspect.cleandoc(op.fn.__doc__ or ""),
+        "parameters": parameters,
+        "muses:version": op.version,
+        "muses:support": support(op),
+    }
+
+
+def support(op: Operator) -> str:
+    """What an output pixel depends on: `pixel`, `focal`, `region`, `fit`; `callback` and `structural` for the rest."""
+    if not op.is_cube_process:
+        return "callback"
+    return _SUPPORT.get(type(op.support), "structural")
+
+
+def markdown() -> str:
+    """The profile as a page of documentation."""
+    lines = [
+        "# Supported processes",
+        "",
+        "Documents of chains are openEO process graphs (processes 2.0). These are the processes that this release knows;",
+        "those under `muses:` are our own. *Support* says what an output pixel depends on; processes of support *callback*",
+        "work on values and series inside `apply`, `reduce_dimension` and `merge_cubes`.",
+        "This page is made by `muses-lab operators`.",
+        "",
+        "| process | support | arguments | what it does |",
+        "|---|---|---|---|",
+    ]
+    for op in sorted(registry, key=lambda op: (op.id.startswith("muses:"), op.id)):
+        arguments = ", ".join(
+            f"`{a.name}`" if a.required else f"`{a.name}`={a.default!r}" for a in op.arguments.values()
+        )
+        summary = " ".join(inspect.cleandoc(op.fn.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"| `{op.id}` | {support(op)} | {arguments} | {summary.replace('|', '∣')} |")
+    return "\n".join(lines) + "\n"
