@@ -284,21 +284,22 @@ def test_a_region_without_an_extent_is_refused_when_published(server: Server, s2
 # Waiting and leaving
 
 
-def slow(s2: ml.Collection, radius: int = 25) -> tuple[str, str]:
+def slow(s2: ml.Collection, radius: int = 4) -> tuple[str, str]:
     return s2.bands("red", "nir").focal_median(radius).max("t").ndvi().style().publish()
 
 
+@pytest.mark.slow
 def test_other_requests_are_answered_while_tiles_are_evaluated(server: Server, s2: ml.Collection) -> None:
-    published = slow(s2, 24)
+    published = slow(s2, 2)
     with ThreadPoolExecutor(4) as pool:
-        tiles = [pool.submit(server.get, path(published, Tile(ZOOM, HERE.tile.x + i, HERE.tile.y))) for i in range(3)]
+        tiles = [pool.submit(server.get, path(published, Tile(ZOOM, HERE.tile.x + i, HERE.tile.y))) for i in range(2)]
         waits = []
         while not all(t.done() for t in tiles):
             start = time.perf_counter()
             assert server.get("health").ok
             waits.append(time.perf_counter() - start)
     assert {t.result().status_code for t in tiles} == {200}
-    assert np.median(waits) < 0.5
+    assert np.median(waits) < 0.5, waits  # the machine may be busy; a blocked event loop would give seconds
 
 
 def test_a_tile_that_nobody_waits_for_is_dropped(server: Server, s2: ml.Collection) -> None:
@@ -314,12 +315,13 @@ def test_a_tile_that_nobody_waits_for_is_dropped(server: Server, s2: ml.Collecti
             time.sleep(0.02)
         else:
             pytest.fail("the tile was never evaluated")
-    for _ in range(500):
+    for _ in range(1500):
         status = server.get(f"status/{published[0]}").json()
         if not status["queue"]["running"] + status["queue"]["queued"]:
             break
         time.sleep(0.02)
     assert (status["tiles"], status["errors"], status["queue"]["running"]) == (0, [], 0)
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.slow

@@ -102,6 +102,8 @@ class Recent(Generic[T]):
 
     def put(self, key: Hashable, value: T) -> None:
         self.drop(key)
+        if self._size(value) > self._limit:
+            return
         self._items[key] = value
         self._total += self._size(value)
         while self._total > self._limit:

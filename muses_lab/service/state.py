@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import re
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -42,10 +43,9 @@ class Service:
         self._under_way: Shares[Any] = Shares()
         self._preparing: Shares[Any] = Shares()
         self._prepared_chains: Recent[Any] = Recent(32)
-        # Pools apart: whole nodes and a slow store must not keep tiles that are ready waiting.
+        # Pools apart: a slow store or catalogue must not keep tiles waiting.
         self._pool = ThreadPoolExecutor(4, "muses-service")
         self._asking = ThreadPoolExecutor(4, "muses-asking")
-        self._wholes = ThreadPoolExecutor(4, "muses-wholes")
         self._order = itertools.count()
         self._view = (-1, 0)
 
@@ -146,7 +146,7 @@ class Service:
         """
 
         async def prepare() -> Any:
-            return await asyncio.wrap_future(self._wholes.submit(_prepare, resolved, self.store))
+            return await asyncio.wrap_future(_in_thread(_prepare, resolved, self.store))
 
         known = self._prepared_chains.get(resolved.chain_hash)
         if known is None:
@@ -171,6 +171,20 @@ class Service:
         except asyncio.CancelledError:
             ticket.release()
             raise
+
+
+def _in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
+    """In a daemon thread, for what may take many minutes: a pool's threads would keep the server from ending."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="muses-whole", daemon=True).start()
+    return future
 
 
 def _prepare(resolved: Any, store: Callable[[], Store]) -> Any:
