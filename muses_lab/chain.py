@@ -85,6 +85,7 @@ class Chain:
         )
 
     __hash__ = object.__hash__
+    __array_ufunc__ = None  # NumPy's numbers leave arithmetic to the chain
 
     def __repr__(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
@@ -146,6 +147,12 @@ class Chain:
     def __rtruediv__(self, other: Number) -> Chain:
         return self._combine(other, "divide", swap=True)
 
+    def __rmod__(self, other: Number) -> Chain:
+        return self._combine(other, "mod", swap=True)
+
+    def __rpow__(self, other: Number) -> Chain:
+        return self._combine(other, "power", "base", "p", swap=True)
+
     def __neg__(self) -> Chain:
         return self * -1
 
@@ -178,6 +185,8 @@ class Chain:
 
     def __xor__(self, other: Chain) -> Chain:
         return self._combine(other, "xor")
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
 
     def __invert__(self) -> Chain:
         return self._apply("not")

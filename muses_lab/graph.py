@@ -17,7 +17,8 @@ import rfc8785
 
 from muses_lab.errors import DocumentError
 
-MAX_NODES = 5_000
+MAX_NODES = 9_000
+"""Of one document, those of its callbacks included."""
 MAX_DEPTH = 64
 MAX_BYTES = 4 << 20
 VERSIONS_KEY = "muses:operators"
@@ -31,6 +32,9 @@ class Parameter:
     def __init__(self, name: str) -> None:
         self.name = name
 
+    def __repr__(self) -> str:
+        return f"<Parameter {self.name}>"
+
 
 class Callback:
     """A process graph given as an argument (`{"process_graph": …}`): what to do with each value or series."""
@@ -39,6 +43,9 @@ class Callback:
 
     def __init__(self, root: Node) -> None:
         self.root = root
+
+    def __repr__(self) -> str:
+        return f"<Callback {self.root.process}>"
 
 
 class Node:
@@ -56,7 +63,10 @@ class Node:
         self.version = version
         self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
         content = [process, version, _encode(self.arguments, lambda n: n.hash, lambda c: c.root.hash)]
-        self.hash = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+        try:
+            self.hash = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
+        except rfc8785.CanonicalizationError as error:  # NaN, infinity, whole numbers from 2^53, half characters
+            raise DocumentError(f"an argument of {process!r} cannot be written as JSON: {error}") from None
 
     def __repr__(self) -> str:
         return f"<Node {self.process} {self.hash[:8]}>"
@@ -120,21 +130,23 @@ def rebuild(root: Node, replace: Callable[[Node, dict[str, Any]], Node]) -> Node
 def to_document(root: Node) -> dict[str, Any]:
     """The canonical openEO document of a chain: nodes named and ordered by content alone."""
     versions: dict[str, str] = {}
-    graph = _to_graph(root, versions)
+    graph = _to_graph(root, versions, [MAX_NODES])
     return {"process_graph": graph, VERSIONS_KEY: versions}
 
 
-def _to_graph(root: Node, versions: dict[str, str]) -> dict[str, Any]:
+def _to_graph(root: Node, versions: dict[str, str], budget: list[int]) -> dict[str, Any]:
     names: dict[str, str] = {}
     counts: dict[str, int] = {}
     graph: dict[str, Any] = {}
-    for node in walk(root):
+    order = walk(root)
+    _spend(budget, len(order))
+    for node in order:
         namespace, _, plain = node.process.rpartition(":")
         stem = "".join(c for c in plain if c.isalnum())
         counts[stem] = counts.get(stem, 0) + 1
         names[node.hash] = name = f"{stem}{counts[stem]}"
         versions[node.process] = node.version
-        arguments = _encode(node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions))
+        arguments = _encode(node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions, budget))
         graph[name] = {"process_id": plain, "arguments": arguments}
         if namespace:
             graph[name]["namespace"] = namespace
@@ -144,13 +156,25 @@ def _to_graph(root: Node, versions: dict[str, str]) -> dict[str, Any]:
 
 def to_bytes(root: Node) -> bytes:
     """Canonical JSON (RFC 8785) of the document; its SHA-256 is the chain's hash."""
-    return rfc8785.dumps(to_document(root))
+    body = rfc8785.dumps(to_document(root))
+    _check_size(len(body))
+    return body
+
+
+def _spend(budget: list[int], nodes: int) -> None:
+    budget[0] -= nodes
+    if budget[0] < 0:
+        raise DocumentError(f"the document has too many nodes; the limit is {MAX_NODES}")
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise DocumentError(f"the document has {size} bytes; the limit is {MAX_BYTES}")
 
 
 def loads(text: str | bytes) -> Any:
     """JSON of a document, with limits on size and depth that hold before anything is built."""
-    if len(text) > MAX_BYTES:
-        raise DocumentError(f"the document has {len(text)} bytes; the limit is {MAX_BYTES}")
+    _check_size(len(text))
     try:
         return json.loads(text, parse_constant=_no_constant)
     except RecursionError:
@@ -174,7 +198,7 @@ def parse(document: Any, registry: Registry) -> Node:
     """
     if isinstance(document, str | bytes):
         document = loads(document)
-    _check_depth(document)
+    _check_json(document)
     versions: Any = {}
     if isinstance(document, dict):
         if isinstance(document.get("process"), dict) and "process_graph" in document["process"]:
@@ -182,8 +206,7 @@ def parse(document: Any, registry: Registry) -> Node:
         if "process_graph" in document:
             versions = document.get(VERSIONS_KEY, {})
             document = document["process_graph"]
-    budget = [MAX_NODES]
-    root = _parse_graph(document, registry, "", budget)
+    root = _parse_graph(document, registry, "")
     if not isinstance(versions, dict):
         raise DocumentError(f"{VERSIONS_KEY!r} must map operators to versions, not {versions!r:.60}")
     for process, version in versions.items():
@@ -196,13 +219,10 @@ def parse(document: Any, registry: Registry) -> Node:
     return root
 
 
-def _parse_graph(graph: Any, registry: Registry, path: str, budget: list[int]) -> Node:
+def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
     where = f" in the callback of {path.rstrip('/')!r}" if path else ""
     if not isinstance(graph, dict) or not graph:
         raise DocumentError(f"a process graph must be a non-empty object of nodes{where}, not {_short(graph)}")
-    budget[0] -= len(graph)
-    if budget[0] < 0:
-        raise DocumentError(f"the document has too many nodes; the limit is {MAX_NODES}")
     for name, node in graph.items():
         if not isinstance(node, dict) or not isinstance(node.get("process_id"), str):
             raise DocumentError(f"node {path + name!r} must be an object with a text `process_id`", node=path + name)
@@ -219,7 +239,7 @@ def _parse_graph(graph: Any, registry: Registry, path: str, budget: list[int]) -
     for name in _parse_order(graph, path):
         node = graph[name]
         arguments = {
-            key: _decode(value, built, registry, f"{path}{name}", key, budget)
+            key: _decode(value, built, registry, f"{path}{name}", key)
             for key, value in node.get("arguments", {}).items()
         }
         namespace = node.get("namespace")
@@ -235,7 +255,9 @@ def _parse_order(graph: dict[str, Any], path: str) -> list[str]:
     for name, targets in uses.items():
         for target in targets:
             if target not in graph:
-                raise DocumentError(f"node {path + name!r} refers to {target!r}, which is no node here", node=name)
+                raise DocumentError(
+                    f"node {path + name!r} refers to {target!r}, which is no node here", node=path + name
+                )
     waiting = {name: len(targets) for name, targets in uses.items()}
     users: dict[str, list[str]] = {name: [] for name in graph}
     for name, targets in uses.items():
@@ -261,7 +283,7 @@ def _references(value: Any) -> Iterator[str]:
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            if isinstance(item.get("from_node"), str):
+            if _is_reference(item):
                 yield item["from_node"]
             elif "process_graph" not in item:
                 stack.extend(item.values())
@@ -269,17 +291,21 @@ def _references(value: Any) -> Iterator[str]:
             stack.extend(item)
 
 
-def _decode(value: Any, built: dict[str, Node], registry: Registry, node: str, key: str, budget: list[int]) -> Any:
+def _is_reference(value: dict[str, Any]) -> bool:
+    return set(value) == {"from_node"} and isinstance(value["from_node"], str)
+
+
+def _decode(value: Any, built: dict[str, Node], registry: Registry, node: str, key: str) -> Any:
     if isinstance(value, dict):
-        if set(value) == {"from_node"} and isinstance(value["from_node"], str):
+        if _is_reference(value):
             return built[value["from_node"]]
         if set(value) == {"from_parameter"} and isinstance(value["from_parameter"], str):
             return Parameter(value["from_parameter"])
         if "process_graph" in value:
-            return Callback(_parse_graph(value["process_graph"], registry, f"{node}/{key}/", budget))
-        return {k: _decode(v, built, registry, node, key, budget) for k, v in value.items()}
+            return Callback(_parse_graph(value["process_graph"], registry, f"{node}/{key}/"))
+        return {k: _decode(v, built, registry, node, key) for k, v in value.items()}
     if isinstance(value, list):
-        return [_decode(v, built, registry, node, key, budget) for v in value]
+        return [_decode(v, built, registry, node, key) for v in value]
     return value
 
 
@@ -320,7 +346,9 @@ def _nodes_in(value: Any) -> Iterator[Node]:
             yield from _nodes_in(item)
 
 
-def _check_depth(document: Any) -> None:
+def _check_json(document: Any) -> None:
+    """Depth, number of nodes and values, before anything is built."""
+    budget = [MAX_NODES]
     stack = [(document, 0)]
     while stack:
         value, depth = stack.pop()
@@ -329,17 +357,30 @@ def _check_depth(document: Any) -> None:
         if isinstance(value, dict):
             if not all(isinstance(k, str) for k in value):
                 raise DocumentError("the keys of a document must be text")
+            _check_text("".join(value))
+            _spend(budget, "process_id" in value)
             stack.extend((v, depth + 1) for v in value.values())
         elif isinstance(value, list | tuple):
             stack.extend((v, depth + 1) for v in value)
         elif isinstance(value, float) and not math.isfinite(value):
             raise DocumentError(f"{value!r} is not a JSON number")
         elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
-            raise DocumentError(f"{value!r} is too large for a JSON number (limit 2^53)")
-        elif not isinstance(value, str | int | float | bool | None):
+            raise DocumentError(f"{_short(value)} is too large for a JSON number (limit 2^53)")
+        elif isinstance(value, str):
+            _check_text(value)
+        elif not isinstance(value, int | float | bool | None):
             raise DocumentError(f"{_short(value)} is no JSON value")
 
 
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise DocumentError(f"{_short(text)} holds half a character (a lone surrogate)") from None
+
+
 def _short(value: Any) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**30:
+        return f"a number of {value.bit_length()} bits"  # its decimals may be too many to write
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"

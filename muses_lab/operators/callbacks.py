@@ -40,12 +40,41 @@ def run(callback: Callback, **parameters: Any) -> Any:
 
 
 def is_strict(callback: Callback) -> bool:
-    """Whether missing input always gives missing output."""
-    return all(registry[node.process].strict and not _counts_missing(node) for node in walk(callback.root))
+    """Whether dates that are missing altogether may be left out before a callback, as if they had never been.
+
+    So it is where the result is missing whenever all input is, and no series is counted or taken by its place.
+    """
+    missing: dict[str, bool] = {}  # node → missing whenever all parameters are
+
+    def is_missing(argument: Any) -> bool:
+        return missing[argument.hash] if isinstance(argument, Node) else argument is None or _is_parameter(argument)
+
+    for node in walk(callback.root):
+        arguments = node.arguments
+        if _is_parameter(arguments.get("data")) and _minds_gaps(node):
+            return False
+        if node.process == "if":
+            chosen = is_missing(arguments["value"]) or is_missing(arguments["accept"])
+            missing[node.hash] = chosen and is_missing(arguments.get("reject"))
+            continue
+        elements = arguments.get("data")
+        inputs = [is_missing(a) for a in (elements if isinstance(elements, list) else arguments.values())]
+        ignores = isinstance(elements, list) and arguments.get("ignore_nodata") is not False
+        if node.process in ("and", "or") or ignores:
+            missing[node.hash] = all(inputs)
+        else:
+            missing[node.hash] = registry[node.process].strict and any(inputs)
+    return missing[callback.root.hash]
 
 
-def _counts_missing(node: Node) -> bool:
-    return node.arguments.get("ignore_nodata") is False or node.arguments.get("condition") is True
+def _is_parameter(argument: Any) -> bool:
+    return isinstance(argument, Parameter)
+
+
+def _minds_gaps(node: Node) -> bool:
+    """Whether a reducer's result changes when missing elements are left out of its series."""
+    by_place = node.process == "array_element" and node.arguments.get("index") is not None
+    return by_place or not registry[node.process].strict or node.arguments.get("ignore_nodata") is False
 
 
 def wanted_labels(callback: Callback, meta: Meta) -> tuple[str, ...] | None:
@@ -67,6 +96,6 @@ def element_label(meta: Meta, index: int | None, label: str | int | None) -> str
     if label is not None:
         return meta.find(str(label))
     bands = meta.bands or ()
-    if index is None or not -len(bands) <= index < len(bands):
+    if index is None or not 0 <= index < len(bands):
         return meta.find(f"#{index}")
     return bands[index]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from muses_lab.errors import BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
@@ -39,6 +39,21 @@ class BBox(BaseModel):
     def model_post_init(self, _context: Any) -> None:
         if self.south >= self.north or self.west >= self.east:
             raise ValueError("west must be less than east, and south less than north")
+
+
+def _area(value: dict[str, Any]) -> dict[str, Any]:
+    if "type" not in value:
+        try:
+            return BBox.model_validate(value, strict=True).model_dump()
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = "".join(f"{part}: " for part in first["loc"])
+            raise ValueError(f"{place}{first['msg'].removeprefix('Value error, ')}") from None
+    return value
+
+
+Area = Annotated[dict[str, Any], AfterValidator(_area)]
+"""A bounding box, or GeoJSON."""
 
 
 def _interval(value: list[str | None]) -> list[str | None]:
@@ -72,7 +87,7 @@ def _source(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 @operator("load_collection", support=Structural(), shape=_source)
 def load_collection(
     id: str,
-    spatial_extent: BBox | dict[str, Any] | None = None,
+    spatial_extent: Area | None = None,
     temporal_extent: Interval | None = None,
     bands: Labels | None = None,
     properties: Conditions = None,  # type: ignore[assignment]

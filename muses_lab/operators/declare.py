@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
@@ -44,7 +45,10 @@ Binary = typing.NewType("Binary", object)
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 
-_CALLBACKS = {Reducer: ("data",), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
+SERIES = "data"
+"""The one parameter of callbacks that is a series; all others are single values."""
+
+_CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "value"]
 
 _INJECTED = ("meta", "pixel_size", "fitted", "places")
@@ -113,6 +117,7 @@ Support = Pixel | Focal | Region | Fit | Structural
 PIXEL = Pixel()
 
 Shape = Callable[[Mapping[str, Any], Mapping[str, Meta]], Meta]
+Rule = Callable[[Mapping[str, Any]], None]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 
 
@@ -161,8 +166,9 @@ class Operator:
     """A declared operator; also the `graph.Signature` of its process."""
 
     def __init__(
-        self, fn: Callable[..., Any], id: str, version: str, support: Support, shape: Shape, needs: Needs, strict: bool
-    ) -> None:
+        self, fn: Callable[..., Any], id: str, version: str, support: Support, shape: Shape, needs: Needs, strict: bool,
+        rule: Rule | None,
+    ) -> None:  # fmt: skip
         self.fn = fn
         self.id = id
         self.version = version
@@ -171,6 +177,7 @@ class Operator:
         self.needs = needs
         self.strict = strict
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
+        self.rule = rule
         hints = typing.get_type_hints(fn, include_extras=True)
         parameters = inspect.signature(fn).parameters
         self.injected = tuple(n for n in parameters if n in _INJECTED)
@@ -179,6 +186,7 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.gives_series = hints.get("return") is Array
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
     def __repr__(self) -> str:
@@ -216,6 +224,11 @@ class Operator:
             value = self._check_one(argument, arguments[argument.name], node)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
+        if self.rule is not None:
+            try:
+                self.rule({a.name: checked.get(a.name, a.default) for a in self.arguments.values()})
+            except ValueError as error:
+                raise DocumentError(f"node {node!r}: {self.id!r}: {error}", node=node) from None
         return checked
 
     def _check_one(self, argument: Argument, value: Any, node: str) -> Any:
@@ -241,27 +254,43 @@ class Operator:
                 for condition in (value or {}).values():
                     self._check_callback(argument, condition, node, wrong)
             case "scalar":
-                if isinstance(value, str) or not isinstance(value, int | float | bool | Node | Parameter | None):
-                    raise wrong("a number, a truth value, null or another node")
+                return self._check_scalar(value, lambda: wrong("a number, a truth value, null or another node"))
+            case "array" if isinstance(value, list | tuple):
+                return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
             case "array":
-                if isinstance(value, list):
-                    for item in value:
-                        if isinstance(item, str) or not isinstance(item, int | float | bool | Node | Parameter | None):
-                            raise wrong("an array of numbers")
-                elif not isinstance(value, Node | Parameter):
-                    raise wrong("an array")
+                if not (_is_series(value) or (isinstance(value, Parameter) and value.name == SERIES)):
+                    raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
             case "value":
                 adapter = self._adapters[argument.name]
                 try:
-                    return adapter.dump_python(adapter.validate_python(value), mode="json")
+                    return adapter.dump_python(adapter.validate_python(_plain(value), strict=True), mode="json")
                 except ValidationError as error:
                     first = error.errors()[0]
                     raise wrong(_expected(first)) from None
+                except TypeError:
+                    raise wrong("a value, not another node or process graph") from None
+        return value
+
+    @staticmethod
+    def _check_scalar(value: Any, wrong: Callable[[], DocumentError]) -> Any:
+        if isinstance(value, np.generic):
+            value = value.item()
+        if isinstance(value, Node):
+            op = registry[value.process]
+            if op.is_cube_process or op.gives_series:
+                raise wrong()
+        elif isinstance(value, Parameter):
+            if value.name == SERIES:
+                raise wrong()
+        elif not isinstance(value, int | float | bool | None):
+            raise wrong()
         return value
 
     def _check_callback(self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError]) -> None:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
+        if registry[value.root.process].is_cube_process or _is_series(value.root):
+            raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
         offered = _CALLBACKS[argument.annotation]
         for name in sorted(parameters_of(value.root) - set(offered)):
             raise DocumentError(
@@ -272,9 +301,29 @@ class Operator:
             )
 
 
+def _is_series(value: Any) -> bool:
+    return isinstance(value, Node) and registry[value.process].gives_series
+
+
+def _plain(value: Any) -> Any:
+    """JSON values only, written in one way: lists, Python's numbers, whole numbers without a decimal point."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, str | int | float | bool | None):
+        raise TypeError(f"{value!r} is no JSON value")
+    return value
+
+
 def _expected(error: Any) -> str:
     text = error["msg"]
     place = ".".join(str(p) for p in error["loc"] if not str(p).startswith(("function-", "constrained")))
+    text = text.removeprefix("Value error, ")
     text = text[0].lower() + text[1:]
     return f"valid ({place + ': ' if place else ''}{text})"
 
@@ -363,11 +412,15 @@ def operator(
     shape: Shape = _same_shape,
     needs: Needs = _same_bands,
     strict: bool = True,
+    rule: Rule | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declares a function as the operator `id` and leaves it an ordinary function."""
+    """Declares a function as the operator `id` and leaves it an ordinary function.
+
+    `rule` gets all arguments and raises ValueError where they do not go together.
+    """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(Operator(fn, id, version, support, shape, needs, strict))
+        registry.add(Operator(fn, id, version, support, shape, needs, strict, rule))
         return fn
 
     return declare

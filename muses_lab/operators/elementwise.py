@@ -6,13 +6,15 @@ Missing values are NaN. Truth values are 1 and 0 (NaN: unknown), so that masks a
 from __future__ import annotations
 
 import operator as op
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from muses_lab.errors import DocumentError
+from muses_lab.graph import Parameter
 from muses_lab.operators.callbacks import Series, element_label
 from muses_lab.operators.declare import Array, Scalar, operator
 
@@ -93,7 +95,12 @@ def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
     return _elementwise(lambda v: np.log(v) / np.float32(np.log(base)), x)
 
 
-@operator("between")
+def _ordered(arguments: Mapping[str, Any]) -> None:
+    if arguments["min"] > arguments["max"]:
+        raise ValueError(f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}")
+
+
+@operator("between", rule=_ordered)
 def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Scalar:
     """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0."""
 
@@ -104,13 +111,20 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
     return _elementwise(inside, x)
 
 
-@operator("clip")
+@operator("clip", rule=_ordered)
 def clip(x: Scalar, min: float, max: float) -> Scalar:
     """x limited to the range from min to max."""
     return _elementwise(lambda v: np.clip(v, min, max), x)
 
 
-@operator("linear_scale_range")
+def _a_range(arguments: Mapping[str, Any]) -> None:
+    if arguments["inputMin"] >= arguments["inputMax"]:
+        raise ValueError(
+            f"inputMin must be below inputMax; they are {arguments['inputMin']:g} and {arguments['inputMax']:g}"
+        )
+
+
+@operator("linear_scale_range", rule=_a_range)
 def linear_scale_range(
     x: Scalar, inputMin: float, inputMax: float, outputMin: float = 0.0, outputMax: float = 1.0
 ) -> Scalar:
@@ -207,11 +221,27 @@ def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
     return _elementwise(test, x)
 
 
-@operator("array_element")
+def _one_way(arguments: Mapping[str, Any]) -> None:
+    if (arguments["index"] is None) == (arguments["label"] is None):
+        raise ValueError("give either `index` or `label`")
+    if arguments["label"] is not None and not (isinstance(arguments["data"], Parameter)):
+        raise ValueError("only a dimension has labels; give `index`")
+
+
+@operator("array_element", rule=_one_way)
 def array_element(data: Array, index: int | None = None, label: str | int | None = None) -> Scalar:
     """One element of a series: by its place (0 is the first) or by its label (a band or common name)."""
     if not isinstance(data, Series):
-        return data[index or 0]  # type: ignore[index]
+        return _at(data, index, len(data))  # type: ignore[arg-type]
     if data.dim == "bands":
         return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
-    return data.array.isel({data.dim: index or 0}, drop=True)  # type: ignore[return-value]
+    if label is not None:
+        raise DocumentError(f"the dimension {data.dim!r} has no labels; take an element by its `index`")
+    elements = data.array.transpose(data.dim, ...).drop_vars(data.dim, errors="ignore")
+    return _at(elements, index, data.array.sizes[data.dim])
+
+
+def _at(values: Any, index: int | None, size: int) -> Scalar:
+    if index is None or not 0 <= index < size:
+        raise DocumentError(f"there is no element {index} in a series of {size}; the first is 0")
+    return values[index]
