@@ -88,7 +88,7 @@ def load(node: Node) -> tuple[Scenes, list[str], Mapping[str, Any] | None]:
 
 
 def _nothing(catalog: Catalog, query: Query) -> str:
-    every = len(catalog.search(Query(query.collection)))
+    every = catalog.count(Query(query.collection))
     asked = [
         f"dates {query.start or '…'} to {query.end or '…'}" if query.start or query.end else "",
         f"filter {query.filter!r}" if query.filter else "",

@@ -113,6 +113,14 @@ def resolve_href(catalog_id: str, href: str) -> str:
     return str(path)
 
 
+def driver_of(path: str | Path) -> str:
+    """The only GDAL driver that may open a file of that name: one whose files hold their own pixels.
+
+    Never a VRT or the like, which would point to other places.
+    """
+    return "JP2OpenJPEG" if str(path).lower().endswith((".jp2", ".j2k")) else "GTiff"
+
+
 def allowed_hosts() -> set[str]:
     """Hosts that may be read although they are not https or have a private address (`MUSES_ALLOWED_HOSTS`)."""
     return {h.strip().lower() for h in os.environ.get("MUSES_ALLOWED_HOSTS", "").split(",") if h.strip()}

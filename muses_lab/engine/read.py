@@ -24,7 +24,7 @@ from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.errors import Cancelled, MusesError, ReadError
 from muses_lab.scenes import Asset, Band
-from muses_lab.settings import resolve_href
+from muses_lab.settings import driver_of, resolve_href
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
@@ -185,7 +185,7 @@ class Reader:
             if dataset is None:
                 options = {"overview_level": overview - 1} if overview else {}
                 try:
-                    dataset = rasterio.open(path, driver=_driver(path), **options)
+                    dataset = rasterio.open(path, driver=driver_of(path), **options)
                 except RasterioError as error:
                     raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
             try:
@@ -208,11 +208,6 @@ class Reader:
                     handle.close()
             self._idle.clear()
             self._headers.clear()
-
-
-def _driver(path: str) -> str:
-    """The format to open a file as: none whose files can point to other files (VRT and the like)."""
-    return "JP2OpenJPEG" if path.lower().endswith(".jp2") else "GTiff"
 
 
 def _reason(error: BaseException) -> str:

@@ -51,6 +51,8 @@ class Source:
         for band in self.scenes.bands:
             if band.common_name:
                 common.setdefault(band.common_name, band.name)
+        if "nir08" in common:  # sensors with one near-infrared band call it nir08 (Landsat)
+            common.setdefault("nir", common["nir08"])
         return Meta(True, tuple(b.name for b in self.scenes.bands), common)
 
     def band(self, name: str) -> Band:

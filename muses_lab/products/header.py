@@ -12,15 +12,7 @@ from rasterio.errors import RasterioError
 from muses_lab.errors import ReadError
 from muses_lab.products.described import finite
 from muses_lab.scenes import OverviewMethod
-
-
-def driver_of(path: str | Path) -> str:
-    """The only driver that may open a file of that name: one whose files hold their own pixels.
-
-    Never a VRT or the like, which would point to other places.
-    """
-    return "JP2OpenJPEG" if str(path).lower().endswith((".jp2", ".j2k")) else "GTiff"
-
+from muses_lab.settings import driver_of
 
 _METHODS: dict[str, OverviewMethod] = {"NEAREST": "nearest", "AVERAGE": "average", "MODE": "mode"}
 
