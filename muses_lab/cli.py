@@ -48,6 +48,14 @@ def version() -> None:
 
 
 @app.command()
+def operators() -> None:
+    """Print the supported processes with their parameters: docs/operators.md."""
+    from muses_lab.operators.profile import markdown
+
+    typer.echo(markdown(), nl=False)
+
+
+@app.command()
 def doctor() -> None:
     """Tell what this machine lacks for MUSES Lab, and the command that gets it. Exit code 1 if something is missing."""
     from muses_lab.doctor import examine

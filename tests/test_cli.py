@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 from muses_lab import cli, doctor, settings
 from muses_lab.doctor import Finding
 
+REPOSITORY = Path(__file__).resolve().parent.parent
+
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(cli.app, [str(a) for a in arguments])
@@ -116,6 +118,10 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
     done = run("doctor")
     assert done.exit_code == 1
     assert "ZeroDivisionError" in done.stdout
+
+
+def test_the_published_profile_is_what_the_command_prints() -> None:
+    assert run("operators").stdout == (REPOSITORY / "docs" / "operators.md").read_text("utf-8")
 
 
 def test_cluster_status_and_stop(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
