@@ -21,6 +21,7 @@ from muses_lab.engine.sources import Source
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.graph import Callback, Node
 from muses_lab.operators import Fit, Meta, Operator, Region, is_strict, registry
+from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, instant
 from muses_lab.scenes import Scenes
 from muses_lab.settings import number
@@ -134,6 +135,7 @@ class Program:
                     wanted.setdefault(child.hash, None)
 
         new: dict[str, Node] = {}
+        new_bands: dict[str, tuple[str, ...] | None] = {}
 
         def load(node: Node, bands: tuple[str, ...] | None) -> Node:
             every = tuple(b.name for b in self.source(node).scenes.bands)
@@ -141,16 +143,32 @@ class Program:
             arguments = {"digest": node.arguments["digest"]}
             return Node(LOAD, arguments if chosen == every else {**arguments, "bands": list(chosen)}, node.version)
 
+        def with_bands(child: Node, bands: tuple[str, ...] | None) -> Node:
+            """What `child` has become, with just these bands: another user of it may need more of them."""
+            if child.process == LOAD:
+                return load(child, bands)
+            made = new[child.hash]
+            if bands is None or new_bands[child.hash] == bands:
+                return made
+            return Node("filter_bands", {"data": made, "bands": list(bands)}, registry["filter_bands"].version)
+
         for node in order:
             if node.process == LOAD:
                 new[node.hash] = load(node, wanted[node.hash])
                 continue
-            arguments = dict(node.arguments)
-            for name in registry[node.process].cubes:
-                child = arguments[name]
-                is_load = child.process == LOAD
-                arguments[name] = load(child, edges[node.hash, name]) if is_load else new[child.hash]
+            op, arguments = registry[node.process], dict(node.arguments)
+            inputs = {}
+            for name in op.cubes:
+                meta, bands = metas[arguments[name].hash], edges[node.hash, name]
+                if node.process == "reduce_dimension" and arguments["dimension"] == "bands":
+                    arguments["reducer"] = with_labels(arguments["reducer"], meta)
+                arguments[name] = with_bands(arguments[name], bands)
+                inputs[name] = Meta(meta.time, bands, meta.common)
+            if node.process == "filter_bands":  # its input has just these bands, in this order
+                new[node.hash], new_bands[node.hash] = arguments["data"], inputs["data"].bands
+                continue
             new[node.hash] = Node(node.process, arguments, node.version)
+            new_bands[node.hash] = op.shape(_filled(new[node.hash]), inputs).bands
         return new[root.hash]
 
     def _step(self, node: Node) -> Step:

@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from muses_lab.graph import Callback, Node, Parameter, walk
+from muses_lab.graph import Callback, Node, Parameter, rebuild, walk
 from muses_lab.operators.declare import Meta, registry
 
 
@@ -89,6 +89,17 @@ def wanted_labels(callback: Callback, meta: Meta) -> tuple[str, ...] | None:
         ):
             return None
     return tuple(dict.fromkeys(labels))
+
+
+def with_labels(callback: Callback, meta: Meta) -> Callback:
+    """A reducer over `bands` that names its elements by label: places change when only some bands are read."""
+
+    def by_label(node: Node, arguments: dict[str, Any]) -> Node:
+        if node.process == "array_element" and _is_parameter(arguments["data"]) and "index" in arguments:
+            arguments = {"data": arguments["data"], "label": element_label(meta, arguments["index"], None)}
+        return Node(node.process, arguments, node.version)
+
+    return Callback(rebuild(callback.root, by_label))
 
 
 def element_label(meta: Meta, index: int | None, label: str | int | None) -> str:

@@ -79,7 +79,7 @@ class Meta:
         raise BandError(f"there is no band {label!r}; the data have {listed}", band=label)
 
     def select(self, labels: tuple[str, ...]) -> Meta:
-        return Meta(self.time, tuple(self.find(label) for label in labels), self.common)
+        return Meta(self.time, tuple(dict.fromkeys(self.find(label) for label in labels)), self.common)
 
 
 @dataclass(frozen=True)
