@@ -49,7 +49,7 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json)
 # JupyterLab prints its URL, which carries the token that keeps other users of this machine out.
 lab: install
 	$(BIN)/muses-lab sample
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) $(NOTEBOOK)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK)
 
 # Everything: slow tests and those in a real browser too.
 test: install browser
