@@ -22,7 +22,7 @@ from rasterio.windows import Window
 
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
-from muses_lab.errors import Cancelled, MusesError, ReadError
+from muses_lab.errors import Cancelled, ReadError
 from muses_lab.scenes import Asset, Band
 from muses_lab.settings import driver_of, resolve_href
 
@@ -42,14 +42,24 @@ _LOGICAL = 512
 
 
 @dataclass(frozen=True)
+class File:
+    """A file as it is now: what is kept of it is not asked for any more once it has been replaced or repaired."""
+
+    path: str
+    stamp: tuple[int, int] | None
+    """Size and time of its last change; None for URLs."""
+
+
+@dataclass(frozen=True)
 class Header:
     """What is known of a file after opening it: its pyramid."""
 
+    count: int
+    """Bands."""
     shapes: tuple[tuple[int, int], ...]
     """(rows, columns) of full resolution and each overview, finest first."""
     blocks: tuple[tuple[int, int], ...]
     """(rows, columns) of a block of each."""
-    dtype: str
 
 
 @dataclass
@@ -70,8 +80,8 @@ class Reader:
         self.log: list[tuple[str, int, int, int, int]] | None = None
         """When set to a list, every decoded block is noted there: (path, band, overview, row, column)."""
         self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[str, int], list[Any]] = OrderedDict()
-        self._headers: dict[str, Header] = {}
+        self._idle: OrderedDict[tuple[File, int], list[Any]] = OrderedDict()
+        self._headers: dict[File, Header] = {}
 
     def level(
         self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
@@ -84,8 +94,10 @@ class Reader:
         ReadError
             The file is missing, changed since it was registered, or damaged.
         """
-        path = resolve_href(catalog, asset.href)
-        header = self._header(path, asset)
+        file = _file(resolve_href(catalog, asset.href), asset)
+        header = self._header(file)
+        if asset.band > header.count:
+            raise ReadError(f"the file has {header.count} bands; band {asset.band} was asked for")
         full = header.shapes[0]
         a, _, west, _, e, north = asset.transform
         decimation = grid.pixel(level) / abs(a) * (full[1] / asset.shape[1])
@@ -101,14 +113,14 @@ class Reader:
         )  # fmt: skip
         if rows.empty or cols.empty:
             return None
-        stored = self._window(path, asset, header, overview, rows.span, cols.span, cancelled)
+        stored = self._window(file, asset.band, header, overview, rows.span, cols.span, cancelled)
         values = to_physical(stored, band, asset)
         out = np.full(rect.shape, np.nan, dtype=values.dtype)
         out[rows.place, cols.place] = _resample(values, rows, cols)
         return out
 
     def _window(
-        self, path: str, asset: Asset, header: Header, overview: int, rows: tuple[int, int], cols: tuple[int, int],
+        self, file: File, band: int, header: Header, overview: int, rows: tuple[int, int], cols: tuple[int, int],
         cancelled: Callable[[], bool] | None,
     ) -> np.ndarray:  # fmt: skip
         """Stored values of a window of an overview, put together from its decoded blocks."""
@@ -119,7 +131,7 @@ class Reader:
             for col in range(cols[0] // width, (cols[1] - 1) // width + 1):
                 if cancelled is not None and cancelled():
                     raise Cancelled("nobody waits for this block any more")
-                block = self._block(path, asset.band, header, overview, row, col)
+                block = self._block(file, band, header, overview, row, col)
                 r0, c0 = row * height, col * width
                 line.append(block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0])
             parts.append(line)
@@ -127,12 +139,12 @@ class Reader:
             return parts[0][0]
         return np.block(parts)
 
-    def _block(self, path: str, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
+    def _block(self, file: File, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
         def decode() -> np.ndarray:
             height, width = header.blocks[overview]
             rows, cols = header.shapes[overview]
             window = Window(col * width, row * height, min(width, cols - col * width), min(height, rows - row * height))
-            with self._dataset(path, overview) as dataset:
+            with self._dataset(file, overview) as dataset:
                 try:
                     values = dataset.read(band, window=window)
                 except (RasterioError, IndexError) as error:
@@ -141,43 +153,33 @@ class Reader:
                 self.counters.blocks_decoded += 1
                 self.counters.bytes_decoded += values.nbytes
                 if self.log is not None:
-                    self.log.append((path, band, overview, row, col))
+                    self.log.append((file.path, band, overview, row, col))
             values.setflags(write=False)
             return values
 
-        return self.cache.get_or_compute(("file", path, band, overview, row, col), decode, lambda v: v.nbytes)
+        return self.cache.get_or_compute(("file", file, band, overview, row, col), decode, lambda v: v.nbytes)
 
-    def _header(self, path: str, asset: Asset) -> Header:
-        known = self._headers.get(path)
+    def _header(self, file: File) -> Header:
+        known = self._headers.get(file)
         if known is not None:
             return known
-        if "://" not in path:
-            try:
-                size = os.stat(path).st_size
-            except OSError as error:
-                raise ReadError(f"the file is not there ({error.strerror})") from None
-            if asset.size is not None and size != asset.size:
-                raise ReadError(f"the file has {size} bytes; it had {asset.size} when the chain was published")
-        with self._dataset(path, 0) as dataset:
-            if dataset.count < asset.band:
-                raise ReadError(f"the file has {dataset.count} bands; band {asset.band} was asked for")
-            factors = dataset.overviews(asset.band)
+        with self._dataset(file, 0) as dataset:
+            count, factors = dataset.count, dataset.overviews(1)
             shapes = [dataset.shape]
             blocks = [_block_shape(dataset)]
-            dtype = dataset.dtypes[asset.band - 1]
             tiled = dataset.driver == "GTiff"
         for number in range(1, len(factors) + 1):
-            with self._dataset(path, number) as dataset:
+            with self._dataset(file, number) as dataset:
                 shapes.append(dataset.shape)
                 blocks.append(_block_shape(dataset) if tiled else (_LOGICAL, _LOGICAL))
-        header = Header(tuple(shapes), tuple(blocks), dtype)
-        self._headers[path] = header
+        header = Header(count, tuple(shapes), tuple(blocks))
+        self._headers[file] = header
         return header
 
     @contextmanager
-    def _dataset(self, path: str, overview: int) -> Iterator[Any]:
+    def _dataset(self, file: File, overview: int) -> Iterator[Any]:
         """An open dataset for this thread alone; handles are kept for the next one who needs them."""
-        key = (path, overview)
+        path, key = file.path, (file, overview)
         with self._lock:
             free = self._idle.get(key)
             dataset = free.pop() if free else None
@@ -190,7 +192,7 @@ class Reader:
                     raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
             try:
                 yield dataset
-            except MusesError:
+            except BaseException:
                 dataset.close()
                 raise
         with self._lock:
@@ -208,6 +210,19 @@ class Reader:
                     handle.close()
             self._idle.clear()
             self._headers.clear()
+
+
+def _file(path: str, asset: Asset) -> File:
+    """The file behind a path as it is now; `ReadError` where it is not there or not the one that was registered."""
+    if "://" in path:
+        return File(path, None)
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise ReadError(f"the file is not there ({error.strerror})") from None
+    if asset.size is not None and found.st_size != asset.size:
+        raise ReadError(f"the file has {found.st_size} bytes; it had {asset.size} when the chain was published")
+    return File(path, (found.st_size, found.st_mtime_ns))
 
 
 def _reason(error: BaseException) -> str:
