@@ -16,7 +16,7 @@ SOURCES := muses_lab widgets tests notebooks jupyterhub_config.py
 
 # $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
 define need
-	@$(1) >/dev/null 2>&1 || { \
+	@{ $(1); } >/dev/null 2>&1 || { \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(2); \
 	  else \
