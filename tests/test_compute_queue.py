@@ -1,4 +1,4 @@
-"""What is shared, what goes first, and what stops when nobody waits: the queue over threads and over a scripted backend."""
+"""What is shared, what goes first, what stops when nobody waits: the queue over threads and a scripted backend."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ from muses_lab.errors import Cancelled, ComputeError, MusesError
 TRIES = 2
 """To how many clusters a block is sent: a lost one is looked for, or started, again once."""
 
-SENDS = 10
-"""How often a block may meet a worker without its document before that counts as a failure."""
+SENDS = 3
+"""How often one worker may be given a document, and not have it, for one block."""
 
 PATIENCE = 30.0
 """Seconds that a worker or scheduler may take to answer a message that is not a block."""
@@ -135,11 +135,14 @@ class DaskBackend:
 
     async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str) -> Any:
         self._look_at_workers(client)
-        for _ in range(SENDS):
+        given: Counter[str] = Counter()
+        while max(given.values(), default=0) < SENDS:
             if token in self._cancelled:
                 raise Cancelled("nobody waits for this block any more")
             begun = self._loop.time()
             answer = await self._ask(client, chain_hash, task, token)
+            if answer is None:  # its worker is gone; another one, then
+                continue
             if isinstance(answer, tasks.Done):
                 self._remember(task, answer.worker)
                 return answer.result
@@ -153,21 +156,21 @@ class DaskBackend:
                     here=self._release,
                 )
             self._remember(task, answer.worker)
-            await self._give_document(client, answer.worker, chain_hash, payload, begun)
+            given[answer.worker] += await self._give_document(client, answer.worker, chain_hash, payload, begun)
         raise ComputeError(f"the workers do not keep the document {chain_hash[:12]}; is their cache too small for it?")
 
     async def _ask(self, client: Client, chain_hash: str, task: Any, token: str) -> Any:
         home = self._home.get(task)
-        where = {}
-        if len(self._workers) > 1 and home in self._workers:
-            where = {"workers": [home], "allow_other_workers": True}
+        if len(self._workers) < 2 or home not in self._workers:
+            home = None
+        where = {"workers": [home], "allow_other_workers": True} if home else {}
         key = f"muses-{token}-{next(self._count)}"
         future = None
         try:
             future = client.submit(
                 tasks.run_block, self._release, chain_hash, task, token, key=key, pure=False, **where
             )
-            return await future
+            return await self._answer(client, future, home)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -181,33 +184,52 @@ class DaskBackend:
             if future is not None:
                 future.release()
 
+    async def _answer(self, client: Client, future: Any, home: str | None) -> Any:
+        """The answer; None when the worker that it was to come from is gone and none was there to take over.
+
+        Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
+        """
+        answer = asyncio.ensure_future(future)
+        try:
+            while home and not (await asyncio.wait({answer}, timeout=2))[0]:
+                await self._refresh(client)
+                if home not in self._workers:
+                    return None
+            return await answer
+        finally:
+            answer.cancel()
+
     def _remember(self, task: Any, worker: str) -> None:
         self._home[task] = worker
         self._home.move_to_end(task)
         if len(self._home) > 100_000:
             self._home.popitem(last=False)
 
-    async def _give_document(self, client: Client, worker: str, chain_hash: str, payload: Any, begun: float) -> None:
-        """Sends the document unless it is on its way or arrived after the task that missed it had been sent."""
+    async def _give_document(self, client: Client, worker: str, chain_hash: str, payload: Any, begun: float) -> bool:
+        """Whether the worker has it: sent now, on its way, or arrived after the task that missed it had been sent."""
         key = (worker, chain_hash)
         sent = self._sent.get(key)
         if isinstance(sent, float) and sent >= begun:
-            return
+            return True
         if not isinstance(sent, asyncio.Task):
             if len(self._sent) > 10_000:
                 self._sent = {k: v for k, v in self._sent.items() if isinstance(v, asyncio.Task)}
             sent = self._spawn(self._put(client, worker, chain_hash, payload))
             self._sent[key] = sent
-        await asyncio.shield(sent)
+        return await asyncio.shield(sent)
 
-    async def _put(self, client: Client, worker: str, chain_hash: str, payload: Callable[[], bytes]) -> None:
+    async def _put(self, client: Client, worker: str, chain_hash: str, payload: Callable[[], bytes]) -> bool:
         key = (worker, chain_hash)
         try:
+            if worker not in await self._refresh(client):  # a call to it would be tried for long
+                self._sent.pop(key, None)
+                await asyncio.sleep(0.1)
+                return False
             body = await asyncio.to_thread(payload)
             answers = await wait_for(client.run(tasks.put_document, chain_hash, body, workers=[worker]), PATIENCE)
         except (*BROKEN, ValueError):  # that worker is gone; try the next
             self._sent.pop(key, None)
-            return
+            return False
         except BaseException:
             self._sent.pop(key, None)
             raise
@@ -216,6 +238,7 @@ class DaskBackend:
             self._sent.pop(key, None)
             raise failed.unpacked()
         self._sent[key] = self._loop.time()
+        return True
 
     # Cancel flags
 
@@ -265,21 +288,23 @@ class DaskBackend:
             client.scheduler_comm.interval = 0.001
         self._state = "ready"
         with suppress(*BROKEN):
-            self._workers = dict(await wait_for(client.nthreads(), PATIENCE))
-            self._workers_seen = self._loop.time()
+            await self._refresh(client)
             await wait_for(client.run(tasks.warm, wait=False, on_error="ignore"), PATIENCE)
         return client
 
     def _look_at_workers(self, client: Client) -> None:
         """Refreshes what is known of the workers, at most every two seconds and only while there is work."""
 
-        async def look() -> None:
-            with suppress(*BROKEN, AttributeError):  # a closed client has no scheduler
-                self._workers = dict(await wait_for(client.nthreads(), PATIENCE))
-
         if self._loop.time() - self._workers_seen > 2:
             self._workers_seen = self._loop.time()
-            self._spawn(look())
+            self._spawn(self._refresh(client))
+
+    async def _refresh(self, client: Client) -> dict[str, int]:
+        if client.status != "running":  # a closed client has no scheduler to ask
+            raise CommClosedError(f"the connection to the {self.name} cluster is lost")
+        self._workers = dict(await wait_for(client.nthreads(), PATIENCE))
+        self._workers_seen = self._loop.time()
+        return self._workers
 
     async def _forget(self, client: Client) -> None:
         """Lets go of a client whose cluster is lost; the first of its users to notice does it."""

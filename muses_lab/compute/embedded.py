@@ -30,7 +30,7 @@ import sysconfig
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +167,9 @@ async def connect() -> Client:
         security=info.security(),
         asynchronous=True,
         set_as_default=False,
-        direct_to_workers=True,  # blocks come straight from the worker, not through the scheduler
+        # The scheduler passes blocks on: fetching them from the worker itself saves a fifth of the time of 1 MB blocks,
+        # but a client goes on trying to reach a dead worker for as long as it may take to connect.
+        direct_to_workers=False,
         timeout=20,
     )
     try:
@@ -304,17 +306,27 @@ def main(folder: str) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     scratch = tempfile.mkdtemp(prefix=SCRATCH)
+    failed = False
     try:
         asyncio.run(_serve(Path(folder), scratch))
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-        sys.stderr.flush()
-        os._exit(int(sys.exc_info()[0] is not None))  # no thread may keep it
+    except Exception:
+        failed = True
+        logging.exception("the cluster ended")
+    shutil.rmtree(scratch, ignore_errors=True)
+    sys.stderr.flush()
+    os._exit(failed)  # no thread may keep it
 
 
 async def _serve(folder: Path, scratch: str) -> None:
     import dask
     from distributed import LocalCluster, Security
+    from distributed.diagnostics.plugin import SchedulerPlugin
+
+    class Prompt(SchedulerPlugin):
+        """Sends tasks on after 1 ms instead of collecting them for 5 ms: users wait for a block's round trip."""
+
+        def add_worker(self, scheduler: Any, worker: str) -> None:
+            scheduler.stream_comms[worker].interval = 0.001
 
     dask.config.set(
         {
@@ -322,6 +334,8 @@ async def _serve(folder: Path, scratch: str) -> None:
             # Status pages show code, paths and logs to whoever can reach the port.
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
+            "distributed.deploy.lost-worker-timeout": "1h",  # else one that is slow to come back is given up for good
+            "distributed.comm.timeouts.connect": "10s",  # a worker that has just died is tried for so long
             "distributed.scheduler.allowed-failures": 1,  # then the backend tries the block alone
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }
@@ -338,7 +352,7 @@ async def _serve(folder: Path, scratch: str) -> None:
         host="127.0.0.1",
         protocol="tls://",
         security=security,
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0", "plugins": [Prompt()]},
         worker_dashboard_address=None,
         local_directory=scratch,
         asynchronous=True,
@@ -360,7 +374,7 @@ async def _serve(folder: Path, scratch: str) -> None:
             print(f"another cluster is already described in {_file(folder)}", file=sys.stderr)
             return
         try:
-            await _until_unused(folder, ending)
+            await _until_unused(folder, ending, lambda: bool(cluster.scheduler.workers))
         finally:
             _withdraw(folder, info)
             _end_by_force_after(20)
@@ -379,13 +393,20 @@ def _publish(folder: Path, info: ClusterInfo) -> bool:
     return True
 
 
-async def _until_unused(folder: Path, ending: asyncio.Event) -> None:
-    """Returns when told to end, or when nobody has held a lease for `MUSES_LEASE_GRACE` seconds (default 10)."""
+async def _until_unused(folder: Path, ending: asyncio.Event, has_workers: Callable[[], bool]) -> None:
+    """Returns when told to end, when nobody has held a lease for `MUSES_LEASE_GRACE` seconds (default 10), or when its
+    workers do not come back: then the next asker starts a new cluster instead of waiting for this one."""
     grace = settings.number("MUSES_LEASE_GRACE", 10)
-    last_held = time.monotonic()
+    patience = settings.number("MUSES_START_TIMEOUT", 60)
+    last_held = last_worked = time.monotonic()
     while not ending.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(ending.wait(), min(1.0, max(0.05, grace / 4)))
+        if has_workers():
+            last_worked = time.monotonic()
+        elif time.monotonic() - last_worked > patience:
+            logging.error("the workers died and could not be started again within %g s", patience)
+            return
         if leases.holders(folder / "leases"):
             last_held = time.monotonic()
         elif time.monotonic() - last_held >= grace and _withdraw_if_unused(folder):

@@ -31,12 +31,22 @@ from muses_lab.store import Store, default_store
 class WindowReport:
     """What an evaluation met."""
 
-    scenes_used: int
-    scenes_found: int
+    used: frozenset[str]
+    """Ids of the scenes that gave valid pixels."""
+    found: frozenset[str]
+    """Ids of the pinned scenes that touch the window."""
     failed: tuple[tuple[str, str], ...]
     """(scene id, reason) of scenes that could not be read and were left out."""
     levels: tuple[float, ...]
     """Metres per pixel of the levels shown."""
+
+    @property
+    def scenes_used(self) -> int:
+        return len(self.used)
+
+    @property
+    def scenes_found(self) -> int:
+        return len(self.found)
 
 
 @dataclass(frozen=True)
@@ -206,8 +216,8 @@ def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
     for part in plan.parts:
         fill(part, pieces, out.data)
     found = WindowReport(
-        scenes_used=len(report.used & set(plan.found)),
-        scenes_found=len(plan.found),
+        used=report.used & set(plan.found),
+        found=frozenset(plan.found),
         failed=tuple(sorted(report.failed.items())),
         levels=tuple(sorted(set(plan.levels.values()))),
     )

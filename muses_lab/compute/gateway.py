@@ -36,13 +36,16 @@ async def connect() -> Client:
             report = await _own_cluster(gateway, timeout)
         finally:
             lock.release()
-        return await Client(
+        client = await Client(
             report.scheduler_address,
             security=report.security,
             asynchronous=True,
             set_as_default=False,
             timeout=30,
         )
+        if not await client.nthreads():
+            await gateway.adapt_cluster(report.name, minimum=1, maximum=max(1, int(number("MUSES_WORKERS", 2))))
+        return client
 
 
 async def _own_cluster(gateway: Gateway, timeout: float) -> ClusterReport:
@@ -52,7 +55,6 @@ async def _own_cluster(gateway: Gateway, timeout: float) -> ClusterReport:
         name = min(running, key=lambda c: c.start_time).name if running else None
     if not name:
         name = await gateway.submit()
-        await gateway.adapt_cluster(name, minimum=1, maximum=max(1, int(number("MUSES_WORKERS", 2))))
     end = monotonic() + timeout
     while monotonic() < end:
         report = await gateway.get_cluster(name)

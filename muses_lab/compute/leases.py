@@ -12,6 +12,7 @@ import psutil
 
 PROC = Path("/proc")  # macOS has none
 
+
 def process_start(pid: int) -> str | None:
     """When process `pid` started, as an opaque text; None when it does not run (a zombie does not run).
 

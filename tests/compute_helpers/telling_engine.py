@@ -1,7 +1,7 @@
 """An engine whose tasks say what they do: workers of the compute tests import it (`MUSES_ENGINE`).
 
-Tasks are tuples: ("echo", x), ("sleep", seconds, name), ("until-cancelled", name), ("fail", name), ("die", name),
-("die-once", name), ("array", bytes). What happens is appended to the file `MUSES_TEST_LOG`, one line each, by any process.
+Tasks are tuples of a method's name and its arguments: ("echo", 1), ("sleep", seconds, name), ("until-cancelled", name).
+What happens is appended to the file `MUSES_TEST_LOG`, one line each, by any process.
 """
 
 from __future__ import annotations

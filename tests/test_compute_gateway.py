@@ -1,0 +1,111 @@
+"""A real Dask Gateway on loopback: kernel and server of one user share a cluster of theirs."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dask
+import pytest
+
+from muses_lab.compute import dask_backend, gateway
+from muses_lab.compute.queue import Executor
+from muses_lab.errors import ComputeError, ReadError
+
+HELPERS = Path(__file__).with_name("compute_helpers")
+BIN = Path(sys.executable).parent
+
+CONFIGURATION = """
+c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
+c.DaskGateway.authenticator_class = "dask_gateway_server.auth.SimpleAuthenticator"
+c.SimpleAuthenticator.password = "pw"
+c.DaskGateway.address = "127.0.0.1:{private}"
+c.Proxy.address = "127.0.0.1:{public}"
+c.UnsafeLocalBackend.clusters_directory = {folder!r}
+c.ClusterConfig.scheduler_cmd = [{dask!r}, "scheduler"]
+c.ClusterConfig.worker_cmd = [{dask!r}, "worker", "--host", "127.0.0.1"]
+c.ClusterConfig.environment = {{"MUSES_ENGINE": "telling_engine:make", "PYTHONPATH": {helpers!r}}}
+"""
+
+
+@dataclass(frozen=True)
+class Document:
+    hash: str = "c" * 64
+    payload: bytes = b"document"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("gateway")
+    private, public = free_port(), free_port()
+    file = folder / "config.py"
+    names = {"private": private, "public": public, "folder": str(folder), "dask": str(BIN / "dask")}
+    file.write_text(CONFIGURATION.format(helpers=str(HELPERS), **names))
+    log = (folder / "log").open("w")
+    server = subprocess.Popen([BIN / "dask-gateway-server", "-f", file], stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{public}"
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"{url}/api/health", timeout=2)
+                break
+            except (urllib.error.URLError, OSError):
+                assert server.poll() is None, (folder / "log").read_text()
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()  # it stops its clusters
+        server.wait(30)
+        log.close()
+
+
+@pytest.mark.slow
+def test_kernel_and_server_share_the_users_cluster(address, monkeypatch):
+    auth = {"type": "basic", "kwargs": {"username": "alice", "password": "pw"}}
+    with dask.config.set({"gateway.address": address, "gateway.auth": auth}):
+        kernel = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
+        server = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
+        try:
+            tickets = [e.request(Document(), ("where", "x")) for e in (kernel, server)]
+            assert len({t.future.result(120) for t in tickets}) == 1  # the same worker
+            with pytest.raises(ReadError, match="scene S1"):
+                server.request(Document(), ("fail", "S1")).future.result(30)
+            blocks = [kernel.request(Document(), ("array", 100_000, n)) for n in range(24)]
+            assert all(block.future.result(30).nbytes == 100_000 for block in blocks)
+            monkeypatch.setattr(kernel.backend, "_release", "muses-lab 9.9")
+            with pytest.raises(ComputeError, match=r"run muses-lab .*, this process runs muses-lab 9\.9"):
+                kernel.request(Document(), ("echo", 1)).future.result(30)
+        finally:
+            kernel.close()
+            server.close()
+
+
+def test_without_a_gateway_the_error_says_what_to_set():
+    with dask.config.set({"gateway.address": None}):
+        executor = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
+        with pytest.raises(ComputeError, match="DASK_GATEWAY__ADDRESS"):
+            executor.request(Document(), ("echo", 1)).future.result(10)
+        executor.close()
+
+
+@pytest.mark.slow
+def test_a_refused_login_is_an_error_with_its_reason(address):
+    auth = {"type": "basic", "kwargs": {"username": "alice", "password": "wrong"}}
+    with dask.config.set({"gateway.address": address, "gateway.auth": auth}):
+        executor = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
+        with pytest.raises(ComputeError, match="gateway cluster cannot be reached.*(?i:auth)"):
+            executor.request(Document(), ("echo", 1)).future.result(30)
+        executor.close()
