@@ -10,9 +10,29 @@ ndvi = s2.mask_clouds().ndvi().median("t")
 
 from __future__ import annotations
 
-from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
-from muses_lab.compute import use
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
+    from muses_lab.compute import use
 
 __version__ = "0.1.0"
 
 __all__ = ["Chain", "Collection", "Layer", "Window", "__version__", "collection", "open_catalog", "rgb", "use"]
+
+
+def __getattr__(name: str) -> Any:
+    """The names above, imported when first used: a Jupyter server that only serves a file must not wait for them."""
+    if name == "use":
+        from muses_lab.compute import use
+
+        return use
+    if name in __all__:
+        from muses_lab import chain
+
+        return getattr(chain, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

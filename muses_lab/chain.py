@@ -19,7 +19,7 @@ from muses_lab.catalog import Catalog, Query, find_catalog, open_catalog, place
 from muses_lab.compute.evaluate import Pixels, request_window
 from muses_lab.engine import Resolved
 from muses_lab.engine.plan import Plan, plan
-from muses_lab.errors import BandError, ExtentRequired, MusesError, TooLarge
+from muses_lab.errors import BandError, ExtentRequired, MusesError, NotAnImage, TooLarge
 from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import registry
 from muses_lab.render import render
@@ -666,17 +666,31 @@ class Layer:
         """The same chain with another style."""
         return Layer(self.chain, Style(**style))
 
+    @cached_property
+    def drawn(self) -> Style:
+        """The style with what the chain adds: three bands are red, green and blue unless it says otherwise."""
+        output = self.chain.resolved.program.output
+        if output.meta.time:
+            dates = len(output.times)
+            raise NotAnImage(f"the chain has {dates} dates; reduce them, for example with .median('t')")
+        bands = output.meta.bands
+        if bands is not None and len(bands) == 3 and self.look.bands is None and self.look.classes is None:
+            return replace(self.look, bands=bands)
+        return self.look
+
     def tile(self, z: int, x: int, y: int) -> bytes:
         """A tile of the web-Mercator pyramid as PNG."""
+        look = self.drawn
         found = self.chain.pixels(Window.tile(z, x, y))
-        return render(found.values, self.look, found.bands)
+        return render(found.values, look, found.bands)
 
     def publish(self, store: Store | None = None) -> tuple[str, str]:
         """Keeps chain and style in the store; returns their hashes."""
         store = store or default_store()
         chain_hash = self.chain.publish(store)
-        store.put_style(self.look.hash, self.look.to_text())
-        return chain_hash, self.look.hash
+        look = self.drawn
+        store.put_style(look.hash, look.to_text())
+        return chain_hash, look.hash
 
 
 def collection(id: str, catalog: str | Catalog | None = None) -> Collection:

@@ -51,6 +51,12 @@ class ExtentRequired(MusesError):
     code = "extent-required"
 
 
+class NotAnImage(MusesError):
+    """A chain that still has dates was to be drawn; reduce them first."""
+
+    code = "not-an-image"
+
+
 class TooLarge(MusesError):
     """A window asks for more than the limits allow."""
 

@@ -77,6 +77,8 @@ def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None,
             entry["source"] = source
         if known == entry:
             return
+        if "source" not in entry:  # a folder is one catalogue: made anew under another id, the old one is gone
+            entries = {id: e for id, e in entries.items() if e["root"] != root or "source" in e}
         entries[catalog_id] = entry
         part = file.with_suffix(".part")
         part.write_text(json.dumps(entries, indent=1), "utf-8")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from odc.geo.gridspec import GridSpec
 
 from muses_lab import settings
+from muses_lab.compute.evaluate import WindowReport
 from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError
 from muses_lab.service.failures import BadRequest, Timeout, public
 from muses_lab.service.reports import Reports
@@ -161,7 +162,9 @@ def test_ordinary_words_are_left_alone(text: str) -> None:
 
 
 def report(used: int, found: int, levels: tuple = (20.0,), failed: tuple = ()) -> SimpleNamespace:
-    return SimpleNamespace(report=SimpleNamespace(scenes_used=used, scenes_found=found, levels=levels, failed=failed))
+    every = [f"scene-{number}" for number in range(found)]
+    seen = WindowReport(frozenset(every[:used]), frozenset(every), failed, levels)
+    return SimpleNamespace(report=seen)
 
 
 def test_status_sums_up_the_zoom_shown_last() -> None:

@@ -62,8 +62,8 @@ class Reports:
         return {
             "zoom": zoom,
             "tiles": len(reports),
-            "scenes_used": max((r.scenes_used for r in reports), default=0),
-            "scenes_found": max((r.scenes_found for r in reports), default=0),
+            "scenes_used": len(set().union(*(r.used for r in reports))),
+            "scenes_found": len(set().union(*(r.found for r in reports))),
             "metres_per_pixel": sorted({round(size, 3) for r in reports for size in r.levels}),
             "failed": [{"id": scene, "reason": reason} for scene, reason in sorted(unread.items())],
             "errors": errors[-20:],

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 import muses_lab.render as rendering
-from muses_lab.errors import MusesError
+from muses_lab.errors import NotAnImage
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.shared import Share
 from muses_lab.service.tile import Tile
@@ -17,12 +17,6 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 def etag(*parts: str) -> str:
     """A published chain's tile is named by its hashes and place alone."""
     return f'"{hashlib.sha256("/".join(parts).encode()).hexdigest()[:32]}"'
-
-
-class NotAnImage(MusesError):
-    """The chain's result has dates; a tile shows one image."""
-
-    code = "not-an-image"
 
 
 class TileHandler(ServiceHandler):
