@@ -1,0 +1,444 @@
+"""Only what is visible is computed, once: the blocks of files that are read, and what is evaluated anew."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyproj
+import pytest
+import rasterio
+import shapely
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+from shapely.geometry import shape
+
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+
+from made import CORNER, Made, never, pixels, window, write_tif  # noqa: E402
+
+import muses_lab as ml  # noqa: E402
+from muses_lab.chain import Chain, Collection  # noqa: E402
+from muses_lab.engine import Engine  # noqa: E402
+from muses_lab.engine.cache import Cache  # noqa: E402
+from muses_lab.engine.layout import layout  # noqa: E402
+from muses_lab.errors import Cancelled  # noqa: E402
+from muses_lab.scenes import Band, Scenes  # noqa: E402
+
+RNG = np.random.default_rng(11)
+GRID = "MADE-1"
+
+Read = tuple[str, int, int, int]
+"""File, overview, row and column of one of its blocks."""
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine(256 << 20)
+    engine.reader.log = []
+    yield engine
+    engine.reader.close()
+
+
+@pytest.fixture(scope="module")
+def s2(sample_catalog: Path) -> Collection:
+    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
+
+
+def reads(engine: Engine) -> list[Read]:
+    """What was read since the last time this was asked."""
+    assert engine.reader.log is not None
+    found = [(path, overview, row, col) for path, _, overview, row, col in engine.reader.log]
+    engine.reader.log.clear()
+    return found
+
+
+# ---------------------------------------------------------------------- the blocks that a view of the sample needs
+
+
+def expected_reads(scenes: Scenes, root: Path, tile: GeoBox, bands: tuple[str, ...]) -> tuple[set[Read], set[str]]:
+    """File blocks under a tile, from the list of scenes, the files' structure, pyproj and shapely; and the scenes."""
+    a, n = tile.affine, tile.shape.x
+    cc, rr = np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5)
+    crs_of = {s.grid: s.crs for s in scenes.scenes}
+    places, boxes, depths = {}, {}, {}
+    for grid, crs in sorted(crs_of.items()):
+        members = [s for s in scenes.scenes if s.grid == grid]
+        t, (rows, cols) = members[0].assets["B04"].transform, members[0].assets["B04"].shape
+        boxes[grid] = (t[2], t[5] - 10 * rows, t[2] + 10 * cols, t[5])
+        x, y = pyproj.Transformer.from_crs(3857, crs, always_xy=True).transform(a.c + cc * a.a, a.f + rr * a.e)
+        places[grid] = x, y
+        w, s, e, north = boxes[grid]  # the footprints of the sample's tiles together fill them
+        depths[grid] = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, north - y))
+    deepest = np.stack([depths[g] for g in sorted(crs_of)])
+    owner = np.where((deepest < 0).all(0), -1, deepest.argmax(0))
+    latitude = pyproj.Transformer.from_crs(32631, 4326, always_xy=True).transform(372_000, 4_828_000)[1]
+    level = max(0, math.floor(math.log2(a.a * math.cos(math.radians(latitude)) / 10)))
+    side = 512 * 10 * 2**level
+    found: set[Read] = set()
+    used: set[str] = set()
+    for number, grid in enumerate(sorted(crs_of)):
+        w, _, _, north = boxes[grid]
+        x, y = (v[owner == number] for v in places[grid])
+        for col, row in set(zip((x - w) // side, (north - y) // side, strict=True)):
+            block = shapely.box(w + col * side, north - (row + 1) * side, w + (col + 1) * side, north - row * side)
+            there = pyproj.Transformer.from_crs(4326, crs_of[grid], always_xy=True)
+            for scene in (s for s in scenes.scenes if s.grid == grid):
+                footprint = shapely.transform(
+                    shape(scene.footprint), lambda p, t=there: np.stack(t.transform(*p.T), -1)
+                )
+                if not footprint.intersects(block):
+                    continue
+                used.add(scene.id)
+                for band in bands:
+                    asset = scene.assets[band]
+                    overview = max(0, level - round(math.log2(asset.transform[0] / 10)))
+                    path = (root / asset.href).resolve()
+                    with rasterio.open(path, **({"overview_level": overview - 1} if overview else {})) as file:
+                        size = file.block_shapes[0][0] * asset.transform[0] * 2**overview
+                        height = file.height
+                    assert size >= side, "the sample's blocks are no smaller than the engine's"
+                    if row * side < height * asset.transform[0] * 2**overview:
+                        found.add((str(path), overview, int(row * side // size), int(col * side // size)))
+    return found, used
+
+
+def tile_at(zoom: int, lon: float, lat: float) -> GeoBox:
+    n = 2**zoom
+    y = (1 - math.asinh(math.tan(math.radians(lat))) / math.pi) / 2
+    return ml.Window.tile(zoom, int((lon + 180) / 360 * n), int(y * n))
+
+
+PLACES = {
+    "east": (14, 1.46, 43.60),
+    "where zones meet": (13, 1.37, 43.60),
+    "west": (12, 1.29, 43.58),
+    "at the swath's edge": (14, 1.41, 43.58),
+    "all of it": (10, 1.38, 43.60),
+    "level 1": (12, 1.42, 43.60),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("bands", [("B04",), ("B08", "B11")])
+def test_a_view_reads_the_blocks_under_it_of_its_bands_and_scenes_each_once(
+    engine: Engine, s2: Collection, sample_catalog: Path, place: str, bands: tuple[str, ...]
+) -> None:
+    chain = s2.bands(*bands).max("t")
+    (scenes,) = chain.resolved.scenes.values()
+    tile = tile_at(*PLACES[place])
+    expected, touched = expected_reads(scenes, sample_catalog, tile, bands)
+    found = pixels(engine, chain, tile)
+    got = reads(engine)
+    assert len(got) == len(set(got)), "a block decoded twice"
+    assert set(got) == expected and expected
+    assert engine.counters()["blocks_decoded"] == len(expected)
+    assert found.report.scenes_used <= len(touched)
+    pixels(engine, chain, tile)
+    assert not reads(engine), "a second view of the same place reads nothing"
+
+
+def test_a_view_of_other_bands_reads_only_those(engine: Engine, s2: Collection) -> None:
+    tile = tile_at(*PLACES["east"])
+    pixels(engine, s2.ndvi().median("t"), tile)
+    assert {Path(path).stem for path, *_ in reads(engine)} == {"B04", "B08"}
+    pixels(engine, s2.normalized_difference("nir", "swir16").median("t"), tile)
+    assert {Path(path).stem for path, *_ in reads(engine)} == {"B11"}
+    pixels(engine, s2.mask_clouds().ndvi().median("t"), tile)
+    assert {Path(path).stem for path, *_ in reads(engine)} == {"SCL"}
+
+
+def test_dates_that_are_filtered_out_are_not_read(engine: Engine, s2: Collection) -> None:
+    whole: Chain = s2.bands("B04")
+    pixels(engine, whole._with("filter_temporal", data=whole._node, extent=["2018-06-01", "2018-08-01"]).max("t"),
+           tile_at(*PLACES["east"]))  # fmt: skip
+    assert {Path(path).parent.name for path, *_ in reads(engine)} == {"2018-06-10", "2018-07-27"}
+
+
+def test_pieces_of_a_view_read_what_the_view_reads(engine: Engine, s2: Collection) -> None:
+    """Panning: windows that overlap, one after the other, decode no block twice."""
+    chain, tile = s2.bands("B04").max("t"), tile_at(*PLACES["all of it"])
+    for row in range(0, 256, 64):
+        for col in range(0, 256, 64):
+            pixels(engine, chain, tile[row : row + 96, col : col + 96])
+    pieces = reads(engine)
+    assert len(pieces) == len(set(pieces))
+    other = Engine(256 << 20)
+    other.reader.log = []
+    pixels(other, chain, tile)
+    assert set(pieces) == set(reads(other))
+
+
+# ----------------------------------------------------------------------------------- scenes made for the purpose
+
+SIZE = 1100
+BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0.0, scale=1e-4)]
+SCL = Band("SCL", dtype="uint8", nodata=0.0, categorical=True, overviews="nearest")
+
+
+@pytest.fixture(scope="module")
+def scl() -> list[np.ndarray]:
+    """Class 4 is clear, 9 cloud: the first scene clear, the second half, the third all but one block under cloud."""
+    layers = [np.full((SIZE, SIZE), 4, np.uint8) for _ in range(3)]
+    layers[1][:, 300:700] = 9
+    layers[2][:] = 9
+    layers[2][600:, 600:] = 4
+    layers[2][:64, 1060:] = 4
+    return layers
+
+
+@pytest.fixture(scope="module")
+def cloudy(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path, scl: list[np.ndarray]) -> Chain:
+    made = Made(tmp_path_factory.mktemp("cloudy"))
+    scenes = []
+    for n, classes in enumerate(scl):
+        assets = {}
+        for band in ("B04", "B08"):
+            path = write_tif(made.folder / f"{n}-{band}.tif", RNG.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16))
+            assets[band] = made.asset(path)
+        assets["SCL"] = made.asset(write_tif(made.folder / f"{n}-SCL.tif", classes))
+        scenes.append(made.scene(str(n), f"2018-06-{10 + n}", assets, grid=GRID))
+    return made.chain([*BANDS, SCL], scenes)
+
+
+def files(engine: Engine) -> dict[str, set[tuple[int, int]]]:
+    """File → its blocks that were read."""
+    out: dict[str, set[tuple[int, int]]] = {}
+    for path, overview, row, col in reads(engine):
+        assert overview == 0
+        out.setdefault(Path(path).stem, set()).add((row, col))
+    return out
+
+
+def block(row: int, col: int) -> GeoBox:
+    """The window that is one block of the grid."""
+    return window(512, 512, corner=(CORNER[0] + col * 5120, CORNER[1] - row * 5120))
+
+
+def four(row: int, col: int) -> set[tuple[int, int]]:
+    """Blocks of 128 pixels of a file in a block of the grid."""
+    last = -(-SIZE // 128)
+    return {(r, c) for r in range(4 * row, min(4 * row + 4, last)) for c in range(4 * col, min(4 * col + 4, last))}
+
+
+def clear(chain: Chain, *classes: int) -> Chain:
+    return chain.mask(~chain.band("SCL").isin(list(classes)))
+
+
+def test_a_scene_masked_everywhere_here_is_dropped_before_its_other_bands_are_read(
+    engine: Engine, cloudy: Chain
+) -> None:
+    chain = clear(cloudy, 4).ndvi().median("t")
+    found = pixels(engine, chain, block(0, 0))
+    assert files(engine) == {
+        **{f"{n}-SCL": four(0, 0) for n in range(3)},
+        **{f"{n}-{band}": four(0, 0) for n in range(2) for band in ("B04", "B08")},
+    }
+    assert np.isfinite(found.values).all()
+    pixels(engine, chain, block(1, 1))
+    assert files(engine) == {f"{n}-{b}": four(1, 1) for n in range(3) for b in ("SCL", "B04", "B08")}
+
+
+def test_what_another_use_needs_is_read_although_it_is_masked_in_one(engine: Engine, cloudy: Chain) -> None:
+    chain = clear(cloudy, 4).ndvi().median("t") - cloudy.ndvi().min("t")
+    pixels(engine, chain, block(0, 0))
+    got = files(engine)
+    assert set(got) == {f"{n}-{b}" for n in range(3) for b in ("SCL", "B04", "B08")}
+    assert all(found == four(0, 0) for found in got.values())
+
+
+def test_a_mask_that_gives_a_value_keeps_its_dates(engine: Engine, cloudy: Chain, scl: list[np.ndarray]) -> None:
+    """With a replacement, dates that are masked altogether count: in every block alike."""
+    cloud = ~cloudy.band("SCL").isin([4])
+    zero = cloudy.band("red")._with("mask", cloud, data=cloudy.band("red")._node, mask=cloud._node, replacement=0.0)
+    found = pixels(engine, zero.count("t"), window(SIZE, SIZE)).values
+    assert (found == 3).all()
+    smallest = pixels(engine, zero.min("t"), window(SIZE, SIZE)).values
+    assert np.array_equal(smallest == 0, np.any([c == 9 for c in scl], axis=0))
+
+
+@pytest.mark.parametrize("radius", [1, 40, 128])
+def test_a_halo_reads_the_neighbouring_blocks_and_no_more(engine: Engine, cloudy: Chain, radius: int) -> None:
+    found = pixels(engine, cloudy.band("red").max("t").focal_mean(radius), block(0, 1))
+    lo, hi = (512 - radius) // 128, (1024 + radius - 1) // 128
+    ring = {(r, c) for r in range(0, (512 + radius - 1) // 128 + 1) for c in range(lo, min(hi, (SIZE - 1) // 128) + 1)}
+    assert files(engine) == {f"{n}-B04": ring for n in range(3)}
+    assert found.values.shape == (512, 512)
+
+
+def test_a_new_threshold_after_a_median_reads_nothing_and_keeps_the_median(engine: Engine, cloudy: Chain) -> None:
+    median, box = clear(cloudy, 4).ndvi().median("t"), window(SIZE, SIZE)
+    blocks = len(layout(median.resolved.program, box).blocks)
+    assert blocks == 9
+    pixels(engine, median > 0.1, box)
+    before = engine.counters()
+    assert before["evaluations"] == 2 * blocks, "once the median and once the comparison of every block"
+    pixels(engine, median > 0.2, box)
+    after = engine.counters()
+    assert after["blocks_decoded"] == before["blocks_decoded"]
+    assert after["evaluations"] - before["evaluations"] == blocks
+    pixels(engine, median, box)
+    assert engine.counters()["evaluations"] == after["evaluations"]
+
+
+def test_other_clear_classes_read_nothing(engine: Engine, cloudy: Chain) -> None:
+    box = block(1, 1)
+    pixels(engine, clear(cloudy, 4).ndvi().median("t"), box)
+    reads(engine)
+    pixels(engine, clear(cloudy, 4, 9).ndvi().median("t"), box)
+    pixels(engine, clear(cloudy, 9).ndvi().max("t"), box)
+    assert not reads(engine)
+
+
+def test_a_shared_expression_is_evaluated_once_for_all_who_ask(engine: Engine, cloudy: Chain) -> None:
+    median = clear(cloudy, 4).ndvi().median("t")
+    chains = [median + n for n in range(8)]
+    start = threading.Barrier(8)
+
+    def ask(chain: Chain) -> np.ndarray:
+        start.wait()
+        return pixels(engine, chain, block(0, 0)).values
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ask, chains))
+    assert engine.counters()["evaluations"] == 8 + 1
+    got = reads(engine)
+    assert len(got) == len(set(got))
+    for n, one in enumerate(found):
+        assert np.allclose(one, found[0] + n, equal_nan=True, atol=1e-5)
+
+
+def test_equal_expressions_of_one_chain_are_one(engine: Engine, cloudy: Chain) -> None:
+    one = clear(cloudy, 4).ndvi().median("t")
+    same = clear(cloudy, 4).ndvi().median("t")
+    found = pixels(engine, one - same, block(0, 0)).values
+    assert (found == 0).all()
+    assert engine.counters()["evaluations"] == 2
+
+
+# -------------------------------------------------------------------------------------------------- cancellation
+
+
+def test_cancelled_between_reads(engine: Engine, cloudy: Chain) -> None:
+    chain = cloudy.bands("B04", "B08").max("t")
+    resolved = chain.resolved
+    engine.keep(resolved.hash, resolved)
+    (key, *_) = layout(resolved.program, block(0, 0)).blocks
+
+    def after_five_blocks() -> bool:
+        assert engine.reader.log is not None
+        return len(engine.reader.log) >= 5
+
+    with pytest.raises(Cancelled):
+        engine.run(resolved.hash, key, after_five_blocks)
+    assert len(reads(engine)) == 5
+    result = engine.run(resolved.hash, key, never)
+    assert result.values is not None and not result.report.failed
+    assert len(reads(engine)) == 3 * 2 * 16 - 5, "what was read before was not lost"
+
+
+def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, cloudy: Chain) -> None:
+    chain = cloudy.band("red").max("t")
+    resolved = chain.resolved
+    engine.keep(resolved.hash, resolved)
+    (key, *_) = layout(resolved.program, block(1, 1)).blocks
+    begun, stop = threading.Event(), threading.Event()
+
+    def first_asker() -> bool:
+        begun.set()
+        stop.wait(20)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        cancelled = pool.submit(engine.run, resolved.hash, key, first_asker)
+        assert begun.wait(20)
+        waiting = [pool.submit(engine.run, resolved.hash, key, never) for _ in range(3)]
+        time.sleep(0.2)
+        assert not any(w.done() for w in waiting), "they wait for the one that is under way"
+        stop.set()
+        with pytest.raises(Cancelled):
+            cancelled.result(20)
+        results = [w.result(20).values for w in waiting]
+    assert all(np.array_equal(r, results[0], equal_nan=True) for r in results)
+    got = reads(engine)
+    assert len(got) == len(set(got))
+
+
+# --------------------------------------------------------------------------------------------------------- cache
+
+
+@hypothesis_settings(max_examples=50, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 400), st.floats(0, 10)), max_size=120))
+def test_the_cache_holds_its_budget(puts: list[tuple[int, int, float]]) -> None:
+    cache = Cache(1000)
+    for key, size, seconds in puts:
+        cache.put(key, object(), size, seconds)
+        assert cache.bytes <= 1000
+        assert cache.bytes == sum(entry.size for entry in cache._entries.values())
+
+
+def test_what_is_cheapest_to_recompute_for_its_size_goes_first() -> None:
+    cache = Cache(300)
+    for key, seconds in (("dear", 3.0), ("cheap", 0.1), ("middling", 1.0)):
+        cache.put(key, key, 100, seconds)
+    cache.put("new", "new", 100, 2.0)
+    assert [cache.get(k) for k in ("dear", "cheap", "middling", "new")] == ["dear", None, "middling", "new"]
+    cache.put("another", "another", 100, 2.0)
+    assert cache.get("middling") is None and cache.get("dear") == "dear"
+
+
+def test_what_was_used_stays_longer_and_what_was_dear_once_grows_old() -> None:
+    cache = Cache(300)
+    for key in ("a", "b", "c"):
+        cache.put(key, key, 100, 1.0)
+    cache.put("d", "d", 100, 1.0)  # the clock has moved on
+    cache.get("b")
+    cache.put("e", "e", 100, 1.0)
+    assert cache.get("b") == "b" and cache.get("c") is None
+    old = Cache(200)
+    old.put("old and dear", 1, 100, 5.0)
+    for n in range(20):
+        old.put(n, n, 100, 1.0)
+    assert old.get("old and dear") is None
+
+
+def test_what_is_larger_than_the_budget_is_given_but_not_kept() -> None:
+    cache = Cache(100)
+    cache.put("small", 1, 50, 1.0)
+    assert cache.get_or_compute("large", lambda: "x", lambda _: 101) == "x"
+    assert cache.get("large") is None and cache.get("small") == 1
+
+
+def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
+    cache, begun, go = Cache(100), threading.Event(), threading.Event()
+
+    def fails() -> str:
+        begun.set()
+        go.wait(10)
+        raise ValueError("no")
+
+    with ThreadPoolExecutor(3) as pool:
+        asked = [pool.submit(cache.get_or_compute, "k", fails, len)]
+        assert begun.wait(10)
+        asked += [pool.submit(cache.get_or_compute, "k", fails, len) for _ in range(2)]
+        time.sleep(0.1)
+        go.set()
+        for one in asked:
+            with pytest.raises(ValueError, match="no"):
+                one.result(10)
+    assert cache.get_or_compute("k", lambda: "yes", len) == "yes"
+
+
+def test_a_small_cache_gives_the_same_pixels(cloudy: Chain) -> None:
+    chain, box = clear(cloudy, 4).ndvi().median("t").focal_mean(2), window(SIZE, SIZE)
+    small, large = Engine(3 << 20), Engine(256 << 20)
+    assert np.array_equal(pixels(small, chain, box).values, pixels(large, chain, box).values, equal_nan=True)
+    assert small.counters()["cache_bytes"] <= 3 << 20
