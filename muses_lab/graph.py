@@ -62,10 +62,10 @@ class Node:
         self.arguments = dict(arguments)
         self.version = version
         self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
-        content = [process, version, _encode(self.arguments, lambda n: n.hash, lambda c: c.root.hash)]
         try:
+            content = [process, version, _encode(self.arguments, lambda n: n.hash, lambda c: c.root.hash)]
             self.hash = hashlib.sha256(rfc8785.dumps(content)).hexdigest()
-        except rfc8785.CanonicalizationError as error:  # NaN, infinity, whole numbers from 2^53, half characters
+        except (rfc8785.CanonicalizationError, OverflowError) as error:  # NaN, infinity, half characters
             raise DocumentError(f"an argument of {process!r} cannot be written as JSON: {error}") from None
 
     def __repr__(self) -> str:
@@ -278,8 +278,8 @@ def _parse_order(graph: dict[str, Any], path: str) -> list[str]:
     return order
 
 
-def _references(value: Any) -> Iterator[str]:
-    stack = [value]
+def _references(arguments: dict[str, Any]) -> Iterator[str]:
+    stack = list(arguments.values())
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
@@ -322,6 +322,8 @@ def _encode(value: Any, name: Callable[[Node], str], callback: Callable[[Callbac
         return [_encode(v, name, callback) for v in value]
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return float(value)  # JSON's numbers are doubles: 1e20 is written as a whole number with 21 digits
     return value
 
 
@@ -364,8 +366,8 @@ def _check_json(document: Any) -> None:
             stack.extend((v, depth + 1) for v in value)
         elif isinstance(value, float) and not math.isfinite(value):
             raise DocumentError(f"{value!r} is not a JSON number")
-        elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
-            raise DocumentError(f"{_short(value)} is too large for a JSON number (limit 2^53)")
+        elif isinstance(value, int) and value.bit_length() > 1023:
+            raise DocumentError(f"{_short(value)} is too large for a JSON number")
         elif isinstance(value, str):
             _check_text(value)
         elif not isinstance(value, int | float | bool | None):
