@@ -430,7 +430,7 @@ def test_everything_listens_on_loopback_and_no_page_is_served(lab):
                 assert caught.value.code == 404
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'wait_for' was never awaited")  # Dask's client, when refused
+@pytest.mark.filterwarnings("ignore:coroutine '.*' was never awaited")  # Dask's client, when refused
 def test_clients_without_the_certificate_are_refused(lab):
     from distributed import Client
 

@@ -74,6 +74,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_kernel_and_server_share_the_users_cluster(address, monkeypatch):
+    monkeypatch.setenv("MUSES_WORKERS", "1")
     auth = {"type": "basic", "kwargs": {"username": "alice", "password": "pw"}}
     with dask.config.set({"gateway.address": address, "gateway.auth": auth}):
         kernel = Executor(dask_backend.DaskBackend("gateway", gateway.connect))

@@ -25,6 +25,9 @@ TRIES = 2
 SENDS = 3
 """How often one worker may be given a document, and not have it, for one block."""
 
+DEATHS = 3
+"""How often a block may be there when workers die: once more among others, then alone, then it fails."""
+
 PATIENCE = 30.0
 """Seconds that a worker or scheduler may take to answer a message that is not a block."""
 
@@ -34,6 +37,10 @@ BROKEN = (CancelledError, CommClosedError, OSError, TimeoutError)
 
 class _ClusterLost(Exception):
     """The connection broke; the block itself is not to blame."""
+
+
+class _WorkersDied(Exception):
+    """A block was given to one worker after the other: those before are gone."""
 
 
 class DaskBackend:
@@ -110,19 +117,19 @@ class DaskBackend:
     async def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         self._under_way.add(token)
         try:
-            alone, lost = False, 0
+            deaths, lost = 0, 0
             while True:
                 client = await self._client()
                 try:
-                    if not alone:
+                    if deaths < 2:
                         return await self._send(client, chain_hash, payload, task, token)
                     async with self._suspects:  # one at a time, so that only the guilty one fails
                         return await self._send(client, chain_hash, payload, task, token)
-                except KilledWorker:
-                    if alone:
+                except (KilledWorker, _WorkersDied):
+                    deaths += 1
+                    if deaths == DEATHS:
                         text = f"workers died again and again while they computed {task!r}, probably for lack of memory"
                         raise ComputeError(f"{text}; see the cluster's log", task=repr(task)) from None
-                    alone = True
                 except _ClusterLost as loss:
                     lost += 1
                     await self._forget(client)
@@ -157,6 +164,8 @@ class DaskBackend:
                 )
             self._remember(task, answer.worker)
             given[answer.worker] += await self._give_document(client, answer.worker, chain_hash, payload, begun)
+            if len(given) > 4:  # it goes back to whom it was given, unless that one died
+                raise _WorkersDied
         raise ComputeError(f"the workers do not keep the document {chain_hash[:12]}; is their cache too small for it?")
 
     async def _ask(self, client: Client, chain_hash: str, task: Any, token: str) -> Any:

@@ -264,6 +264,7 @@ def _start(folder: Path, timeout: float) -> ClusterInfo:
             raise ComputeError(f"the cluster could not be started:\n{_tail(folder)}")
         time.sleep(0.02)
     _kill_tree(process.pid)
+    process.wait(5)
     raise ComputeError(f"the cluster did not start within {timeout:g} s (MUSES_START_TIMEOUT):\n{_tail(folder)}")
 
 
@@ -336,7 +337,7 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.worker.http.routes": [],
             "distributed.deploy.lost-worker-timeout": "1h",  # else one that is slow to come back is given up for good
             "distributed.comm.timeouts.connect": "10s",  # a worker that has just died is tried for so long
-            "distributed.scheduler.allowed-failures": 1,  # then the backend tries the block alone
+            "distributed.scheduler.allowed-failures": 0,  # the backend tries again, and knows what it tries
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }
     )
