@@ -28,6 +28,8 @@ from muses_lab.settings import number
 
 LOAD = "muses:load_items"
 
+_CHANGES_GRID = ("resample_spatial", "resample_cube_spatial")
+
 Times = tuple[np.datetime64, ...]
 
 
@@ -49,6 +51,8 @@ class Step:
     strict: bool
     needs: Mapping[str, tuple[str, ...] | None]
     """Argument → bands of that input that are used."""
+    pinned: bool
+    """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
 
 
 class Program:
@@ -190,7 +194,11 @@ class Program:
         if arguments.get("replacement") is not None:
             strict = False  # what a mask removes gets a value, also on dates without data
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
-        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs)
+        children = [self.steps[child.hash] for _, child in cubes]
+        pinned = isinstance(op.support, Region) or bool(
+            children and node.process not in _CHANGES_GRID and all(child.pinned for child in children)
+        )
+        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned)
 
     def _grids(
         self, node: Node, op: Operator, arguments: Mapping[str, Any], cubes: tuple[tuple[str, Node], ...]
@@ -204,7 +212,7 @@ class Program:
             grid = pinned_grid(node, arguments, inputs[0].grids)
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
-        fixed = [s for s in inputs if not isinstance(s.operator.support, Region)] or inputs[:1]
+        fixed = [s for s in inputs if not s.pinned] or inputs[:1]
         grids: dict[str, Grid] = {}
         for other in fixed:
             if grids and other.grids and not set(grids) & set(other.grids):
