@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import rasterio
 import rasterio.shutil
-from numba import njit
 from rasterio import Affine
+
+from muses_lab.sample import kernels
 
 BLOCK = 512
 
@@ -19,7 +20,7 @@ def write_cog(path: Path, pixels: np.ndarray, crs: str, transform: Affine, nodat
 
     `overviews`: "average" (of the pixels that are not `nodata`) or "nearest" (every second pixel).
     """
-    smaller = _average if overviews == "average" else _nearest
+    smaller = kernels.average if overviews == "average" else _nearest
     layers = [pixels]
     while len(layers) < 5 and layers[-1].shape[0] % 2 == 0 and max(layers[-1].shape) > BLOCK // 4:
         layers.append(smaller(layers[-1], nodata))
@@ -61,23 +62,3 @@ def write_cog(path: Path, pixels: np.ndarray, crs: str, transform: Affine, nodat
 
 def _nearest(pixels: np.ndarray, nodata: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[::2, ::2])
-
-
-@njit(cache=True, nogil=True)
-def _average(pixels, nodata):
-    rows, cols = pixels.shape[0] // 2, pixels.shape[1] // 2
-    out = np.empty((rows, cols), pixels.dtype)
-    for r in range(rows):
-        for c in range(cols):
-            total = count = 0
-            for v in (
-                pixels[2 * r, 2 * c],
-                pixels[2 * r, 2 * c + 1],
-                pixels[2 * r + 1, 2 * c],
-                pixels[2 * r + 1, 2 * c + 1],
-            ):
-                if v != nodata:
-                    total += int(v)
-                    count += 1
-            out[r, c] = (total + count // 2) // count if count else nodata
-    return out

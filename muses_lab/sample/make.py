@@ -18,8 +18,8 @@ from muses_lab import settings
 from muses_lab.errors import MusesError
 from muses_lab.sample import stac
 from muses_lab.sample.cog import write_cog
-from muses_lab.sample.ground import Fields, Ground, draw
-from muses_lab.sample.noise import white
+from muses_lab.sample.ground import Ground, draw
+from muses_lab.sample.noise import Fields, white
 from muses_lab.sample.place import Tile, tiles, whole_size
 from muses_lab.sample.scene import RESOLUTIONS, render
 from muses_lab.sample.sky import Overpass, Swath, Weather, overpasses, swath, weather
@@ -83,14 +83,16 @@ def generate(
         if found != wanted:
             for left_over in target.parent.glob(f".{target.name}.part-*"):
                 shutil.rmtree(left_over)
-            part = target.parent / f".{target.name}.part-{os.getpid()}"
+            part = target.parent / f".{target.name}.part-new"
+            old = target.parent / f".{target.name}.part-old"
             try:
                 _make(part, wanted, whole_size(size), dates, seed, progress)
-                if found is not None:
-                    shutil.rmtree(target)
+                if target.exists():
+                    target.replace(old)
                 part.replace(target)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
+                shutil.rmtree(old, ignore_errors=True)
     settings.register_catalog(wanted, str(target))
     return target
 
@@ -136,18 +138,18 @@ def _make(folder: Path, wanted: str, size: int, dates: int, seed: int, progress:
             grounds[tile.name] = draw(tile, fields, seed, pool)
             bar.update()
         places = np.concatenate([np.stack([a.ravel() for a in tile.ground], -1) for tile in (east, west)])
-        skies = weather(passes, places, min(1.0, size * 10 / 41_000), fields.rough, fields.smooth, seed)
+        skies = weather(passes, places, min(1.0, size * 10 / 41_000), fields, seed)
         truth = [pool.submit(write_truth, folder / "truth", tile, grounds[tile.name]) for tile in (east, west)]
         scenes = [
             pool.submit(_scene, folder, t, grounds[t.name], fields, grain, passes[i], swaths[i], skies[i])
             for t, i in work
         ]
         try:
-            for done in as_completed(scenes):
-                done.result()
+            for scene in as_completed(scenes):
+                scene.result()
                 bar.update()
-            for done in truth:
-                done.result()
+            for layers in truth:
+                layers.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -1,10 +1,12 @@
-"""Noise on geographic ground: periodic fractal fields made once, and hashes of places, for compiled code."""
+"""Noise: periodic fractal fields, made once, which ground and sky look up by place."""
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
 import numpy as np
 import scipy.fft
-from numba import njit
 
 FEATURE = 256
 """Largest wavelength of a fractal field, in its own pixels."""
@@ -13,10 +15,13 @@ FEATURE = 256
 def fractal(size: int, steepness: float, seed: int) -> np.ndarray:
     """A periodic `size` × `size` random field, mean 0 and deviation 1, smoother the greater `steepness`.
 
+    Some of its beginning is repeated at its ends: `kernels.at` need not wrap a pixel's neighbours, and rows do not
+    start a power of two apart, which would make them push each other out of the processor's caches.
+
     Examples
     --------
     >>> fractal(256, 1.6, seed=1).shape
-    (256, 256)
+    (257, 272)
     """
     rng = np.random.default_rng(seed)
     ky = np.fft.fftfreq(size)[:, None]
@@ -26,52 +31,28 @@ def fractal(size: int, steepness: float, seed: int) -> np.ndarray:
     amplitude[0, 0] = 0
     spectrum = scipy.fft.rfft2(rng.standard_normal((size, size), dtype=np.float32), workers=1)
     field = scipy.fft.irfft2(spectrum * amplitude.astype(np.float32), s=(size, size), workers=1)
-    return (field / field.std()).astype(np.float32)
+    return np.pad((field / field.std()).astype(np.float32), ((0, 1), (0, 16)), mode="wrap")
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The noise that ground and sky are made of."""
+
+    rough: np.ndarray
+    smooth: np.ndarray
+    detail: np.ndarray
+    """Small enough for a processor's cache: it is sampled in wide steps."""
+
+    @classmethod
+    def make(cls, size: int, seed: int, pool: Executor) -> Fields:
+        n = 4096 if size > 2048 else 1024
+        made = [
+            pool.submit(fractal, pixels, steepness, seed * 10 + k)
+            for k, (pixels, steepness) in enumerate(((n, 1.55), (n, 2.6), (512, 1.5)), 1)
+        ]
+        return cls(*(m.result() for m in made))
 
 
 def white(size: int, seed: int) -> np.ndarray:
     """A `size` × `size` field of independent normal numbers, for sensor noise."""
     return np.random.default_rng(seed).standard_normal((size, size), dtype=np.float32)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def at(field, x, y):
-    """Bilinear value of a periodic field (whose size is a power of two) at pixel position (x, y)."""
-    n = field.shape[0] - 1
-    x0 = np.floor(x)
-    y0 = np.floor(y)
-    fx = np.float32(x - x0)
-    fy = np.float32(y - y0)
-    i = int(x0) & n
-    j = int(y0) & n
-    i1 = (i + 1) & n
-    j1 = (j + 1) & n
-    top = field[j, i] + (field[j, i1] - field[j, i]) * fx
-    low = field[j1, i] + (field[j1, i1] - field[j1, i]) * fx
-    return top + (low - top) * fy
-
-
-_LOW = np.uint64(0xFFFFFFFF)
-
-
-@njit(cache=True, nogil=True)
-def mix(a, b, c):
-    """A well-mixed 32-bit number from three integers (the finaliser of MurmurHash3), held in 64 bits."""
-    h = (
-        (np.uint64(a) * np.uint64(0x8DA6B343))
-        ^ (np.uint64(b) * np.uint64(0xD8163841))
-        ^ (np.uint64(c) * np.uint64(0xCB1AB31F))
-    )
-    h &= _LOW
-    h ^= h >> np.uint64(16)
-    h = (h * np.uint64(0x85EBCA6B)) & _LOW
-    h ^= h >> np.uint64(13)
-    h = (h * np.uint64(0xC2B2AE35)) & _LOW
-    h ^= h >> np.uint64(16)
-    return h
-
-
-@njit(cache=True, nogil=True)
-def uniform(a, b, c):
-    """A number in [0, 1) from three integers."""
-    return np.float32(np.float64(mix(a, b, c)) / 4294967296.0)

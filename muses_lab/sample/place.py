@@ -11,11 +11,11 @@ from pyproj import Transformer
 from rasterio import Affine
 from shapely.geometry.base import BaseGeometry
 
+from muses_lab.sample.kernels import STEP
+
 GROUND = "EPSG:2154"
 """Lambert-93: the ground's own coordinates, which both tiles look at."""
 TOULOUSE = (1.444, 43.6045)
-STEP = 32
-"""Every how many 10 m pixels the way to the ground is computed; in between it is linear (to less than a centimetre)."""
 
 
 @cache

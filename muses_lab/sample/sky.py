@@ -7,10 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import shapely
-from numba import njit
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.sample.noise import at
+from muses_lab.sample import kernels
+from muses_lab.sample.kernels import NEVER
+from muses_lab.sample.noise import Fields
+from muses_lab.sample.place import Tile
 
 YEAR = 2018
 BASELINE_SWITCH = date(YEAR, 9, 1)
@@ -21,7 +23,7 @@ BASELINE_SWITCH = date(YEAR, 9, 1)
 ORBITS = {
     51: ({"sentinel-2a": date(YEAR, 1, 1), "sentinel-2b": date(YEAR, 1, 6)}, (10, 54, 41), None),
     8: ({"sentinel-2a": date(YEAR, 1, 8), "sentinel-2b": date(YEAR, 1, 3)}, (10, 44, 21), ("east", -0.05)),
-    94: ({"sentinel-2a": date(YEAR, 1, 4), "sentinel-2b": date(YEAR, 1, 9)}, (11, 4, 31), ("west", -0.22)),
+    94: ({"sentinel-2a": date(YEAR, 1, 4), "sentinel-2b": date(YEAR, 1, 9)}, (11, 4, 31), ("west", -0.36)),
 }
 ORBIT_TURN = (51, 8, 94)
 HEADING = np.deg2rad(194.0)
@@ -119,7 +121,7 @@ def swath(overpass: Overpass, middle: tuple[float, float], width: float) -> Swat
 
 @dataclass(frozen=True)
 class Weather:
-    """The clouds of one overpass, as numbers that `cloud` and `cirrus` turn into opacity at a place."""
+    """The clouds of one overpass, as numbers that `look` turns into opacity."""
 
     form: np.ndarray
     """Two rows of (xx, xy, yx, yy, x0, y0): ground → noise, of clouds and of cirrus."""
@@ -129,7 +131,7 @@ class Weather:
     """(x, y): where on the ground the shadow of a cloud at (0, 0) falls."""
 
 
-def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, rough, smooth, seed: int) -> list[Weather]:
+def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, fields: Fields, seed: int) -> list[Weather]:
     """The weather of each overpass; `places` (n, 2) stands for the ground on which its cloud cover is to be reached."""
     rng = np.random.default_rng([seed, 77])
     n = len(overpasses_)
@@ -149,9 +151,9 @@ def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, rough
                 [*_turn(wind + 0.4, 14 * scale, 75 * scale), *shift[2:]],
             ]
         )
-        limits = np.array([0.0, 0.0, rng.uniform(0.2, 0.9), 9.0, 9.0])
-        values = _many(places[:, 0], places[:, 1], form, limits, rough, smooth)
-        limits[0] = np.quantile(values[:, 0], 1 - cover) if cover > 0 else 99.0
+        limits = np.array([0.0, 0.0, rng.uniform(0.2, 0.9), NEVER, NEVER])
+        values = kernels.many(places[:, 0], places[:, 1], form, limits, fields.rough, fields.smooth, fields.detail)
+        limits[0] = np.quantile(values[:, 0], 1 - cover) if cover > 0 else NEVER
         limits[1] = limits[0] + rng.uniform(0.5, 1.1)
         if streaks:
             limits[3] = np.quantile(values[:, 1], 1 - streaks)
@@ -163,33 +165,32 @@ def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, rough
     return result
 
 
+def look(
+    tile: Tile, swath_: Swath, weather_: Weather, fields: Fields
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The sky over a tile's 20 m pixels: whether they are seen, opacity of clouds and of cirrus, depth of shadows.
+
+    Where there is nothing these are exactly 0, so that SCL tells exactly which pixels are clear.
+    """
+    n = tile.size // 2
+    seen = np.zeros((n, n), np.bool_)
+    clouds, cirrus, shadows = np.zeros((3, n, n), np.float32)
+    noise = (fields.rough, fields.smooth, fields.detail)
+    kernels.look(
+        *tile.ground,
+        swath_.seen,
+        weather_.form,
+        weather_.limits,
+        weather_.shadow,
+        *noise,
+        seen,
+        clouds,
+        cirrus,
+        shadows,
+    )
+    return seen, clouds, cirrus, shadows
+
+
 def _turn(angle: float, along: float, across: float) -> tuple[float, float, float, float]:
     c, s = np.cos(angle), np.sin(angle)
     return c / across, s / across, -s / along, c / along
-
-
-@njit(cache=True, nogil=True)
-def cloudiness(x, y, form, limits, rough, smooth):
-    """Noise whose highest values are clouds."""
-    u = form[0, 0] * x + form[0, 1] * y + form[0, 4]
-    v = form[0, 2] * x + form[0, 3] * y + form[0, 5]
-    return (
-        at(rough, u, v) + limits[2] * at(smooth, 0.31 * u + 77, 0.31 * v + 5) + 0.13 * at(rough, 5.1 * u, 5.1 * v + 9)
-    )
-
-
-@njit(cache=True, nogil=True)
-def streakiness(x, y, form, rough, smooth):
-    """Noise whose highest values are cirrus."""
-    u = form[1, 0] * x + form[1, 1] * y + form[1, 4]
-    v = form[1, 2] * x + form[1, 3] * y + form[1, 5]
-    return at(rough, u, v) + 0.7 * at(smooth, 0.4 * u, 0.4 * v)
-
-
-@njit(cache=True, nogil=True)
-def _many(x, y, form, limits, rough, smooth):
-    values = np.empty((x.size, 2))
-    for i in range(x.size):
-        values[i, 0] = cloudiness(x[i], y[i], form, limits, rough, smooth)
-        values[i, 1] = streakiness(x[i], y[i], form, rough, smooth)
-    return values

@@ -19,7 +19,6 @@ BANDS = ("B01", "B02", "B03", "B04", "B08", "B11", "B12")
 SHIFT_ZERO = 128
 """The layer `shift` holds the days by which a pixel is later than its class's calendar, plus this."""
 VIGOUR_SCALE = 1 / 200
-BRIGHTNESS_SCALE = 1 / 128
 
 Spectrum = tuple[float, float, float, float, float, float, float]
 
@@ -194,7 +193,7 @@ def mixtures(day: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _share(knots: dict[int, float], day: np.ndarray | float) -> np.ndarray:
-    return np.interp(day, list(knots), list(knots.values()))
+    return np.asarray(np.interp(day, list(knots), list(knots.values())))
 
 
 def _blend(base: Spectrum, other: tuple[Spectrum, dict[int, float]] | None, day: int) -> np.ndarray:

@@ -15,10 +15,10 @@ from rasterio.windows import Window
 
 from muses_lab.sample.cog import write_cog
 from muses_lab.sample.ground import Ground
+from muses_lab.sample.kernels import BRIGHTNESS_SCALE
 from muses_lab.sample.place import Tile
 from muses_lab.sample.spectra import (
     BANDS,
-    BRIGHTNESS_SCALE,
     COVERS,
     SHIFT_ZERO,
     VIGOUR_SCALE,
