@@ -156,7 +156,7 @@ def _wait(job: Job, ticket: WindowTicket):
 
 
 def _part(window: GeoBox, piece: Pixels) -> GeoBox:
-    affine = window.affine * Affine.translation(piece.col_off, piece.row_off)
+    affine = window.affine @ Affine.translation(piece.col_off, piece.row_off)
     return GeoBox((int(piece.height), int(piece.width)), affine, window.crs)
 
 
