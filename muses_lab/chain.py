@@ -641,7 +641,9 @@ class Collection(Chain):
         if rule.bits is not None:
             if keep is not None:
                 raise ValueError(f"{rule.band} is a bit field: it has no classes to keep; use .mask(…has_bits(…))")
-            cloudy = registry.node("muses:any_bit", inside_callback=True, x=flag, bits=rule.bits)
+            flagged = registry.node("muses:any_bit", inside_callback=True, x=flag, bits=rule.bits)
+            absent = registry.node("is_nodata", inside_callback=True, x=flag)
+            cloudy = registry.node("or", inside_callback=True, x=flagged, y=absent)
         else:
             classes = sorted(keep if keep is not None else rule.keep or ())
             clear = registry.node("array_contains", inside_callback=True, data=list(classes), value=flag)

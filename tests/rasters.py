@@ -63,8 +63,8 @@ def stack(
         for b in bands
     ]
     dates = dates or [f"2020-{month:02}-01" for month in range(1, times + 1)]
-    add([path], catalog=folder, stack={"dates": list(dates), "bands": described, "collection": name})
-    return ml.collection(name, ml.open_catalog(str(folder)))
+    add([path], catalog=folder / "catalogue", stack={"dates": list(dates), "bands": described, "collection": name})
+    return ml.collection(name, ml.open_catalog(str(folder / "catalogue")))
 
 
 def own_window(rows: int, columns: int, resolution: float = 10.0) -> GeoBox:

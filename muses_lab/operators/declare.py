@@ -74,6 +74,8 @@ class Meta:
             return label
         if self.common.get(label) in have:
             return self.common[label]
+        if label == "nir" and (self.common.get("nir08") in have or "nir08" in have):
+            return self.find("nir08")  # the one near infrared of Landsat 8 and 9
         named = {v: k for k, v in self.common.items()}
         listed = ", ".join(f"{b} ({named[b]})" if b in named else b for b in have) or "no bands at all"
         raise BandError(f"there is no band {label!r}; the data have {listed}", band=label)

@@ -5,6 +5,7 @@ Missing values are NaN. Truth values are 1 and 0 (NaN: unknown), so that masks a
 
 from __future__ import annotations
 
+import math
 import operator as op
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any
@@ -23,7 +24,12 @@ NAN = np.float32("nan")
 
 def _elementwise(fn: Callable[..., Any], *values: Any) -> Any:
     with np.errstate(all="ignore"):
-        return xr.apply_ufunc(fn, *[NAN if v is None else v for v in values])
+        return xr.apply_ufunc(fn, *[_number(v) for v in values])
+
+
+def _number(value: Any) -> Any:
+    """Constants are floating point: 2 to the power -1 is 0.5."""
+    return NAN if value is None else float(value) if isinstance(value, int) else value
 
 
 def _missing(x: Any) -> Any:
@@ -49,9 +55,10 @@ def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str) -> None:
 def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
     def comparison(x: Scalar, y: Scalar) -> Scalar:
         def truth(a: Any, b: Any) -> Any:
-            return np.where(_missing(a) | _missing(b), NAN, compare(a, b).astype(np.float32))
+            # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
+            return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
 
-        return _elementwise(lambda a, b: truth(np.asarray(a), np.asarray(b)), x, y)
+        return _elementwise(truth, x, y)
 
     comparison.__name__, comparison.__doc__ = id, doc
     operator(id)(comparison)
@@ -92,7 +99,7 @@ def exp(p: Scalar) -> Scalar:
 @operator("log")
 def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
     """Logarithm of x to a base."""
-    return _elementwise(lambda v: np.log(v) / np.float32(np.log(base)), x)
+    return _elementwise(lambda v: np.log(v) / math.log(base), x)
 
 
 def _ordered(arguments: Mapping[str, Any]) -> None:

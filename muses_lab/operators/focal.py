@@ -15,6 +15,7 @@ import xarray as xr
 from pydantic import AfterValidator, Field
 from scipy import ndimage
 
+from muses_lab.errors import TooLarge
 from muses_lab.operators.declare import Cube, Focal, operator
 
 MAX_RADIUS = 128
@@ -39,8 +40,20 @@ Kernel = Annotated[list[Annotated[list[float], Field(min_length=1)]], Field(min_
 
 def _pixels(radius: float, unit: str, pixel_size: float) -> int:
     """Radius in whole pixels: a radius in metres keeps its size on the ground."""
-    pixels = radius if unit == "px" else radius / pixel_size
-    return min(int(np.floor(pixels + 0.5)), MAX_RADIUS)
+    pixels = int(np.floor((radius if unit == "px" else radius / pixel_size) + 0.5))
+    if pixels > MAX_RADIUS:
+        raise TooLarge(
+            f"a radius of {radius:g} m is {pixels} pixels of {pixel_size:g} m; the limit is {MAX_RADIUS}: choose "
+            "a smaller radius, or a coarser resolution with .at_resolution(metres)"
+        )
+    return pixels
+
+
+def _few_pixels(arguments: Mapping[str, Any]) -> None:
+    if arguments["unit"] == "px" and arguments["radius"] > MAX_RADIUS:
+        raise ValueError(
+            f"a radius may be {MAX_RADIUS} pixels at most, not {arguments['radius']:g}; give it in metres?"
+        )
 
 
 def _halo(times: int = 1) -> Focal:
@@ -84,7 +97,7 @@ def apply_kernel(
     return _each_image(data, convolve)
 
 
-@operator("muses:focal_mean", support=_halo())
+@operator("muses:focal_mean", support=_halo(), rule=_few_pixels)
 def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: float = 1.0) -> Cube:
     """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
     size = 2 * _pixels(radius, unit, pixel_size) + 1
@@ -104,7 +117,7 @@ def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: fl
     return _each_image(data, mean)
 
 
-@operator("muses:focal_median", support=_halo())
+@operator("muses:focal_median", support=_halo(), rule=_few_pixels)
 def focal_median(
     data: Cube, radius: Annotated[float, Field(gt=0, le=10_000)] = 1, unit: Unit = "px", pixel_size: float = 1.0
 ) -> Cube:
@@ -147,7 +160,7 @@ def _declare_morphology(id: str, steps: tuple[bool, ...], doc: str) -> None:
         return _each_image(data, apply)
 
     morphology.__name__, morphology.__doc__ = id.split(":")[1], doc
-    operator(id, support=_halo(len(steps)))(morphology)
+    operator(id, support=_halo(len(steps)), rule=_few_pixels)(morphology)
 
 
 _SQUARE = " with a square of (2 r + 1)² pixels; of a mask or of values (Serra 1982; Soille 2003)."

@@ -21,6 +21,12 @@ def fit_otsu(data: Cube, bins: int = 256) -> dict[str, Any]:
     if valid.size == 0 or valid.min() == valid.max():
         found = "no valid values" if valid.size == 0 else f"only the value {valid.min():g}"
         raise MusesError(f"Otsu's threshold needs at least two different values; the extent has {found}")
+    if np.unique(valid[:4096]).size <= bins:
+        # Few different values (classes, counts) are their own histogram: bins of a width would cut between them
+        # wherever their middles happen to lie.
+        distinct, counts = np.unique(valid, return_counts=True)
+        if distinct.size <= bins:
+            return {"threshold": float(threshold_otsu(hist=(counts, distinct))), "samples": int(valid.size)}
     return {"threshold": float(threshold_otsu(valid, nbins=bins)), "samples": int(valid.size)}
 
 
