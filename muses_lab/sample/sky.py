@@ -151,10 +151,10 @@ def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, field
                 [*_turn(wind + 0.4, 14 * scale, 75 * scale), *shift[2:]],
             ]
         )
-        limits = np.array([0.0, 0.0, rng.uniform(0.2, 0.9), NEVER, NEVER])
+        limits = np.array([0.0, 0.0, rng.uniform(0.5, 1.3), NEVER, NEVER])
         values = kernels.many(places[:, 0], places[:, 1], form, limits, fields.rough, fields.smooth, fields.detail)
         limits[0] = np.quantile(values[:, 0], 1 - cover) if cover > 0 else NEVER
-        limits[1] = limits[0] + rng.uniform(0.5, 1.1)
+        limits[1] = limits[0] + rng.uniform(0.8, 1.7)
         if streaks:
             limits[3] = np.quantile(values[:, 1], 1 - streaks)
             limits[4] = limits[3] + 2.2
