@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -13,17 +12,20 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Response, Route, ViewportSize, sync_playwright
+
+from muses_lab.catalog import open_catalog
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCREENSHOTS = Path(os.environ.get("MUSES_TEST_SCREENSHOTS") or REPOSITORY / "screenshots")
+VIEWPORT: ViewportSize = {"width": 1300, "height": 1000}
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -33,7 +35,7 @@ FLAGS = [
 class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
-    def __init__(self, root: Path, home: Path, *, extensions: dict[str, bool] | None = None) -> None:
+    def __init__(self, root: Path, home: Path) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
@@ -44,8 +46,6 @@ class Lab:
             sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
             f"--port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}",
         ]  # fmt: skip
-        if extensions:
-            command.append(f"--ServerApp.jpserver_extensions={extensions}")
         state = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
         # The token goes by the environment: other users of this machine can read the command line.
         env = {**os.environ, **state, "MUSES_LAB_HOME": str(home), "JUPYTER_TOKEN": self.token}
@@ -103,16 +103,22 @@ class Traffic:
 
     lab: Lab
     asked: list[str] = field(default_factory=list)
+    everything: list[str] = field(default_factory=list)
+    """What was asked since the beginning; `forget` does not forget it."""
     answered: list[Response] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     """Uncaught exceptions, and errors on the console."""
 
     def watch(self, page: Page) -> None:
-        page.on("request", lambda request: self.asked.append(request.url))
+        page.on("request", lambda request: self._ask(request.url))
         page.on("response", lambda response: self.answered.append(response))
         page.on("pageerror", lambda error: self.troubles.append(str(error)))
         page.on("console", lambda message: self._console(message.type, message.text))
-        page.on("websocket", lambda socket: self.asked.append(socket.url.replace("ws:", "http:", 1)))
+        page.on("websocket", lambda socket: self._ask(socket.url.replace("ws:", "http:", 1)))
+
+    def _ask(self, url: str) -> None:
+        self.asked.append(url)
+        self.everything.append(url)
 
     def _console(self, kind: str, text: str) -> None:
         # A saved notebook draws its map before the panel's module is there; those few images are asked for again.
@@ -122,11 +128,12 @@ class Traffic:
     def forget(self) -> None:
         self.asked.clear()
         self.answered.clear()
+        self.troubles.clear()
 
-    def left_the_machine(self) -> list[str]:
+    def left_the_machine(self, urls: list[str] | None = None) -> list[str]:
         """`blob:`, `data:` and `muses:` URLs are no requests to anywhere."""
         at_home = (self.lab.url, "blob:", "data:", "muses:")
-        return [url for url in self.asked if not url.startswith(at_home)]
+        return [url for url in (self.asked if urls is None else urls) if not url.startswith(at_home)]
 
     def tiles(self, chain: str | None = None) -> list[Response]:
         part = f"/muses/tiles/{chain or ''}"
@@ -141,17 +148,54 @@ class Notebook:
         self.lab = lab
         self.traffic = traffic
 
-    def open(self, name: str, query: str = "") -> Notebook:
+    def open(self, name: str, kernel: bool = True) -> Notebook:
+        """Opens a notebook; with `kernel=False` none is started for it."""
+        sessions = "**/api/sessions*"
+        if not kernel:
+            self.page.route(sessions, _refuse_to_start)
         # `reset`: without it JupyterLab opens what was open last, and the first notebook of the page is a hidden one
-        self.page.goto(f"{self.lab.url}lab/tree/{name}?reset{query}")
+        self.page.goto(f"{self.lab.url}lab/tree/{name}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+        if not kernel:
+            self.page.wait_for_timeout(3000)
+            for dialog in self.page.locator(".jp-Dialog").all():  # that the kernel did not start
+                dialog.locator("button").last.click()
         return self
+
+    def save(self) -> None:
+        self.page.get_by_role("menuitem", name="File", exact=True).click()
+        self.page.get_by_text("Save Notebook", exact=True).click()
+        self.until(lambda: self.page.locator(".jp-Document.jp-mod-current.jp-mod-dirty, "
+                   ".lm-TabBar-tab.lm-mod-current.jp-mod-dirty").count() == 0, 30, "not saved")  # fmt: skip
+        self.page.wait_for_timeout(1000)
+
+    def no_dialog(self) -> None:
+        """JupyterLab asks nothing: no kernel died, no server was lost."""
+        dialogs = self.page.locator(".jp-Dialog")
+        assert dialogs.count() == 0, (dialogs.all_inner_texts(), self.lab.log.read_text()[-3000:])
 
     def run_all(self, timeout: float = 180) -> Notebook:
         self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-        self.page.get_by_role("menuitem", name="Run", exact=True).click()
-        self.page.get_by_text("Run All Cells", exact=True).click()
+        self.page.wait_for_timeout(500)
+        prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
+        for _ in range(3):  # JupyterLab forgets the command when its kernel has only just connected
+            self.no_dialog()
+            self.page.get_by_role("menuitem", name="Run", exact=True).click()
+            self.page.get_by_text("Run All Cells", exact=True).click()
+            self.page.wait_for_timeout(3000)
+            if any("[ ]" not in text for text in prompts.all_inner_texts()):
+                break
         self.idle(timeout)
+        return self
+
+    def run_first(self, timeout: float = 60) -> Notebook:
+        """Runs the first code cell again; its output is made anew."""
+        prompt = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first
+        before = prompt.inner_text()
+        prompt.click()
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("Shift+Enter")
+        self.until(lambda: prompt.inner_text() not in (before, "[*]:"), timeout, "the first cell did not finish")
         return self
 
     def run(self, code: str, timeout: float = 120) -> str:
@@ -236,9 +280,34 @@ class Notebook:
         rows = self.panel.locator(".muses-value").all()
         return {row.locator("span").inner_text(): row.locator("output").inner_text() for row in rows}
 
+    def opaque_shares(self) -> list[float]:
+        """Of every tile of the top visible layer, as it is on the screen: the share of its pixels that show something."""
+        return self.page.evaluate(
+            """() => {
+              const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
+              const top = layers.reduce((a, b) => (+b.style.zIndex > +a.style.zIndex ? b : a));
+              const share = (img) => {
+                const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
+                const context = canvas.getContext('2d');
+                context.drawImage(img, 0, 0);
+                const alpha = context.getImageData(0, 0, 256, 256).data.filter((_, i) => i % 4 === 3);
+                return alpha.filter((a) => a > 0).length / alpha.length;
+              };
+              return [...top.querySelectorAll('img')].map(share);
+            }"""
+        )
+
     def screenshot(self, name: str) -> None:
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
+
+
+def _refuse_to_start(route: Route) -> None:
+    """A server that starts no kernel; sessions that are there can still be listed."""
+    if route.request.method == "POST":
+        route.fulfill(status=503, json={"message": "no kernel in this test"})
+    else:
+        route.continue_()
 
 
 def _free_port() -> int:
@@ -256,22 +325,42 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab(sample_catalog: Path, isolated_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], Lab]]:
+    """Starts JupyterLabs, each with a home of its own that knows one catalogue."""
+    started: list[Lab] = []
+
+    def start(name: str, catalog: Path) -> Lab:
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("MUSES_LAB_HOME", str(folder / "home"))
+            open_catalog(catalog)
+        started.append(Lab(folder / "work", folder / "home"))
+        return started[-1]
+
+    yield start
+    for lab in started:
+        lab.close()
+
+
+@pytest.fixture(scope="module")
+def lab(start_lab: Callable[[str, Path], Lab], sample_catalog: Path) -> Lab:
     """A JupyterLab that knows the small sample."""
-    lab = Lab(tmp_path_factory.mktemp("lab") / "work", isolated_home / "muses-lab")
-    shutil.copy(REPOSITORY / "notebooks" / "01-first-map.ipynb", lab.root)
-    yield lab
-    lab.close()
+    return start_lab("lab", sample_catalog)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def traffic(lab: Lab) -> Traffic:
     return Traffic(lab)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def page(browser: Browser, lab: Lab, traffic: Traffic) -> Iterator[Page]:
-    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    context = browser.new_context(viewport=VIEWPORT)
     page = context.new_page()
     page.goto(f"{lab.url}login?next=%2Fapi%2Fstatus&token={lab.token}")  # from here on by cookie, as a user's browser
     traffic.watch(page)
@@ -280,6 +369,6 @@ def page(browser: Browser, lab: Lab, traffic: Traffic) -> Iterator[Page]:
     lab.stop_kernels()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def notebook(page: Page, lab: Lab, traffic: Traffic) -> Notebook:
     return Notebook(page, lab, traffic)

@@ -43,6 +43,12 @@ async function findLayer(layerModel, mapView) {
   return view?.obj ?? null;
 }
 
+/** The control in the map's corner that names the sources, if it has one. */
+async function findAttribution(mapView) {
+  const views = await Promise.allSettled(mapView.control_views.views);
+  return views.map((view) => view.value?.obj).find((control) => control?.addAttribution) ?? null;
+}
+
 /** Makes the page's Leaflet load `muses:` tiles through us. */
 function teachLeaflet() {
   if (window.L?.TileLayer) tileLoader().teach(window.L.TileLayer.prototype);

@@ -36,7 +36,8 @@ class Panel {
     this.baseSelect = h("select", { class: "muses-select", "aria-label": "Base map" });
     this.baseSelect.addEventListener("change", () => this.guard(() => this.chooseBase(this.baseSelect.value)));
     this.baseNote = h("div", { class: "muses-note", hidden: true });
-    this.inspector = h("div", { class: "muses-inspector", "aria-live": "polite" });
+    this.inspector = h("div", { class: "muses-inspector", "aria-live": "polite", hidden: true });
+    this.hint = h("div", { class: "muses-section muses-note" }, "Click the map to read values.");
     this.exportBox = h("div", { class: "muses-section muses-export" });
     this.body = h(
       "div",
@@ -45,16 +46,22 @@ class Panel {
       this.list,
       h("label", { class: "muses-section muses-base" }, h("span", {}, "Base map"), this.baseSelect),
       this.baseNote,
-      h("div", { class: "muses-section" }, this.inspector),
+      this.hint,
       this.exportBox,
     );
     this.root = h(
       "section",
-      { class: "muses-panel", "aria-label": "Map layers", "data-lm-suppress-shortcuts": "true" },
+      { class: "muses-panel", "aria-label": "Map layers" },
       h("div", { class: "muses-head" }, this.fold, this.retry),
       this.summary,
+      this.inspector, // outside the body: a click tells its values in a folded panel too
       this.body,
     );
+    // Leaflet looks up from a click's target for a control that keeps clicks; a button that removes itself has none.
+    // Keys: to JupyterLab an arrow on a slider is its command to fold a heading.
+    for (const name of ["click", "dblclick", "keydown"]) {
+      this.root.addEventListener(name, (event) => event.stopPropagation());
+    }
     this.el.classList.add("muses-panel-host");
     this.el.append(this.root);
     this.showFolded();
@@ -68,6 +75,7 @@ class Panel {
     this.mapModel = await findModel(this.manager, model.get("map"), signal);
     this.mapView = await findMapView(this.mapModel, this.el, signal);
     this.map = this.mapView.obj;
+    this.attribution = await findAttribution(this.mapView);
     this.self = await this.findSelf();
 
     this.onMap("layeradd", () => this.adoptLayers());
@@ -187,10 +195,19 @@ class Panel {
     // The first in the list lies on top.
     const top = entries.length;
     entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
-    this.list.replaceChildren(...entries.map((e) => this.rows.get(e.id)?.element).filter(Boolean));
-    if (!entries.length) this.list.append(h("div", { class: "muses-note" }, "No layers yet: m.add(chain, name=…)"));
+    this.showList(entries.map((e) => this.rows.get(e.id)?.element).filter(Boolean));
     this.showStatus();
     this.showExport();
+  }
+
+  /** Puts the rows in order; only when they are not, because a row that is moved loses the keyboard's focus. */
+  showList(wanted) {
+    const there = [...this.list.children];
+    if (wanted.length && wanted.length === there.length && wanted.every((row, i) => row === there[i])) return;
+    const focused = document.activeElement;
+    this.list.replaceChildren(...wanted);
+    if (!wanted.length) this.list.append(h("div", { class: "muses-note" }, "No layers yet: m.add(chain, name=…)"));
+    if (focused && this.list.contains(focused)) focused.focus();
   }
 
   move(id, step) {
@@ -241,24 +258,12 @@ class Panel {
     if (!chosen) throw new Error(`There is no base map ${JSON.stringify(name)}`);
     this.baseNote.hidden = true;
     this.save({ basemap: name });
+    // Leaflet's attribution control only looks at a layer when it is added or removed.
+    this.attribution?.removeAttribution(this.baseModel.get("attribution"));
+    this.attribution?.addAttribution(chosen.attribution);
     this.baseModel.set({ url: chosen.url, attribution: chosen.attribution, name });
     this.baseModel.save_changes();
-    // Leaflet's attribution control only looks when a layer is added.
-    const control = this.map.attributionControl ?? this.findAttribution();
-    if (this.base && control) {
-      if (this.base.options.attribution) control.removeAttribution(this.base.options.attribution);
-      this.base.options.attribution = chosen.attribution;
-      if (chosen.attribution) control.addAttribution(chosen.attribution);
-    }
     this.base?.redraw();
-  }
-
-  findAttribution() {
-    for (const control of this.mapView.control_views?.views ?? []) {
-      // resolved long ago: the panel itself is one of these controls
-      control.then?.((view) => view.obj?.addAttribution && (this.map.attributionControl = view.obj));
-    }
-    return this.map.attributionControl;
   }
 
   // ---- status
@@ -324,10 +329,9 @@ class Panel {
   }
 
   showInspector(found) {
-    if (!found) {
-      this.inspector.replaceChildren(h("div", { class: "muses-note" }, "Click the map to read values."));
-      return;
-    }
+    this.inspector.hidden = !found;
+    this.hint.hidden = Boolean(found);
+    if (!found) return;
     const close = () => {
       this.asked = null;
       this.clicked = null;
@@ -374,14 +378,13 @@ class Panel {
       "Export this view",
     );
     button.disabled = running || !rows.length;
-    const chosen = this.exportLayer?.value;
     this.exportLayer = h(
       "select",
-      { class: "muses-select", "aria-label": "Layer to export" },
+      { class: "muses-select", "aria-label": "Layer to export", onchange: () => (this.chosen = this.exportLayer.value) },
       rows.map((row) => h("option", { value: row.entry.id }, row.entry.name)),
     );
     const first = rows.find((row) => row.visible)?.entry.id;
-    this.exportLayer.value = rows.some((row) => row.entry.id === chosen) ? chosen : (first ?? "");
+    this.exportLayer.value = rows.some((row) => row.entry.id === this.chosen) ? this.chosen : (first ?? "");
     this.exportLayer.hidden = rows.length < 2;
     const parts = [h("div", { class: "muses-export-row" }, button, this.exportLayer)];
     if (running) {
