@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab import settings
 from muses_lab.engine.cache import Cache
-from muses_lab.engine.evaluate import DIMS, Run, call, evaluate, keeps_blocks, on_axis
+from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, on_axis
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
 from muses_lab.engine.layout import Report, fill, layout
@@ -152,6 +152,7 @@ class Engine:
         self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None
     ) -> xr.DataArray:
         """A step on any rectangle, from its kept blocks where it has some; what is computed whole is kept."""
+        check_size(rect)
         if not keeps_blocks(step):
             array = self._evaluate(run, step, grid, level, rect)
         else:
@@ -205,9 +206,19 @@ class Engine:
         else:
             f = 2 ** (pinned - level)
             rows, cols = rows // f, cols // f
+        # A coarse block covers far more fine pixels than the grid has: outside its extent nothing is asked for.
+        extent = step.grids.get(grid.id, grid).rect(pinned)
+        here_r, here_c = ((v >= a) & (v < b) for v, a, b in ((rows, *extent[:2]), (cols, *extent[2:])))
+        if not here_r.any() or not here_c.any():
+            return empty(step, rect.shape)
+        rows, cols = rows[here_r], cols[here_c]
         inner = Rect(int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1)
-        array = self.piece(run, child, grid, pinned, inner, None)
-        return array.isel(y=rows - inner.r0, x=cols - inner.c0)
+        array = self.piece(run, child, grid, pinned, inner, None).isel(y=rows - inner.r0, x=cols - inner.c0)
+        if here_r.all() and here_c.all():
+            return array
+        out = _empty_like(array, rect)
+        out.data[..., np.flatnonzero(here_r)[:, None], np.flatnonzero(here_c)] = array.data
+        return out
 
     # ---------------------------------------------------------------------------------------------- windows
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DIMS = ("t", "bands", "y", "x")
 _MAX_RECT = 1 << 26
-"""Pixels that one evaluation may cover (a pinned resolution far below the level shown asks for more)."""
+"""Pixels that one evaluation may cover."""
 
 
 @dataclass
@@ -65,10 +65,7 @@ class _Demand:
 
 def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
-    if rect.shape[0] * rect.shape[1] > _MAX_RECT:
-        raise TooLarge(
-            f"an evaluation on {rect.shape[0]} × {rect.shape[1]} pixels was asked for; choose a coarser view"
-        )
+    check_size(rect)
     demands, order = _demand(run.program, target, grid, level, rect)
     results: dict[str, xr.DataArray] = {}
     for step in order:
@@ -87,6 +84,15 @@ def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rec
                 if demands[child.hash].users == 0:
                     del results[child.hash]
     return results[target.node.hash]
+
+
+def check_size(rect: Rect) -> None:
+    """Refuses what would not fit into memory: a pinned resolution far below the level shown asks for that."""
+    if rect.shape[0] * rect.shape[1] > _MAX_RECT:
+        raise TooLarge(
+            f"an evaluation on {rect.shape[0]} × {rect.shape[1]} pixels was asked for in one piece; "
+            "look closer, or choose a coarser resolution"
+        )
 
 
 def _is_boundary(step: Step, target: Step) -> bool:

@@ -19,7 +19,7 @@ def fit_otsu(data: Cube, bins: int = 256) -> dict[str, Any]:
     values = np.asarray(data.data)
     valid = values[np.isfinite(values)]
     if valid.size == 0 or valid.min() == valid.max():
-        found = "no valid values" if valid.size == 0 else f"only the value {valid.min():g}"
+        found = "no valid values" if valid.size == 0 else f"only the value {valid.min() + 0:g}"
         raise MusesError(f"Otsu's threshold needs at least two different values; the extent has {found}")
     if np.unique(valid[:4096]).size <= bins:
         # Few different values (classes, counts) are their own histogram: bins of a width would cut between them
