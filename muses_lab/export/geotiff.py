@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import tempfile
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import psutil
 import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -80,7 +83,8 @@ def export(
 
     def work(job: Job) -> None:
         executor = compute.executor()
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        _remove_leftovers(target)
+        with tempfile.TemporaryDirectory(prefix=f"{_mark(target)}{os.getpid()}-", dir=target.parent) as folder:
             plain = Path(folder, "pieces.tif")
             _write_pieces(job, executor, prepare(executor, resolved, EXPORT_PRIORITY), window, labels, plain)
             job.check()
@@ -90,9 +94,25 @@ def export(
                 OVERVIEW_RESAMPLING="NEAREST", BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS",
             )  # fmt: skip
             job.check()
+            if target.exists() and not overwrite:
+                raise FileExistsError(f"{target} was made by somebody else meanwhile; it is left as it is")
             os.replace(finished, target)
 
     return Job(target, work, progress)
+
+
+def _mark(target: Path) -> str:
+    """How the names of the temporary folders of exports from this machine to a file begin."""
+    return f".{target.name}.{socket.gethostname()}."
+
+
+def _remove_leftovers(target: Path) -> None:
+    """Removes temporary folders of exports to this file whose process was killed."""
+    mark = _mark(target)
+    for folder in target.parent.iterdir():
+        pid, _, rest = folder.name.removeprefix(mark).partition("-")
+        if folder.name.startswith(mark) and rest and pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _labels(step: Step) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from muses_lab.errors import Cancelled
+
+logger = logging.getLogger(__name__)
 
 
 class Job:
@@ -27,13 +30,13 @@ class Job:
         """Pieces to be written."""
         self.done = 0
         """Pieces written."""
-        self.scenes_used: set[str] = set()
         self.failed: dict[str, str] = {}
         """Scenes that could not be read and were left out: id → reason."""
         self.error: BaseException | None = None
         self._bar: Any = None
         self._show = progress
         self._stop = threading.Event()
+        self._ended = threading.Event()
         self._listeners: list[Callable[[Job], None]] = []
         self._work = work
         self._thread = threading.Thread(target=self._run, name=f"export {path.name}", daemon=True)
@@ -45,7 +48,7 @@ class Job:
     @property
     def state(self) -> str:
         """`running`, `done`, `failed` or `cancelled`."""
-        if self._thread.is_alive():
+        if not self._ended.is_set():
             return "running"
         if self.error is None:
             return "done"
@@ -65,8 +68,10 @@ class Job:
         self._stop.set()
 
     def observe(self, listener: Callable[[Job], None]) -> None:
-        """Calls `listener(job)` after every piece and at the end, in the job's own thread."""
+        """Calls `listener(job)` after every piece and at the end, in the job's own thread; at once if it has ended."""
         self._listeners.append(listener)
+        if self._ended.is_set():
+            self._tell_one(listener)
 
     # What the work calls
 
@@ -90,8 +95,14 @@ class Job:
         self._tell()
 
     def _tell(self) -> None:
-        for listener in self._listeners:
+        for listener in list(self._listeners):
+            self._tell_one(listener)
+
+    def _tell_one(self, listener: Callable[[Job], None]) -> None:
+        try:
             listener(self)
+        except Exception:  # who looks on cannot make an export fail
+            logger.exception("a listener of the export of %s failed", self.path.name)
 
     def _run(self) -> None:
         try:
@@ -101,4 +112,5 @@ class Job:
         finally:
             if self._bar is not None:
                 self._bar.close()
+            self._ended.set()
         self._tell()
