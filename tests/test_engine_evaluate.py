@@ -30,7 +30,7 @@ from muses_lab.chain import Chain, Collection  # noqa: E402
 from muses_lab.engine import Engine  # noqa: E402
 from muses_lab.engine.cache import Cache  # noqa: E402
 from muses_lab.engine.layout import layout  # noqa: E402
-from muses_lab.errors import Cancelled  # noqa: E402
+from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
 from muses_lab.scenes import Band, Scenes  # noqa: E402
 
 RNG = np.random.default_rng(11)
@@ -324,6 +324,32 @@ def test_equal_expressions_of_one_chain_are_one(engine: Engine, cloudy: Chain) -
     assert engine.counters()["evaluations"] == 2
 
 
+def test_a_fine_resolution_in_a_coarse_view_asks_for_nothing_beyond_the_data(engine: Engine, cloudy: Chain) -> None:
+    native = pixels(engine, cloudy.band("red").max("t"), window(SIZE, SIZE)).values
+    for level in (2, 5, 9):
+        f = 2**level
+        number = -(-SIZE // f)
+        found = pixels(engine, cloudy.band("red").max("t").at_resolution(10), window(number + 3, number + 3, 10.0 * f))
+        take = np.arange(number) * f + f // 2
+        inside = take < SIZE
+        assert np.array_equal(
+            found.values[:number, :number][np.ix_(inside, inside)], native[np.ix_(take[inside], take[inside])]
+        )
+        assert np.isfinite(found.values).sum() == inside.sum() ** 2
+
+
+def test_a_piece_that_would_not_fit_into_memory_is_refused(engine: Engine, tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    assets = {
+        id: made.asset(write_tif(tmp_path / f"{id}.tif", np.ones((64, 64), np.uint16), corner=corner))
+        for id, corner in (("a", CORNER), ("b", (CORNER[0] + 200_000, CORNER[1] - 200_000)))
+    }
+    chain = made.chain([Band("B")], [made.scene(id, "2018-06-10", {"B": asset}) for id, asset in assets.items()])
+    corner = (CORNER[0] - 2300, CORNER[1] + 2300)  # so that the first pixel's centre lies on the first file
+    with pytest.raises(TooLarge, match="look closer"):
+        pixels(engine, chain.max("t").at_resolution(10), window(50, 50, 5120.0, corner))
+
+
 # -------------------------------------------------------------------------------------------------- cancellation
 
 
@@ -438,7 +464,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept() -> None:
 
 
 def test_a_small_cache_gives_the_same_pixels(cloudy: Chain) -> None:
-    chain, box = clear(cloudy, 4).ndvi().median("t").focal_mean(2), window(SIZE, SIZE)
+    chain, box = clear(cloudy, 4).ndvi().median("t").focal_mean(2), window(600, 600)
     small, large = Engine(3 << 20), Engine(256 << 20)
     assert np.array_equal(pixels(small, chain, box).values, pixels(large, chain, box).values, equal_nan=True)
     assert small.counters()["cache_bytes"] <= 3 << 20

@@ -1,0 +1,309 @@
+"""Exports: whole or not at all, Cloud-Optimised, with all it takes to make them again."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from odc.geo.geobox import GeoBox
+from rio_cogeo import cog_validate
+
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+
+from made import CORNER, Made, window, write_tif  # noqa: E402
+
+import muses_lab as ml  # noqa: E402
+from muses_lab import graph  # noqa: E402
+from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.errors import Cancelled, ExtentRequired, MusesError  # noqa: E402
+from muses_lab.export import Job  # noqa: E402
+from muses_lab.operators import registry  # noqa: E402
+from muses_lab.scenes import Band, Scenes  # noqa: E402
+
+SIZE = 1100
+WHOLE = window(SIZE, SIZE)
+BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0.0, scale=1e-4)]
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
+    return Made(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="module")
+def scenes(made: Made) -> Scenes:
+    rng = np.random.default_rng(5)
+    found = []
+    for n in range(3):
+        assets = {}
+        for band in ("B04", "B08"):
+            values = rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16)
+            values[200 * n : 200 * n + 100] = 0
+            assets[band] = made.asset(
+                write_tif(made.folder / f"{n}-{band}.tif", values, blockxsize=256, blockysize=256)
+            )
+        found.append(made.scene(f"scene-{n}", f"2018-06-{10 + n}", assets, grid="MADE-1"))
+    return made.scenes(BANDS, found)
+
+
+@pytest.fixture(scope="module")
+def bands(scenes: Scenes) -> Chain:
+    from made import chain_of
+
+    return chain_of(scenes)
+
+
+@pytest.fixture
+def ndvi(bands: Chain) -> Chain:
+    return bands.ndvi().median("t")
+
+
+def export(chain: Chain, path: Path, box: GeoBox = WHOLE, **options) -> Job:
+    return chain.export(path, box, progress=False, **options)
+
+
+def read(path: Path) -> np.ndarray:
+    with rasterio.open(path) as file:
+        return file.read()
+
+
+# ------------------------------------------------------------------------------------------------------- the file
+
+
+def test_it_is_a_valid_cog_of_the_chains_own_values(ndvi: Chain, tmp_path: Path) -> None:
+    path = tmp_path / "ndvi.tif"
+    assert export(ndvi, path).wait(60) == path
+    valid, errors, warnings = cog_validate(path, strict=True)
+    assert valid and not errors and not warnings
+    assert np.array_equal(read(path)[0], ndvi.compute(WHOLE).values, equal_nan=True)
+    with rasterio.open(path) as file:
+        assert file.profile["dtype"] == "float32" and np.isnan(file.nodata)
+        assert file.crs.to_epsg() == 32631 and file.transform == WHOLE.affine and file.shape == (SIZE, SIZE)
+        assert file.overviews(1)
+    assert [p.name for p in tmp_path.iterdir()] == ["ndvi.tif"], "no temporary is left"
+
+
+def test_what_lies_beyond_the_data_is_missing(ndvi: Chain, tmp_path: Path) -> None:
+    box = window(700, 600, corner=(CORNER[0] - 3000, CORNER[1] + 1000))
+    values = read(export(ndvi, tmp_path / "a.tif", box).wait(60))[0]
+    assert np.isnan(values[:100]).all() and np.isnan(values[:, :300]).all()
+    assert np.isfinite(values[100:, 300:]).all()
+
+
+def test_bands_are_described_by_date_and_name(bands: Chain, ndvi: Chain, tmp_path: Path) -> None:
+    box = window(64, 64)
+    with rasterio.open(export(bands, tmp_path / "a.tif", box).wait(60)) as file:
+        days = [f"2018-06-{10 + n}T10:50:00Z" for n in range(3)]
+        assert file.descriptions == tuple(f"{day} {band}" for day in days for band in ("B04", "B08"))
+        expected = bands.compute(box).values.reshape(6, 64, 64)
+        assert np.array_equal(file.read(), expected, equal_nan=True)
+    with rasterio.open(export(bands.ndvi(), tmp_path / "b.tif", box).wait(60)) as file:
+        assert file.descriptions == tuple(days)
+    with rasterio.open(export(bands.max("t"), tmp_path / "c.tif", box).wait(60)) as file:
+        assert file.descriptions == ("B04", "B08")
+    with rasterio.open(export(ndvi, tmp_path / "d.tif", box).wait(60)) as file:
+        assert file.descriptions == (None,)
+
+
+def test_its_metadata_make_it_again(ndvi: Chain, tmp_path: Path) -> None:
+    first = export(ndvi, tmp_path / "first.tif").wait(60)
+    with rasterio.open(first) as file:
+        tags = file.tags()
+    lists = {digest: Scenes.from_json(doc) for digest, doc in json.loads(tags["MUSES_SCENES"]).items()}
+    assert all(scenes.digest == digest for digest, scenes in lists.items())
+    again = Chain(graph.parse(tags["MUSES_DOCUMENT"], registry), lists)
+    assert again.resolved.chain_hash == tags["MUSES_CHAIN"] == ndvi.resolved.chain_hash
+    assert tags["MUSES_RELEASE"] == ml.__version__
+    second = export(again, tmp_path / "second.tif", ml.Window.like(first)).wait(60)
+    assert np.array_equal(read(first), read(second), equal_nan=True)
+
+
+def test_the_same_chain_twice_gives_the_same_bytes(ndvi: Chain, tmp_path: Path) -> None:
+    one, two = (export(ndvi, tmp_path / name / "a.tif").wait(60) for name in map(folder(tmp_path), ("one", "two")))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def folder(tmp_path: Path):
+    def make(name: str) -> str:
+        (tmp_path / name).mkdir()
+        return name
+
+    return make
+
+
+def test_no_path_of_this_machine_is_in_the_file(ndvi: Chain, made: Made, tmp_path: Path) -> None:
+    path = export(ndvi, tmp_path / "a.tif", window(64, 64)).wait(60)
+    body = path.read_bytes()
+    assert str(made.folder).encode() not in body and str(tmp_path).encode() not in body
+
+
+# ------------------------------------------------------------------------------------------- progress and listeners
+
+
+def test_listeners_hear_of_every_piece_and_of_the_end(ndvi: Chain, tmp_path: Path) -> None:
+    heard: list[tuple[str, int, int]] = []
+    ended = threading.Event()
+
+    def listen(job: Job) -> None:
+        heard.append((job.state, job.done, job.total))
+        if job.state != "running":
+            ended.set()
+
+    job = export(ndvi, tmp_path / "a.tif")
+    job.observe(listen)
+    job.wait(60)
+    assert ended.wait(5)
+    assert heard[-1] == ("done", 9, 9) and job.state == "done"
+    assert [h[1] for h in heard] == sorted(h[1] for h in heard)
+    assert all(state == "running" for state, *_ in heard[:-1])
+    late: list[str] = []
+    job.observe(lambda j: late.append(j.state))
+    assert late == ["done"], "who asks after the end hears it at once"
+    assert "done" in repr(job) and "9 of 9" in repr(job)
+
+
+def test_a_listener_that_fails_does_not_spoil_the_export(ndvi: Chain, tmp_path: Path) -> None:
+    job = export(ndvi, tmp_path / "a.tif")
+    job.observe(lambda job: 1 / 0)
+    assert job.wait(60).exists() and job.state == "done"
+
+
+def test_a_progress_bar_is_shown(ndvi: Chain, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ndvi.export(tmp_path / "a.tif", window(64, 64)).wait(60)
+    assert "a.tif" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------- whole or nothing
+
+
+def test_a_cancelled_export_leaves_nothing(ndvi: Chain, tmp_path: Path) -> None:
+    job = export(ndvi.focal_median(7), tmp_path / "a.tif", window(4000, 4000))
+    job.observe(lambda job: job.cancel())
+    with pytest.raises(Cancelled, match="a.tif"):
+        job.wait(60)
+    assert job.state == "cancelled" and 0 < job.done < job.total
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cancelled_export_leaves_the_file_that_was_there(ndvi: Chain, tmp_path: Path) -> None:
+    path = export(ndvi, tmp_path / "a.tif", window(64, 64)).wait(60)
+    before = path.read_bytes()
+    job = export(ndvi.focal_median(6), path, window(4000, 4000), overwrite=True)
+    job.observe(lambda job: job.cancel())
+    with pytest.raises(Cancelled):
+        job.wait(60)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def test_an_evaluation_that_fails_leaves_nothing_and_says_why(ndvi: Chain, tmp_path: Path) -> None:
+    job = export((ndvi * 0).otsu(extent=window(64, 64), resolution=10), tmp_path / "a.tif")
+    with pytest.raises(MusesError, match="only the value 0"):
+        job.wait(60)
+    assert job.state == "failed" and isinstance(job.error, MusesError)
+    assert not list(tmp_path.iterdir())
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import muses_lab as ml
+from muses_lab import graph
+from muses_lab.chain import Chain
+from muses_lab.operators import registry
+from muses_lab.scenes import Scenes
+import json
+document, scenes, path = sys.argv[1:]
+lists = {d: Scenes.from_json(doc) for d, doc in json.loads(Path(scenes).read_text()).items()}
+chain = Chain(graph.parse(Path(document).read_text(), registry), lists)
+window = ml.Window.from_bounds((1.31, 43.5, 1.6, 43.65), crs="EPSG:32631", resolution=5)
+job = chain.export(path, window, progress=False)
+job.observe(lambda job: os.kill(os.getpid(), signal.SIGKILL) if job.done == 2 else None)
+job.wait(60)
+"""
+
+
+def test_a_killed_export_leaves_no_file_and_the_next_one_sweeps_up(ndvi: Chain, tmp_path: Path) -> None:
+    inputs, outputs = tmp_path / "in", tmp_path / "out"
+    inputs.mkdir()
+    outputs.mkdir()
+    (inputs / "document").write_bytes(ndvi.resolved.document)
+    lists = {d: s.to_json() for d, s in ndvi.resolved.scenes.items()}
+    (inputs / "scenes").write_text(json.dumps(lists))
+    target = outputs / "a.tif"
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(inputs / "document"), str(inputs / "scenes"), str(target)],
+        env={**os.environ, "MUSES_COMPUTE": "threads"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not target.exists()
+    other = outputs / ".a.tif.somewhere-else.1-x"
+    other.mkdir()
+    export(ndvi, target, window(64, 64)).wait(60)
+    assert sorted(p.name for p in outputs.iterdir()) == [other.name, "a.tif"], "that of another machine is not ours"
+
+
+def test_a_file_is_only_replaced_when_asked(ndvi: Chain, tmp_path: Path) -> None:
+    path = export(ndvi, tmp_path / "a.tif", window(64, 64)).wait(60)
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        export(ndvi, path)
+    assert read(path).shape == (1, 64, 64)
+    export(ndvi, path, window(32, 48), overwrite=True).wait(60)
+    assert read(path).shape == (1, 32, 48)
+
+
+def test_a_file_that_appears_meanwhile_is_left_alone(ndvi: Chain, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    job = export(ndvi.focal_mean(3), path)
+    job.observe(lambda job: path.write_text("somebody else's"))
+    with pytest.raises(FileExistsError, match="meanwhile"):
+        job.wait(60)
+    assert path.read_text() == "somebody else's" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_written_is_said_at_once(ndvi: Chain, tmp_path: Path) -> None:
+    with pytest.raises(ExtentRequired, match="window"):
+        ndvi.export(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match=r"\.tif"):
+        export(ndvi, tmp_path / "a.png")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        export(ndvi, tmp_path / "nowhere" / "a.tif")
+    with pytest.raises(ExtentRequired, match="pin"):
+        export(ndvi.otsu(), tmp_path / "a.tif")
+    assert not list(tmp_path.iterdir())
+
+
+# ----------------------------------------------------------------------------------------------------- failed scenes
+
+
+def test_scenes_that_cannot_be_read_are_noted_in_job_and_file(scenes: Scenes, made: Made, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    from made import chain_of
+
+    lost = replace(scenes.scenes[1].assets["B04"], href="gone.tif")
+    broken = replace(scenes.scenes[1], assets={**scenes.scenes[1].assets, "B04": lost})
+    box = window(600, 600)
+    chain = chain_of(replace(scenes, scenes=(scenes.scenes[0], broken, scenes.scenes[2]))).ndvi().max("t")
+    job = export(chain, tmp_path / "a.tif", box)
+    path = job.wait(60)
+    assert set(job.failed) == {"scene-1"} and "not there" in job.failed["scene-1"]
+    with rasterio.open(path) as file:
+        assert json.loads(file.tags()["MUSES_FAILED_SCENES"]) == job.failed
+    rest = chain_of(replace(scenes, scenes=(scenes.scenes[0], scenes.scenes[2]))).ndvi().max("t")
+    assert np.array_equal(read(path)[0], rest.compute(box).values, equal_nan=True)
+    whole = export(chain_of(scenes).ndvi().max("t"), tmp_path / "b.tif", box).wait(60)
+    with rasterio.open(whole) as file:
+        assert "MUSES_FAILED_SCENES" not in file.tags()
