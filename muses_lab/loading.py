@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import cql2
-
 from muses_lab import products
 from muses_lab.catalog import Catalog, Query, find_catalog
+from muses_lab.catalog.condition import Condition
 from muses_lab.errors import DocumentError, NotFound
 from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import registry
@@ -105,7 +104,7 @@ def _as_conditions(text: str | None) -> dict[str, Callback] | None:
     """A CQL2 text as openEO `properties`; None where they cannot say it (OR, functions, two conditions on one)."""
     if text is None:
         return {}
-    expression = cql2.Expr(text).to_json()
+    expression = Condition(text).json
     parts = expression["args"] if expression.get("op") == "and" else [expression]
     conditions: dict[str, Callback] = {}
     for part in parts:
@@ -114,7 +113,7 @@ def _as_conditions(text: str | None) -> dict[str, Callback] | None:
             part.get("op") in _COMPARISONS
             and isinstance(arguments[0], dict)
             and isinstance(arguments[0].get("property"), str)
-            and isinstance(arguments[1], int | float)
+            and (isinstance(arguments[1], int | float) or (isinstance(arguments[1], str) and part["op"] in ("=", "<>")))
         )
         if not simple or arguments[0]["property"] in conditions:
             return None
@@ -132,12 +131,15 @@ def _as_text(conditions: Mapping[str, Callback] | None) -> str | None:
     for name, condition in sorted(conditions.items()):
         node = condition.root
         value = node.arguments.get("y")
-        if node.process not in _TEXTS or not isinstance(node.arguments.get("x"), Parameter):
+        constant = isinstance(value, int | float | str)
+        if node.process not in _TEXTS or not isinstance(node.arguments.get("x"), Parameter) or not constant:
             known = ", ".join(_TEXTS)
             raise DocumentError(
                 f"the condition on {name!r} uses {node.process!r}; conditions on properties may be {known} of `value` "
-                "and a number",
+                "and a number or text",
                 argument="properties",
             )
-        parts.append(f'"{name}" {_TEXTS[node.process]} {value}')
+        literal = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
+        quoted = name.replace('"', '""')
+        parts.append(f'"{quoted}" {_TEXTS[node.process]} {literal}')
     return " AND ".join(parts)

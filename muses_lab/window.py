@@ -75,7 +75,7 @@ class Window:
             import rasterio
 
             with rasterio.open(raster) as dataset:
-                found = GeoBox(dataset.shape, dataset.transform, str(dataset.crs))
+                found = GeoBox(dataset.shape, dataset.transform, str(dataset.crs) if dataset.crs else None)
         if not isinstance(found, GeoBox) or found.crs is None:
             raise ValueError("the raster has no georeference that a window could be like")
         return found

@@ -188,6 +188,8 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.takes_text = id in ("eq", "neq")
+        """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
         self.gives_series = hints.get("return") is Array
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
@@ -256,6 +258,8 @@ class Operator:
                 for condition in (value or {}).values():
                     self._check_callback(argument, condition, node, wrong)
             case "scalar":
+                if isinstance(value, str) and self.takes_text:
+                    return value
                 return self._check_scalar(value, lambda: wrong("a number, a truth value, null or another node"))
             case "array" if isinstance(value, list | tuple):
                 return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
@@ -293,6 +297,8 @@ class Operator:
             raise wrong("a process graph")
         if registry[value.root.process].is_cube_process or _is_series(value.root):
             raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
+        if argument.annotation is not Conditions and _compares_text(value.root):
+            raise wrong("a process graph of numbers; only properties of scenes may be compared with texts")
         offered = _CALLBACKS[argument.annotation]
         for name in sorted(parameters_of(value.root) - set(offered)):
             raise DocumentError(
@@ -305,6 +311,15 @@ class Operator:
 
 def _is_series(value: Any) -> bool:
     return isinstance(value, Node) and registry[value.process].gives_series
+
+
+def _compares_text(root: Node) -> bool:
+    return any(
+        isinstance(value, str)
+        for node in walk(root)
+        if registry[node.process].takes_text
+        for value in node.arguments.values()
+    )
 
 
 def _plain(value: Any) -> Any:
