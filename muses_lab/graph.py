@@ -238,13 +238,13 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
     built: dict[str, Node] = {}
     for name in _parse_order(graph, path):
         node = graph[name]
+        namespace = node.get("namespace")
+        process = f"{namespace}:{node['process_id']}" if namespace else node["process_id"]
+        signature = registry.signature(process, path + name)
         arguments = {
             key: _decode(value, built, registry, f"{path}{name}", key)
             for key, value in node.get("arguments", {}).items()
         }
-        namespace = node.get("namespace")
-        process = f"{namespace}:{node['process_id']}" if namespace else node["process_id"]
-        signature = registry.signature(process, path + name)
         built[name] = Node(process, signature.check(arguments, path + name, bool(path)), signature.version)
     return built[results[0]]
 

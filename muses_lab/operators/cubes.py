@@ -320,6 +320,7 @@ def resample_spatial(
     resolution: Annotated[float, Field(gt=0)],
     projection: int | str,
     method: Literal["near"] = "near",
+    align: Literal["upper-left"] = "upper-left",
 ) -> Cube:
     """The cube on the grid of a CRS and resolution (aligned to its origin), by nearest neighbour."""
     raise DocumentError("grids are changed by the engine")
