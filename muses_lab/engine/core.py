@@ -22,7 +22,7 @@ from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, kee
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
 from muses_lab.engine.layout import Report, fill, layout
-from muses_lab.engine.program import Program, Step, fit_grid, pinned_grid
+from muses_lab.engine.program import CHANGES_GRID, Program, Step, fit_grid, pinned_grid
 from muses_lab.engine.read import Counters, Reader
 from muses_lab.engine.resolved import Resolved
 from muses_lab.errors import NotFound
@@ -142,7 +142,7 @@ class Engine:
         process = step.node.process
         if isinstance(step.operator.support, Region):
             return self._raster(run, step, grid, level, rect)
-        if process in ("resample_spatial", "resample_cube_spatial"):
+        if process in CHANGES_GRID:
             return self.window(run, run.program[step.arguments["data"]], grid.geobox(level, rect))
         if process == "muses:at_resolution":
             return self._at_resolution(run, step, grid, level, rect)

@@ -50,6 +50,13 @@ class Rect(NamedTuple):
     def grow(self, radius: int) -> Rect:
         return Rect(self.r0 - radius, self.r1 + radius, self.c0 - radius, self.c1 + radius)
 
+    def scaled(self, factor: float) -> Rect:
+        """The pixels of a level that is so many times finer which cover it."""
+        low = (math.floor(v * factor) for v in (self.r0, self.c0))
+        high = (math.ceil(v * factor) for v in (self.r1, self.c1))
+        (r0, c0), (r1, c1) = low, high
+        return Rect(r0, r1, c0, c1)
+
     def union(self, other: Rect) -> Rect:
         return Rect(min(self.r0, other.r0), max(self.r1, other.r1), min(self.c0, other.c0), max(self.c1, other.c1))
 

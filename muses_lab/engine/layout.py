@@ -85,6 +85,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     parts: list[Part] = []
     candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
+    dates = program.dates_below(step.node)
     for id in sorted(step.grids):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
@@ -109,9 +110,10 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         parts.append(part)
         f = 2**level
         native = Rect(int(rows.min()) * f, (int(rows.max()) + 1) * f, int(cols.min()) * f, (int(cols.max()) + 1) * f)
-        for load in program.loads_below(step.node):
-            for placed in program.source(load.node).on(grid.id, native):
-                found[placed.scene.id] = None
+        for load, times in dates.items():
+            for placed in program.source(program.steps[load].node).under(grid, native):
+                if times is None or placed.time in times:
+                    found[placed.scene.id] = None
     return Layout(window, step, tuple(parts), tuple(found))
 
 

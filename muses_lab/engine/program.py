@@ -28,7 +28,7 @@ from muses_lab.settings import number
 
 LOAD = "muses:load_items"
 
-_CHANGES_GRID = ("resample_spatial", "resample_cube_spatial")
+CHANGES_GRID = ("resample_spatial", "resample_cube_spatial")
 
 Times = tuple[np.datetime64, ...]
 
@@ -69,6 +69,7 @@ class Program:
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
         self._footprints: dict[tuple[str, str], BaseGeometry] = {}
+        self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
 
@@ -89,6 +90,25 @@ class Program:
     def loads_below(self, node: Node) -> Iterator[Step]:
         """The reading steps that a node depends on."""
         return (self.steps[n.hash] for n in graph.walk(node) if n.process == LOAD)
+
+    def dates_below(self, node: Node) -> dict[str, frozenset[np.datetime64] | None]:
+        """Reading step (by its hash) → the dates that a node needs of it; None: all."""
+        if node.hash not in self._dates:
+            self._dates[node.hash] = self._dates_below(node)
+        return self._dates[node.hash]
+
+    def _dates_below(self, node: Node) -> dict[str, frozenset[np.datetime64] | None]:
+        wanted: dict[str, frozenset[np.datetime64] | None] = {node.hash: None}
+        for below in reversed(graph.walk(node)):
+            step, times = self.steps[below.hash], wanted[below.hash]
+            if below.process == "filter_temporal":
+                times = frozenset(step.times) if times is None else times & frozenset(step.times)
+            elif not step.meta.time:
+                times = None
+            for _, child in step.cubes:
+                before = wanted.get(child.hash, frozenset())
+                wanted[child.hash] = None if times is None or before is None else times | before
+        return {hash: times for hash, times in wanted.items() if self.steps[hash].node.process == LOAD}
 
     def footprint(self, step: Step, grid: str) -> BaseGeometry:
         """Where a step has data on one of its grids, in the grid's CRS."""
@@ -196,7 +216,7 @@ class Program:
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
         children = [self.steps[child.hash] for _, child in cubes]
         pinned = isinstance(op.support, Region) or bool(
-            children and node.process not in _CHANGES_GRID and all(child.pinned for child in children)
+            children and node.process not in CHANGES_GRID and all(child.pinned for child in children)
         )
         return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import shapely
-from odc.geo.geom import Geometry
+from odc.geo.geom import Geometry, box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import Grid, Rect, same_crs
@@ -67,19 +67,35 @@ class Source:
         """Scenes of a grid that touch a rectangle of native pixels (footprints included)."""
         if grid not in self.grids:
             return []
-        g = self.grids[grid]
-        size = g.resolution
-        box = shapely.box(
-            g.origin[0] + native.c0 * size, g.origin[1] - native.r1 * size,
-            g.origin[0] + native.c1 * size, g.origin[1] - native.r0 * size,
-        )  # fmt: skip
-        found = self._trees[grid].query(box, predicate="intersects")
+        box = shapely.box(*_outline(self.grids[grid], native))
+        return [p for p in self._touching(grid, box) if not p.rect.intersection(native).empty]
+
+    def under(self, grid: Grid, native: Rect) -> list[Placed]:
+        """Scenes that touch a rectangle of native pixels of any grid."""
+        if grid.id in self.grids:
+            return self.on(grid.id, native)
+        west, south, east, north = _outline(grid, native)
+        outline = box(west, south, east, north, grid.crs)
+        found: list[Placed] = []
+        for id, own in self.grids.items():
+            shape = outline.to_crs(own.crs, resolution=max(east - west, north - south) / 16).geom
+            if np.isfinite(shape.bounds).all():
+                found += self._touching(id, shape)
+        return found
+
+    def _touching(self, grid: str, shape: BaseGeometry) -> list[Placed]:
         placed = self.placed[grid]
-        return [p for i in sorted(found) if not (p := placed[i]).rect.intersection(native).empty]
+        return [placed[i] for i in sorted(self._trees[grid].query(shape, predicate="intersects"))]
 
     @cached_property
     def _trees(self) -> dict[str, shapely.STRtree]:
         return {id: shapely.STRtree([p.footprint for p in placed]) for id, placed in self.placed.items()}
+
+
+def _outline(grid: Grid, native: Rect) -> tuple[float, float, float, float]:
+    """West, south, east, north of a rectangle of native pixels in the grid's CRS."""
+    (west, north), size = grid.origin, grid.resolution
+    return west + native.c0 * size, north - native.r1 * size, west + native.c1 * size, north - native.r0 * size
 
 
 def _observation_times(scenes: Scenes) -> dict[tuple[str, str], np.datetime64]:
