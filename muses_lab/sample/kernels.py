@@ -161,7 +161,6 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
             local = at(rough, x / 6 + 211, y / 6 + 400)  # hundreds of metres
             fine = at(rough, x / 2.3 + 50, y / 2.3 + 611)  # tens of metres
             swell = at(smooth, x / 3.1 + 640, y / 3.1 + 322)  # within fields
-            grain = uniform(int(np.floor(x / 10)), int(np.floor(y / 10)), seed) - np.float32(0.5)
 
             wx = x + 95 * small * bend
             wy = y + 95 * small * bend2
@@ -196,8 +195,8 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
             u = (wx - bx) * c + (wy - by) * s
             v = (wy - by) * c - (wx - bx) * s
 
-            lush = np.float32(1.0) + np.float32(0.05) * swell
-            light = np.float32(1.0) + np.float32(0.015) * grain
+            lush = np.float32(1.0) + np.float32(0.04) * swell
+            light = np.float32(1.0)
             late = np.float32(0.0)
 
             code = 0
@@ -217,7 +216,7 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
                 street = min(abs(u - 84 * np.round(u / 84)), abs(v - 62 * np.round(v / 62)), edge)
                 lot = mix(int(np.floor(u / 21)), int(np.floor(v / 17)), block)
                 h = np.float32(lot & np.uint64(0xFFFF)) / np.float32(65536)
-                h2 = np.float32(lot >> np.uint64(16)) / np.float32(65536)
+                h2 = np.float32((lot >> np.uint64(16)) % np.uint64(5)) / np.float32(5)  # five kinds of roof
                 quarter = uniform(block, 2, 2)
                 square = uniform(int(np.round(u / 84 - 0.5)), int(np.round(v / 62 - 0.5)), block)
                 dense = 0.38 + 0.55 * min(1.0, max(0.0, urban - 0.74) * 1.6)
@@ -236,7 +235,7 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
                     light += np.float32(0.06) * local
                 elif street < 5.5:
                     code = STREET
-                    light += np.float32(0.14) * (h - np.float32(0.5))
+                    light += np.float32(0.14) * (quarter - np.float32(0.5))
                 else:
                     code = ROOF if h < dense else GARDEN
                     light = np.float32(0.74) + np.float32(0.46) * h2 + np.float32(0.10) * quarter
@@ -257,8 +256,8 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
                 if woods - 0.8 * valley > 1.05 or near_water or hedge or uniform(parcel, 2, 5) < 0.025:
                     pines = at(smooth, x / (6 * small) + 20, y / (6 * small) + 840)
                     code = CONIFER if pines > 1.05 and not near_water and not hedge else FOREST
-                    light += np.float32(0.05) * fine + np.float32(0.05) * local
-                    lush = np.float32(1.0) + np.float32(0.02) * fine
+                    light += np.float32(0.035) * fine + np.float32(0.05) * local
+                    lush = np.float32(1.0) + np.float32(0.02) * local
                     late = np.float32(4.0) * large
                 elif edge < 6.5:
                     code = STREET
@@ -286,7 +285,7 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
                         np.float32(0.86)
                         + np.float32(0.28) * uniform(parcel, 6, 5)
                         + np.float32(0.10) * large
-                        + np.float32(0.05) * swell
+                        + np.float32(0.035) * swell
                         + np.float32(0.05) * stripe
                     )
 
@@ -365,7 +364,7 @@ def look(gx, gy, edge, form, limits, shadow, rough, smooth, detail, seen, clouds
 def _dn(reflectance, noise, offset):
     """DN of a reflectance: noise grows with the signal, steps of about 2 % make files small, never nodata."""
     value = reflectance * np.float32(10000)
-    value += noise * (np.float32(1.2) + np.float32(0.0016) * min(value, np.float32(4000)))
+    value += noise * (np.float32(0.8) + np.float32(0.001) * min(value, np.float32(4000)))
     if value < np.float32(1024):
         step, per_step = np.float32(16), np.float32(1 / 16)
     elif value < np.float32(2048):

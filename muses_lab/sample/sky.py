@@ -135,7 +135,7 @@ def weather(overpasses_: list[Overpass], places: np.ndarray, scale: float, field
     """The weather of each overpass; `places` (n, 2) stands for the ground on which its cloud cover is to be reached."""
     rng = np.random.default_rng([seed, 77])
     n = len(overpasses_)
-    covers = np.clip(((np.arange(n) + 0.5) / n - 0.14) / 0.86, 0, 1) ** 1.35 * 0.97
+    covers = np.clip(((np.arange(n) + 0.5) / n - 0.14) / 0.86, 0, 1) ** 1.2 * 0.97
     # cloudier in winter than in summer, but not in order
     winter = np.array([np.cos(2 * np.pi * o.day_of_year / 365) for o in overpasses_])
     covers = covers[np.argsort(np.argsort(winter + rng.normal(0, 1.3, n)))]
