@@ -24,7 +24,7 @@ BLOCK = 512
 _STEP = 16
 """Exact coordinates are computed every so many pixels of a window's lattice, and interpolated between."""
 
-_FLAT = 50_000.0
+_FLAT = 25_000.0
 """Metres across which interpolated coordinates are good to well below a pixel; beyond, they are computed exactly."""
 
 
