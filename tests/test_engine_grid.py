@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 
-from made import Made, values, write_tif  # noqa: E402
+from made import Made, chain_of, values, write_tif  # noqa: E402
 
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places  # noqa: E402
 from muses_lab.engine.layout import layout  # noqa: E402
@@ -219,8 +219,6 @@ def two_zones(swath: bool) -> Scenes:
 
 
 def program(scenes: Scenes) -> Program:
-    from made import chain_of
-
     return chain_of(scenes).resolved.program
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from rio_cogeo import cog_validate
 
 sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 
-from made import CORNER, Made, window, write_tif  # noqa: E402
+from made import CORNER, Made, chain_of, window, write_tif  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
 from muses_lab import graph  # noqa: E402
@@ -61,8 +62,6 @@ def scenes(made: Made) -> Scenes:
 
 @pytest.fixture(scope="module")
 def bands(scenes: Scenes) -> Chain:
-    from made import chain_of
-
     return chain_of(scenes)
 
 
@@ -132,16 +131,11 @@ def test_its_metadata_make_it_again(ndvi: Chain, tmp_path: Path) -> None:
 
 
 def test_the_same_chain_twice_gives_the_same_bytes(ndvi: Chain, tmp_path: Path) -> None:
-    one, two = (export(ndvi, tmp_path / name / "a.tif").wait(60) for name in map(folder(tmp_path), ("one", "two")))
-    assert one.read_bytes() == two.read_bytes()
-
-
-def folder(tmp_path: Path):
-    def make(name: str) -> str:
+    bodies = []
+    for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        return name
-
-    return make
+        bodies.append(export(ndvi, tmp_path / name / "a.tif").wait(60).read_bytes())
+    assert bodies[0] == bodies[1]
 
 
 def test_no_path_of_this_machine_is_in_the_file(ndvi: Chain, made: Made, tmp_path: Path) -> None:
@@ -289,10 +283,6 @@ def test_what_cannot_be_written_is_said_at_once(ndvi: Chain, tmp_path: Path) -> 
 
 
 def test_scenes_that_cannot_be_read_are_noted_in_job_and_file(scenes: Scenes, made: Made, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from made import chain_of
-
     lost = replace(scenes.scenes[1].assets["B04"], href="gone.tif")
     broken = replace(scenes.scenes[1], assets={**scenes.scenes[1].assets, "B04": lost})
     box = window(600, 600)
