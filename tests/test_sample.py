@@ -275,6 +275,8 @@ def test_clear_pixels_are_the_truth_within_noise_and_steps(folder, items, truth)
     compared = 0
     for item in items:
         clear10 = np.kron(np.isin(read(folder, item, "SCL"), CLEAR), np.ones((2, 2), bool))
+        if not clear10.any():
+            continue  # overcast
         for band in ("B02", "B04", "B08"):
             seen = reflectance(folder, item, band)[clear10]
             true = truth.reflectance(item["properties"]["grid:code"], day_of(item), (band,))[0][clear10]
@@ -283,8 +285,8 @@ def test_clear_pixels_are_the_truth_within_noise_and_steps(folder, items, truth)
             compared += seen.size
         true = truth.reflectance(item["properties"]["grid:code"], day_of(item), ("B11",))[0]
         true = true.reshape(SIZE // 2, 2, -1, 2).mean((1, 3))
-        clear20 = clear10[::2, ::2]
-        assert np.abs(reflectance(folder, item, "B11") - true)[clear20].mean() < 0.0025
+        seen = reflectance(folder, item, "B11")
+        assert np.abs(seen - true)[clear10[::2, ::2]].max() < 0.008
     assert compared > 1e6
 
 

@@ -291,8 +291,8 @@ def draw(row0, row1, gx, gy, scale, rough, smooth, seed, classes, shift, vigour,
 
             classes[row, col] = code
             shift[row, col] = 128 + int(np.round(min(np.float32(31), max(np.float32(-32), late))))
-            vigour[row, col] = 5 * int(np.round(40 * min(1.27, max(0.3, lush))))
-            brightness[row, col] = 3 * int(np.round(128 / 3 * min(1.98, max(0.4, light))))
+            vigour[row, col] = 5 * int(np.round(40 * min(np.float32(1.27), max(np.float32(0.3), lush))))
+            brightness[row, col] = 3 * int(np.round(128 / 3 * min(np.float32(1.98), max(np.float32(0.4), light))))
 
 
 @njit(cache=True, nogil=True)

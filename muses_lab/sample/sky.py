@@ -22,8 +22,8 @@ BASELINE_SWITCH = date(YEAR, 9, 1)
 # crosses the tiles: (side that is seen, place across the track in tile widths from the middle of 31TCJ).
 ORBITS = {
     51: ({"sentinel-2a": date(YEAR, 1, 1), "sentinel-2b": date(YEAR, 1, 6)}, (10, 54, 41), None),
-    8: ({"sentinel-2a": date(YEAR, 1, 8), "sentinel-2b": date(YEAR, 1, 3)}, (10, 44, 21), ("east", -0.05)),
-    94: ({"sentinel-2a": date(YEAR, 1, 4), "sentinel-2b": date(YEAR, 1, 9)}, (11, 4, 31), ("west", -0.36)),
+    8: ({"sentinel-2a": date(YEAR, 1, 8), "sentinel-2b": date(YEAR, 1, 3)}, (10, 44, 21), ("east", 0.02)),
+    94: ({"sentinel-2a": date(YEAR, 1, 4), "sentinel-2b": date(YEAR, 1, 9)}, (11, 4, 31), ("west", -0.40)),
 }
 ORBIT_TURN = (51, 8, 94)
 HEADING = np.deg2rad(194.0)
