@@ -24,6 +24,7 @@ from muses_lab.compute.evaluate import request_window
 from muses_lab.scenes import Scenes
 from muses_lab.service.tile import Place, Tile
 from muses_lab.store import default_store
+from muses_lab.style import Style
 
 from .test_service import ABSENT, Server, assert_failure, running_server, server  # noqa: F401
 
@@ -125,7 +126,9 @@ def test_bands_are_picked_by_the_style_and_rgb_is_drawn(server: Server, s2: ml.C
 
 
 def test_a_chain_with_dates_is_no_picture(server: Server, s2: ml.Collection) -> None:
-    response = server.get(path(s2.ndvi().style().publish()))
+    store, look = default_store(), Style()
+    store.put_style(look.hash, look.to_text())
+    response = server.get(path((s2.ndvi().publish(store), look.hash)))
     assert (response.status_code, response.headers["X-Muses-Error"]) == (400, "not-an-image")
 
 

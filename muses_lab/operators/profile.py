@@ -46,9 +46,9 @@ def markdown() -> str:
     lines = [
         "# Supported processes",
         "",
-        "Documents of chains are openEO process graphs (processes 2.0). These are the processes that this release knows;",
-        "those under `muses:` are our own. *Support* says what an output pixel depends on; processes of support *callback*",
-        "work on values and series inside `apply`, `reduce_dimension` and `merge_cubes`.",
+        "Documents of chains are openEO process graphs (processes 2.0). These are the processes that this release",
+        "knows; those under `muses:` are our own. *Support* says what an output pixel depends on; processes of support",
+        "*callback* work on values and series inside `apply`, `reduce_dimension` and `merge_cubes`.",
         "This page is made by `muses-lab operators`.",
         "",
         "| process | support | arguments | what it does |",
