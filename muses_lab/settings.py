@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 import os
 import re
 import socket
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,10 +56,18 @@ def _registry_file() -> Path:
 
 def registered_catalogs() -> dict[str, dict[str, Any]]:
     """All catalogues that this user opened or made: id → {"root": ..., "roots": [...]}."""
+    file = _registry_file()
     try:
-        return json.loads(_registry_file().read_text("utf-8"))
+        stamp = file.stat().st_mtime_ns
     except FileNotFoundError:
         return {}
+    return copy.deepcopy(_registry(file, stamp))
+
+
+@lru_cache(maxsize=8)
+def _registry(file: Path, stamp: int) -> dict[str, dict[str, Any]]:
+    """The registry as it was at that time: it is asked for with every band that is read."""
+    return json.loads(file.read_text("utf-8"))
 
 
 def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None, source: str | None = None) -> None:
