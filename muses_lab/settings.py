@@ -58,14 +58,14 @@ def registered_catalogs() -> dict[str, dict[str, Any]]:
     """All catalogues that this user opened or made: id → {"root": ..., "roots": [...]}."""
     file = _registry_file()
     try:
-        stamp = file.stat().st_mtime_ns
+        found = file.stat()
     except FileNotFoundError:
         return {}
-    return copy.deepcopy(_registry(file, stamp))
+    return copy.deepcopy(_registry(file, (found.st_ino, found.st_mtime_ns)))
 
 
 @lru_cache(maxsize=8)
-def _registry(file: Path, stamp: int) -> dict[str, dict[str, Any]]:
+def _registry(file: Path, stamp: tuple[int, int]) -> dict[str, dict[str, Any]]:
     """The registry as it was at that time: it is asked for with every band that is read."""
     return json.loads(file.read_text("utf-8"))
 
