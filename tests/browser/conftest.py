@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from playwright.sync_api import Browser, Page, Response, Route, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, Response, ViewportSize, sync_playwright
 
 from muses_lab.catalog import open_catalog
 
@@ -148,19 +148,20 @@ class Notebook:
         self.lab = lab
         self.traffic = traffic
 
-    def open(self, name: str, kernel: bool = True) -> Notebook:
-        """Opens a notebook; with `kernel=False` none is started for it."""
-        sessions = "**/api/sessions*"
-        if not kernel:
-            self.page.route(sessions, _refuse_to_start)
+    def open(self, name: str) -> Notebook:
         # `reset`: without it JupyterLab opens what was open last, and the first notebook of the page is a hidden one
         self.page.goto(f"{self.lab.url}lab/tree/{name}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
-        if not kernel:
-            self.page.wait_for_timeout(3000)
-            for dialog in self.page.locator(".jp-Dialog").all():  # that the kernel did not start
-                dialog.locator("button").last.click()
         return self
+
+    def choose_kernel(self) -> None:
+        """On a busy machine JupyterLab sometimes asks for the kernel although it has just started it."""
+        dialog = self.page.locator(".jp-Dialog")
+        if dialog.count():
+            text = dialog.first.inner_text()
+            assert "Select Kernel" in text, text
+            dialog.locator("button.jp-mod-accept").click()
+            dialog.wait_for(state="detached")
 
     def save(self) -> None:
         self.page.get_by_role("menuitem", name="File", exact=True).click()
@@ -169,21 +170,24 @@ class Notebook:
                    ".lm-TabBar-tab.lm-mod-current.jp-mod-dirty").count() == 0, 30, "not saved")  # fmt: skip
         self.page.wait_for_timeout(1000)
 
-    def no_dialog(self) -> None:
-        """JupyterLab asks nothing: no kernel died, no server was lost."""
-        dialogs = self.page.locator(".jp-Dialog")
-        assert dialogs.count() == 0, (dialogs.all_inner_texts(), self.lab.log.read_text()[-3000:])
-
     def run_all(self, timeout: float = 180) -> Notebook:
-        self.page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-        self.page.wait_for_timeout(500)
         prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
-        for _ in range(3):  # JupyterLab forgets the command when its kernel has only just connected
-            self.no_dialog()
+
+        def ready() -> bool:
+            self.choose_kernel()
+            return "| Idle" in self.page.locator("#jp-main-statusbar").inner_text()
+
+        def started() -> bool:
+            return any(text.strip("[]: *") for text in prompts.all_inner_texts())
+
+        for _ in range(3):  # a kernel that has only just connected may be connected once more, and forgets its work
+            self.until(ready, 90, "the kernel is not ready")
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
             self.page.get_by_text("Run All Cells", exact=True).click()
-            self.page.wait_for_timeout(3000)
-            if any("[ ]" not in text for text in prompts.all_inner_texts()):
+            end = time.monotonic() + 30
+            while not started() and time.monotonic() < end:
+                self.page.wait_for_timeout(200)
+            if started():
                 break
         self.idle(timeout)
         return self
@@ -220,9 +224,9 @@ class Notebook:
 
     def errors(self) -> list[str]:
         """Tracebacks and warnings among the outputs."""
-        outputs = self.page.locator(".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.stderr'], "
-                                    ".jp-OutputArea-output[data-mime-type='application/vnd.jupyter.error']")  # fmt: skip
-        return outputs.all_inner_texts()
+        kinds = ("application/vnd.jupyter.stderr", "application/vnd.jupyter.error")
+        outputs = ", ".join(f".jp-OutputArea-output[data-mime-type='{kind}']" for kind in kinds)
+        return self.page.locator(outputs).all_inner_texts()
 
     def until(self, condition: Any, timeout: float, message: str) -> None:
         end = time.monotonic() + timeout
@@ -244,7 +248,8 @@ class Notebook:
 
     def loaded(self, failed: int = 0, timeout: float = 120) -> Notebook:
         """Waits until all tiles of the view have arrived; `failed` of them as failures."""
-        self.panel.wait_for(timeout=60_000)
+        self.panel.wait_for(state="attached", timeout=60_000)
+        self.panel.scroll_into_view_if_needed()  # what is far off the screen JupyterLab does not draw
         self.page.wait_for_timeout(250)  # a move is noticed a frame later
         panel = self.panel
 
@@ -281,7 +286,7 @@ class Notebook:
         return {row.locator("span").inner_text(): row.locator("output").inner_text() for row in rows}
 
     def opaque_shares(self) -> list[float]:
-        """Of every tile of the top visible layer, as it is on the screen: the share of its pixels that show something."""
+        """Of every tile of the top visible layer, as it is on the screen: the share of its pixels that are drawn."""
         return self.page.evaluate(
             """() => {
               const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
@@ -300,14 +305,6 @@ class Notebook:
     def screenshot(self, name: str) -> None:
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
-
-
-def _refuse_to_start(route: Route) -> None:
-    """A server that starts no kernel; sessions that are there can still be listed."""
-    if route.request.method == "POST":
-        route.fulfill(status=503, json={"message": "no kernel in this test"})
-    else:
-        route.continue_()
 
 
 def _free_port() -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SETUP = """
@@ -52,14 +51,7 @@ def test_the_same_name_replaces_without_flicker(shown, traffic):
     """From the palette's change until its last tile no frame shows fewer tiles than before."""
     before = _shown_tiles(shown.page)
     traffic.forget()
-    shown.page.evaluate(
-        """() => {
-          window.fewest = Infinity;
-          const look = () => { window.fewest = Math.min(window.fewest, (%s)()); window.watch = requestAnimationFrame(look) };
-          look();
-        }"""
-        % COUNT
-    )
+    shown.page.evaluate(WATCH)
     shown.run('m.add(ndvi.style(cmap="viridis", label="NDVI"), name="NDVI");')
     shown.loaded()
     shown.page.evaluate("cancelAnimationFrame(window.watch)")
@@ -69,9 +61,23 @@ def test_the_same_name_replaces_without_flicker(shown, traffic):
     assert "#440154" in ramp or "rgb(68, 1, 84)" in ramp  # viridis begins so
 
 
-COUNT = """() => [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].at(-1)
-  ? [...[...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].at(-1).querySelectorAll('img')]
-    .filter(i => i.complete && i.naturalWidth === 256 && getComputedStyle(i).opacity === '1').length : 0"""
+COUNT = """() => {
+  const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
+  const drawn = (img) => img.complete && img.naturalWidth === 256 && getComputedStyle(img).opacity === '1';
+  return layers.length ? [...layers.at(-1).querySelectorAll('img')].filter(drawn).length : 0;
+}"""
+WATCH = (
+    "() => { const count = "
+    + COUNT
+    + """;
+  window.fewest = Infinity;
+  const look = () => {
+    window.fewest = Math.min(window.fewest, count());
+    window.watch = requestAnimationFrame(look);
+  };
+  look();
+}"""
+)
 
 
 def _shown_tiles(page) -> int:

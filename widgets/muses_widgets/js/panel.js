@@ -77,6 +77,7 @@ class Panel {
     this.map = this.mapView.obj;
     this.attribution = await findAttribution(this.mapView);
     this.self = await this.findSelf();
+    this.mapModel.set("window_url", ""); // ipyleaflet's note of the page's address would be saved with the notebook
 
     this.onMap("layeradd", () => this.adoptLayers());
     this.onMap("moveend zoomend", () => this.showStatus());
