@@ -1,0 +1,46 @@
+"""The notebooks run from top to bottom, and are kept without outputs. (In a browser: tests/browser.)"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def ids(path: Path) -> str:
+    return path.stem
+
+
+def run(path: Path, folder: Path) -> nbformat.NotebookNode:
+    book = nbformat.read(path, 4)
+    NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    return book
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_is_kept_without_outputs(path):
+    for cell in nbformat.read(path, 4).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [] and cell.execution_count is None, cell.source
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
+def test_runs_without_errors_or_warnings(path, sample_catalog, tmp_path):
+    book = run(path, tmp_path)
+    for cell in book.cells:
+        for output in cell.get("outputs", []):
+            # a progress bar is all that may be written there
+            assert output.get("name") != "stderr" or "block" in output["text"], output["text"]
+
+
+@pytest.mark.slow
+def test_first_map_without_the_sample_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
+    with pytest.raises(CellExecutionError, match="Run `muses-lab sample` in a terminal"):
+        run(NOTEBOOKS[0], tmp_path)
