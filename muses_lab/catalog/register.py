@@ -163,9 +163,11 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
 
 
 def _write(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Report) -> None:
+    # Hidden files are another writer's, who is about to make this folder a catalogue; catalog.json comes before all
+    # else, so it is looked for after whatever else may be there.
+    occupied = folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir())
     known = (folder / "catalog.json").exists()
-    # hidden files are another writer's, who is about to make this folder a catalogue
-    if not known and folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir()):
+    if occupied and not known:
         raise RegisterError(f"{folder} is not empty and not a catalogue (no catalog.json); name a new folder")
     if not items and not known:
         return  # nothing could be read: no empty catalogue is left behind
