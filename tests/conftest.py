@@ -19,6 +19,7 @@ SMALL_SAMPLE = {"size": 1024, "dates": 8}
 KEEP_OLD_SAMPLES_FOR = 24 * 3600.0
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Browser tests follow one another on one worker: two browsers on two cores would only measure each other."""
     for item in items:

@@ -304,7 +304,7 @@ def test_no_seam(s2: Collection, engines: list[Engine], name: str, check: str) -
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("check", CHECKS)
 def test_no_seam_in_many_examples(s2: Collection, engines: list[Engine], name: str, check: str) -> None:
-    CHECKS[check](5, s2, engines, name)
+    CHECKS[check](3, s2, engines, name)
 
 
 # --------------------------------------------------------------------------------------- one value, whoever asks
