@@ -130,7 +130,7 @@ def test_saved_and_reopened_without_its_kernel(opened, lab, traffic):
 
 def test_voila_shows_the_same_map(page, lab, traffic, notebook):
     traffic.forget()
-    page.goto(f"{lab.url}voila/render/{NAME}")
+    page.goto(f"{lab.url}voila/render/{NAME}", timeout=240_000)  # Voilà runs all cells before it answers
     notebook.panel.wait_for(timeout=180_000)
     notebook.loaded(timeout=180)
     notebook.map.scroll_into_view_if_needed()
