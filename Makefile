@@ -51,9 +51,14 @@ lab: install
 	$(BIN)/muses-lab sample
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK)
 
-# Everything: slow tests and those in a real browser too.
+# Everything: slow tests too, and those in a real browser, which get the machine to themselves. ARGS choose within all.
 test: install browser
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser"
+	$(BIN)/pytest -m browser
+else
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
+endif
 
 browser:
 	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,chromium)
