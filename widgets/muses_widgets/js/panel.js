@@ -58,10 +58,12 @@ class Panel {
       this.body,
     );
     // Leaflet looks up from a click's target for a control that keeps clicks; a button that removes itself has none.
-    // Keys: to JupyterLab an arrow on a slider is its command to fold a heading.
-    for (const name of ["click", "dblclick", "keydown"]) {
-      this.root.addEventListener(name, (event) => event.stopPropagation());
-    }
+    for (const name of ["click", "dblclick"]) this.root.addEventListener(name, (event) => event.stopPropagation());
+    // To JupyterLab an arrow on a slider is its command to fold a heading; Shift+Enter and Escape it may have.
+    this.root.addEventListener("keydown", (event) => {
+      const command = event.shiftKey || event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+      if (!command) event.stopPropagation();
+    });
     this.el.classList.add("muses-panel-host");
     this.el.append(this.root);
     this.showFolded();
@@ -278,11 +280,13 @@ class Panel {
     const rows = this.visibleRows;
     let loading = 0;
     let failed = 0;
+    let leftOut = 0;
     for (const row of this.rows.values()) {
       const state = row.drawState();
       if (!row.visible) continue;
       loading += state.jobs.size;
       failed += state.failed.size;
+      leftOut += row.report?.failed.length ?? 0;
     }
     const zoom = this.map.getZoom();
     const latitude = (this.map.getCenter().lat * Math.PI) / 180;
@@ -290,11 +294,12 @@ class Panel {
     const parts = [];
     if (loading) parts.push(`Loading ${plural(loading, "tile")}…`);
     else if (failed) parts.push(`${plural(failed, "tile")} failed`);
+    else if (leftOut) parts.push(`${plural(leftOut, "scene")} left out`);
     else if (rows.length) parts.push("All tiles shown");
     parts.push(`zoom ${+zoom.toFixed(1)}`, `${formatLength(metres)} per pixel`);
     this.summary.textContent = parts.join(" · ");
     this.root.classList.toggle("muses-loading", loading > 0);
-    this.root.classList.toggle("muses-failing", failed > 0);
+    this.root.classList.toggle("muses-failing", failed + leftOut > 0);
     this.retry.hidden = failed === 0;
     this.root.dataset.loading = loading;
     this.root.dataset.failed = failed;
