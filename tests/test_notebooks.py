@@ -9,6 +9,8 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from muses_lab.catalog import open_catalog
+
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 
 
@@ -31,7 +33,8 @@ def test_is_kept_without_outputs(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
-def test_runs_without_errors_or_warnings(path, sample_catalog, tmp_path):
+def test_runs_without_errors_or_warnings(path, sample_catalog, fresh_home, tmp_path):
+    open_catalog(sample_catalog)  # the only one of this home: other tests register collections of the same name
     book = run(path, tmp_path)
     for cell in book.cells:
         for output in cell.get("outputs", []):
