@@ -79,7 +79,10 @@ class Panel {
     this.map = this.mapView.obj;
     this.attribution = await findAttribution(this.mapView);
     this.self = await this.findSelf();
-    this.mapModel.set("window_url", ""); // ipyleaflet's note of the page's address would be saved with the notebook
+    // ipyleaflet notes the page's address, which would be saved with the notebook. Told to the kernel too, because
+    // the kernel's echo of the address may be on its way.
+    this.mapModel.set("window_url", "");
+    this.mapModel.save_changes();
 
     this.onMap("layeradd", () => this.adoptLayers());
     this.onMap("moveend zoomend", () => this.showStatus());
