@@ -54,8 +54,10 @@ lab: install
 # Everything: slow tests too, and those in a real browser, which get the machine to themselves. ARGS choose within all.
 test: install browser
 ifeq ($(strip $(ARGS)),)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser"
-	$(BIN)/pytest -m browser
+	@failed=0; set -x; \
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser" || failed=1; \
+	$(BIN)/pytest -m browser || failed=1; \
+	exit $$failed
 else
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 endif
