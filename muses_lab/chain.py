@@ -536,6 +536,21 @@ class Chain:
 
         return export(self, path, window, **options)
 
+    def materialize(self, window_or_aoi: Any = None, levels: Any = None, **options: Any) -> Job:
+        """Computes the chain's blocks once and keeps them on disk; see `muses_lab.export.materialize`.
+
+        ```python
+        median = s2.mask_clouds().ndvi().median("t")
+        median.materialize().wait()
+        (median > 0.4).compute(window)              # reads no scene
+        ```
+
+        Whatever contains this chain then reads the kept blocks instead of scenes, with the same values and reports.
+        """
+        from muses_lab.export import materialize
+
+        return materialize(self, window_or_aoi, levels, **options)
+
 
 class Collection(Chain):
     """The scenes of a collection that fit a query: the beginning of chains. Made by `ml.collection`.

@@ -35,8 +35,10 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(help="The catalogues of scenes that this user has registered.", no_args_is_help=True)
 cluster_app = typer.Typer(help="The embedded Dask cluster of this user.", no_args_is_help=True)
+pyramids_app = typer.Typer(help="Results that `chain.materialize()` has kept on disk.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(cluster_app, name="cluster")
+app.add_typer(pyramids_app, name="pyramids")
 
 
 @app.command()
@@ -191,3 +193,35 @@ def cluster_stop() -> None:
     from muses_lab.compute import embedded
 
     typer.echo("stopped" if embedded.stop() else "no cluster was running")
+
+
+@pyramids_app.command("list")
+def list_pyramids() -> None:
+    """List the pyramids with their sizes, levels and dates; the largest first."""
+    from muses_lab.export.pyramid import kept
+
+    found = kept()
+    if not found:
+        typer.echo("no pyramid is kept; chain.materialize() makes one")
+        return
+    for pyramid in found:
+        typer.echo(f"{pyramid.node[:12]}  {_size(pyramid.bytes)}  {pyramid.summary}")
+        for line in pyramid.details:
+            typer.echo(f"  {line}")
+    typer.echo(f"{len(found)} in all, {_size(sum(p.bytes for p in found))}")
+
+
+@pyramids_app.command("remove")
+def remove_pyramids(
+    hashes: Annotated[list[str], typer.Argument(help="How the hashes of the pyramids (or their chains) begin.")],
+) -> None:
+    """Remove pyramids; what they held is computed again when it is asked for."""
+    from muses_lab.export.pyramid import remove
+
+    for name in hashes:
+        gone = remove(name)
+        typer.echo(f"{gone.node[:12]} removed, {_size(gone.bytes)} freed")
+
+
+def _size(number: float) -> str:
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.1f} MB"

@@ -23,6 +23,7 @@ from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
 from muses_lab.engine.layout import Report, fill, layout
 from muses_lab.engine.program import CHANGES_GRID, Program, Step, fit_grid, pinned_grid
+from muses_lab.engine.pyramid import Pyramids
 from muses_lab.engine.read import Counters, Reader
 from muses_lab.engine.resolved import Resolved
 from muses_lab.errors import NotFound
@@ -53,6 +54,7 @@ class Engine:
         self.cache = Cache(settings.cache_bytes() if cache_bytes is None else cache_bytes)
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters)
+        self.pyramids = Pyramids()
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -108,7 +110,7 @@ class Engine:
         return Result(np.asarray(on_axis(array, output).data), report, None, time.perf_counter() - start)
 
     def counters(self) -> dict[str, int]:
-        """Blocks and bytes decoded, evaluations, cache use, since the process began."""
+        """Blocks and bytes decoded, evaluations, cache use, blocks from pyramids, since the process began."""
         return {
             "blocks_decoded": self._counters.blocks_decoded,
             "bytes_decoded": self._counters.bytes_decoded,
@@ -117,6 +119,8 @@ class Engine:
             "cache_hits": self.cache.hits,
             "cache_misses": self.cache.misses,
             "documents": len(self._documents),
+            "pyramid_blocks": self.pyramids.blocks,
+            "pyramid_failures": len(self.pyramids.failures),
         }
 
     # ----------------------------------------------------------------------------------------------- blocks
@@ -125,6 +129,9 @@ class Engine:
         """A block of a step, kept in the cache; one evaluation for all who ask."""
 
         def compute() -> tuple[xr.DataArray, Report]:
+            found = self.pyramids.block(step, key)
+            if found is not None:
+                return found
             own = Run(run.program, run.cancelled, results=run.results)
             with self._lock:
                 self._counters.evaluations += 1
@@ -165,7 +172,7 @@ class Engine:
         keys = [BlockKey(grid.id, level, row, col) for row, col in rect.blocks()]
         if len(keys) == 1 and rect == block_rect(keys[0].row, keys[0].col):
             return self._block(run, step, grid, keys[0])[0]
-        known = {key: self.cache.get((step.node.hash, *key)) for key in keys}
+        known = {k: self.cache.get((step.node.hash, *k)) or self.pyramids.has(step.node.hash, k) for k in keys}
         if not any(known.values()):
             start = time.perf_counter()
             own = Run(run.program, run.cancelled, results=run.results)
@@ -182,8 +189,7 @@ class Engine:
         out: xr.DataArray | None = None
         for key in keys:
             part = block_rect(key.row, key.col).intersection(rect)
-            found = known[key]
-            if found is not None or part == block_rect(key.row, key.col):
+            if known[key] or part == block_rect(key.row, key.col):
                 block, _ = self._block(run, step, grid, key)
                 rows, cols = part.within(block_rect(key.row, key.col))
                 values = block.isel(y=rows, x=cols)

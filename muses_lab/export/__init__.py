@@ -1,8 +1,9 @@
-"""Exports: a chain on a window written to a file, block by block on the cluster, whole or not at all."""
+"""Exports and pyramids: a chain evaluated block by block on the cluster, written to files whole or not at all."""
 
 from __future__ import annotations
 
 from muses_lab.export.geotiff import export
 from muses_lab.export.job import Job
+from muses_lab.export.pyramid import materialize
 
-__all__ = ["Job", "export"]
+__all__ = ["Job", "export", "materialize"]

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 class Job:
-    """An export under way.
+    """An export, or the making of a pyramid, under way.
 
     ```python
     job = chain.export("ndvi.tif", window)     # returns at once, shows a progress bar
@@ -24,8 +24,10 @@ class Job:
     ```
     """
 
-    def __init__(self, path: Path, work: Callable[[Job], Any], progress: bool = True) -> None:
+    def __init__(self, path: Path, work: Callable[[Job], Any], progress: bool = True, name: str | None = None) -> None:
         self.path = path
+        self.name = name or path.name
+        """What it is called in messages."""
         self.total = 0
         """Pieces to be written."""
         self.done = 0
@@ -39,11 +41,11 @@ class Job:
         self._ended = threading.Event()
         self._listeners: list[Callable[[Job], None]] = []
         self._work = work
-        self._thread = threading.Thread(target=self._run, name=f"export {path.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"export {self.name}", daemon=True)
         self._thread.start()
 
     def __repr__(self) -> str:
-        return f"<Job {self.path.name}: {self.state}, {self.done} of {self.total} pieces>"
+        return f"<Job {self.name}: {self.state}, {self.done} of {self.total} pieces>"
 
     @property
     def state(self) -> str:
@@ -58,13 +60,13 @@ class Job:
         """The file's path when it is written; raises what made the job fail, `TimeoutError` after so many seconds."""
         self._thread.join(timeout)
         if self._thread.is_alive():
-            raise TimeoutError(f"{self.path.name} is not written after {timeout:g} s ({self.done} of {self.total})")
+            raise TimeoutError(f"{self.name} is not written after {timeout:g} s ({self.done} of {self.total})")
         if self.error is not None:
             raise self.error
         return self.path
 
     def cancel(self) -> None:
-        """Stops the job; nothing is left of the file."""
+        """Stops the job; nothing is left of an export, and a pyramid keeps the blocks that are done."""
         self._stop.set()
 
     def observe(self, listener: Callable[[Job], None]) -> None:
@@ -77,7 +79,7 @@ class Job:
 
     def check(self) -> None:
         if self._stop.is_set():
-            raise Cancelled(f"the export of {self.path.name} was cancelled")
+            raise Cancelled(f"the export of {self.name} was cancelled")
 
     @property
     def stopping(self) -> bool:
@@ -86,7 +88,7 @@ class Job:
     def begin(self, total: int) -> None:
         self.total = total
         if self._show:
-            self._bar = tqdm(total=total, desc=self.path.name, unit="block")
+            self._bar = tqdm(total=total, desc=self.name, unit="block")
 
     def step(self) -> None:
         self.done += 1
@@ -102,7 +104,7 @@ class Job:
         try:
             listener(self)
         except Exception:  # who looks on cannot make an export fail
-            logger.exception("a listener of the export of %s failed", self.path.name)
+            logger.exception("a listener of the export of %s failed", self.name)
 
     def _run(self) -> None:
         try:

@@ -1,0 +1,562 @@
+"""Pyramids made: a chain evaluated at every level of its grids, kept for whoever asks for it again; listed and removed.
+
+Each block that arrives is put aside in a file of its own, so that a job that was stopped, or killed, goes on where it
+ended. When the last block of a level is there they become the tiles of one GeoTIFF, and its index makes it count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import zipfile
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import numpy as np
+import rasterio
+import shapely
+from filelock import FileLock, Timeout
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import Geometry, box
+from shapely.geometry.base import BaseGeometry
+
+from muses_lab import compute, graph
+from muses_lab.compute.evaluate import Executor, prepare
+from muses_lab.compute.queue import Ticket
+from muses_lab.engine import BlockKey, Resolved
+from muses_lab.engine import pyramid as disk
+from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect
+from muses_lab.engine.program import Program, Step
+from muses_lab.engine.pyramid import GDAL, Index, Kept
+from muses_lab.errors import AccessDenied, ComputeError, MusesError, NotFound, ReadError
+from muses_lab.export.geotiff import EXPORT_PRIORITY, PREFIX, _labels
+from muses_lab.export.job import Job
+from muses_lab.settings import number
+from muses_lab.store import default_store
+
+if TYPE_CHECKING:
+    from muses_lab.chain import Chain
+
+MANIFEST = "manifest.json"
+_AHEAD_BYTES = 256 << 20
+"""Size of the blocks that are asked for before the first of them has arrived."""
+
+
+def materialize(
+    chain: Chain,
+    area: GeoBox | Geometry | Mapping[str, Any] | Sequence[float] | None = None,
+    levels: int | Iterable[int] | None = None,
+    *,
+    progress: bool = True,
+) -> Job:
+    """Computes a chain's blocks once and keeps them on disk as pyramids; returns a `Job` at once.
+
+    ```python
+    median = s2.mask_clouds().ndvi().median("t")
+    median.materialize().wait()                 # the folder of the pyramid
+    (median > 0.4).compute(window)              # reads no scene
+    ```
+
+    Afterwards everything that contains this chain as it is pinned now reads those blocks instead of scenes: maps,
+    arrays, exports, and other chains of which it is a part. Values and reports are the same as without.
+
+    `area` is a window, bounds (west, south, east, north) in longitude and latitude, or a GeoJSON geometry; without it,
+    wherever there are scenes. `levels` are 0 (the grid's own resolution), 1 (half of it), …; without them, all up to
+    that at which a grid fits into one block of 512 × 512 pixels. Blocks that are there already are checked and left as
+    they are: a job that was stopped goes on where it ended, another area is added. Blocks for which a scene could not
+    be read are not kept; the job's `failed` names the scenes, and a later call tries them again.
+
+    Pyramids are in the user's own folder (`MUSES_LAB_HOME`), `muses-lab pyramids list` shows them. Workers on machines
+    that do not share this folder do not see them and compute as before.
+
+    Raises
+    ------
+    MusesError
+        The chain has no data in the area.
+    """
+    chain._check_pinned()
+    resolved = chain.resolved
+    step = resolved.program.output
+    if not _labels(step):
+        raise MusesError("the chain has no date in its selection, so there is nothing to keep")
+    wanted = _blocks(resolved.program, step, None if area is None else _outline(area), levels)
+    if not wanted:
+        raise MusesError("the chain has no data in this area, so there is nothing to keep")
+    chain.publish()
+    folder = _folder(step.node.hash)
+
+    def work(job: Job) -> None:
+        with _alone(folder, job):
+            _sweep(folder)
+            makers = [
+                _Level(folder, resolved, grid, level, keys)
+                for (grid, level), keys in sorted(wanted.items(), key=lambda item: (-item[0][1], item[0][0].id))
+            ]
+            _note(folder, resolved, job, complete=False)
+            job.begin(sum(len(maker.missing) for maker in makers))
+            executor = compute.executor()
+            try:
+                _make(job, executor, _prepared(executor, resolved), makers)
+            finally:
+                _note(folder, resolved, job, complete=not any(maker.missing for maker in makers))
+
+    return Job(folder, work, progress, name=f"pyramid {step.node.hash[:12]}")
+
+
+def _make(job: Job, executor: Executor, resolved: Resolved, makers: list[_Level]) -> None:
+    """Evaluates what is missing, coarse levels first: they are seen first, and soon done."""
+    layers = len(_labels(resolved.program.output))
+    ahead = max(1, min(2 * executor.backend.threads, _AHEAD_BYTES // (layers * BLOCK * BLOCK * 4)))
+    todo = deque((maker, key) for maker in makers for key in maker.missing)
+    waiting: deque[tuple[_Level, BlockKey, Ticket]] = deque()
+    for maker in makers:
+        if not maker.missing:
+            maker.finish()
+    try:
+        while todo or waiting:
+            while todo and len(waiting) < ahead:
+                maker, key = todo.popleft()
+                waiting.append((maker, key, executor.request(resolved, key, EXPORT_PRIORITY)))
+            maker, key, ticket = waiting[0]
+            result = _wait(job, ticket)
+            waiting.popleft()
+            if result.report.failed:
+                job.failed.update(result.report.failed)
+            else:
+                maker.put_aside(key, result.values, result.report.used)
+            if maker not in {other for other, *_ in waiting} and (not todo or todo[0][0] is not maker):
+                maker.finish()
+            job.step()
+    finally:
+        for _, _, ticket in waiting:
+            ticket.release()
+
+
+def _wait(job: Job, ticket: Ticket) -> Any:
+    limit = number("MUSES_TASK_SECONDS", 900)
+    waited = 0.0
+    while waited < limit:
+        job.check()
+        try:
+            return ticket.future.result(0.25)
+        except TimeoutError:
+            waited += 0.25
+    raise ComputeError(f"a block was not ready after {limit:g} s; MUSES_TASK_SECONDS allows more")
+
+
+def _prepared(executor: Executor, resolved: Resolved) -> Resolved:
+    """The chain with the results of its `region` and `fit` nodes, made of all their scenes."""
+    prepared = prepare(executor, resolved, EXPORT_PRIORITY)
+    for step in resolved.program.whole_nodes():
+        if default_store().result(step.node.hash) is None:  # it is stored only when no scene failed
+            raise ReadError(
+                f"{step.node.process!r} could not read all scenes of its extent; what is kept must not depend on that"
+            )
+    return prepared
+
+
+# ------------------------------------------------------------------------------------------------- a level of a grid
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A block put aside."""
+
+    path: Path
+    kept: Kept
+
+
+class _Level:
+    """The blocks of a grid at a level: those in the file, those put aside, and those that are missing."""
+
+    def __init__(self, folder: Path, resolved: Resolved, grid: Grid, level: int, keys: list[BlockKey]) -> None:
+        self.folder, self.resolved, self.grid, self.level = folder, resolved, grid, level
+        self.labels = _labels(resolved.program.output)
+        self.index = self._checked_index()
+        self.aside = folder / f"{disk.stem(grid.id, level)}.blocks"
+        there = set() if self.index is None else set(self.index.blocks)
+        self.pieces: dict[tuple[int, int], _Piece] = dict(self._left(there))
+        self.missing = [key for key in keys if (key.row, key.col) not in there | set(self.pieces)]
+
+    def _checked_index(self) -> Index | None:
+        """The index of what is there and undamaged."""
+        try:
+            index = disk.read_index(self.folder, self.grid.id, self.level)
+            if index is None:
+                return None
+            with rasterio.Env(**GDAL), disk.open_file(self.folder, index) as file:
+                sound = {}
+                for at, kept in index.blocks.items():
+                    with suppress(ReadError):
+                        disk.read_block(file, index, *at)
+                        sound[at] = kept
+        except ReadError:
+            return None
+        return replace(index, blocks=sound) if sound else None
+
+    def _left(self, there: set[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], _Piece]]:
+        """Blocks that an earlier job put aside."""
+        for path in sorted(self.aside.glob("*.npz")) if self.aside.is_dir() else ():
+            row, col = map(int, path.stem.split("_"))
+            try:
+                values, used = _read_piece(path)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                path.unlink()
+                continue
+            if (row, col) not in there:
+                yield (row, col), _Piece(path, _kept(values, used))
+
+    def put_aside(self, key: BlockKey, values: np.ndarray, used: frozenset[str]) -> None:
+        values = disk.plain(values.reshape(len(self.labels), BLOCK, BLOCK))
+        self.aside.mkdir(mode=0o700, exist_ok=True)
+        path = self.aside / f"{key.row}_{key.col}.npz"
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            np.savez(file, values=values, used=np.array(sorted(used), dtype=str))
+        part.replace(path)
+        self.pieces[key.row, key.col] = _Piece(path, _kept(values, used))
+        self.missing.remove(key)
+
+    def finish(self) -> None:
+        """Writes the file with what was there and what was put aside, and the index that makes it count."""
+        before = self.index
+        if not self.pieces and (before is None or before == disk.read_index(self.folder, self.grid.id, self.level)):
+            return
+        blocks = {**(before.blocks if before else {}), **{at: piece.kept for at, piece in self.pieces.items()}}
+        rows, cols = ([at[axis] for at in blocks] for axis in (0, 1))
+        name = f"{disk.stem(self.grid.id, self.level)}-{uuid4().hex[:8]}.tif"
+        part = self.folder / f"{name}.part"
+        index = Index(self.grid.id, self.level, name, (min(rows), min(cols)), len(self.labels), 0, blocks)
+        self._write(part, index, before, Rect(min(rows), max(rows) + 1, min(cols), max(cols) + 1))
+        _to_disk(part)
+        part.replace(self.folder / name)
+        self.index = replace(index, bytes=(self.folder / name).stat().st_size)
+        _write_json(self.folder / Index.name(self.grid.id, self.level), self.index.to_json())
+        self.pieces = {}
+        shutil.rmtree(self.aside, ignore_errors=True)
+        for old in self.folder.glob(f"{disk.stem(self.grid.id, self.level)}-*.tif"):
+            if old.name != name:
+                with suppress(OSError):  # somebody reads it (Windows); the next job sweeps it up
+                    old.unlink()
+
+    def _write(self, path: Path, index: Index, before: Index | None, rect: Rect) -> None:
+        dtype = np.result_type(np.float32, *{kept.dtype for kept in index.blocks.values()})
+        whole = Rect(*(v * BLOCK for v in rect))
+        profile: dict[str, Any] = {
+            "driver": "GTiff", "height": whole.shape[0], "width": whole.shape[1], "count": len(self.labels),
+            "dtype": dtype, "crs": self.grid.crs, "transform": self.grid.geobox(self.level, whole).affine,
+            "nodata": float("nan"), "tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK, "interleave": "band",
+            "compress": "deflate", "zlevel": 1, "predictor": 3, "bigtiff": "IF_SAFER", "sparse_ok": True,
+        }  # fmt: skip
+        with rasterio.Env(**GDAL), rasterio.open(path, "w", **profile) as file:
+            for number_, label in enumerate(self.labels, 1):
+                if label:
+                    file.set_band_description(number_, label)
+            file.update_tags(**_tags(self.resolved))
+            for (row, col), piece in sorted(self.pieces.items()):
+                file.write(_read_piece(piece.path)[0].astype(dtype, copy=False), window=index.window(row, col))
+            if before is not None:
+                with disk.open_file(self.folder, before) as old:
+                    for row, col in before.blocks.keys() - self.pieces.keys():
+                        values = disk.read_block(old, before, row, col).astype(dtype, copy=False)
+                        file.write(values, window=index.window(row, col))
+
+
+def _kept(values: np.ndarray, used: frozenset[str]) -> Kept:
+    return Kept(used, disk.checksum(values), values.dtype.name)
+
+
+def _read_piece(path: Path) -> tuple[np.ndarray, frozenset[str]]:
+    with np.load(path, allow_pickle=False) as stored:
+        return stored["values"], frozenset(stored["used"].tolist())
+
+
+def _to_disk(path: Path) -> None:
+    """After a power failure a file must not be there with its name and size but without its bytes."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(json.dumps(content, separators=(",", ":")), "utf-8")
+    part.replace(path)
+
+
+# ------------------------------------------------------------------------------------------------------- which blocks
+
+
+def _blocks(
+    program: Program, step: Step, outline: Geometry | None, levels: int | Iterable[int] | None
+) -> dict[tuple[Grid, int], list[BlockKey]]:
+    """The blocks of a step's grids that hold data in an area, by grid and level."""
+    asked = None if levels is None else _checked(levels)
+    found: dict[tuple[Grid, int], list[BlockKey]] = {}
+    for grid in step.grids.values():
+        where = program.footprint(step, grid.id)
+        if outline is not None:
+            where = shapely.intersection(where, _on(grid, outline))
+        if where.is_empty or not where.area:
+            continue
+        for level in range(_top(grid) + 1) if asked is None else asked:
+            keys = list(_touched(grid, level, where))
+            if keys:
+                found[grid, level] = keys
+    return found
+
+
+def _checked(levels: int | Iterable[int]) -> list[int]:
+    asked = [levels] if isinstance(levels, int) else sorted(set(levels))
+    for level in asked:
+        if not isinstance(level, int) or not 0 <= level <= 30:
+            raise ValueError(f"{level!r} is not a level: 0 is the grid's own resolution, 1 half of it, and so on")
+    return asked
+
+
+def _top(grid: Grid) -> int:
+    """The level at which a grid fits into one block."""
+    level = 0
+    while max(grid.rect(level).shape) > BLOCK:
+        level += 1
+    return level
+
+
+def _touched(grid: Grid, level: int, where: BaseGeometry) -> Iterator[BlockKey]:
+    west, south, east, north = where.bounds
+    (r0, r1), (c0, c1) = grid.indices(level, np.array([west, east]), np.array([north, south]))
+    rect = Rect(int(r0), int(r1) + 1, int(c0), int(c1) + 1).intersection(grid.rect(level))
+    margin = grid.pixel(level) * 1e-3  # what only shares an edge with a block is not in it
+    shapely.prepare(where)
+    for row, col in rect.blocks():
+        w, s, e, n = grid.geobox(level, block_rect(row, col)).boundingbox.bbox
+        if where.intersects(shapely.box(w + margin, s + margin, e - margin, n - margin)):
+            yield BlockKey(grid.id, level, row, col)
+
+
+def _outline(area: GeoBox | Geometry | Mapping[str, Any] | Sequence[float]) -> Geometry:
+    if isinstance(area, GeoBox):
+        return area.extent
+    if isinstance(area, Geometry):
+        return area
+    if isinstance(area, Mapping):
+        return Geometry(dict(area.get("geometry", area)), "EPSG:4326")
+    if isinstance(area, BaseGeometry):
+        return Geometry(area, "EPSG:4326")
+    try:
+        west, south, east, north = map(float, area)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{area!r} is not an area: give a window, bounds (west, south, east, north) in longitude and latitude, "
+            "or a GeoJSON geometry"
+        ) from None
+    return box(west, south, east, north, "EPSG:4326")
+
+
+def _on(grid: Grid, outline: Geometry) -> BaseGeometry:
+    """An area in a grid's CRS, as far as it is near the grid: elsewhere the CRS may not show it."""
+    west, south, east, north = grid.bounds()
+    crs = "EPSG:4326" if outline.crs is None else outline.crs
+    common = box(west, south, east, north, grid.crs).to_crs(crs, resolution=(east - west) / 64).intersection(outline)
+    if common.is_empty:
+        return shapely.Polygon()
+    b = common.boundingbox
+    shape = common.to_crs(grid.crs, resolution=max(b.span_x, b.span_y) / 64 or None).geom
+    return shapely.make_valid(shape)
+
+
+# ------------------------------------------------------------------------------------------------- folders, manifests
+
+
+def _folder(node: str) -> Path:
+    """The folder of a node, made for this user alone."""
+    root = disk.pyramids()
+    root.mkdir(mode=0o700, exist_ok=True)
+    if not disk.is_own(root):
+        raise AccessDenied(f"{root} must be this user's own folder with mode 0700: others could put values there")
+    folder = root / node
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _lock(folder: Path) -> FileLock:
+    return FileLock(str(folder) + ".lock", mode=0o600)
+
+
+@contextmanager
+def _alone(folder: Path, job: Job) -> Iterator[None]:
+    """One job at a time makes a pyramid; the others wait, and find what it has made."""
+    lock = _lock(folder)
+    while True:
+        job.check()
+        try:
+            lock.acquire(timeout=0.25)
+            break
+        except Timeout:
+            continue
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)  # removed while we waited
+        yield
+    finally:
+        lock.release()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what jobs left that were killed: parts, and files that no index names any more."""
+    named = set()
+    for path in folder.glob("*.json"):
+        with suppress(OSError, ValueError):
+            named.add(json.loads(path.read_bytes()).get("file"))
+    for path in [*folder.glob("*.part"), *folder.glob("*.tif")]:
+        if path.name not in named:
+            path.unlink()
+
+
+def _tags(resolved: Resolved) -> dict[str, str]:
+    from muses_lab import __version__
+
+    return {
+        f"{PREFIX}CHAIN": resolved.chain_hash,
+        f"{PREFIX}DOCUMENT": resolved.document.decode(),
+        f"{PREFIX}RELEASE": __version__,
+    }
+
+
+def _note(folder: Path, resolved: Resolved, job: Job, *, complete: bool) -> None:
+    """Writes the manifest: for people, and for what lists pyramids; look-ups need the indexes alone."""
+    from muses_lab import __version__
+
+    step = resolved.program.output
+    content = {
+        "node": step.node.hash,
+        "chain": resolved.chain_hash,
+        "steps": [node.process.rpartition(":")[2] for node in graph.walk(resolved.root)],
+        "document": json.loads(resolved.document),
+        "bands": step.meta.bands,
+        "dates": [str(t)[:19] + "Z" for t in step.times],
+        "release": __version__,
+        "changed": datetime.now(UTC).isoformat(timespec="seconds"),
+        "complete": complete,
+        "failed": dict(sorted(job.failed.items())),
+        "levels": [
+            {
+                "grid": index.grid, "level": index.level, "metres": step.grids[index.grid].pixel_metres(index.level),
+                "file": index.file, "blocks": len(index.blocks), "bytes": index.bytes,
+            }
+            for index in _indexes(folder)
+            if index.grid in step.grids
+        ],
+    }  # fmt: skip
+    _write_json(folder / MANIFEST, content)
+
+
+def _indexes(folder: Path) -> list[Index]:
+    found = []
+    for path in folder.glob("*.json"):
+        if path.name != MANIFEST:
+            with suppress(OSError, ValueError, KeyError, TypeError, IndexError):
+                found.append(Index.from_json(json.loads(path.read_bytes())))
+    return sorted(found, key=lambda index: (index.grid, index.level))
+
+
+# --------------------------------------------------------------------------------------------------- list and remove
+
+
+@dataclass(frozen=True)
+class Pyramid:
+    """A pyramid on disk."""
+
+    node: str
+    """Name of its folder: the hash of the node whose blocks it holds."""
+    bytes: int
+    """Space that it takes, with what an unfinished job put aside."""
+    manifest: Mapping[str, Any] | None
+    """What `materialize` wrote about it; None where that cannot be read."""
+    indexes: tuple[Index, ...]
+    problems: tuple[str, ...]
+    """Files that are not as they were made."""
+
+    @property
+    def summary(self) -> str:
+        """What was computed, and whether it is all there."""
+        if self.manifest is None:
+            return "its manifest cannot be read"
+        steps, failed = self.manifest["steps"], self.manifest["failed"]
+        state = "" if self.manifest["complete"] else ", unfinished"
+        state += f", {len(failed)} scenes could not be read" if failed else ""
+        return f"chain {_chain(self)[:12]}: {'… → ' if len(steps) > 4 else ''}{' → '.join(steps[-4:])}{state}"
+
+    @property
+    def details(self) -> list[str]:
+        """A line for each grid, and for each problem."""
+        grids: dict[str, list[Index]] = {}
+        for index in self.indexes:
+            grids.setdefault(index.grid, []).append(index)
+        lines = [
+            f"{grid}: {sum(len(i.blocks) for i in of)} blocks, levels {', '.join(str(i.level) for i in of)}"
+            for grid, of in grids.items()
+        ]
+        return lines + [f"damaged, computed instead: {problem}" for problem in self.problems]
+
+
+def kept() -> list[Pyramid]:
+    """All pyramids of this user, the largest first."""
+    root = disk.pyramids()
+    folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
+    return sorted((_described(folder) for folder in folders), key=lambda p: (-p.bytes, p.node))
+
+
+def _described(folder: Path) -> Pyramid:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        manifest = None
+    problems = []
+    indexes = _indexes(folder)
+    for index in indexes:
+        try:
+            disk.open_file(folder, index).close()
+        except ReadError as error:
+            problems.append(error.message)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Pyramid(folder.name, size, manifest, tuple(indexes), tuple(problems))
+
+
+def remove(name: str) -> Pyramid:
+    """Removes the pyramid whose node's (or chain's) hash begins with `name`.
+
+    Raises
+    ------
+    NotFound
+        There is none, or there are several.
+    MusesError
+        A job is making it.
+    """
+    found = [p for p in kept() if name and (p.node.startswith(name) or _chain(p).startswith(name))]
+    if len(found) != 1:
+        what = "no pyramid's hash begins" if not found else f"the hashes of {len(found)} pyramids begin"
+        raise NotFound(f"{what} with {name!r}; `muses-lab pyramids list` shows them")
+    folder = disk.pyramids() / found[0].node
+    lock = _lock(folder)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise MusesError(f"the pyramid {found[0].node[:12]} is being made; cancel that job first") from None
+    try:
+        gone = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
+        folder.rename(gone)  # at once: nobody finds half of it
+        shutil.rmtree(gone)
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
+    return found[0]
+
+
+def _chain(pyramid: Pyramid) -> str:
+    return "" if pyramid.manifest is None else str(pyramid.manifest.get("chain", ""))
