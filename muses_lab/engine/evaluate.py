@@ -201,9 +201,9 @@ def _load(
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
     images: dict[np.datetime64, np.ndarray] = {}
-    for placed in source.on(grid.id, native):
+    for placed in source.on(grid.id, native, need.times):
         run.check()
-        if placed.time in spared or (need.times is not None and placed.time not in need.times):
+        if placed.time in spared:
             continue
         if placed.scene.id in run.failed:
             continue

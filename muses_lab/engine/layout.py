@@ -86,7 +86,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
     dates = program.dates_below(step.node)
-    for id in sorted(step.grids):
+    for id in program.candidates(step, window):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
         if not _may_touch(outline, window, footprint, grid):
@@ -111,9 +111,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         f = 2**level
         native = Rect(int(rows.min()) * f, (int(rows.max()) + 1) * f, int(cols.min()) * f, (int(cols.max()) + 1) * f)
         for load, times in dates.items():
-            for placed in program.source(program.steps[load].node).under(grid, native):
-                if times is None or placed.time in times:
-                    found[placed.scene.id] = None
+            found.update(dict.fromkeys(program.source(program.steps[load].node).found(grid, native, times)))
     return Layout(window, step, tuple(parts), tuple(found))
 
 

@@ -129,9 +129,7 @@ class _Reads:
     def _block(self, step: Step, grid: Grid, level: int, row: int, col: int) -> None:
         source, dates, f = self._program.source(step.node), self._dates[step.node.hash], 2**level
         native = block_rect(row, col).scaled(f)
-        for placed in source.on(grid.id, native):
-            if dates is not None and placed.time not in dates:
-                continue
+        for placed in source.on(grid.id, native, dates):
             rows, cols = placed.rect.intersection(native).shape
             for name in step.meta.bands or ():
                 asset = placed.scene.assets.get(name)

@@ -6,18 +6,20 @@ sources to the output: dimensions, bands, grids and dates of every node.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import shapely
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab import graph
 from muses_lab.engine.grid import Grid, Rect
-from muses_lab.engine.sources import Source
+from muses_lab.engine.sources import Source, source_of
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.graph import Callback, Node
 from muses_lab.operators import Fit, Meta, Operator, Region, is_strict, registry
@@ -65,7 +67,7 @@ class Program:
                 digest = node.arguments["digest"]
                 if digest not in scenes:
                     raise NotFound(f"the chain's list of scenes {digest[:12]}… is not there", digest=digest)
-                self.sources[digest] = Source(scenes[digest])
+                self.sources[digest] = source_of(scenes[digest])
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
         self._footprints: dict[tuple[str, str], BaseGeometry] = {}
@@ -109,6 +111,14 @@ class Program:
                 before = wanted.get(child.hash, frozenset())
                 wanted[child.hash] = None if times is None or before is None else times | before
         return {hash: times for hash, times in wanted.items() if self.steps[hash].node.process == LOAD}
+
+    def candidates(self, step: Step, window: GeoBox) -> list[str]:
+        """Ids of the step's grids that may touch a window, in order: all but those that are surely far away."""
+        sources = [self.sources[digest] for digest in {s.node.arguments["digest"] for s in self.loads_below(step.node)}]
+        near = {id for source in sources for id in source.candidates(window)}
+        if not any(step.grids is source.grids for source in sources):  # a lattice of its own, or several joined
+            near = {id for id in step.grids if id in near or not any(id in source.grids for source in sources)}
+        return sorted(near & step.grids.keys())
 
     def footprint(self, step: Step, grid: str) -> BaseGeometry:
         """Where a step has data on one of its grids, in the grid's CRS."""
@@ -233,6 +243,8 @@ class Program:
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
         fixed = [s for s in inputs if not s.pinned] or inputs[:1]
+        if fixed and all(s.grids is fixed[0].grids for s in fixed):
+            return fixed[0].grids
         grids: dict[str, Grid] = {}
         for other in fixed:
             if grids and other.grids and not set(grids) & set(other.grids):
@@ -254,10 +266,12 @@ def _filled(node: Node) -> dict[str, Any]:
 def _times(node: Node, meta: Meta, arguments: Mapping[str, Any], inputs: list[Step]) -> Times:
     if not meta.time:
         return ()
-    times = tuple(sorted({t for step in inputs for t in step.times}))
+    axes = {id(step.times): step.times for step in inputs if step.times}
+    times = next(iter(axes.values())) if len(axes) == 1 else tuple(sorted({t for axis in axes.values() for t in axis}))
     if node.process == "filter_temporal":
         start, end = arguments["extent"]
-        times = tuple(t for t in times if (start is None or t >= instant(start)) and (end is None or t < instant(end)))
+        first = 0 if start is None else bisect_left(times, instant(start))
+        times = times[first : len(times) if end is None else bisect_left(times, instant(end), first)]
     return times
 
 
