@@ -213,6 +213,10 @@ class Pyramids:
         self._folders: dict[str, _Folder] = {}
         self._idle: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
 
+    def known(self) -> frozenset[str]:
+        """Hashes of the nodes of which blocks are there (and names of other things in the folder)."""
+        return self._known_nodes()
+
     def has(self, node: str, key: BlockKey) -> bool:
         """Whether a block of a node (by its hash) is there."""
         return self._find(node, key) is not None

@@ -274,7 +274,7 @@ def _kept(values: np.ndarray, used: frozenset[str]) -> Kept:
 
 
 def _read_piece(path: Path) -> tuple[np.ndarray, frozenset[str]]:
-    with np.load(path, allow_pickle=False) as stored:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         return stored["values"], frozenset(stored["used"].tolist())
 
 
@@ -409,10 +409,7 @@ def _alone(folder: Path, job: Job) -> Iterator[None]:
 
 def _sweep(folder: Path) -> None:
     """Removes what jobs left that were killed: parts, and files that no index names any more."""
-    named = set()
-    for path in folder.glob("*.json"):
-        with suppress(OSError, ValueError):
-            named.add(json.loads(path.read_bytes()).get("file"))
+    named = {index.file for index in _indexes(folder)}
     for path in [*folder.glob("*.part"), *folder.glob("*.tif")]:
         if path.name not in named:
             path.unlink()
