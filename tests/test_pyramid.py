@@ -155,6 +155,11 @@ def test_the_sample_is_not_read_again(sample_catalog: Path) -> None:
     assert same(found.values, expected.values) and found.report == expected.report
     assert same(pixels(engine, median > 0.5, box).values, threshold.values)
     assert reads(engine)[0] == 0 and reads(engine)[1] > 0
+    clear = s2.mask_clouds().bands("B04", "B08").median("t")
+    index = pixels(fresh(), clear.ndvi(), box)
+    make(clear, box, levels=range(3))
+    assert same(pixels(engine := fresh(), clear.ndvi(), box).values, index.values)
+    assert reads(engine)[0] == 0 and reads(engine)[1] > 0
 
 
 def test_chains_on_top_of_it_read_nothing_either(median: Chain) -> None:
