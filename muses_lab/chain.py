@@ -21,6 +21,7 @@ from muses_lab.engine import Resolved
 from muses_lab.engine.packed import VERSION, unpack
 from muses_lab.engine.plan import Plan, plan
 from muses_lab.engine.sources import known_source, source_of
+from muses_lab.engine.thinning import sentence
 from muses_lab.errors import BandError, ExtentRequired, MusesError, NotAnImage, TooLarge
 from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import registry
@@ -505,7 +506,7 @@ class Chain:
         ```
 
         float32 (float64 for sources that need it), NaN where missing. `attrs` hold the chain's hash, the number of
-        scenes used and found, and the scenes that could not be read with the reason.
+        scenes used and found, the scenes that could not be read with the reason, and whether a long series was thinned.
         """
         found = self.pixels(window)
         report = found.report
@@ -516,6 +517,7 @@ class Chain:
             "muses_chain": self.resolved.chain_hash,
             "scenes_used": report.scenes_used,
             "scenes_found": report.scenes_found,
+            **({"thinned": sentence(*report.thinned)} if report.thinned else {}),
             **({"scenes_failed": [f"{id}: {reason}" for id, reason in report.failed]} if report.failed else {}),
         }
         array.name = "values"

@@ -127,25 +127,40 @@ def _demand(
     for step in reversed(order):
         if _is_boundary(step, target):
             continue
-        mine = demands[step.node.hash]
-        inner = mine.rect.grow(halo(step, grid, level))
-        times = mine.times
+        inner = demands[step.node.hash].rect.grow(halo(step, grid, level))
+        times = demands[step.node.hash].times
         if step.node.process == "filter_temporal":
             times = frozenset(step.times) if times is None else times & frozenset(step.times)
         elif step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t":
             times = None
-        for _, child in _evaluated_inputs(step):
+        for name, child in _evaluated_inputs(step):
+            mine = program.selector_dates(step, times) if step.node.process == "mask" and name == "mask" else times
             known = demands.get(child.hash)
             if known is None:
-                demands[child.hash] = _Demand(inner, times, users=1)
+                demands[child.hash] = _Demand(inner, mine, users=1)
             else:
                 known.rect = known.rect.union(inner)
-                known.times = None if times is None or known.times is None else known.times | times
+                known.times = None if mine is None or known.times is None else known.times | mine
                 known.users += 1
     for step in order:
         if step.node.process == "mask" and not _is_boundary(step, target):
             _guard(program, step, order, demands, target)
+    thinning = program.thinning(target, grid.id, level)
+    if thinning is not None:
+        _leave_out(program, thinning.left_out, order, demands, target)
     return demands, order
+
+
+def _leave_out(
+    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, _Demand], target: Step
+) -> None:
+    """Dates that the thinning rule leaves out are not there for any step below a reduction over time."""
+    for step in order:
+        need = demands[step.node.hash]
+        if step is target:  # the dates of what it reduces
+            need.times = frozenset({t for _, child in step.cubes for t in program[child].times}) - dates
+        elif step.meta.time:
+            need.times = (frozenset(step.times) if need.times is None else need.times) - dates
 
 
 def _order(program: Program, target: Step) -> list[Step]:
