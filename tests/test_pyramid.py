@@ -173,6 +173,21 @@ def test_chains_on_top_of_it_read_nothing_either(median: Chain) -> None:
         assert same(found.values, known.values) and found.report == known.report
 
 
+def test_another_thinning_rule_makes_other_pyramids(median: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(median)
+    monkeypatch.setenv("MUSES_THINNING", "2,1")
+    key = BlockKey("MADE-1@10", 2, 0, 0)
+    engine = fresh()
+    run(engine, median, key)
+    assert reads(engine)[1] == 0 and engine.counters()["pyramid_failures"] == 0
+    assert make(median, levels=2).total == 1
+    run(engine := fresh(), median, key)
+    assert reads(engine) == (0, 1)
+    monkeypatch.delenv("MUSES_THINNING")
+    run(engine := fresh(), median, key)
+    assert reads(engine)[1] == 0
+
+
 def test_other_chains_are_unaffected(scenes: Scenes, median: Chain) -> None:
     others = [chain_of(scenes).ndvi().mean("t"), chain_of(scenes).dates("2018-06-11", None).ndvi().median("t")]
     expected = [pixels(engine := fresh(), chain, WHOLE).values for chain in others]

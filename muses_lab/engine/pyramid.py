@@ -36,6 +36,7 @@ from muses_lab.engine.grid import BLOCK, Rect
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import Step
+from muses_lab.engine.thinning import limit
 from muses_lab.errors import ReadError
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class Index:
     """Bands of the file: those of each date, one date after the other."""
     bytes: int
     """Size of the file."""
+    rule: tuple[int | None, ...]
+    """The thinning rule by which it was made."""
     blocks: Mapping[tuple[int, int], Kept]
     """By row and column."""
 
@@ -107,7 +110,7 @@ class Index:
         number, place = {id: n for n, id in enumerate(scenes)}, {used: n for n, used in enumerate(sets)}
         return {
             "grid": self.grid, "level": self.level, "file": self.file, "first": list(self.first),
-            "layers": self.layers, "bytes": self.bytes, "scenes": scenes,
+            "layers": self.layers, "bytes": self.bytes, "rule": list(self.rule), "scenes": scenes,
             "used": [[number[id] for id in used] for used in sets],
             "blocks": [[*at, place[tuple(sorted(k.used))], k.crc, k.dtype] for at, k in sorted(self.blocks.items())],
         }  # fmt: skip
@@ -116,7 +119,15 @@ class Index:
     def from_json(cls, doc: Mapping[str, Any]) -> Index:
         used = [frozenset(doc["scenes"][n] for n in numbers) for numbers in doc["used"]]
         blocks = {(row, col): Kept(used[n], crc, dtype) for row, col, n, crc, dtype in doc["blocks"]}
-        return cls(doc["grid"], doc["level"], doc["file"], tuple(doc["first"]), doc["layers"], doc["bytes"], blocks)
+        return cls(
+            doc["grid"], doc["level"], doc["file"], tuple(doc["first"]), doc["layers"], doc["bytes"],
+            tuple(doc["rule"]), blocks,
+        )  # fmt: skip
+
+
+def rule() -> tuple[int | None, ...]:
+    """The thinning rule that holds here, as numbers of dates by level: blocks made by another have other values."""
+    return tuple(limit(level) for level in range(16))
 
 
 def stem(grid: str, level: int) -> str:
@@ -126,7 +137,7 @@ def stem(grid: str, level: int) -> str:
 
 
 def read_index(folder: Path, grid: str, level: int) -> Index | None:
-    """The index of a grid and level; None where there is none.
+    """The index of a grid and level; None where there is none, or one made by another thinning rule.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def read_index(folder: Path, grid: str, level: int) -> Index | None:
         raise ReadError(f"the index {path.name} cannot be read: {error!r}") from None
     if (index.grid, index.level) != (grid, level) or Path(index.file).name != index.file:
         raise ReadError(f"the index {path.name} is that of {index.file!r}, {index.grid!r} at level {index.level}")
-    return index
+    return index if index.rule == rule() else None
 
 
 def open_file(folder: Path, index: Index) -> Any:

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -182,7 +183,7 @@ class _Level:
         self.folder, self.resolved, self.grid, self.level = folder, resolved, grid, level
         self.labels = _labels(resolved.program.output)
         self.index = self._checked_index()
-        self.aside = folder / f"{disk.stem(grid.id, level)}.blocks"
+        self.aside = folder / f"{disk.stem(grid.id, level)}-{zlib.crc32(repr(disk.rule()).encode()):08x}.blocks"
         there = set() if self.index is None else set(self.index.blocks)
         self.pieces: dict[tuple[int, int], _Piece] = dict(self._left(there))
         self.missing = [key for key in keys if (key.row, key.col) not in there | set(self.pieces)]
@@ -235,7 +236,7 @@ class _Level:
         rows, cols = ([at[axis] for at in blocks] for axis in (0, 1))
         name = f"{disk.stem(self.grid.id, self.level)}-{uuid4().hex[:8]}.tif"
         part = self.folder / f"{name}.part"
-        index = Index(self.grid.id, self.level, name, (min(rows), min(cols)), len(self.labels), 0, blocks)
+        index = Index(self.grid.id, self.level, name, (min(rows), min(cols)), len(self.labels), 0, disk.rule(), blocks)
         self._write(part, index, before, Rect(min(rows), max(rows) + 1, min(cols), max(cols) + 1))
         _to_disk(part)
         part.replace(self.folder / name)
