@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,6 +188,20 @@ def test_another_thinning_rule_makes_other_pyramids(median: Chain, monkeypatch: 
     monkeypatch.delenv("MUSES_THINNING")
     run(engine := fresh(), median, key)
     assert reads(engine)[1] == 0
+
+
+def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
+    make(median, levels=0)
+    keys = [BlockKey("MADE-1@10", 0, row, col) for row in range(3) for col in range(3)]
+    for _ in range(20):
+        pyramids, start = fresh().pyramids, threading.Barrier(len(keys))
+
+        def look(key: BlockKey, pyramids: disk.Pyramids = pyramids, start: threading.Barrier = start) -> bool:
+            start.wait(10)
+            return pyramids.has(folder(median).name, key)
+
+        with ThreadPoolExecutor(len(keys)) as pool:
+            assert all(pool.map(look, keys))
 
 
 def test_other_chains_are_unaffected(scenes: Scenes, median: Chain) -> None:

@@ -202,7 +202,9 @@ class _Folder:
     """What is remembered of a folder."""
 
     until: float = 0.0
-    stamp: int | None = None
+    """Until when it is taken as known."""
+    stamp: tuple[int, int] | None = None
+    """Times of its last change; None where it is not there, or had only just changed."""
     indexes: dict[tuple[str, int], Index | None] = field(default_factory=dict)
 
 
@@ -272,7 +274,7 @@ class Pyramids:
         index = self._index(node, key.grid, key.level)
         if index is None or (key.row, key.col) not in index.blocks:
             return None
-        if self.failures and self.failures.keys() & {_named(node, index), _named(node, index, key)}:
+        if self.failures and (_named(node, index) in self.failures or _named(node, index, key) in self.failures):
             return None
         return index
 
@@ -280,22 +282,28 @@ class Pyramids:
         if time.monotonic() < self._root.until:
             return self._nodes
         with self._lock:
+            if time.monotonic() < self._root.until:  # another thread looked meanwhile
+                return self._nodes
             self._path = pyramids()
             if _changed(self._root, self._path):
-                self._nodes = frozenset()
+                nodes: frozenset[str] = frozenset()
                 if is_own(self._path):
-                    self._nodes = frozenset(os.listdir(self._path))
+                    nodes = frozenset(os.listdir(self._path))
                 elif self._path.exists():
                     self._report(str(self._path), "the folder must be this user's own, with mode 0700")
-                self._close_all({node for node, _ in self._idle} - self._nodes)
+                self._close_all({node for node, _ in self._idle} - nodes)
+                self._nodes = nodes
+            self._root.until = time.monotonic() + _REMEMBERED  # last: from here on threads look without the lock
             return self._nodes
 
     def _index(self, node: str, grid: str, level: int) -> Index | None:
         with self._lock:
             folder = self._folders.setdefault(node, _Folder())
-            if time.monotonic() >= folder.until and _changed(folder, self._path / node):
-                folder.indexes.clear()
-                self._close_all({node})  # a file that was removed takes its space until nobody has it open
+            if time.monotonic() >= folder.until:
+                if _changed(folder, self._path / node):
+                    folder.indexes.clear()
+                    self._close_all({node})  # a file that was removed takes its space until nobody has it open
+                folder.until = time.monotonic() + _REMEMBERED
             if (grid, level) not in folder.indexes:
                 try:
                     folder.indexes[grid, level] = read_index(self._path / node, grid, level)
@@ -307,8 +315,7 @@ class Pyramids:
     def _replaced(self, node: str, key: BlockKey, index: Index) -> bool:
         """Whether the file that failed is another one by now."""
         with self._lock:
-            if node in self._folders:
-                self._folders[node].until = 0.0
+            self._folders.pop(node, None)
         now = self._index(node, key.grid, key.level)
         return now is None or now.file != index.file
 
@@ -350,17 +357,17 @@ class Pyramids:
 
 
 def _changed(folder: _Folder, path: Path) -> bool:
-    """Whether a folder is another than it was; remembered for a while."""
+    """Whether a folder is another than it was when it was looked at last."""
     try:
-        found: int | None = path.stat().st_mtime_ns
+        found = path.stat()
     except OSError:
-        found = None
-    now = time.time_ns()
+        stamp = None
+    else:
+        stamp = (found.st_mtime_ns, found.st_ctime_ns)  # the latter changes with its mode and owner
+    same = stamp == folder.stamp and folder.until > 0
     # A change within the clock's tick of the last one would go unseen: a folder that has just changed is not trusted.
-    recent = found is not None and now - found < 2_000_000_000
-    same = found == folder.stamp and folder.until > 0
-    folder.stamp = None if recent else found
-    folder.until = time.monotonic() + _REMEMBERED
+    recent = stamp is not None and time.time_ns() - max(stamp) < 2_000_000_000
+    folder.stamp = None if recent else stamp
     return not same
 
 
