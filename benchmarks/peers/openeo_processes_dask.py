@@ -82,6 +82,7 @@ class OpeneoProcessesDask:
             geobox=grid,
             resampling="nearest",
             chunks={"x": -1, "y": SETTINGS["rows"] or -1},
+            dtype="int16" if bands == ["SCL"] else None,  # their `gte` subtracts, and 3 - 4 is 255 in the stored uint8
         )
         cube = cube.to_dataarray(dim="bands").rename(time="t")
         if bands == ["SCL"]:
