@@ -1,4 +1,4 @@
-# make install | lab | test | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
+# make install | lab | test | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -9,9 +9,9 @@ NOTEBOOK ?= notebooks/01-first-map.ipynb
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-SOURCES := muses_lab widgets tests notebooks jupyterhub_config.py
+SOURCES := muses_lab widgets tests notebooks benchmarks jupyterhub_config.py
 
-.PHONY: install lab test lint format lock browser clean
+.PHONY: install lab test bench lint format lock browser clean
 .DEFAULT_GOAL := install
 
 # $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
@@ -64,6 +64,10 @@ endif
 
 browser:
 	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,chromium)
+
+# This engine against the limit and against other systems: benchmarks/README.md. make bench ARGS="--only W1,W2"
+bench: install
+	$(BIN)/python -m benchmarks.run $(ARGS)
 
 lint: install
 	$(BIN)/ruff check $(SOURCES)

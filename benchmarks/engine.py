@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 _HOME = tempfile.TemporaryDirectory(prefix="muses-lab-benchmarks-")
 os.environ["MUSES_LAB_HOME"] = _HOME.name  # before anything is imported that looks there
@@ -104,7 +105,11 @@ class Muses:
         self._items = items
         self._chain.cache_clear()
         self.forget()
-        return {"seconds": time.perf_counter() - start}
+        return {
+            "seconds": time.perf_counter() - start,
+            "dates": len({day_of(item) for item in items}),
+            "rss": psutil.Process().memory_info().rss,
+        }
 
     def forget(self) -> None:
         """No decoded block, no result, no open file, no header; chains stay published."""

@@ -1,0 +1,101 @@
+"""The programs that are compared: each a process in an environment of its own, asked one thing at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from platformdirs import user_cache_path
+
+HERE = Path(__file__).resolve().parent
+PEERS = ("titiler_openeo", "rio_tiler", "odc_stac", "openeo_processes_dask")
+
+
+class Program:
+    """A contestant's process."""
+
+    def __init__(self, label: str, command: Sequence[str], **environment: str) -> None:
+        self.label = label
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent,
+            env={**os.environ, **environment},
+        )  # fmt: skip
+        self._unsupported: set[str] = set()
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.label} ended while it was asked for {request}: see above")
+        return json.loads(line)
+
+    def view(self, **request: Any) -> dict[str, Any] | None:
+        """None where it cannot do the workload, which is said once."""
+        if request["workload"] in self._unsupported:
+            return None
+        answer = self.ask(do="view", **request)
+        if "unsupported" in answer:
+            self._unsupported.add(request["workload"])
+            print(f"{self.label}: {answer['unsupported']}", file=sys.stderr)
+            return None
+        return answer
+
+    def cold(self, **request: Any) -> dict[str, Any] | None:
+        self.ask(do="forget")
+        return self.view(**request)
+
+    def end(self) -> None:
+        try:
+            self._process.communicate(json.dumps({"do": "bye"}) + "\n", timeout=20)
+        except (subprocess.TimeoutExpired, BrokenPipeError):
+            self._process.kill()
+            self._process.wait()
+
+
+def muses(label: str = "muses", **environment: str) -> Program:
+    return Program(label, [sys.executable, "-m", "benchmarks.engine"], **environment)
+
+
+def limit() -> Program:
+    return Program("limit", [str(environment_of(HERE / "limit.txt", make=True)), "-m", "benchmarks.limit"])
+
+
+def peers(make: bool) -> list[Program]:
+    """Those whose environments are there, or can be made now."""
+    found = []
+    for name in PEERS:
+        python = environment_of(HERE / "peers" / f"{name}.txt", make)
+        if python is not None:
+            found.append(Program(name.replace("_", "-"), [str(python), str(HERE / "peers" / f"{name}.py")]))
+    return found
+
+
+def environment_of(requirements: Path, make: bool) -> Path | None:
+    """The Python that has what a file asks for; made where it is not there, None where it is not to be."""
+    folder = Path(user_cache_path("muses-lab-benchmarks")) / "environments" / requirements.stem
+    python, label = folder / "bin" / "python", folder / "made-of"
+    wanted = hashlib.sha256(requirements.read_bytes()).hexdigest()
+    if label.exists() and label.read_text() == wanted:
+        return python
+    if not make:
+        return None
+    print(f"making {folder}", file=sys.stderr)
+    uv = Path(sys.executable).with_name("uv")
+    shutil.rmtree(folder, ignore_errors=True)
+    if uv.exists():
+        more = {"UV_SYSTEM_CERTS": "1", **os.environ}
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, folder], check=True, env=more)
+        subprocess.run([uv, "pip", "install", "-q", "--python", python, "-r", requirements], check=True, env=more)
+    else:
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+        subprocess.run([python, "-m", "pip", "install", "-q", "--no-deps", "-r", requirements], check=True)
+    label.write_text(wanted)
+    return python

@@ -1,0 +1,294 @@
+"""Samples to ratios: each of two views of one round, then the median of the rounds, with the least and the most."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.remote import DELAY
+
+if TYPE_CHECKING:
+    from benchmarks.run import Sample
+
+BUDGET = 1 << 30
+"""Bytes that a worker may keep unless told otherwise."""
+TRIPS = 8
+MEAN_MAY_DIFFER, VALID_MAY_DIFFER = 0.01, 0.01
+"""Peers warp each date before they compute, which moves pixels by up to a half: nothing more may differ."""
+PEER_TARGETS = {"titiler-openeo": 20, "rio-tiler": 15, "odc-stac": 4}
+VARIANTS = ("again", "classes", "threshold", "moved", "moved again", "zoomed")
+
+
+@dataclass(frozen=True)
+class Spread:
+    middle: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread | None:
+        return cls(median(values), min(values), max(values)) if values else None
+
+    def text(self, digits: int = 2) -> str:
+        return f"{self.middle:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A target, and what was measured."""
+
+    what: str
+    measured: str
+    target: str
+    ok: bool
+
+
+class Measured:
+    """Samples, by who, what, where and when."""
+
+    def __init__(self, samples: Iterable[Sample], zooms: Sequence[int]) -> None:
+        self.zooms = list(zooms)
+        self._by: dict[tuple[str, str, int, str], dict[int, Sample]] = defaultdict(dict)
+        for s in samples:
+            self._by[s.contestant, s.workload, s.zoom, s.variant][s.round] = s
+
+    def samples(self, who: str, workload: str, zoom: int, variant: str = "cold") -> dict[int, Sample]:
+        return self._by.get((who, workload, zoom, variant), {})
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return any(self.samples(*key, zoom) for zoom in self.zooms)
+
+    def workloads(self) -> list[str]:
+        return sorted({w for who, w, _, _ in self._by if who == "muses"})
+
+    def peers(self) -> list[str]:
+        return sorted({who for who, *_ in self._by if who != "limit" and not who.startswith("muses")})
+
+    def seconds(self, who: str, workload: str, zoom: int, variant: str = "cold") -> float:
+        return median(s.seconds for s in self.samples(who, workload, zoom, variant).values())
+
+    def ratios(
+        self, a: str, b: str, workload: str, zoom: int, variant: str = "cold", *, less: float = 0.0
+    ) -> list[float]:
+        """(a - less) / b of the rounds in which both looked; b always cold."""
+        mine, its = self.samples(a, workload, zoom, variant), self.samples(b, workload, zoom)
+        return [(mine[n].seconds - less) / its[n].seconds for n in mine if n in its]
+
+    def over_zooms(self, a: str, b: str, workload: str, variant: str = "cold", *, less: float = 0.0) -> Spread | None:
+        """The spread, over zooms, of the median ratio at each."""
+        each = [self.ratios(a, b, workload, zoom, variant, less=less) for zoom in self.zooms]
+        return Spread.of([median(found) for found in each if found])
+
+    def counter(self, who: str, workload: str, zoom: int, variant: str, name: str) -> int:
+        """The most of the rounds."""
+        return max(s.counters[name] for s in self.samples(who, workload, zoom, variant).values())
+
+
+def make(
+    samples: Sequence[Sample], zooms: Sequence[int], new: dict[tuple[str, int], int], opened: dict[str, dict[str, Any]]
+) -> tuple[list[Row], str]:
+    """The targets, and all of it as text."""
+    found = Measured(samples, zooms)
+    rows = list(_targets(found, new, opened))
+    parts = [_cold(found), _after(found), _peers(found), _agreement(found), _more(found), _rows(rows)]
+    return rows, "\n\n".join(part for part in parts if part)
+
+
+# ---------------------------------------------------------------------------------------------------------- targets
+
+
+def _targets(found: Measured, new: dict[tuple[str, int], int], opened: dict[str, dict[str, Any]]) -> Iterable[Row]:
+    for workload in ("W1", "W4"):
+        if r := found.over_zooms("muses", "limit", workload):
+            ok = r.middle <= 1.4 and r.high <= 1.7
+            yield Row(f"{workload} cold / L", r.text(), "≤ 1.4, none above 1.7", ok)
+    for workload in ("W2", "W3"):
+        if r := found.over_zooms("muses", "limit", workload, less=0.015):
+            yield Row(f"({workload} cold - 15 ms) / L", r.text(), "≤ 2", r.middle <= 2)
+    for variant in ("classes", "threshold"):
+        for workload in found.workloads():
+            if r := found.over_zooms("muses", "limit", workload, variant):
+                blocks = sum(found.counter("muses", workload, z, variant, "blocks") for z in found.zooms)
+                ok = r.middle <= 0.4 and blocks == 0
+                yield Row(f"{workload} {variant} / L", f"{r.text()}, {blocks} blocks read", "≤ 0.4, no block", ok)
+    for workload in found.workloads():
+        cells = [(found.counter("muses", workload, z, "moved", "blocks"), new[workload, z]) for z in found.zooms]
+        again = sum(found.counter("muses", workload, z, "moved again", "blocks") for z in found.zooms)
+        ok = all(read <= wanted for read, wanted in cells) and again == 0
+        text = ", ".join(f"{read} of {wanted}" for read, wanted in cells)
+        yield Row(f"{workload} moved by a column: blocks read", f"{text}; again {again}", "only new; again none", ok)
+    for peer, least in PEER_TARGETS.items():
+        if r := found.over_zooms(peer, "muses", "W1"):
+            yield Row(f"W1 cold: {peer} / muses", r.text(1), f"≥ {least}", r.middle >= least)
+    yield from _special_targets(found, opened)
+
+
+def _special_targets(found: Measured, opened: dict[str, dict[str, Any]]) -> Iterable[Row]:
+    if ("muses W5", "W5") in found and ("muses", "W1") in found:
+        each = []
+        for zoom in found.zooms:
+            two, one = found.samples("muses W5", "W5", zoom), found.samples("muses", "W1", zoom)
+            each.append(median(_per_block(two[n]) / _per_block(one[n]) for n in two if n in one))
+        r = Spread(median(each), min(each), max(each))
+        yield Row("W5 / W1, seconds per block read", r.text(), "≤ 1.3", r.middle <= 1.3)
+    if ("muses many", "W1") in found:
+        gaps = [1000 * gap for zoom in found.zooms for gap in _gaps(found, "muses many", "muses", zoom)]
+        r = Spread(median(gaps), min(gaps), max(gaps))
+        yield Row("10 000 items instead of 24: ms more", r.text(0), "≤ 20", r.middle <= 20)
+    if ("muses long", "W1") in found:
+        both = ("muses long", "muses")
+        times = [
+            median(
+                found.samples(both[0], "W1", z)[n].seconds / s.seconds
+                for n, s in found.samples(both[1], "W1", z).items()
+            )
+            for z in found.zooms
+        ]
+        counts = [
+            found.counter(both[0], "W1", z, "cold", "bytes") / found.counter(both[1], "W1", z, "cold", "bytes")
+            for z in found.zooms
+        ]
+        dates = opened[both[0]]["dates"] / opened[both[1]]["dates"]
+        r = Spread(median(times), min(times), max(times))
+        yield Row(f"{dates:g} × the dates: × seconds", r.text(), f"≤ {dates:g} (+ 15 %)", r.middle <= 1.15 * dates)
+        yield Row(f"{dates:g} × the dates: × bytes", Spread(median(counts), min(counts), max(counts)).text(),
+                  f"≤ {dates:g}", max(counts) <= dates * 1.001)  # fmt: skip
+    for who, workload in (("muses", "W1"), ("muses", "W6"), ("muses long", "W1")):
+        if (who, workload) in found:
+            most = max(found.counter(who, workload, z, "cold", "peak_rss") for z in found.zooms) - opened[who]["rss"]
+            text = f"{most / 2**20:.0f} MiB above {opened[who]['rss'] / 2**20:.0f}"
+            label = "96 dates" if who == "muses long" else workload
+            yield Row(f"{label}: peak memory", text, f"≤ {BUDGET / 2**20:.0f} MiB above", most <= BUDGET)
+    if ("muses remote", "W1") in found:
+        gaps = [gap / DELAY for zoom in found.zooms for gap in _gaps(found, "muses remote", "limit", zoom)]
+        r = Spread(median(gaps), min(gaps), max(gaps))
+        yield Row("W1 cold, remote: (seconds - L) / 50 ms", r.text(1), f"≤ {TRIPS} round trips", r.middle <= TRIPS)
+
+
+def _per_block(sample: Sample) -> float:
+    return sample.seconds / max(sample.counters["blocks"], 1)
+
+
+def _gaps(found: Measured, a: str, b: str, zoom: int) -> list[float]:
+    """Seconds more of W1 in each round."""
+    mine, its = found.samples(a, "W1", zoom), found.samples(b, "W1", zoom)
+    return [mine[n].seconds - its[n].seconds for n in mine if n in its]
+
+
+# ----------------------------------------------------------------------------------------------------------- tables
+
+
+def _cold(found: Measured) -> str:
+    lines = []
+    for workload in found.workloads():
+        for zoom in found.zooms:
+            r = Spread.of(found.ratios("muses", "limit", workload, zoom))
+            limits = list(found.samples("limit", workload, zoom).values())
+            if r is None:
+                continue
+            lines.append([
+                workload, f"z{zoom}", _ms(found.seconds("muses", workload, zoom)),
+                _ms(found.seconds("limit", workload, zoom)), r.text(),
+                str(found.counter("muses", workload, zoom, "cold", "blocks")), str(limits[0].counters["blocks"]),
+                *(_ms(median(s.counters["seconds"][m] for s in limits)) for m in ("gdal", "imagecodecs", "async-tiff")),
+                *(_ms(median(s.counters["seconds_with_headers"][m] for s in limits))
+                  for m in ("gdal", "imagecodecs", "async-tiff")),
+            ])  # fmt: skip
+    return _table(
+        "Cold views, ms (L: the fastest of the three with headers known)",
+        ["", "", "muses", "L", "muses / L", "blocks", "of L", "GDAL", "imagecodecs", "async-tiff",
+         "GDAL + headers", "imagecodecs +", "async-tiff +"],
+        lines,
+    )  # fmt: skip
+
+
+def _after(found: Measured) -> str:
+    lines = []
+    for workload in found.workloads():
+        for zoom in found.zooms:
+            line = [workload, f"z{zoom}"]
+            for variant in VARIANTS:
+                if found.samples("muses", workload, zoom, variant):
+                    ms = _ms(found.seconds("muses", workload, zoom, variant))
+                    line.append(f"{ms} · {found.counter('muses', workload, zoom, variant, 'blocks')}")
+                else:
+                    line.append("")
+            lines.append(line)
+    return _table("Then, each changing one thing of the known view: ms · blocks read", ["", "", *VARIANTS], lines)
+
+
+def _peers(found: Measured) -> str:
+    lines = []
+    for peer in found.peers():
+        for workload in found.workloads():
+            for zoom in found.zooms:
+                if r := Spread.of(found.ratios(peer, "muses", workload, zoom)):
+                    seconds = f"{found.seconds(peer, workload, zoom):.2f}"
+                    lines.append([peer, workload, f"z{zoom}", seconds, r.text(1)])
+    return _table("Peers, cold", ["", "", "", "s", "peer / muses"], lines)
+
+
+def _agreement(found: Measured) -> str:
+    lines = []
+    for peer in found.peers():
+        for workload in found.workloads():
+            for zoom in found.zooms:
+                theirs = next(iter(found.samples(peer, workload, zoom).values()), None)
+                ours = next(iter(found.samples("muses", workload, zoom).values()), None)
+                if theirs is None or ours is None or theirs.mean is None or ours.mean is None:
+                    continue
+                assert theirs.valid is not None and ours.valid is not None
+                same = (
+                    abs(theirs.mean - ours.mean) <= MEAN_MAY_DIFFER
+                    and abs(theirs.valid - ours.valid) <= VALID_MAY_DIFFER
+                )
+                lines.append([
+                    workload, f"z{zoom}", peer, f"{theirs.mean:.4f} {theirs.valid:.4f}",
+                    f"{ours.mean:.4f} {ours.valid:.4f}", "same" if same else "DIFFERENT",
+                ])  # fmt: skip
+    return _table(
+        "Do they compute the same? Mean of the valid, share of valid", ["", "", "", "theirs", "ours", ""], lines
+    )
+
+
+def _more(found: Measured) -> str:
+    lines = []
+    for who in ("muses", "muses W5", "muses many", "muses long", "muses remote"):
+        for workload in ("W1", "W5"):
+            for zoom in found.zooms:
+                kept = list(found.samples(who, workload, zoom).values())
+                if not kept:
+                    continue
+                most = {name: max(s.counters[name] for s in kept) for name in ("blocks", "bytes", "peak_rss")}
+                lines.append([
+                    who, workload, f"z{zoom}", _ms(median(s.seconds for s in kept)), str(most["blocks"]),
+                    f"{most['bytes'] / 1e6:.0f}", f"{most['peak_rss'] / 2**20:.0f}",
+                    _ms(median(s.counters["resolve_seconds"] for s in kept)),
+                    _ms(median(s.counters["plan_seconds"] for s in kept)),
+                    str(kept[0].counters.get("requests", "")),
+                ])  # fmt: skip
+    header = ["", "", "", "ms", "blocks", "MB decoded", "peak MiB", "resolving ms", "a plan ms", "requests"]
+    return _table("Data sets", header, lines)
+
+
+def _rows(rows: Sequence[Row]) -> str:
+    lines = [[row.what, row.measured, row.target, "ok" if row.ok else "MISSED"] for row in rows]
+    return _table("Targets: median (least–most) over the zooms", ["", "measured", "target", ""], lines)
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
+
+
+def _table(title: str, header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    if not lines:
+        return ""
+    widths = [max(len(line[n]) for line in (header, *lines)) for n in range(len(header))]
+    rows = [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in (header, *lines)
+    ]
+    return "\n".join([title, "", *rows])
