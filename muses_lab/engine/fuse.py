@@ -69,6 +69,11 @@ class Leaf:
             raise Unfit(f"{values.dtype} values")
         return values
 
+    @property
+    def absent(self) -> np.float32:
+        """What a pixel without a stored value becomes."""
+        return self.of(np.array([np.nan], np.float32))[0]
+
 
 @dataclass(frozen=True)
 class _Register:
@@ -125,12 +130,12 @@ class Compiled:
         """The steps whose results it gives, the one asked for first."""
         return tuple({o.step.node.hash: o.step for o in self.outputs}.values())
 
-    def network(self, dates: int) -> tuple[np.ndarray, np.ndarray]:
-        """The comparators that put as many dates in order as the reducers need."""
+    def networks(self, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The comparators that put up to as many dates in order as the reducers need: see `kernels.run`."""
         kinds = set(self.reducers[:, 0].tolist())
         if kinds.isdisjoint((kernels.MEDIAN, kernels.QUANTILE)):
-            return _NO_PAIRS
-        return network(dates, dates // 2 if kernels.QUANTILE not in kinds else dates - 1)
+            return _NO_NETWORKS
+        return networks(dates, kernels.QUANTILE in kinds)
 
 
 _known: WeakKeyDictionary[Program, dict[str, Compiled | None]] = WeakKeyDictionary()
@@ -192,10 +197,9 @@ def _compile(program: Program, target: Step) -> Compiled:
         dates = ()
     code, registers, layers_at = machine.finished(layered)
     return Compiled(
-        tuple(machine.inputs), code, np.array([r for r, _ in machine.constants], np.int32),
-        np.array([v for _, v in machine.constants], np.float32), registers, layers_at,
+        tuple(machine.inputs), code, *machine.numbers(), registers, layers_at,
         np.array([row[:2] for row in rows], np.int32), np.array([row[2] for row in rows], np.float64),
-        tuple(outputs), dates, every_date, tuple(machine.allowed),
+        tuple(outputs), dates, every_date and machine.makes_values(code, registers, layers_at), tuple(machine.allowed),
         {s.node.hash: demands[s.node.hash].times for s in order if s.node.process == LOAD},
         tuple(s for s in order if s is not target and (s.node.process == LOAD or is_boundary(s, target))),
         _guards(program, order, demands, values, over_time),
@@ -361,6 +365,25 @@ class _Machine:
         self.constants = [(place[number], value) for number, value in self.constants]
         return code, max(used, 1), np.array([place[number] for number in results], np.int32)
 
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Registers that hold constants, and the constants."""
+        places, values = zip(*self.constants, strict=True) if self.constants else ((), ())
+        return np.array(places, np.int32), np.array(values, np.float32)
+
+    def makes_values(self, code: np.ndarray, registers: int, layers: np.ndarray) -> bool:
+        """Whether a date without data may have values all the same."""
+        if any(leaf.step.node.process != LOAD for leaf in self.inputs):
+            return True
+        out = np.empty((layers.size, 1, 1), np.float32)
+        reducers = np.array([(kernels.COUNT, k) for k in range(layers.size)], np.int32)
+        no_planes = np.zeros((0, 10), np.int64), np.zeros((0, 2)), np.zeros(1, np.int32), np.zeros(1, np.float32)
+        kernels.run(
+            code, *self.numbers(), registers, np.zeros((len(self.inputs), 2), np.int32), *no_planes,
+            np.array([leaf.absent for leaf in self.inputs], np.float32), np.ones((len(self.allowed), 1), np.bool_),
+            layers, reducers, np.zeros(layers.size), *_NO_NETWORKS, 32, 32, out,
+        )  # fmt: skip
+        return bool((out > 0).any())
+
 
 def _arguments(line: tuple[int, ...]) -> tuple[int, ...]:
     """The registers that an instruction reads."""
@@ -522,10 +545,27 @@ _STEPS: dict[str, Callable[[_Machine, Step, Mapping[str, Images]], dict[str | No
 
 # -------------------------------------------------------------------------------------------------- networks
 
-_NO_PAIRS = np.empty(0, np.int32), np.empty(0, np.int32)
+_NO_NETWORKS = np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32)
 
 
 @lru_cache(maxsize=64)
+def networks(size: int, complete: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Networks for 0 to `size` values one after the other: where each begins, lower rows, higher rows.
+
+    For many values the smaller networks are those of some larger sizes, whose further rows do not matter.
+    """
+    step = 1 if size <= kernels.EVERY_SIZE else -(-size // kernels.EVERY_SIZE)
+    low, high, pairs = [], [], [0]
+    for n in range(size + 1):
+        larger = min(size, -(-n // step) * step)
+        a, b = network(larger, larger - 1 if complete else larger // 2)
+        low.append(a)
+        high.append(b)
+        pairs.append(pairs[-1] + a.size)
+    return np.array(pairs, np.int64), np.concatenate(low), np.concatenate(high)
+
+
+@lru_cache(maxsize=1024)
 def network(size: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
     """Comparators (lower row, higher row) that bring the values of ranks 0 to `highest` to their places.
 

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from muses_lab.engine.core import Engine
     from muses_lab.engine.evaluate import Run
 
+_PIECE = 512
+"""Pixels of a row that instructions treat at a time."""
 _FIRST_CACHE = 24 << 10
-"""Bytes of a stack that is worked on at a time: it stays in the processor's first cache."""
+"""Bytes that are sorted at a time: they stay in the processor's first cache."""
 
 Time = np.datetime64 | None
 
@@ -62,13 +64,14 @@ class _Planes:
         if values.strides[1] != values.itemsize:
             values = np.ascontiguousarray(values)
         low, high = cols.place.start, cols.place.stop
-        straight = cols.index.size > 0 and int(cols.index[-1]) - int(cols.index[0]) == cols.index.size - 1
-        first = int(cols.index[0]) * values.itemsize if straight else 0
+        first, order = int(cols.index[0]) * values.itemsize, _order(cols.index)
+        if order == kernels.MAPPED or (order >= kernels.DOUBLED and table < 0):
+            first, order = 0, kernels.MAPPED
         self._add(
             number, time, values,
             (
                 values.__array_interface__["data"][0] + first, values.strides[0], kind, _whole(nodata), table,
-                self._map(rows, self.rect.shape[0]), self._map(cols, self.rect.shape[1]), low, high, int(straight),
+                self._map(rows, self.rect.shape[0]), self._map(cols, self.rect.shape[1]), low, high, order,
             ),
             (scale, offset),
         )  # fmt: skip
@@ -83,7 +86,7 @@ class _Planes:
         height, width = self.rect.shape
         everything = self._range(height)
         where = values.__array_interface__["data"][0], values.strides[0], kernels.KINDS["<f4"], kernels.NOTHING, -1
-        self._add(number, time, values, (*where, everything, everything, 0, width, 1), (1.0, 0.0))
+        self._add(number, time, values, (*where, everything, everything, 0, width, kernels.STRAIGHT), (1.0, 0.0))
 
     def _add(
         self, number: int, time: Time, values: np.ndarray, fields: tuple[int, ...], factors: tuple[float, float]
@@ -140,6 +143,18 @@ class _Planes:
                 order += self.of.get((number, time), ()) if always is None else always
             starts[number, len(dates)] = len(order)
         return starts, np.array(order, np.intp)
+
+
+def _order(index: np.ndarray) -> int:
+    """How the stored values of a row's pixels lie, see `kernels`."""
+    steps = index - index[0]
+    count = np.arange(index.size)
+    if np.array_equal(steps, count):
+        return kernels.STRAIGHT
+    for phase in (0, 1):
+        if np.array_equal(steps, (count + phase) // 2):
+            return kernels.DOUBLED + phase
+    return kernels.MAPPED
 
 
 def _whole(nodata: float | None) -> int:
@@ -252,7 +267,7 @@ def _removed(guard: Guard, program: Compiled, planes: _Planes, times: set[np.dat
     if number is None:
         return set()
     integers, factors, maps, tables = planes.arrays()
-    absent = _absent(guard.leaf)
+    absent = guard.leaf.absent
     gone = set()
     for time in times:
         mine = planes.of.get((number, time), [])
@@ -261,20 +276,15 @@ def _removed(guard: Guard, program: Compiled, planes: _Planes, times: set[np.dat
     return gone
 
 
-def _absent(leaf: Leaf) -> np.float32:
-    """What a pixel without stored value becomes."""
-    return leaf.of(np.array([np.nan], np.float32))[0]
-
-
 def _run(program: Compiled, planes: _Planes, dates: list[Time], out: np.ndarray) -> None:
     integers, factors, maps, tables = planes.arrays()
     starts, order = planes.starts(len(program.inputs), dates)
     allowed = np.array([[t in some for t in dates] for some in program.allowed], np.bool_).reshape(-1, len(dates))
-    piece = max(32, min(512, _FIRST_CACHE // (4 * len(dates)) // 32 * 32))
+    at_once = max(32, min(_PIECE, _FIRST_CACHE // (4 * len(dates)) // 32 * 32))
     kernels.run(
         program.code, program.constants, program.constant_values, program.registers, starts, integers[order],
-        factors[order], maps, tables, np.array([_absent(leaf) for leaf in program.inputs], np.float32), allowed,
-        program.layers, program.reducers, program.probabilities, *program.network(len(dates)), piece, out,
+        factors[order], maps, tables, np.array([leaf.absent for leaf in program.inputs], np.float32), allowed,
+        program.layers, program.reducers, program.probabilities, *program.networks(len(dates)), _PIECE, at_once, out,
     )  # fmt: skip
 
 

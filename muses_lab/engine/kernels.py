@@ -29,11 +29,15 @@ MEDIAN, QUANTILE = 20, 21
 """From 20 on: of the sorted values."""
 
 # fields of a plane (stored values of one band of one scene): integers
-ADDRESS, STRIDE, KIND, NODATA, TABLE, ROWS, COLUMNS, LOW, HIGH, CONTIGUOUS = range(10)
+ADDRESS, STRIDE, KIND, NODATA, TABLE, ROWS, COLUMNS, LOW, HIGH, ORDER = range(10)
+# how the stored values lie in a row: by a map; side by side; each for two pixels (+1: the first for one)
+MAPPED, STRAIGHT, DOUBLED = range(3)
 # and floating point
 SCALE, OFFSET = range(2)
 KINDS = {"|u1": 0, "<u2": 1, "<i2": 2, "<f4": 3}
-NOTHING = -(1 << 40)
+EVERY_SIZE = 64
+"""Up to so many dates there is a sorting network for every number of them."""
+NOTHING = -(1 << 30)
 """Where there is no nodata value."""
 
 
@@ -76,21 +80,19 @@ def undo_differences(stored, out):
             out[r, col] = a
 
 
+# Rows of registers are named by their number, not cut out as arrays: that would count references for every instruction.
+
 # ------------------------------------------------------------------------------------------------- loading
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _straight(values, nodata, scale, offset, out):
+@njit(cache=True, nogil=True)
+def _physical(values, scale, offset, nodata, out):
     """Physical values of stored integers that lie side by side."""
+    nodata = np.int32(nodata)
     for i in range(out.size):
-        v = values[i]
-        out[i] = np.float32(np.float64(v) * scale + offset) if v != nodata else np.float32(np.nan)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _straight_all(values, scale, offset, out):
-    for i in range(out.size):
-        out[i] = np.float32(np.float64(values[i]) * scale + offset)
+        v = np.int32(values[i])
+        physical = np.float32(np.float64(v) * scale + offset)
+        out[i] = np.float32(np.nan) if v == nodata else physical
 
 
 @njit(cache=True, nogil=True)
@@ -100,34 +102,53 @@ def _look_up(values, table, out):
 
 
 @njit(cache=True, nogil=True)
-def _integers(values, plane, scale, offset, tables, columns, out, contiguous):
-    """One row of a plane of unsigned integers: physical values, or what a table says of them."""
-    nodata, table = plane[NODATA], plane[TABLE]
-    if contiguous:
-        if table >= 0:
-            _look_up(values, tables[table:], out)
-        elif nodata == NOTHING:
-            _straight_all(values, scale, offset, out)
-        else:
-            _straight(values, nodata, scale, offset, out)
-        return
-    if table >= 0:
-        for i in range(out.size):
-            out[i] = tables[table + values[columns[i]]]
-    else:
-        for i in range(out.size):
-            v = np.int64(values[columns[i]])
-            out[i] = np.float32(np.float64(v) * scale + offset) if v != nodata else np.float32(np.nan)
+def _doubled(values, table, phase, out):
+    """Each stored value (by its table) twice, as 20 m pixels on a grid of 10 m; `phase` 1: the first only once."""
+    if phase:
+        out[0] = table[values[0]]
+    pairs = (out.size - phase) // 2
+    for j in range(pairs):
+        v = table[values[j + phase]]
+        out[2 * j + phase] = v
+        out[2 * j + phase + 1] = v
+    if phase + 2 * pairs < out.size:
+        out[out.size - 1] = table[values[pairs + phase]]
 
 
 @njit(cache=True, nogil=True)
-def _floats(values, plane, scale, offset, columns, out, contiguous):
-    nodata = plane[NODATA]
+def _gather(values, plane, scale, offset, tables, columns, out):
+    """Physical values, or what a table says, of stored integers wherever they are."""
+    nodata, table, straight = plane[NODATA], plane[TABLE], plane[ORDER] == STRAIGHT
     for i in range(out.size):
-        v = values[i if contiguous else columns[i]]
+        v = np.int64(values[i if straight else columns[i]])
+        if table >= 0:
+            out[i] = tables[table + (v & 0xFFFF)]
+        else:
+            physical = np.float32(np.float64(v) * scale + offset)
+            out[i] = np.float32(np.nan) if v == nodata else physical
+
+
+@njit(cache=True, nogil=True)
+def _floats(values, plane, scale, offset, columns, out):
+    nodata, straight = plane[NODATA], plane[ORDER] == STRAIGHT
+    for i in range(out.size):
+        v = values[i if straight else columns[i]]
         physical = np.float32(np.float64(v) * scale + offset)
         good = np.isfinite(physical) and not (nodata != NOTHING and v == np.float32(nodata))
         out[i] = physical if good else np.float32(np.nan)
+
+
+@njit(cache=True, nogil=True)
+def _integers(values, plane, scale, offset, tables, columns, phase, out):
+    table, order = plane[TABLE], plane[ORDER]
+    if order == STRAIGHT and table < 0:
+        _physical(values, scale, offset, plane[NODATA], out)
+    elif order == STRAIGHT:
+        _look_up(values, tables[table:], out)
+    elif order >= DOUBLED and table >= 0:
+        _doubled(values, tables[table:], phase, out)
+    else:
+        _gather(values, plane, scale, offset, tables, columns, out)
 
 
 @njit(cache=True, nogil=True)
@@ -141,32 +162,24 @@ def _plane_row(plane, scale, offset, maps, tables, absent, row, start, out):
         return
     out[: low - start] = absent
     out[high - start :] = absent
-    piece = out[low - start : high - start]
-    contiguous = plane[CONTIGUOUS] != 0
-    at = plane[ADDRESS] + stored * plane[STRIDE]
-    first = low - plane[LOW] if contiguous else 0
+    inside = out[low - start : high - start]
+    order, kind = plane[ORDER], plane[KIND]
     columns = maps[plane[COLUMNS] + low : plane[COLUMNS] + high]
-    length = piece.size if contiguous else 1 << 30
-    kind = plane[KIND]
+    skip, phase = 0, 0
+    if order == STRAIGHT:
+        skip = low - plane[LOW]
+    elif order >= DOUBLED and plane[TABLE] >= 0 and kind < 2:
+        skip, phase = divmod(low - plane[LOW] + order - DOUBLED, 2)
+    at = plane[ADDRESS] + stored * plane[STRIDE]
+    many = (1 << 30,)
     if kind == 0:
-        _integers(carray(_u8(at + first), (length,)), plane, scale, offset, tables, columns, piece, contiguous)
+        _integers(carray(_u8(at + skip), many), plane, scale, offset, tables, columns, phase, inside)
     elif kind == 1:
-        _integers(carray(_u16(at + 2 * first), (length,)), plane, scale, offset, tables, columns, piece, contiguous)
+        _integers(carray(_u16(at + 2 * skip), many), plane, scale, offset, tables, columns, phase, inside)
     elif kind == 2:
-        _signed(carray(_i16(at + 2 * first), (length,)), plane, scale, offset, tables, columns, piece, contiguous)
+        _gather(carray(_i16(at + 2 * skip), many), plane, scale, offset, tables, columns, inside)
     else:
-        _floats(carray(_f32(at + 4 * first), (length,)), plane, scale, offset, columns, piece, contiguous)
-
-
-@njit(cache=True, nogil=True)
-def _signed(values, plane, scale, offset, tables, columns, out, contiguous):
-    nodata, table = plane[NODATA], plane[TABLE]
-    for i in range(out.size):
-        v = np.int64(values[i if contiguous else columns[i]])
-        if table >= 0:
-            out[i] = tables[table + (v & 0xFFFF)]
-        else:
-            out[i] = np.float32(np.float64(v) * scale + offset) if v != nodata else np.float32(np.nan)
+        _floats(carray(_f32(at + 4 * skip), many), plane, scale, offset, columns, inside)
 
 
 @njit(cache=True, nogil=True)
@@ -212,14 +225,14 @@ def differs(values, nodata):
 @njit(cache=True, nogil=True)
 def all_removed(first, last, planes, factors, maps, tables, absent, rows, width):
     """Whether a mask (a table of a band's stored values) is true everywhere on the rectangle; missing is not true."""
-    out = np.empty(256, np.float32)
+    register = np.empty((1, 256), np.float32)
     spare = np.empty((3, 256), np.float32)
     for row in range(rows):
         for start in range(0, width, 256):
-            piece = out[: min(256, width - start)]
-            _load(first, last, planes, factors, maps, tables, absent, row, start, spare, piece)
-            for i in range(piece.size):
-                if np.isnan(piece[i]) or piece[i] == 0:
+            n = min(256, width - start)
+            _load(first, last, planes, factors, maps, tables, absent, row, start, spare, register[0, :n])
+            for i in range(n):
+                if np.isnan(register[0, i]) or register[0, i] == 0:
                     return False
     return True
 
@@ -229,106 +242,115 @@ def all_removed(first, last, planes, factors, maps, tables, absent, rows, width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _arithmetic(operation, a, b, out):
+def _arithmetic(operation, r, to, a, b, n):
     if operation == ADD:
-        for i in range(out.size):
-            out[i] = a[i] + b[i]
+        for i in range(n):
+            r[to, i] = r[a, i] + r[b, i]
     elif operation == SUBTRACT:
-        for i in range(out.size):
-            out[i] = a[i] - b[i]
+        for i in range(n):
+            r[to, i] = r[a, i] - r[b, i]
     elif operation == MULTIPLY:
-        for i in range(out.size):
-            out[i] = a[i] * b[i]
+        for i in range(n):
+            r[to, i] = r[a, i] * r[b, i]
     elif operation == DIVIDE:
-        for i in range(out.size):
-            out[i] = a[i] / b[i]
+        for i in range(n):
+            r[to, i] = r[a, i] / r[b, i]
     else:
-        for i in range(out.size):
-            total = a[i] + b[i]
-            index = (a[i] - b[i]) / total
-            out[i] = np.float32(np.nan) if total == 0 else index
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            total = x + y
+            index = (x - y) / total
+            r[to, i] = np.float32(np.nan) if total == 0 else index
 
 
 @njit(cache=True, nogil=True)
-def _truth(yes, a, b):
+def _truth(yes, x, y):
     value = np.float32(1) if yes else np.float32(0)
-    return value if (a == a) & (b == b) else np.float32(np.nan)
+    return value if (x == x) & (y == y) else np.float32(np.nan)
 
 
 @njit(cache=True, nogil=True)
-def _compare(operation, a, b, out):
+def _compare(operation, r, to, a, b, n):
     if operation == GT:
-        for i in range(out.size):
-            out[i] = _truth(a[i] > b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] > r[b, i], r[a, i], r[b, i])
     elif operation == GTE:
-        for i in range(out.size):
-            out[i] = _truth(a[i] >= b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] >= r[b, i], r[a, i], r[b, i])
     elif operation == LT:
-        for i in range(out.size):
-            out[i] = _truth(a[i] < b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] < r[b, i], r[a, i], r[b, i])
     elif operation == LTE:
-        for i in range(out.size):
-            out[i] = _truth(a[i] <= b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] <= r[b, i], r[a, i], r[b, i])
     elif operation == EQ:
-        for i in range(out.size):
-            out[i] = _truth(a[i] == b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] == r[b, i], r[a, i], r[b, i])
     else:
-        for i in range(out.size):
-            out[i] = _truth(a[i] != b[i], a[i], b[i])
+        for i in range(n):
+            r[to, i] = _truth(r[a, i] != r[b, i], r[a, i], r[b, i])
 
 
 @njit(cache=True, nogil=True)
-def _logic(operation, a, b, out):
+def _logic(operation, r, to, a, b, n):
     missing, yes, no = np.float32(np.nan), np.float32(1), np.float32(0)
     if operation == AND:
-        for i in range(out.size):
-            known = missing if (a[i] != a[i]) | (b[i] != b[i]) else yes
-            out[i] = no if (a[i] == 0) | (b[i] == 0) else known
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            known = missing if (x != x) | (y != y) else yes
+            r[to, i] = no if (x == 0) | (y == 0) else known
     elif operation == OR:
-        for i in range(out.size):
-            unknown = (a[i] != a[i]) | (b[i] != b[i])
-            true = ((a[i] == a[i]) & (a[i] != 0)) | ((b[i] == b[i]) & (b[i] != 0))
-            out[i] = yes if true else (missing if unknown else no)
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            unknown = (x != x) | (y != y)
+            true = ((x == x) & (x != 0)) | ((y == y) & (y != 0))
+            r[to, i] = yes if true else (missing if unknown else no)
     else:
-        for i in range(out.size):
-            out[i] = _truth((a[i] != 0) ^ (b[i] != 0), a[i], b[i])
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            r[to, i] = _truth((x != 0) ^ (y != 0), x, y)
 
 
 @njit(cache=True, nogil=True)
-def _unary(operation, a, out):
+def _unary(operation, r, to, a, n):
     missing, yes, no = np.float32(np.nan), np.float32(1), np.float32(0)
     if operation == NOT:
-        for i in range(out.size):
-            out[i] = missing if a[i] != a[i] else (yes if a[i] == 0 else no)
+        for i in range(n):
+            x = r[a, i]
+            r[to, i] = missing if x != x else (yes if x == 0 else no)
     elif operation == IS_NODATA:
-        for i in range(out.size):
-            out[i] = yes if a[i] != a[i] else no
+        for i in range(n):
+            x = r[a, i]
+            r[to, i] = yes if x != x else no
     elif operation == ABSOLUTE:
-        for i in range(out.size):
-            out[i] = abs(a[i])
+        for i in range(n):
+            r[to, i] = abs(r[a, i])
     elif operation == SQRT:
-        for i in range(out.size):
-            out[i] = np.sqrt(a[i])
+        for i in range(n):
+            r[to, i] = np.sqrt(r[a, i])
     elif operation == FLOOR:
-        for i in range(out.size):
-            out[i] = np.floor(a[i])
+        for i in range(n):
+            r[to, i] = np.floor(r[a, i])
     else:
-        for i in range(out.size):
-            out[i] = np.ceil(a[i])
+        for i in range(n):
+            r[to, i] = np.ceil(r[a, i])
 
 
 @njit(cache=True, nogil=True)
-def _choose(operation, a, b, c, out):
+def _choose(operation, r, to, a, b, c, n):
     if operation == MASK:  # data, mask, replacement
-        for i in range(out.size):
-            out[i] = c[i] if (b[i] == b[i]) & (b[i] != 0) else a[i]
+        for i in range(n):
+            x, removed, other = r[a, i], r[b, i], r[c, i]
+            r[to, i] = other if (removed == removed) & (removed != 0) else x
     elif operation == IF:  # condition, accept, reject
-        for i in range(out.size):
-            out[i] = b[i] if (a[i] == a[i]) & (a[i] != 0) else c[i]
+        for i in range(n):
+            condition, x, y = r[a, i], r[b, i], r[c, i]
+            r[to, i] = x if (condition == condition) & (condition != 0) else y
     else:  # CLIP: value, lowest, highest
-        for i in range(out.size):
-            v = b[i] if a[i] < b[i] else a[i]
-            out[i] = c[i] if v > c[i] else v
+        for i in range(n):
+            x, low, high = r[a, i], r[b, i], r[c, i]
+            x = low if x < low else x
+            r[to, i] = high if x > high else x
 
 
 # ------------------------------------------------------------------------------------------------ reducers
@@ -340,141 +362,178 @@ LAST_KEY = np.int32(0x7FFFFFFF)
 
 
 @njit(cache=True, nogil=True)
-def _turned(bits):
-    """Bits of a float to a whole number of the same order, and back."""
-    return bits ^ ((bits >> np.int32(31)) & LAST_KEY)
-
-
-@njit(cache=True, nogil=True)
-def _sort(keys, low, high):
+def _sort(keys, low, high, n):
     """Sorts along the first axis, by a network of comparators (rows `low`, rows `high`)."""
     for q in range(low.size):
-        a, b = keys[low[q]], keys[high[q]]
-        for i in range(a.size):
-            x, y = a[i], b[i]
-            a[i] = min(x, y)
-            b[i] = max(x, y)
+        a, b = low[q], high[q]
+        for i in range(n):
+            x, y = keys[a, i], keys[b, i]
+            keys[a, i] = min(x, y)
+            keys[b, i] = max(x, y)
 
 
 @njit(cache=True, nogil=True)
-def _sorted(stack, keys, low, high):
-    """The values of a stack in ascending order, the missing ones at the end; `keys` is the same memory as integers."""
-    for t in range(stack.shape[0]):
-        for i in range(stack.shape[1]):
-            key = _turned(keys[t, i])
-            keys[t, i] = key if stack[t, i] == stack[t, i] else LAST_KEY
-    _sort(keys, low, high)
-    for t in range(stack.shape[0]):
-        for i in range(stack.shape[1]):
-            keys[t, i] = _turned(keys[t, i])
+def _keys_of(bits, start, keys, n):
+    """Keys of a piece of a stack, given as its bits; missing values become the last."""
+    if keys.shape[0] > EVERY_SIZE:  # the network may be for more
+        keys[bits.shape[0] :] = LAST_KEY
+    for t in range(bits.shape[0]):
+        for i in range(n):
+            key = bits[t, start + i]
+            magnitude = key & LAST_KEY
+            key ^= (key >> np.int32(31)) & LAST_KEY
+            keys[t, i] = LAST_KEY if magnitude > np.int32(0x7F800000) else key
 
 
 @njit(cache=True, nogil=True)
-def _count(stack, valid):
-    valid[:] = 0
-    for t in range(stack.shape[0]):
-        row = stack[t]
-        for i in range(valid.size):
-            valid[i] += np.int32(1) if row[i] == row[i] else np.int32(0)
+def _values_of(keys, values, n):
+    """Keys back to the bits of the values."""
+    for t in range(keys.shape[0]):
+        for i in range(n):
+            key = keys[t, i]
+            values[t, i] = key ^ ((key >> np.int32(31)) & LAST_KEY)
 
 
 @njit(cache=True, nogil=True)
-def _better(kind, row, now, out):
-    """What a reducer has so far, after one more date."""
+def _push(stack, layer, height, r, a, valid, n):
+    """Puts a register on a stack and counts its valid values; whether there are any."""
+    some = np.int32(0)
+    for i in range(n):
+        v = r[a, i]
+        known = np.int32(1) if v == v else np.int32(0)
+        stack[layer, height, i] = v
+        valid[layer, i] += known
+        some += known
+    return some > 0
+
+
+@njit(cache=True, nogil=True)
+def _better(kind, stack, t, spare, old, new, n):
+    """What a reducer has so far (row `old`), after one more date (row `new`): in turn, see above on masked stores."""
     if kind == MIN:
-        for i in range(out.size):
-            out[i] = row[i] if (row[i] < now[i]) | (now[i] != now[i]) else now[i]
+        for i in range(n):
+            v, best = stack[t, i], spare[old, i]
+            spare[new, i] = v if (v < best) | (best != best) else best
     elif kind == MAX:
-        for i in range(out.size):
-            out[i] = row[i] if (row[i] > now[i]) | (now[i] != now[i]) else now[i]
+        for i in range(n):
+            v, best = stack[t, i], spare[old, i]
+            spare[new, i] = v if (v > best) | (best != best) else best
     else:
-        for i in range(out.size):
-            out[i] = row[i] if row[i] == row[i] else now[i]
+        for i in range(n):
+            v, best = stack[t, i], spare[old, i]
+            spare[new, i] = v if v == v else best
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _in_order(kind, stack, valid, spare, wide, out):
+def _in_order(kind, stack, valid, spare, wide, out, n):
     """Reducers that take the dates as they come; missing values are left out, nothing left is missing."""
     times, missing = stack.shape[0], np.float32(np.nan)
     if kind == COUNT:
-        for i in range(out.size):
+        for i in range(n):
             out[i] = np.float32(valid[i])
     elif kind <= LAST or kind in (MIN, MAX):
-        now, then = spare[0, : out.size], spare[1, : out.size]  # in turn: see above on masked stores
-        now[:] = missing
+        for i in range(n):
+            spare[0, i] = missing
         for k in range(times):
-            _better(kind, stack[times - 1 - k] if kind == FIRST else stack[k], now, then)
-            now, then = then, now
-        out[:] = now
+            t = times - 1 - k if kind == FIRST else k
+            _better(kind, stack, t, spare, k & 1, 1 - (k & 1), n)
+        for i in range(n):
+            out[i] = spare[times & 1, i]
     elif kind in (SUM, MEAN):
-        out[:] = 0
+        for i in range(n):
+            spare[0, i] = 0
         for t in range(times):
-            row = stack[t]
-            for i in range(out.size):
-                out[i] += row[i] if row[i] == row[i] else np.float32(0)
-        if kind == MEAN:
-            for i in range(out.size):
-                out[i] /= np.float32(valid[i])
+            for i in range(n):
+                v = stack[t, i]
+                spare[0, i] += v if v == v else np.float32(0)
+        for i in range(n):
+            total = spare[0, i] / np.float32(valid[i]) if kind == MEAN else spare[0, i]
+            out[i] = missing if valid[i] == 0 else total
     else:
-        _spread(kind, stack, valid, wide, out)
-    if kind != COUNT:
-        for i in range(out.size):
-            out[i] = missing if valid[i] == 0 else out[i]
+        _spread(kind, stack, valid, wide, out, n)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _spread(kind, stack, valid, mean, out):
+def _spread(kind, stack, valid, wide, out, n):
     """Sample variance or standard deviation in double precision; one value has none."""
-    total = np.zeros(out.size)
-    mean[: out.size] = 0
+    for i in range(n):
+        wide[0, i] = 0
+        wide[1, i] = 0
     for t in range(stack.shape[0]):
-        row = stack[t]
-        for i in range(out.size):
-            mean[i] += np.float64(row[i]) if row[i] == row[i] else 0.0
-    for i in range(out.size):
-        mean[i] /= valid[i]
+        for i in range(n):
+            v = np.float64(stack[t, i])
+            wide[0, i] += v if v == v else 0.0
+    for i in range(n):
+        wide[0, i] /= valid[i]
     for t in range(stack.shape[0]):
-        row = stack[t]
-        for i in range(out.size):
-            apart = np.float64(row[i]) - mean[i]
-            total[i] += apart * apart if row[i] == row[i] else 0.0
-    for i in range(out.size):
-        variance = total[i] / (valid[i] - 1) if valid[i] > 1 else np.nan
+        for i in range(n):
+            apart = np.float64(stack[t, i]) - wide[0, i]
+            wide[1, i] += apart * apart if apart == apart else 0.0
+    for i in range(n):
+        variance = wide[1, i] / (valid[i] - 1) if valid[i] > 1 else np.nan
         out[i] = np.float32(np.sqrt(variance) if kind == SD else variance)
 
 
 @njit(cache=True, nogil=True)
-def _ranked(kind, probability, stack, valid, out):
+def _ranked(kind, probability, values, valid, first, out, n):
     """Medians and quantiles (type 7 of Hyndman & Fan 1996) of sorted values; the missing ones are at the end."""
-    for i in range(out.size):
-        n = valid[i]
-        if n == 0:
-            out[i] = np.float32(np.nan)
+    for i in range(n):
+        m = valid[first + i]
+        if m == 0:
+            out[first + i] = np.float32(np.nan)
         elif kind == MEDIAN:
-            half = n >> 1
-            out[i] = stack[half, i] if n & 1 else np.float32(0.5) * (stack[half - 1, i] + stack[half, i])
+            half = m >> 1
+            middle = values[half, i]
+            out[first + i] = middle if m & 1 else np.float32(0.5) * (values[half - 1, i] + middle)
         else:
-            place = (n - 1) * probability
+            place = (m - 1) * probability
             low = int(np.floor(place))
             fraction = np.float32(place - low)
-            a = stack[low, i]
-            out[i] = a if fraction == 0 else a + (stack[min(low + 1, n - 1), i] - a) * fraction
+            x = values[low, i]
+            out[first + i] = x if fraction == 0 else x + (values[min(low + 1, m - 1), i] - x) * fraction
 
 
 # --------------------------------------------------------------------------------------------- the machine
 
 
 @njit(cache=True, nogil=True)
+def _date(code, r, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n):
+    """All instructions for one date and a piece of a row."""
+    for k in range(code.shape[0]):
+        operation, to, a, b, c = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4]
+        if operation == LOAD:
+            first, last = starts[a, t], starts[a, t + 1]
+            _load(first, last, planes, factors, maps, tables, absent[a], row, start, spare, r[to, :n])
+        elif operation == DATES:
+            if allowed[b, t]:
+                for i in range(n):
+                    r[to, i] = r[a, i]
+            else:
+                for i in range(n):
+                    r[to, i] = np.float32(np.nan)
+        elif operation >= NOT:
+            _unary(operation, r, to, a, n)
+        elif operation >= AND:
+            _logic(operation, r, to, a, b, n)
+        elif operation >= GT:
+            _compare(operation, r, to, a, b, n)
+        elif operation >= ADD:
+            _arithmetic(operation, r, to, a, b, n)
+        else:
+            _choose(operation, r, to, a, b, c, n)
+
+
+@njit(cache=True, nogil=True)
 def run(
     code, constants, constant_values, registers, starts, planes, factors, maps, tables, absent, allowed,
-    layers, reducers, probabilities, low, high, piece, out,
+    layers, reducers, probabilities, pairs, low, high, piece, at_once, out,
 ):  # fmt: skip
     """Evaluates a program on a rectangle.
 
     Parameters
     ----------
     code
-        int32 (instructions, 5): operation, target, three arguments. Registers are written once in a date.
+        int32 (instructions, 5): operation, target, three arguments. An instruction never writes what it reads.
     constants, constant_values
         Registers that hold a number, and the numbers.
     starts
@@ -487,10 +546,11 @@ def run(
         Registers that are stacked over the dates.
     reducers, probabilities
         int32 (outputs, 2): what and of which stack; quantiles' probabilities.
-    low, high
-        The sorting network.
-    piece
-        Pixels that are treated at a time.
+    pairs, low, high
+        Sorting networks: where that of so many dates begins, and its comparators. Dates without a valid value in a
+        piece are left out there.
+    piece, at_once
+        Pixels of a row that instructions treat at a time, and that are sorted at a time.
     out
         float32 (outputs, rows, columns).
     """
@@ -498,58 +558,53 @@ def run(
     dates = starts.shape[1] - 1
     register = np.empty((registers, piece), np.float32)
     stack = np.empty((layers.size, dates, piece), np.float32)
-    keys = stack.view(np.int32)
+    bits = stack.view(np.int32)
+    keys = np.empty((dates, at_once), np.int32)
+    ordered = np.empty((dates, at_once), np.float32)
+    ordered_bits = ordered.view(np.int32)
     spare = np.empty((3, piece), np.float32)
-    wide = np.empty(piece, np.float64)
-    valid = np.empty(piece, np.int32)
+    wide = np.empty((2, piece), np.float64)
+    valid = np.empty((layers.size, piece), np.int32)
+    filled = np.empty(layers.size, np.int64)
     for k in range(constants.size):
         register[constants[k], :] = constant_values[k]
     for row in range(rows):
         for start in range(0, columns, piece):
             n = min(piece, columns - start)
+            filled[:] = 0
+            valid[:] = 0
             for t in range(dates):
-                for k in range(code.shape[0]):
-                    operation = code[k, 0]
-                    target = register[code[k, 1], :n]
-                    a = register[code[k, 2], :n]
-                    if operation == LOAD:
-                        slot = code[k, 2]
-                        _load(
-                            starts[slot, t], starts[slot, t + 1], planes, factors, maps, tables, absent[slot],
-                            row, start, spare, target,
-                        )  # fmt: skip
-                    elif operation == DATES:
-                        if allowed[code[k, 3], t]:
-                            target[:] = a
-                        else:
-                            target[:] = np.float32(np.nan)
-                    elif operation >= NOT:
-                        _unary(operation, a, target)
-                    elif operation >= AND:
-                        _logic(operation, a, register[code[k, 3], :n], target)
-                    elif operation >= GT:
-                        _compare(operation, a, register[code[k, 3], :n], target)
-                    elif operation >= ADD:
-                        _arithmetic(operation, a, register[code[k, 3], :n], target)
-                    else:
-                        _choose(operation, a, register[code[k, 3], :n], register[code[k, 4], :n], target)
+                _date(
+                    code, register, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n
+                )  # fmt: skip
                 for j in range(layers.size):
-                    stack[j, t, :n] = register[layers[j], :n]
+                    if _push(stack, j, filled[j], register, layers[j], valid, n):
+                        filled[j] += 1
             for j in range(layers.size):
-                values = stack[j, :, :n]
-                _count(values, valid[:n])
+                height = filled[j]
                 ranked = False
                 for m in range(reducers.shape[0]):
-                    if reducers[m, 1] != j:
-                        continue
-                    if reducers[m, 0] >= MEDIAN:
-                        ranked = True
-                    else:
-                        _in_order(reducers[m, 0], values, valid[:n], spare, wide, out[m, row, start : start + n])
+                    if reducers[m, 1] == j:
+                        if reducers[m, 0] >= MEDIAN:
+                            ranked = True
+                        else:
+                            _in_order(
+                                reducers[m, 0],
+                                stack[j, :height],
+                                valid[j],
+                                spare,
+                                wide,
+                                out[m, row, start : start + n],
+                                n,
+                            )
                 if not ranked:
                     continue
-                _sorted(values, keys[j, :, :n], low, high)
-                for m in range(reducers.shape[0]):
-                    if reducers[m, 1] == j and reducers[m, 0] >= MEDIAN:
-                        kind, p = reducers[m, 0], probabilities[m]
-                        _ranked(kind, p, values, valid[:n], out[m, row, start : start + n])
+                for first in range(0, n, at_once):
+                    size = min(at_once, n - first)
+                    _keys_of(bits[j, :height], first, keys, size)
+                    _sort(keys, low[pairs[height] : pairs[height + 1]], high[pairs[height] : pairs[height + 1]], size)
+                    _values_of(keys[:height], ordered_bits, size)
+                    for m in range(reducers.shape[0]):
+                        if reducers[m, 1] == j and reducers[m, 0] >= MEDIAN:
+                            line = out[m, row, start : start + n]
+                            _ranked(reducers[m, 0], probabilities[m], ordered, valid[j], first, line, size)
