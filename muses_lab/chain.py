@@ -18,7 +18,10 @@ from muses_lab import compute, graph, loading, products
 from muses_lab.catalog import Catalog, Query, find_catalog, open_catalog, place
 from muses_lab.compute.evaluate import Pixels, request_window
 from muses_lab.engine import Resolved
+from muses_lab.engine.packed import VERSION, unpack
 from muses_lab.engine.plan import Plan, plan
+from muses_lab.engine.sources import known_source, source_of
+from muses_lab.engine.thinning import sentence
 from muses_lab.errors import BandError, ExtentRequired, MusesError, NotAnImage, TooLarge
 from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import registry
@@ -433,10 +436,9 @@ class Chain:
             problems.extend(odd)
             scenes[found.digest] = found
             bands = arguments.get("bands")
+            source = source_of(found)
             if bands:
-                from muses_lab.engine.sources import Source
-
-                bands = list(Source(found).meta.select(tuple(bands)).bands or ())
+                bands = list(source.meta.select(tuple(bands)).bands or ())
             loaded = registry.node("muses:load_items", digest=found.digest, bands=bands)
             return registry.node("filter_bbox", data=loaded, extent=dict(crop)) if crop else loaded
 
@@ -468,7 +470,7 @@ class Chain:
         _ = resolved.program  # unknown bands, different grids and the like are errors now, not in a tile
         store = store or default_store()
         for digest, scenes in resolved.scenes.items():
-            store.put_artefact(digest, "muses:items", scenes.to_bytes())
+            _keep_scenes(store, digest, scenes)
         store.put_document(resolved.chain_hash, resolved.document.decode())
         return resolved.chain_hash
 
@@ -504,7 +506,7 @@ class Chain:
         ```
 
         float32 (float64 for sources that need it), NaN where missing. `attrs` hold the chain's hash, the number of
-        scenes used and found, and the scenes that could not be read with the reason.
+        scenes used and found, the scenes that could not be read with the reason, and whether a long series was thinned.
         """
         found = self.pixels(window)
         report = found.report
@@ -515,6 +517,7 @@ class Chain:
             "muses_chain": self.resolved.chain_hash,
             "scenes_used": report.scenes_used,
             "scenes_found": report.scenes_found,
+            **({"thinned": sentence(*report.thinned)} if report.thinned else {}),
             **({"scenes_failed": [f"{id}: {reason}" for id, reason in report.failed]} if report.failed else {}),
         }
         array.name = "values"
@@ -745,11 +748,43 @@ def load_resolved(chain_hash: str, store: Store) -> Resolved:
     return resolved
 
 
+_LONG = 256
+"""Scenes from which on a list is kept in the store as it travels, too: its document takes long to read."""
+
+
+def _keep_scenes(store: Store, digest: str, scenes: Scenes) -> None:
+    if store.has_artefact(digest):
+        return
+    if len(scenes) > _LONG:
+        packed = source_of(scenes).packed
+        name = hashlib.sha256(packed).hexdigest()
+        store.put_artefact(name, "muses:packed-items", packed)
+        store.put_result(_packed_name(digest), name)
+    store.put_artefact(digest, "muses:items", scenes.to_bytes())
+
+
 def _stored_scenes(store: Store, digest: str) -> Scenes:
+    known = known_source(digest)
+    if known is not None:
+        return known.scenes
+    name = store.result(_packed_name(digest))
+    if name is not None and store.has_artefact(name):
+        scenes = unpack(_whole(store, name))
+        if scenes.digest == digest:
+            return scenes
+    return Scenes.from_json(json.loads(_whole(store, digest)))
+
+
+def _whole(store: Store, digest: str) -> bytes:
     body = store.artefact(digest)
     if hashlib.sha256(body).hexdigest() != digest:
         raise MusesError(f"the stored list of scenes {digest[:12]}… is damaged")
-    return Scenes.from_json(json.loads(body))
+    return body
+
+
+def _packed_name(digest: str) -> str:
+    """Where the store remembers the packed form of a list; of another version of it, elsewhere."""
+    return hashlib.sha256(f"muses:packed-items {VERSION} {digest}".encode()).hexdigest()
 
 
 def _has_extent(node: Node) -> bool:

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 from made import CORNER, Made, chain_of, pixels, window, write_tif  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
-from muses_lab import cli, compute  # noqa: E402
+from muses_lab import cli  # noqa: E402
 from muses_lab.chain import Chain  # noqa: E402
 from muses_lab.engine import BlockKey, Engine, Resolved, Result  # noqa: E402
 from muses_lab.engine import pyramid as disk  # noqa: E402
@@ -86,14 +88,13 @@ def run(engine: Engine, chain: Chain, key: BlockKey) -> Result:
     return engine.run(resolved.hash, key, lambda: False)
 
 
-def without_pyramids(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
-    """An engine for which nothing is kept; its catalogues are those of the test run."""
-    engine = fresh()
-    with monkeypatch.context() as patch:
-        patch.setattr(disk, "pyramids", lambda: tmp_path / "none")
-        assert not engine.pyramids.has("0" * 64, BlockKey("", 0, 0, 0))
-    engine.pyramids._root.until = float("inf")
-    return engine
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
 
 
 def folder(chain: Chain) -> Path:
@@ -108,19 +109,439 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=True)
 
 
-# ---------------------------------------------------------------------------------------------- used where present
+def reads(engine: Engine) -> tuple[int, int]:
+    """Blocks of scenes that were decoded, and blocks that came from pyramids."""
+    counters = engine.counters()
+    return counters["blocks_decoded"], counters["pyramid_blocks"]
 
 
-def test_a_fresh_engine_answers_without_reading_a_scene(median: Chain, monkeypatch, tmp_path: Path) -> None:
-    computing = without_pyramids(monkeypatch, tmp_path)
+# ------------------------------------------------------------------------------------------------ used where present
+
+
+def test_a_fresh_engine_answers_without_reading_a_scene(median: Chain) -> None:
+    computing = fresh()
     expected = pixels(computing, median, WHOLE)
-    assert computing.counters()["blocks_decoded"] > 0 and computing.counters()["pyramid_blocks"] == 0
+    assert reads(computing)[0] > 0 and reads(computing)[1] == 0
     job = make(median)
-    assert job.path == folder(median) and job.done == job.total == 9 + 4 + 1 + 1 - 1
+    assert job.path == folder(median) and job.done == job.total == 9 + 4 + 1
     engine = fresh()
     found = pixels(engine, median, WHOLE)
-    counters = engine.counters()
-    assert counters["blocks_decoded"] == 0 and counters["evaluations"] == 0 and counters["pyramid_blocks"] == 9
+    assert reads(engine) == (0, 9) and engine.counters()["evaluations"] == 0
     assert same(found.values, expected.values) and found.report == expected.report
+    assert {len(run(engine, median, BlockKey("MADE-1@10", 0, row, 0)).report.used) for row in range(3)} == {1, 2, 3}
     pixels(engine, median, WHOLE)
-    assert engine.counters()["pyramid_blocks"] == 9, "what was read is kept in memory"
+    assert reads(engine) == (0, 9), "what was read is kept in memory"
+
+
+def test_every_level_is_the_chain_at_that_level(median: Chain) -> None:
+    keys = [BlockKey("MADE-1@10", level, 0, 0) for level in range(3)]
+    computing = fresh()
+    expected = [run(computing, median, key) for key in keys]
+    make(median)
+    engine = fresh()
+    for key, known in zip(keys, expected, strict=True):
+        found = run(engine, median, key)
+        assert same(found.values, known.values) and found.report == known.report
+    assert reads(engine) == (0, 3)
+
+
+def test_the_sample_is_not_read_again(sample_catalog: Path) -> None:
+    s2 = ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
+    median = s2.mask_clouds().ndvi().median("t")
+    box = ml.Window.tile(12, 2064, 1495)
+    expected, threshold = pixels(fresh(), median, box), pixels(fresh(), median > 0.5, box)
+    assert np.isfinite(expected.values).any()
+    make(median)
+    engine = fresh()
+    found = pixels(engine, median, box)
+    assert same(found.values, expected.values) and found.report == expected.report
+    assert same(pixels(engine, median > 0.5, box).values, threshold.values)
+    assert reads(engine)[0] == 0 and reads(engine)[1] > 0
+    clear = s2.mask_clouds().bands("B04", "B08").median("t")
+    index = pixels(fresh(), clear.ndvi(), box)
+    make(clear, box, levels=range(3))
+    assert same(pixels(engine := fresh(), clear.ndvi(), box).values, index.values)
+    assert reads(engine)[0] == 0 and reads(engine)[1] > 0
+
+
+def test_chains_on_top_of_it_read_nothing_either(median: Chain) -> None:
+    above = [median > 0.2, median.focal_mean(3), (median * 2 + 1).focal_median(1) > 0]
+    expected = [pixels(fresh(), chain, WHOLE) for chain in above]
+    make(median)
+    for chain, known in zip(above, expected, strict=True):
+        engine = fresh()
+        found = pixels(engine, chain, WHOLE)
+        assert reads(engine) == (0, 9)
+        assert same(found.values, known.values) and found.report == known.report
+
+
+def test_another_thinning_rule_makes_other_pyramids(median: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(median)
+    monkeypatch.setenv("MUSES_THINNING", "2,1")
+    key = BlockKey("MADE-1@10", 2, 0, 0)
+    engine = fresh()
+    run(engine, median, key)
+    assert reads(engine)[1] == 0 and engine.counters()["pyramid_failures"] == 0
+    assert make(median, levels=2).total == 1
+    run(engine := fresh(), median, key)
+    assert reads(engine) == (0, 1)
+    monkeypatch.delenv("MUSES_THINNING")
+    run(engine := fresh(), median, key)
+    assert reads(engine)[1] == 0
+
+
+def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
+    make(median, levels=0)
+    keys = [BlockKey("MADE-1@10", 0, row, col) for row in range(3) for col in range(3)]
+    for _ in range(20):
+        pyramids, start = fresh().pyramids, threading.Barrier(len(keys))
+
+        def look(key: BlockKey, pyramids: disk.Pyramids = pyramids, start: threading.Barrier = start) -> bool:
+            start.wait(10)
+            return pyramids.has(folder(median).name, key)
+
+        with ThreadPoolExecutor(len(keys)) as pool:
+            assert all(pool.map(look, keys))
+
+
+def test_other_chains_are_unaffected(scenes: Scenes, median: Chain) -> None:
+    others = [chain_of(scenes).ndvi().mean("t"), chain_of(scenes).dates("2018-06-11", None).ndvi().median("t")]
+    expected = [pixels(engine := fresh(), chain, WHOLE).values for chain in others]
+    decoded = reads(engine)[0]
+    make(median)
+    for chain, known in zip(others, expected, strict=True):
+        engine = fresh()
+        assert same(pixels(engine, chain, WHOLE).values, known)
+        assert reads(engine)[1] == 0
+    assert reads(engine)[0] == decoded
+
+
+def test_dates_and_bands_are_bands_of_the_files(scenes: Scenes) -> None:
+    cube = chain_of(scenes).where(chain_of(scenes).band("B04") > 0.3)
+    keys = [BlockKey("MADE-1@10", 0, row, 0) for row in range(2)]
+    expected = [run(fresh(), cube, key) for key in keys]
+    make(cube, levels=0)
+    (path,) = files(cube)
+    with rasterio.open(path) as file:
+        assert file.descriptions == tuple(f"2018-06-{10 + n}T10:50:00Z {b}" for n in range(3) for b in ("B04", "B08"))
+        assert file.crs.to_epsg() == 32631 and np.isnan(file.nodata) and file.dtypes[0] == "float32"
+        assert file.transform == window(1, 1).affine and file.block_shapes[0] == (512, 512)
+        assert file.tags()["MUSES_CHAIN"] == cube.resolved.chain_hash
+        first = file.read(window=((0, 512), (0, 512)))
+    assert same(first, expected[0].values.reshape(6, 512, 512))
+    engine = fresh()
+    for key, known in zip(keys, expected, strict=True):
+        found = run(engine, cube, key)
+        assert same(found.values, known.values) and found.report == known.report
+    assert reads(engine) == (0, 2)
+
+
+def test_blocks_in_double_precision_stay_so(made: Made) -> None:
+    values = np.full((600, 600), 16_777_217, np.int32)  # not a number of float32
+    narrow, wide = (
+        made.asset(write_tif(made.folder / f"{name}.tif", values.astype(dtype), corner=corner))
+        for name, dtype, corner in (
+            ("narrow", np.float32, CORNER),
+            ("wide", np.int32, (CORNER[0] + 10240.0, CORNER[1])),
+        )
+    )
+    chain = made.chain(
+        [Band("v", dtype="int32")],
+        [
+            made.scene("narrow", "2018-06-01", {"v": narrow}, grid="MADE-2"),
+            made.scene("wide", "2018-06-01", {"v": wide}, grid="MADE-2"),
+        ],
+    ).max("t")
+    keys = [BlockKey("MADE-2@10", 0, 0, col) for col in (0, 2)]
+    expected = [run(fresh(), chain, key).values for key in keys]
+    assert [v.dtype.name for v in expected] == ["float32", "float64"]
+    make(chain)
+    engine = fresh()
+    assert all(same(run(engine, chain, key).values, known) for key, known in zip(keys, expected, strict=True))
+    assert reads(engine) == (0, 2)
+
+
+def test_a_fitted_threshold_is_kept_with_its_chain(median: Chain) -> None:
+    chain = median.otsu(extent=WHOLE, resolution=10)
+    expected = chain.compute(WHOLE).values
+    make(chain)
+    job = chain.materialize(progress=False)
+    job.wait(60)
+    assert job.total == 0 and files(chain)
+    assert same(chain.compute(WHOLE).values, expected)
+
+
+# --------------------------------------------------------------------------------------------- areas, levels, additions
+
+
+def test_an_area_chooses_blocks_and_another_adds_to_them(median: Chain) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    corner = window(500, 500)
+    job = make(median, corner, levels=0)
+    assert job.total == 1
+    engine = fresh()
+    pixels(engine, median, corner)
+    assert reads(engine) == (0, 1)
+    assert engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
+    assert not engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2))
+    far = window(50, 50, corner=(CORNER[0] + 10300, CORNER[1] - 10300))
+    west, south, east, north = far.extent.to_crs("EPSG:4326").boundingbox.bbox
+    outline = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    assert make(median, {"type": "Polygon", "coordinates": [outline]}, levels=[0]).total == 1
+    assert make(median, (west, south, east, north), levels=range(1)).total == 0
+    assert len(files(median)) == 1, "the file was replaced"
+    late = fresh()
+    found = pixels(late, median, WHOLE)
+    assert reads(late)[1] == 2 and same(found.values, expected.values) and found.report == expected.report
+    assert within(10, lambda: engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
+    before = reads(engine)[1]
+    found = run(engine, median, BlockKey("MADE-1@10", 0, 2, 2))
+    assert same(found.values[:76, :76], expected.values[1024:, 1024:])
+    assert reads(engine)[1] == before + 1, "an engine at work finds what was added"
+
+
+def test_what_cannot_be_kept_is_said_at_once(median: Chain) -> None:
+    with pytest.raises(MusesError, match="no data in this area"):
+        median.materialize((10.0, 50.0, 10.1, 50.1))
+    with pytest.raises(ValueError, match="is not a level"):
+        median.materialize(levels=-1)
+    with pytest.raises(ValueError, match="is not an area"):
+        median.materialize("Toulouse")
+    with pytest.raises(MusesError, match="pin the chain"):
+        median.otsu().materialize()
+    assert not kept()
+
+
+# ---------------------------------------------------------------------------------------------- stopped, and gone on
+
+
+def test_a_stopped_job_goes_on_where_it_ended(median: Chain) -> None:
+    job = median.materialize(progress=False)
+    job.observe(lambda job: job.cancel() if job.done == 7 else None)
+    with pytest.raises(Cancelled):
+        job.wait(60)
+    assert job.state == "cancelled" and job.done == 7
+    node = folder(median).name
+    pyramids = fresh().pyramids
+    assert pyramids.has(node, BlockKey("MADE-1@10", 2, 0, 0)) and pyramids.has(node, BlockKey("MADE-1@10", 1, 1, 1))
+    assert not pyramids.has(node, BlockKey("MADE-1@10", 0, 0, 0)), "a level appears when it is complete"
+    assert not kept()[0].manifest["complete"]
+    again = make(median)
+    assert again.total == 14 - 7
+    assert kept()[0].manifest["complete"]
+    assert not list(folder(median).glob("*.blocks")), "nothing is left of the pieces"
+    engine = fresh()
+    pixels(engine, median, WHOLE)
+    assert reads(engine) == (0, 9)
+
+
+KILLED = """
+import os, signal, sys
+from muses_lab.chain import Chain, load_resolved
+from muses_lab.store import default_store
+resolved = load_resolved(sys.argv[1], default_store())
+job = Chain(resolved.root, resolved.scenes).materialize(progress=False)
+job.observe(lambda job: os.kill(os.getpid(), signal.SIGKILL) if job.done == 7 else None)
+job.wait(60)
+"""
+
+
+def test_a_killed_job_leaves_what_it_had_done(median: Chain) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, median.publish()], capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    (aside,) = folder(median).glob("*.blocks")
+    damaged = sorted(aside.glob("*.npz"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:-2000])
+    (folder(median) / "left.tif.part").write_bytes(b"x")
+    assert make(median).total == 14 - 7 + 1, "a piece that is not whole is made again"
+    assert not list(folder(median).glob("*.part")) and not aside.exists()
+    engine = fresh()
+    pixels(engine, median, WHOLE)
+    assert reads(engine) == (0, 9)
+
+
+def test_a_second_call_computes_nothing(median: Chain) -> None:
+    make(median)
+    before = {path: path.stat().st_mtime_ns for path in folder(median).glob("*-*")}
+    assert make(median).total == 0
+    assert {path: path.stat().st_mtime_ns for path in folder(median).glob("*-*")} == before
+
+
+def test_blocks_with_failed_scenes_are_not_kept(scenes: Scenes, made: Made) -> None:
+    scene = scenes.scenes[2]  # has no data in the two upper rows of blocks, and is read there all the same
+    late = made.folder / "late.tif"
+    lost = replace(scene.assets["B04"], href="late.tif", size=None)
+    broken = replace(scene, assets={**scene.assets, "B04": lost})
+    west = replace(scenes.scenes[0], grid="MADE-WEST", assets={
+        name: replace(asset, transform=(*asset.transform[:2], CORNER[0] - 20_000, *asset.transform[3:]))
+        for name, asset in scenes.scenes[0].assets.items()
+    })  # fmt: skip
+    chain = chain_of(replace(scenes, scenes=(west, broken))).ndvi().max("t")
+    job = make(chain)
+    assert set(job.failed) == {"scene-2"} and "not there" in job.failed["scene-2"]
+    (pyramid,) = kept()
+    assert {index.grid for index in pyramid.indexes} == {"MADE-WEST@10"}
+    assert pyramid.manifest["failed"] == job.failed and not pyramid.manifest["complete"]
+    late.write_bytes((made.folder / "2-B04.tif").read_bytes())
+    again = make(chain)
+    assert again.total == 14 and not again.failed and kept()[0].manifest["complete"]
+    engine = fresh()
+    pixels(engine, chain, WHOLE)
+    assert reads(engine) == (0, 9)
+
+
+# --------------------------------------------------------------------------------------------------- removed, damaged
+
+
+def test_what_was_removed_is_computed_again(median: Chain) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    make(median)
+    engine, other = fresh(), fresh()
+    pixels(engine, median, window(500, 500))
+    assert other.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
+    assert remove(folder(median).name[:10]).bytes > 0
+    assert not folder(median).exists() and not list(disk.pyramids().iterdir())
+    for late in (engine, other):  # they still believe that it is there
+        found = pixels(late, median, WHOLE)
+        assert same(found.values, expected.values) and found.report == expected.report
+    assert reads(other)[0] > 0 and reads(other)[1] == 0 and other.counters()["pyramid_failures"] == 0
+    assert within(10, lambda: not engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
+    run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
+    assert reads(engine)[0] > 0
+    with pytest.raises(NotFound, match="no pyramid"):
+        remove(folder(median).name)
+
+
+def damage(path: Path, how: str) -> None:
+    body = path.read_bytes()
+    if how == "truncated":
+        path.write_bytes(body[: len(body) // 2])
+    elif how == "gone":
+        path.unlink()
+    elif how == "another":
+        path.write_bytes(os.urandom(len(body)))
+    else:
+        middle = len(body) // 2
+        path.write_bytes(body[: middle - 50_000] + os.urandom(100_000) + body[middle + 50_000 :])
+
+
+@pytest.mark.parametrize("how", ["truncated", "gone", "another", "garbage"])
+def test_a_damaged_file_is_computed_reported_and_repaired(
+    median: Chain, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    make(median)
+    (path,) = (path for path in files(median) if "-0-" in path.name)
+    damage(path, how)
+    engine = fresh()
+    with caplog.at_level("WARNING", "muses_lab"):
+        found = pixels(engine, median, WHOLE)
+    assert same(found.values, expected.values) and found.report == expected.report
+    assert reads(engine)[0] > 0 and engine.counters()["pyramid_failures"] > 0
+    assert path.name in caplog.text
+    assert (reads(engine)[1] > 0) == (how == "garbage"), "blocks that are sound are still used"
+    job = make(median)
+    assert 0 < job.total <= 9 if how == "garbage" else job.total == 9
+    engine = fresh()
+    assert same(pixels(engine, median, WHOLE).values, expected.values)
+    assert reads(engine) == (0, 9)
+
+
+def test_a_changed_value_does_not_pass(median: Chain) -> None:
+    make(median, levels=2)
+    (path,) = files(median)
+    with rasterio.open(path, "r+") as file:
+        values = file.read(1)
+        values[100, 100] += 1
+        file.write(values, 1)
+    index = next(p for p in folder(median).glob("*.json") if p.name != MANIFEST)
+    index.write_text(json.dumps({**json.loads(index.read_text()), "bytes": path.stat().st_size}))
+    engine = fresh()
+    run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
+    assert reads(engine)[1] == 0
+    assert "does not hold the values" in next(iter(engine.pyramids.failures.values()))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"grid": "MADE-1@10"}'])
+def test_a_damaged_index_is_as_none(median: Chain, text: str) -> None:
+    make(median, levels=2)
+    index = next(p for p in folder(median).glob("*.json") if p.name != MANIFEST)
+    index.write_text(text)
+    engine = fresh()
+    run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
+    assert reads(engine)[1] == 0 and reads(engine)[0] > 0
+    assert engine.counters()["pyramid_failures"] == 1
+    assert make(median, levels=2).total == 1
+
+
+# ------------------------------------------------------------------------------------------------------ whose they are
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="modes are those of POSIX")
+def test_nobody_else_reads_or_writes_them(median: Chain) -> None:
+    make(median, levels=2)
+    root = disk.pyramids()
+    for path in (root, folder(median)):
+        assert path.stat().st_mode & 0o777 == 0o700
+    root.chmod(0o777)
+    try:
+        engine = fresh()
+        run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
+        assert reads(engine)[1] == 0 and "0700" in next(iter(engine.pyramids.failures.values()))
+        with pytest.raises(AccessDenied, match="0700"):
+            median.materialize(progress=False)
+    finally:
+        root.chmod(0o700)
+
+
+def test_a_look_up_of_what_is_not_there_asks_the_disk_for_nothing(median: Chain, monkeypatch) -> None:
+    make(median, levels=2)
+    pyramids = fresh().pyramids
+    key = BlockKey("MADE-1@10", 0, 0, 0)
+    assert not pyramids.has("f" * 64, key) and not pyramids.has(folder(median).name, key)
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the disk was asked")
+
+    node = folder(median).name
+    with monkeypatch.context() as patch:
+        for name in ("stat", "exists", "open", "read_bytes", "iterdir"):
+            patch.setattr(Path, name, asked)
+        patch.setattr(os, "listdir", asked)
+        assert not any(pyramids.has(unknown, key) for unknown in ("f" * 64, node) for _ in range(100))
+
+
+# ------------------------------------------------------------------------------------------------------ the command
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.app, ["pyramids", *arguments])
+    return done.exit_code, done.output
+
+
+def test_the_command_lists_and_removes(median: Chain) -> None:
+    assert command("list") == (0, "no pyramid is kept; chain.materialize() makes one\n")
+    make(median)
+    code, text = command("list")
+    node, chain_hash = folder(median).name, median.resolved.chain_hash
+    assert code == 0 and text.startswith(node[:12]) and chain_hash[:12] in text and "MB" in text
+    assert "MADE-1@10: 14 blocks, levels 0, 1, 2" in text and "unfinished" not in text
+    files(median)[0].write_bytes(b"II*")
+    assert "damaged, computed instead" in command("list")[1]
+    code, text = command("remove", "0123456789")
+    assert code == 1 and "no pyramid" in text
+    code, text = command("remove", chain_hash[:12])
+    assert code == 0 and node[:12] in text and not kept()
+
+
+def test_a_pyramid_in_the_making_is_not_removed(median: Chain) -> None:
+    answers: list[str] = []
+
+    def listen(job: Job) -> None:
+        if job.done == 2 and not answers:
+            answers.append(command("remove", folder(median).name)[1])
+
+    job = median.materialize(progress=False)
+    job.observe(listen)
+    job.wait(60)
+    assert "is being made" in answers[0] and kept()

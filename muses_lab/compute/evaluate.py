@@ -39,6 +39,8 @@ class WindowReport:
     """(scene id, reason) of scenes that could not be read and were left out."""
     levels: tuple[float, ...]
     """Metres per pixel of the levels shown."""
+    thinned: tuple[int, int] | None = None
+    """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
 
     @property
     def scenes_used(self) -> int:
@@ -220,5 +222,6 @@ def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
         found=frozenset(plan.found),
         failed=tuple(sorted(report.failed.items())),
         levels=tuple(sorted(set(plan.levels.values()))),
+        thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
     )
     return Pixels(out, found)

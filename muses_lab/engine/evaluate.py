@@ -125,25 +125,40 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
     for step in reversed(order):
         if is_boundary(step, target):
             continue
-        mine = demands[step.node.hash]
-        inner = mine.rect.grow(halo(step, grid, level))
-        times = mine.times
+        inner = demands[step.node.hash].rect.grow(halo(step, grid, level))
+        times = demands[step.node.hash].times
         if step.node.process == "filter_temporal":
             times = frozenset(step.times) if times is None else times & frozenset(step.times)
         elif step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t":
             times = None
-        for _, child in _evaluated_inputs(step):
+        for name, child in _evaluated_inputs(step):
+            mine = program.selector_dates(step, times) if step.node.process == "mask" and name == "mask" else times
             known = demands.get(child.hash)
             if known is None:
-                demands[child.hash] = _Demand(inner, times, users=1)
+                demands[child.hash] = _Demand(inner, mine, users=1)
             else:
                 known.rect = known.rect.union(inner)
-                known.times = None if times is None or known.times is None else known.times | times
+                known.times = None if mine is None or known.times is None else known.times | mine
                 known.users += 1
     for step in order:
         if step.node.process == "mask" and not is_boundary(step, target):
             _guard(program, step, order, demands, target)
+    thinning = program.thinning(target, grid.id, level)
+    if thinning is not None:
+        _leave_out(program, thinning.left_out, order, demands, target)
     return demands, order
+
+
+def _leave_out(
+    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, _Demand], target: Step
+) -> None:
+    """Dates that the thinning rule leaves out are not there for any step below a reduction over time."""
+    for step in order:
+        need = demands[step.node.hash]
+        if step is target:  # the dates of what it reduces
+            need.times = frozenset({t for _, child in step.cubes for t in program[child].times}) - dates
+        elif step.meta.time:
+            need.times = (frozenset(step.times) if need.times is None else need.times) - dates
 
 
 def _order(program: Program, target: Step) -> list[Step]:
@@ -199,9 +214,9 @@ def _load(
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
     images: dict[np.datetime64, np.ndarray] = {}
-    for placed in source.on(grid.id, native):
+    for placed in source.on(grid.id, native, need.times):
         run.check()
-        if placed.time in spared or (need.times is not None and placed.time not in need.times):
+        if placed.time in spared:
             continue
         if placed.scene.id in run.failed:
             continue

@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from muses_lab.engine.grid import BLOCK, Grid, Rect, places
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.program import Program, Step
+from muses_lab.engine.thinning import Thinning
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class Layout:
     parts: tuple[Part, ...]
     found: tuple[str, ...]
     """Ids of the pinned scenes that touch the window."""
+    thinning: Thinning | None = None
+    """What the thinning rule does to the longest series here; None where every date is used."""
 
     @property
     def blocks(self) -> tuple[BlockKey, ...]:
@@ -85,8 +88,9 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     parts: list[Part] = []
     candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
+    thinnings: list[Thinning] = []
     dates = program.dates_below(step.node)
-    for id in sorted(step.grids):
+    for id in program.candidates(step, window):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
         if not _may_touch(outline, window, footprint, grid):
@@ -108,13 +112,15 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         if not part.blocks:
             continue
         parts.append(part)
+        thinning = program.thinned_below(step, grid.id, level)
+        if thinning is not None:
+            thinnings.append(thinning)
         f = 2**level
         native = Rect(int(rows.min()) * f, (int(rows.max()) + 1) * f, int(cols.min()) * f, (int(cols.max()) + 1) * f)
         for load, times in dates.items():
-            for placed in program.source(program.steps[load].node).under(grid, native):
-                if times is None or placed.time in times:
-                    found[placed.scene.id] = None
-    return Layout(window, step, tuple(parts), tuple(found))
+            found.update(dict.fromkeys(program.source(program.steps[load].node).found(grid, native, times)))
+    thinned = max(thinnings, key=lambda t: t.of, default=None)
+    return Layout(window, step, tuple(parts), tuple(found), thinned)
 
 
 def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]]) -> np.ndarray | None:

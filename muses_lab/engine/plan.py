@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from muses_lab.engine import throughput
 from muses_lab.engine.grid import Grid, Rect, block_rect
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.layout import layout
 from muses_lab.engine.program import CHANGES_GRID, LOAD, Program, Step, pinned_grid
-from muses_lab.operators import Fit, Region
+from muses_lab.engine.thinning import Thinning
+from muses_lab.operators import Fit, Focal, Region
+from muses_lab.scenes import Asset, Band
 from muses_lab.settings import number
 
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
+
+_TILE = 512
+"""Rows and columns of a file's blocks, as long as nobody has opened it."""
+
+Dates = frozenset[np.datetime64]
 
 
 @dataclass(frozen=True)
@@ -29,41 +39,61 @@ class Plan:
     blocks: int
     """Blocks of 512 × 512 pixels to be evaluated."""
     reads: int
-    """Bands of scenes to be read, summed over blocks (masks that spare reads are not foreseen)."""
+    """Blocks of files to be decoded, each once (masks that spare reads are not foreseen)."""
     pixels: int
-    """Pixels to be decoded."""
+    """Pixels to be decoded: whole blocks."""
     bytes: int
     """Their size in memory."""
+    evaluated: int
+    """Pixels × dates to be evaluated."""
     levels: dict[str, float]
     """Grid → metres per pixel of the level shown."""
     seconds: float
-    """Expected duration when nothing is cached (`MUSES_BYTES_PER_SECOND`)."""
+    """Expected duration when nothing is cached, from what this machine has measured (see `throughput`)."""
+    thinning: Thinning | None = None
+    """What the thinning rule does to the longest series; None where every date is used."""
 
     def __str__(self) -> str:
         levels = ", ".join(f"{grid}: {size:g} m" for grid, size in self.levels.items()) or "nothing here"
         return (
             f"{self.scenes} scenes, {self.blocks} blocks, {self.pixels / 1e6:.1f} Mpixel to decode "
             f"({self.bytes / 1e6:.0f} MB), about {self.seconds:.1f} s; {levels}"
+            + (f"; {self.thinning}" if self.thinning else "")
         )
 
 
 def plan(program: Program, window: GeoBox) -> Plan:
-    """The cost of a program's result on a window; reads nothing."""
+    """The cost of a program's result on a window; reads nothing.
+
+    Bytes are those of the whole blocks of files that hold the pixels needed. What only a file's header tells is taken
+    as usual: blocks of 512 × 512, overviews by factors of two down to one block.
+    """
     scenes: dict[str, None] = {}
     blocks: dict[BlockKey, Grid] = {}
     levels: dict[str, float] = {}
+    thinnings: list[Thinning] = []
     for piece in _pieces(window):
         view = layout(program, piece)
         scenes.update(dict.fromkeys(view.found))
         levels.update(view.levels)
         blocks.update({key: part.grid for part in view.parts for key in part.blocks})
-    reads = _Reads(program)
+        thinnings += [view.thinning] if view.thinning else []
+    cost = _Cost(program)
     for key, grid in blocks.items():
-        reads.add(program.output, grid, key.level, block_rect(key.row, key.col))
+        cost.add(program.output, grid, key.level, block_rect(key.row, key.col))
     return Plan(
-        window, len(scenes), len(blocks), reads.number, reads.pixels, reads.bytes, levels,
-        reads.bytes / number("MUSES_BYTES_PER_SECOND", 200e6),
+        window, len(scenes), len(blocks), cost.reads, cost.pixels, cost.bytes, cost.evaluated, levels,
+        _seconds(cost, len(blocks)), max(thinnings, key=lambda t: t.of, default=None),
     )  # fmt: skip
+
+
+def _seconds(cost: _Cost, blocks: int) -> float:
+    """By this machine's measured rates, with as many threads as the default cluster has, one block in each."""
+    cores = os.cpu_count() or 1
+    workers = max(1, int(number("MUSES_WORKERS", 1)))
+    threads = workers * max(1, int(number("MUSES_THREADS", max(1, cores // workers))))
+    work = cost.bytes / throughput.decode_rate() + cost.evaluated / throughput.evaluate_rate()
+    return work / max(1, min(threads, cores, blocks))
 
 
 def _pieces(window: GeoBox) -> Iterator[GeoBox]:
@@ -74,11 +104,11 @@ def _pieces(window: GeoBox) -> Iterator[GeoBox]:
             yield window[row : min(row + _PIECE, rows), col : min(col + _PIECE, columns)]
 
 
-class _Reads:
-    """Blocks of bands of scenes to be read, each counted once: down to the sources, as evaluation goes."""
+class _Cost:
+    """What is decoded and evaluated, each counted once: down to the sources, as evaluation goes."""
 
     def __init__(self, program: Program) -> None:
-        self.number = self.pixels = self.bytes = 0
+        self.reads = self.pixels = self.bytes = self.evaluated = 0
         self._program = program
         self._dates = program.dates_below(program.root)
         self._seen: set[Hashable] = set()
@@ -88,15 +118,14 @@ class _Reads:
         self._seen.add(key)
         return not known
 
-    def add(self, step: Step, grid: Grid, level: int, rect: Rect) -> None:
-        """What a step reads for a rectangle (but for the halo of neighbourhoods)."""
-        if not self._new(step.node.hash, grid.id, level, rect):
+    def add(self, step: Step, grid: Grid, level: int, rect: Rect, left_out: Dates = frozenset()) -> None:
+        """What a step costs on a rectangle; `left_out`: dates that the reduction above it does not use."""
+        if not self._new(step.node.hash, grid.id, level, rect, left_out):
             return
         process, support = step.node.process, step.operator.support
         children = [self._program[child] for _, child in step.cubes]
         if process == LOAD:
-            for row, col in rect.blocks():
-                self._block(step, grid, level, row, col)
+            self._load(step, grid, level, rect, left_out)
         elif isinstance(support, Region):
             self._whole(step, children[0])
         elif process in CHANGES_GRID:
@@ -106,8 +135,13 @@ class _Reads:
         else:
             if isinstance(support, Fit):
                 self._whole(step, children[0])
+            if isinstance(support, Focal):
+                rect = rect.grow(support.radius(step.arguments, grid.pixel_metres(level)))
+            if not step.meta.time:
+                thinning = self._program.thinning(step, grid.id, level)
+                left_out = thinning.left_out if thinning else frozenset()
             for child in children:
-                self.add(child, grid, level, rect)
+                self.add(child, grid, level, rect, left_out)
 
     def _whole(self, step: Step, child: Step) -> None:
         if self._new("whole", step.node.hash):
@@ -126,19 +160,54 @@ class _Reads:
         if not inner.empty:
             self.add(child, grid, pinned, inner)
 
-    def _block(self, step: Step, grid: Grid, level: int, row: int, col: int) -> None:
-        source, dates, f = self._program.source(step.node), self._dates[step.node.hash], 2**level
-        native = block_rect(row, col).scaled(f)
-        for placed in source.on(grid.id, native):
-            if dates is not None and placed.time not in dates:
+    def _load(self, step: Step, grid: Grid, level: int, rect: Rect, left_out: Dates) -> None:
+        source, dates = self._program.source(step.node), self._dates[step.node.hash]
+        native = rect.scaled(2**level)
+        evaluated = set()
+        for placed in source.on(grid.id, native, dates):
+            if placed.time in left_out:
                 continue
-            rows, cols = placed.rect.intersection(native).shape
+            evaluated.add(placed.time)
             for name in step.meta.bands or ():
                 asset = placed.scene.assets.get(name)
-                if asset is None or not self._new(asset.href, asset.band, level, row, col):
-                    continue
-                coarse = max(f, round(abs(asset.transform[0]) / grid.resolution))
-                count = -(-rows // coarse) * -(-cols // coarse)
-                self.number += 1
-                self.pixels += count
-                self.bytes += count * np.dtype(source.band(name).dtype).itemsize
+                if asset is not None:
+                    self._asset(asset, source.band(name), grid, level, rect)
+        # Bands and masks of one list are read by steps of their own and evaluated together.
+        new = {t for t in evaluated if self._new("evaluated", step.node.arguments["digest"], grid.id, level, rect, t)}
+        self.evaluated += len(new) * rect.shape[0] * rect.shape[1]
+
+    def _asset(self, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect) -> None:
+        """The blocks of a file that hold the pixels of a rectangle of a level."""
+        factor = _overview(asset, band, grid.pixel(level) / abs(asset.transform[0]))
+        stored = [-(-n // factor) for n in asset.shape]
+        a, _, west, _, e, north = asset.transform
+        rows = _span(rect.r0, rect.r1, grid.pixel(level), north - grid.origin[1], abs(e) * asset.shape[0] / stored[0])
+        cols = _span(rect.c0, rect.c1, grid.pixel(level), grid.origin[0] - west, a * asset.shape[1] / stored[1])
+        size = np.dtype(band.dtype).itemsize
+        for row in _tiles(*rows, stored[0]):
+            for col in _tiles(*cols, stored[1]):
+                if self._new(asset.href, asset.band, factor, row, col):
+                    count = min(_TILE, stored[0] - row * _TILE) * min(_TILE, stored[1] - col * _TILE)
+                    self.reads += 1
+                    self.pixels += count
+                    self.bytes += count * size
+
+
+def _overview(asset: Asset, band: Band, decimation: float) -> int:
+    """The factor of the overview that is read where a level's pixels are so many times as large as the asset's."""
+    if band.categorical and band.overviews not in ("nearest", "mode"):
+        return 1
+    coarsest = 2 ** max(0, math.ceil(math.log2(max(asset.shape) / _TILE)))
+    return min(coarsest, 2 ** max(0, math.floor(math.log2(decimation * (1 + 1e-6)))))
+
+
+def _span(start: int, stop: int, pixel: float, offset: float, stored: float) -> tuple[int, int]:
+    """Stored pixels that pixels of a level cover, from the file's corner on; `offset`: that of the grid's origin."""
+    first, end = (start * pixel + offset) / stored, (stop * pixel + offset) / stored
+    return math.floor(first + 1e-6), math.ceil(end - 1e-6)
+
+
+def _tiles(first: int, end: int, size: int) -> range:
+    """The blocks of a file that hold stored pixels."""
+    first, end = max(first, 0), min(end, size)
+    return range(first // _TILE, (end - 1) // _TILE + 1) if first < end else range(0)

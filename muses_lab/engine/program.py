@@ -6,21 +6,24 @@ sources to the output: dimensions, bands, grids and dates of every node.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import shapely
+from odc.geo.geobox import GeoBox
 from odc.geo.geom import box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab import graph
 from muses_lab.engine.grid import Grid, Rect
-from muses_lab.engine.sources import Source
+from muses_lab.engine.sources import Source, source_of
+from muses_lab.engine.thinning import Thinning, limit, thinned
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.graph import Callback, Node
-from muses_lab.operators import Fit, Meta, Operator, Region, is_strict, registry
+from muses_lab.operators import Fit, Meta, Operator, Region, Structural, is_strict, registry
 from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, instant
 from muses_lab.scenes import Scenes
@@ -65,11 +68,12 @@ class Program:
                 digest = node.arguments["digest"]
                 if digest not in scenes:
                     raise NotFound(f"the chain's list of scenes {digest[:12]}… is not there", digest=digest)
-                self.sources[digest] = Source(scenes[digest])
+                self.sources[digest] = source_of(scenes[digest])
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
         self._footprints: dict[tuple[str, str], BaseGeometry] = {}
         self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
+        self._thinnings: dict[tuple[str, str, int], Thinning | None] = {}
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
 
@@ -109,6 +113,73 @@ class Program:
                 before = wanted.get(child.hash, frozenset())
                 wanted[child.hash] = None if times is None or before is None else times | before
         return {hash: times for hash, times in wanted.items() if self.steps[hash].node.process == LOAD}
+
+    def thinning(self, step: Step, grid: str, level: int) -> Thinning | None:
+        """Which dates a reduction over time leaves out on a grid at a level; None where it uses all."""
+        most = limit(level)
+        if most is None or not _reduces_time(step):
+            return None
+        key = (step.node.hash, grid, most)
+        if key not in self._thinnings:
+            clouds: dict[np.datetime64, float] = {}
+            for digest, times in self._series(step):
+                for time, cover in self.sources[digest].dates(grid).items():
+                    if times is None or time in times:
+                        clouds[time] = max(cover, clouds.get(time, cover))
+            self._thinnings[key] = thinned(clouds, most)
+        return self._thinnings[key]
+
+    def thinned_below(self, step: Step, grid: str, level: int) -> Thinning | None:
+        """The thinning of the longest series that is thinned for a step's blocks at a level of a grid."""
+        if limit(level) is None:
+            return None
+        found = []
+        stack, seen = [step], {step.node.hash}
+        while stack:
+            step = stack.pop()
+            found.append(self.thinning(step, grid, level))
+            if not isinstance(step.operator.support, Structural | Region):
+                stack += [self.steps[child.hash] for _, child in step.cubes if child.hash not in seen]
+                seen.update(child.hash for _, child in step.cubes)
+        return max((t for t in found if t), key=lambda t: t.of, default=None)
+
+    def _series(self, reducer: Step) -> list[tuple[str, frozenset[np.datetime64] | None]]:
+        """(list of scenes, dates wanted of it) of what a reduction over time reads on its own grid and level."""
+        wanted: dict[str, frozenset[np.datetime64] | None] = {child.hash: None for _, child in reducer.cubes}
+        series = []
+        for below in reversed(graph.walk(reducer.node)[:-1]):
+            step = self.steps[below.hash]
+            if below.hash not in wanted or not step.meta.time:
+                continue
+            times = wanted[below.hash]
+            if below.process == LOAD:
+                series.append((below.arguments["digest"], times))
+                continue
+            if isinstance(step.operator.support, Structural | Region):
+                continue  # of another grid or level: an evaluation of its own
+            if below.process == "filter_temporal":
+                times = frozenset(step.times) if times is None else times & frozenset(step.times)
+            for name, child in step.cubes:
+                of_child = self.selector_dates(step, times) if name == "mask" else times
+                before = wanted.get(child.hash, frozenset())
+                wanted[child.hash] = None if of_child is None or before is None else of_child | before
+        return series
+
+    def selector_dates(self, mask: Step, times: frozenset[np.datetime64] | None) -> frozenset[np.datetime64] | None:
+        """Dates that a `mask` needs of what it masks by, where these are wanted of it: those that its data have."""
+        data = self.steps[mask.arguments["data"].hash]
+        selector = self.steps[mask.arguments["mask"].hash]
+        if not data.meta.time or selector.times == data.times:
+            return times
+        return frozenset(data.times) if times is None else times & frozenset(data.times)
+
+    def candidates(self, step: Step, window: GeoBox) -> list[str]:
+        """Ids of the step's grids that may touch a window, in order: all but those that are surely far away."""
+        sources = [self.sources[digest] for digest in {s.node.arguments["digest"] for s in self.loads_below(step.node)}]
+        near = {id for source in sources for id in source.candidates(window)}
+        if not any(step.grids is source.grids for source in sources):  # a lattice of its own, or several joined
+            near = {id for id in step.grids if id in near or not any(id in source.grids for source in sources)}
+        return sorted(near & step.grids.keys())
 
     def footprint(self, step: Step, grid: str) -> BaseGeometry:
         """Where a step has data on one of its grids, in the grid's CRS."""
@@ -233,6 +304,8 @@ class Program:
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
         fixed = [s for s in inputs if not s.pinned] or inputs[:1]
+        if fixed and all(s.grids is fixed[0].grids for s in fixed):
+            return fixed[0].grids
         grids: dict[str, Grid] = {}
         for other in fixed:
             if grids and other.grids and not set(grids) & set(other.grids):
@@ -245,6 +318,10 @@ class Program:
         return grids
 
 
+def _reduces_time(step: Step) -> bool:
+    return step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t"
+
+
 def _filled(node: Node) -> dict[str, Any]:
     """A node's arguments with the defaults of those left out."""
     op = registry[node.process]
@@ -254,10 +331,12 @@ def _filled(node: Node) -> dict[str, Any]:
 def _times(node: Node, meta: Meta, arguments: Mapping[str, Any], inputs: list[Step]) -> Times:
     if not meta.time:
         return ()
-    times = tuple(sorted({t for step in inputs for t in step.times}))
+    axes = {id(step.times): step.times for step in inputs if step.times}
+    times = next(iter(axes.values())) if len(axes) == 1 else tuple(sorted({t for axis in axes.values() for t in axis}))
     if node.process == "filter_temporal":
         start, end = arguments["extent"]
-        times = tuple(t for t in times if (start is None or t >= instant(start)) and (end is None or t < instant(end)))
+        first = 0 if start is None else bisect_left(times, instant(start))
+        times = times[first : len(times) if end is None else bisect_left(times, instant(end), first)]
     return times
 
 

@@ -36,6 +36,7 @@ from muses_lab.engine.grid import BLOCK, Rect
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import Step
+from muses_lab.engine.thinning import limit
 from muses_lab.errors import ReadError
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,8 @@ class Index:
     """Bands of the file: those of each date, one date after the other."""
     bytes: int
     """Size of the file."""
+    rule: tuple[int | None, ...]
+    """The thinning rule by which it was made."""
     blocks: Mapping[tuple[int, int], Kept]
     """By row and column."""
 
@@ -107,7 +110,7 @@ class Index:
         number, place = {id: n for n, id in enumerate(scenes)}, {used: n for n, used in enumerate(sets)}
         return {
             "grid": self.grid, "level": self.level, "file": self.file, "first": list(self.first),
-            "layers": self.layers, "bytes": self.bytes, "scenes": scenes,
+            "layers": self.layers, "bytes": self.bytes, "rule": list(self.rule), "scenes": scenes,
             "used": [[number[id] for id in used] for used in sets],
             "blocks": [[*at, place[tuple(sorted(k.used))], k.crc, k.dtype] for at, k in sorted(self.blocks.items())],
         }  # fmt: skip
@@ -116,7 +119,15 @@ class Index:
     def from_json(cls, doc: Mapping[str, Any]) -> Index:
         used = [frozenset(doc["scenes"][n] for n in numbers) for numbers in doc["used"]]
         blocks = {(row, col): Kept(used[n], crc, dtype) for row, col, n, crc, dtype in doc["blocks"]}
-        return cls(doc["grid"], doc["level"], doc["file"], tuple(doc["first"]), doc["layers"], doc["bytes"], blocks)
+        return cls(
+            doc["grid"], doc["level"], doc["file"], tuple(doc["first"]), doc["layers"], doc["bytes"],
+            tuple(doc["rule"]), blocks,
+        )  # fmt: skip
+
+
+def rule() -> tuple[int | None, ...]:
+    """The thinning rule that holds here, as numbers of dates by level: blocks made by another have other values."""
+    return tuple(limit(level) for level in range(16))
 
 
 def stem(grid: str, level: int) -> str:
@@ -126,7 +137,7 @@ def stem(grid: str, level: int) -> str:
 
 
 def read_index(folder: Path, grid: str, level: int) -> Index | None:
-    """The index of a grid and level; None where there is none.
+    """The index of a grid and level; None where there is none, or one made by another thinning rule.
 
     Raises
     ------
@@ -142,7 +153,7 @@ def read_index(folder: Path, grid: str, level: int) -> Index | None:
         raise ReadError(f"the index {path.name} cannot be read: {error!r}") from None
     if (index.grid, index.level) != (grid, level) or Path(index.file).name != index.file:
         raise ReadError(f"the index {path.name} is that of {index.file!r}, {index.grid!r} at level {index.level}")
-    return index
+    return index if index.rule == rule() else None
 
 
 def open_file(folder: Path, index: Index) -> Any:
@@ -191,7 +202,9 @@ class _Folder:
     """What is remembered of a folder."""
 
     until: float = 0.0
-    stamp: int | None = None
+    """Until when it is taken as known."""
+    stamp: tuple[int, int] | None = None
+    """Times of its last change; None where it is not there, or had only just changed."""
     indexes: dict[tuple[str, int], Index | None] = field(default_factory=dict)
 
 
@@ -212,6 +225,10 @@ class Pyramids:
         self._nodes: frozenset[str] = frozenset()
         self._folders: dict[str, _Folder] = {}
         self._idle: OrderedDict[tuple[str, str], list[Any]] = OrderedDict()
+
+    def known(self) -> frozenset[str]:
+        """Hashes of the nodes of which blocks are there (and names of other things in the folder)."""
+        return self._known_nodes()
 
     def has(self, node: str, key: BlockKey) -> bool:
         """Whether a block of a node (by its hash) is there."""
@@ -257,7 +274,7 @@ class Pyramids:
         index = self._index(node, key.grid, key.level)
         if index is None or (key.row, key.col) not in index.blocks:
             return None
-        if self.failures and self.failures.keys() & {_named(node, index), _named(node, index, key)}:
+        if self.failures and (_named(node, index) in self.failures or _named(node, index, key) in self.failures):
             return None
         return index
 
@@ -265,22 +282,28 @@ class Pyramids:
         if time.monotonic() < self._root.until:
             return self._nodes
         with self._lock:
+            if time.monotonic() < self._root.until:  # another thread looked meanwhile
+                return self._nodes
             self._path = pyramids()
             if _changed(self._root, self._path):
-                self._nodes = frozenset()
+                nodes: frozenset[str] = frozenset()
                 if is_own(self._path):
-                    self._nodes = frozenset(os.listdir(self._path))
+                    nodes = frozenset(os.listdir(self._path))
                 elif self._path.exists():
                     self._report(str(self._path), "the folder must be this user's own, with mode 0700")
-                self._close_all({node for node, _ in self._idle} - self._nodes)
+                self._close_all({node for node, _ in self._idle} - nodes)
+                self._nodes = nodes
+            self._root.until = time.monotonic() + _REMEMBERED  # last: from here on threads look without the lock
             return self._nodes
 
     def _index(self, node: str, grid: str, level: int) -> Index | None:
         with self._lock:
             folder = self._folders.setdefault(node, _Folder())
-            if time.monotonic() >= folder.until and _changed(folder, self._path / node):
-                folder.indexes.clear()
-                self._close_all({node})  # a file that was removed takes its space until nobody has it open
+            if time.monotonic() >= folder.until:
+                if _changed(folder, self._path / node):
+                    folder.indexes.clear()
+                    self._close_all({node})  # a file that was removed takes its space until nobody has it open
+                folder.until = time.monotonic() + _REMEMBERED
             if (grid, level) not in folder.indexes:
                 try:
                     folder.indexes[grid, level] = read_index(self._path / node, grid, level)
@@ -292,8 +315,7 @@ class Pyramids:
     def _replaced(self, node: str, key: BlockKey, index: Index) -> bool:
         """Whether the file that failed is another one by now."""
         with self._lock:
-            if node in self._folders:
-                self._folders[node].until = 0.0
+            self._folders.pop(node, None)
         now = self._index(node, key.grid, key.level)
         return now is None or now.file != index.file
 
@@ -335,17 +357,17 @@ class Pyramids:
 
 
 def _changed(folder: _Folder, path: Path) -> bool:
-    """Whether a folder is another than it was; remembered for a while."""
+    """Whether a folder is another than it was when it was looked at last."""
     try:
-        found: int | None = path.stat().st_mtime_ns
+        found = path.stat()
     except OSError:
-        found = None
-    now = time.time_ns()
+        stamp = None
+    else:
+        stamp = (found.st_mtime_ns, found.st_ctime_ns)  # the latter changes with its mode and owner
+    same = stamp == folder.stamp and folder.until > 0
     # A change within the clock's tick of the last one would go unseen: a folder that has just changed is not trusted.
-    recent = found is not None and now - found < 2_000_000_000
-    same = found == folder.stamp and folder.until > 0
-    folder.stamp = None if recent else found
-    folder.until = time.monotonic() + _REMEMBERED
+    recent = stamp is not None and time.time_ns() - max(stamp) < 2_000_000_000
+    folder.stamp = None if recent else stamp
     return not same
 
 

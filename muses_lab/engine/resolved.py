@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from muses_lab import graph
+from muses_lab.engine.packed import join, split, unpack
 from muses_lab.engine.program import Program
+from muses_lab.engine.sources import known_source, source_of
 from muses_lab.graph import Node
 from muses_lab.operators import registry
 from muses_lab.scenes import Scenes
@@ -47,24 +46,26 @@ class Resolved:
             digest.update(node.encode() + hashlib.sha256(self.results[node]).digest())
         return f"{self.chain_hash}+{digest.hexdigest()[:16]}"
 
-    @cached_property
+    @property
     def payload(self) -> bytes:
         """All of it as bytes, for a worker that does not have it."""
-        content = {
-            "document": self.document.decode(),
-            "scenes": {digest: scenes.to_json() for digest, scenes in self.scenes.items()},
-            "results": {node: base64.b64encode(body).decode() for node, body in self.results.items()},
-        }
-        return zlib.compress(json.dumps(content).encode(), 1)
+        lists = {f"scenes {digest}": source_of(scenes).packed for digest, scenes in self.scenes.items()}
+        results = {f"result {node}": body for node, body in self.results.items()}
+        return join({"document": self.document.decode()}, {**lists, **results})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Resolved:
-        content = json.loads(zlib.decompress(payload))
-        return cls(
-            graph.parse(content["document"], registry),
-            {digest: Scenes.from_json(doc) for digest, doc in content["scenes"].items()},
-            {node: base64.b64decode(body) for node, body in content["results"].items()},
-        )
+        """What `payload` was made of; lists that another chain has brought are not unpacked again."""
+        head, parts = split(payload)
+        scenes, results = {}, {}
+        for name, part in parts.items():
+            kind, _, hash = name.partition(" ")
+            if kind == "result":
+                results[hash] = bytes(part)
+            else:
+                known = known_source(hash)
+                scenes[hash] = known.scenes if known else unpack(bytes(part))
+        return cls(graph.parse(head["document"], registry), scenes, results)
 
     def with_results(self, results: Mapping[str, bytes]) -> Resolved:
         return Resolved(self.root, self.scenes, {**self.results, **results})

@@ -224,6 +224,7 @@ class _Builder:
             platform=properties.get("platform"),
             grid=_grid_code(properties),
             footprint=_footprint(item, crs, assets),
+            cloud_cover=_cover(properties.get("eo:cloud_cover")),
         )
 
     def _assets(self, key: str, asset: dict[str, Any], item: dict[str, Any]) -> tuple[str, dict[str, Asset]]:
@@ -353,6 +354,13 @@ def _crs_from(text: str) -> str:
         return crs_name(CRS.from_user_input(text))
     except CRSError as error:
         raise _Odd(f"its proj:wkt2 or proj:projjson is not a reference system: {error}") from None
+
+
+def _cover(stated: Any) -> float | None:
+    """A cloud cover that is a number of per cent; whatever else stands there is as good as none."""
+    if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 <= stated <= 100:
+        return None
+    return stated
 
 
 def _utc(time: str) -> str:

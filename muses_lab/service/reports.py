@@ -58,12 +58,14 @@ class Reports:
         errors = [
             {"z": t.z, "x": t.x, "y": t.y, "time": round(e.time, 3), **e.error} for t, e in shown.items() if e.error
         ]
+        thinned = max((r.thinned for r in reports if r.thinned), key=lambda t: t[1], default=None)
         unread = {str(scene): public(reason) for report in reports for scene, reason in report.failed}
         return {
             "zoom": zoom,
             "tiles": len(reports),
             "scenes_used": len(set().union(*(r.used for r in reports))),
             "scenes_found": len(set().union(*(r.found for r in reports))),
+            "thinned": {"used": thinned[0], "of": thinned[1]} if thinned else None,
             "metres_per_pixel": sorted({round(size, 3) for r in reports for size in r.levels}),
             "failed": [{"id": scene, "reason": reason} for scene, reason in sorted(unread.items())],
             "errors": errors[-20:],

@@ -155,6 +155,7 @@ function describeReport(report) {
   if (!report?.tiles) return ""; // the service has computed nothing of it: the tiles came from the browser's cache
   const parts = [`${report.scenes_used} of ${plural(report.scenes_found, "scene")}`];
   const sizes = report.metres_per_pixel;
+  if (report.thinned) parts.push(`thinned to ${report.thinned.used} of ${report.thinned.of} dates: zoom in for all`);
   if (sizes.length) parts.push(`computed at ${sizes.map(formatLength).join(" and ")}`);
   return parts.join(" · ");
 }
