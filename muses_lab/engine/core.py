@@ -165,7 +165,7 @@ class Engine:
     def _fused(self, run: Run, program: Compiled, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
         """A step by its program; what the program gives beside it (other reducers of the same values) is kept."""
         start = time.perf_counter()
-        results = evaluate_fused(self, run, program, run.program, grid, level, rect)
+        results = evaluate_fused(self, run, program, step, grid, level, rect)
         array = results.pop(step.node.hash)
         row, col = rect.r0 // BLOCK, rect.c0 // BLOCK
         if rect == block_rect(row, col) and not run.failed:

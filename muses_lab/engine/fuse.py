@@ -114,13 +114,12 @@ class Compiled:
     reducers: np.ndarray
     probabilities: np.ndarray
     outputs: tuple[Output, ...]
+    over_time: bool
     dates: Times
     """Steps of `t` that are reduced; empty for a result from steps without dates."""
     every_date: bool
     """Whether dates without data count."""
     allowed: tuple[frozenset[np.datetime64], ...]
-    needed: Mapping[str, frozenset[np.datetime64] | None]
-    """Reading step → dates that are used; None: all."""
     order: tuple[Step, ...]
     """Reading steps and kept ones, masks before the data they mask."""
     guards: tuple[Guard, ...]
@@ -157,12 +156,12 @@ def _compile(program: Program, target: Step) -> Compiled:
     if target.meta.time or (not over_time and not _expressible(target)):
         raise Unfit("dates in the result")
     # Geometry does not matter here: neighbourhoods are evaluations of their own, or do not fit.
-    demands, order = demand(
-        program, target, Grid("", "EPSG:4326", (0.0, 0.0), 1.0, Rect(0, 1, 0, 1)), 0, Rect(0, 1, 0, 1)
-    )
+    somewhere = Rect(0, 1, 0, 1)
+    demands, order = demand(program, target, Grid("", "EPSG:4326", (0.0, 0.0), 1.0, somewhere), 0, somewhere)
     machine = _Machine(program)
     values: dict[str, dict[str | None, Value]] = {}
     below = [s for s in order if s is not target] if over_time else order
+    axis = set(program[step_input(target)].times) if over_time else set()
     every_date = False
     for step in below:
         if step.node.process == LOAD or is_boundary(step, target):
@@ -175,7 +174,7 @@ def _compile(program: Program, target: Step) -> Compiled:
         found = _apply(machine, step, values)
         if over_time and step.meta.time and not step.strict:
             every_date = True
-        if over_time and step.meta.time and (step.node.process == "filter_temporal" or not step.strict):
+        if step.meta.time and not axis <= set(step.times) and _sets_values(step):
             found = {band: machine.on_dates(value, frozenset(step.times)) for band, value in found.items()}
         values[step.node.hash] = found
 
@@ -196,18 +195,33 @@ def _compile(program: Program, target: Step) -> Compiled:
         layered = [machine.register(value) for value in values[target.node.hash].values()]
         dates = ()
     code, registers, layers_at = machine.finished(layered)
+    constants, constant_values = machine.numbers()
     return Compiled(
-        tuple(machine.inputs), code, *machine.numbers(), registers, layers_at,
-        np.array([row[:2] for row in rows], np.int32), np.array([row[2] for row in rows], np.float64),
-        tuple(outputs), dates, every_date and machine.makes_values(code, registers, layers_at), tuple(machine.allowed),
-        {s.node.hash: demands[s.node.hash].times for s in order if s.node.process == LOAD},
-        tuple(s for s in order if s is not target and (s.node.process == LOAD or is_boundary(s, target))),
-        _guards(program, order, demands, values, over_time),
-    )  # fmt: skip
+        inputs=tuple(machine.inputs),
+        code=code,
+        constants=constants,
+        constant_values=constant_values,
+        registers=registers,
+        layers=layers_at,
+        reducers=np.array([row[:2] for row in rows], np.int32),
+        probabilities=np.array([row[2] for row in rows], np.float64),
+        outputs=tuple(outputs),
+        over_time=over_time,
+        dates=dates,
+        every_date=every_date and machine.makes_values(code, registers, layers_at),
+        allowed=tuple(machine.allowed),
+        order=tuple(s for s in order if s is not target and (s.node.process == LOAD or is_boundary(s, target))),
+        guards=_guards(program, order, demands, values, over_time),
+    )
 
 
 def reduces_time(step: Step) -> bool:
     return step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t"
+
+
+def _sets_values(step: Step) -> bool:
+    """Whether dates that a step does not have may have values after it."""
+    return step.node.process == "filter_temporal" or not step.strict
 
 
 def step_input(step: Step) -> Node:

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine import kernels
+from muses_lab.engine.evaluate import demand
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
-from muses_lab.engine.program import LOAD, Program, Step
+from muses_lab.engine.program import LOAD, Step
 from muses_lab.engine.read import Axis, Stored, physical_table
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.scenes import Scene
@@ -163,7 +164,7 @@ def _whole(nodata: float | None) -> int:
 
 
 def evaluate_fused(
-    engine: Engine, run: Run, program: Compiled, owner: Program, grid: Grid, level: int, rect: Rect
+    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect
 ) -> dict[str, xr.DataArray]:
     """The results of a program's steps on a rectangle, by hash.
 
@@ -173,6 +174,7 @@ def evaluate_fused(
         What is stored cannot be handled after all (double precision, for example).
     """
     planes = _Planes(rect)
+    demands, _ = demand(run.program, target, grid, level, rect)
     spared: dict[str, set[np.datetime64]] = {}
     times: set[np.datetime64] = set()
     for step in program.order:
@@ -184,15 +186,20 @@ def evaluate_fused(
                 image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
                 planes.fixed(number, np.asarray(image.data))
             continue
-        found = _read(engine, run, owner, step, mine, program, spared.get(step.node.hash, set()), planes, grid, level)
+        needed, gone = demands[step.node.hash].times, spared.get(step.node.hash, set())
+        found = _read(engine, run, step, mine, needed, gone, planes, grid, level)
         times |= found
         for guard in program.guards:
             if guard.leaf.step is step:
-                gone = _removed(guard, program, planes, found)
+                removed = _removed(guard, program, planes, found)
                 for load in guard.spared:
-                    spared.setdefault(load, set()).update(gone)
+                    spared.setdefault(load, set()).update(removed)
     run.check()
-    dates: list[Time] = list(program.dates if program.every_date else sorted(times)) if program.dates else [None]
+    dates: list[Time] = [None]
+    if program.over_time:
+        every = demands[target.node.hash].times
+        axis = program.dates if every is None else sorted(every & set(program.dates))
+        dates = list(axis if program.every_date else sorted(times))
     out = np.empty((len(program.outputs), *rect.shape), np.float32)
     if dates:
         _run(program, planes, dates, out)
@@ -202,17 +209,17 @@ def evaluate_fused(
 
 
 def _read(
-    engine: Engine, run: Run, owner: Program, step: Step, mine: list[tuple[int, Leaf]], program: Compiled,
+    engine: Engine, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
     spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
 ) -> set[np.datetime64]:  # fmt: skip
     """Reads a step's scenes; the dates on which one has data here."""
-    source, needed = owner.source(step.node), program.needed[step.node.hash]
+    source = run.program.source(step.node)
     native = planes.rect.scaled(2**level)
     times: set[np.datetime64] = set()
-    for placed in source.on(grid.id, native):
+    for placed in source.on(grid.id, native, needed):
         run.check()
         scene, time = placed.scene, placed.time
-        if time in spared or (needed is not None and time not in needed) or scene.id in run.failed:
+        if time in spared or scene.id in run.failed:
             continue
         try:
             read = _scene(engine, run, source, scene, step, grid, level, planes.rect)

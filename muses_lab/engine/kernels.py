@@ -608,3 +608,71 @@ def run(
                         if reducers[m, 1] == j and reducers[m, 0] >= MEDIAN:
                             line = out[m, row, start : start + n]
                             _ranked(reducers[m, 0], probabilities[m], ordered, valid[j], first, line, size)
+
+
+# ------------------------------------------------------------------------------------- windows and their blocks
+
+
+@njit(cache=True, nogil=True)
+def between(nodes, first_row, first_column, step, rows, columns):
+    """Linear interpolation between the nodes of a lattice, `step` pixels apart: along columns, then along rows."""
+    out = np.empty((rows, columns))
+    line = np.empty(nodes.shape[1])
+    for r in range(rows):
+        j = (first_row + r) // step
+        down = ((first_row + r) % step) / step
+        for k in range(nodes.shape[1]):
+            line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
+        for c in range(columns):
+            k = (first_column + c) // step
+            along = ((first_column + c) % step) / step
+            out[r, c] = line[k] + (line[k + 1] - line[k]) * along
+    return out
+
+
+@njit(cache=True, nogil=True)
+def pixels_at(x, y, west, north, size, far):
+    """Rows and columns of the pixels that hold points; places that a CRS cannot show are far outside."""
+    rows = np.empty(x.shape, np.int32)
+    cols = np.empty(x.shape, np.int32)
+    for r in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            row, col = np.floor((north - y[r, c]) / size), np.floor((x[r, c] - west) / size)
+            rows[r, c] = np.int32(row) if abs(row) < far else (-far if row < 0 else far)
+            cols[r, c] = np.int32(col) if abs(col) < far else (-far if col < 0 else far)
+    return rows, cols
+
+
+@njit(cache=True, nogil=True)
+def touched(rows, cols, where, everywhere, low_row, high_row, low_col, high_col, block):
+    """Blocks that hold the pixels of a window inside an extent: bool (rows of blocks, columns), and their corner."""
+    r0, r1, c0, c1 = high_row, low_row, high_col, low_col
+    for r in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            row, col = rows[r, c], cols[r, c]
+            inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
+            if inside and (everywhere or where[r, c]):
+                r0, r1, c0, c1 = min(r0, row), max(r1, row + 1), min(c0, col), max(c1, col + 1)
+    if r0 >= r1:
+        return np.zeros((0, 0), np.bool_), 0, 0
+    top, left = r0 // block, c0 // block
+    found = np.zeros(((r1 - 1) // block - top + 1, (c1 - 1) // block - left + 1), np.bool_)
+    for r in range(rows.shape[0]):
+        for c in range(rows.shape[1]):
+            row, col = rows[r, c], cols[r, c]
+            inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
+            if inside and (everywhere or where[r, c]):
+                found[row // block - top, col // block - left] = True
+    return found, top, left
+
+
+@njit(cache=True, nogil=True)
+def paste(block, first_row, first_col, rows, cols, where, everywhere, out):
+    """Copies the pixels of a window that lie in a block, (layers, y, x)."""
+    height, width = block.shape[1:]
+    for k in range(block.shape[0]):
+        for r in range(rows.shape[0]):
+            for c in range(rows.shape[1]):
+                row, col = rows[r, c] - first_row, cols[r, c] - first_col
+                if (row >= 0) & (row < height) & (col >= 0) & (col < width) and (everywhere or where[r, c]):
+                    out[k, r, c] = block[k, row, col]
