@@ -163,7 +163,7 @@ def load_items(folder: Path) -> list[dict[str, Any]]:
 
 
 def parse_view(request: dict[str, Any], items: Sequence[dict[str, Any]]) -> View:
-    """The tile with the middle of all footprints is the middle tile of the view."""
+    """Around the tile with the middle of all footprints, or from the tile that the request names as `corner`."""
     west, south, east, north = (
         pick(item["bbox"][side] for item in items) for side, pick in enumerate((min, min, max, max))
     )
@@ -172,11 +172,12 @@ def parse_view(request: dict[str, Any], items: Sequence[dict[str, Any]]) -> View
     latitude = math.radians((south + north) / 2)
     y = math.floor((1 - math.asinh(math.tan(latitude)) / math.pi) / 2 * 2**zoom)
     dates = request.get("dates")
+    left, top = request.get("corner") or (x - COLUMNS // 2, y - ROWS // 2)
     return View(
         workload=request["workload"],
         zoom=zoom,
-        left=x - COLUMNS // 2 + request.get("shift", 0),
-        top=y - ROWS // 2,
+        left=left + request.get("shift", 0),
+        top=top,
         classes=tuple(sorted(request.get("classes") or (4, 5, 6))),
         threshold=request.get("threshold"),
         dates=None if dates is None else tuple(date[:10] for date in dates),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import functools
 import json
+import logging
 import os
 import tempfile
 import threading
@@ -21,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from contestant import HEIGHT, WIDTH, Result, Unsupported, View, day_of, serve, settings, unshadow
+from contestant import HEIGHT, TILE, WIDTH, Result, Unsupported, View, day_of, serve, settings, unshadow
 
 unshadow()
 SETTINGS = settings(
@@ -52,6 +53,7 @@ from titiler.openeo.processes.implementations import apply  # noqa: E402
 from titiler.openeo.stacapi import LoadCollection, stacApiBackend  # noqa: E402
 
 Graph = dict[str, dict[str, Any]]
+NOTHING = np.ma.masked_all((TILE, TILE), "f4")
 
 
 class ItemsInMemory(stacApiBackend):
@@ -111,8 +113,18 @@ class TitilerOpeneo:
             service = self.service(graph)
             paths = [f"/services/xyz/{service}/tiles/{z}/{x}/{y}" for x, y, z in view.tiles]
             with ThreadPoolExecutor(SETTINGS["at_once"]) as pool:
-                images = [body for body, _ in pool.map(self.ask, paths)]
-        return Result(list(self.seen.values()), images, {"requests": len(images)})
+                images = list(filter(None, pool.map(self.tile, paths)))
+            self.seen |= dict.fromkeys(range(len(paths) - len(images)), NOTHING)
+        return Result(list(self.seen.values()), images, {"requests": len(self.seen)})
+
+    def tile(self, path: str) -> bytes | None:
+        """A PNG, or none where there are no scenes: maps show nothing there."""
+        try:
+            return self.ask(path)[0]
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise RuntimeError(f"{path} answered {error.code}: {error.read().decode()}") from error
 
     def observe(self, process: Callable) -> Callable:
         """`apply`, the step from values to colour indices, with a look at the values that costs no time."""
@@ -204,11 +216,8 @@ class TitilerOpeneo:
         request = urllib.request.Request(self.address + path, json.dumps(document).encode() if document else None)
         request.add_header("Content-Type", "application/json")
         request.add_header("Authorization", "Bearer basic//" + base64.b64encode(b"test:test").decode())
-        try:
-            with urllib.request.urlopen(request) as response:
-                return response.read(), response.headers
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(f"{path} answered {error.code}: {error.read().decode()}") from None
+        with urllib.request.urlopen(request) as response:
+            return response.read(), response.headers
 
 
 def unclear(view: View) -> Graph:
@@ -252,4 +261,5 @@ def start_server() -> str:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.CRITICAL)  # a traceback for every tile where there are no scenes
     serve(TitilerOpeneo())

@@ -128,7 +128,7 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
         inner = demands[step.node.hash].rect.grow(halo(step, grid, level))
         times = demands[step.node.hash].times
         if step.node.process == "filter_temporal":
-            times = frozenset(step.times) if times is None else times & frozenset(step.times)
+            times = step.dates if times is None else times & step.dates
         elif step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t":
             times = None
         for name, child in _evaluated_inputs(step):
@@ -158,7 +158,7 @@ def _leave_out(
         if step is target:  # the dates of what it reduces
             need.times = frozenset({t for _, child in step.cubes for t in program[child].times}) - dates
         elif step.meta.time:
-            need.times = (frozenset(step.times) if need.times is None else need.times) - dates
+            need.times = (step.dates if need.times is None else need.times) - dates
 
 
 def _order(program: Program, target: Step) -> list[Step]:

@@ -66,7 +66,7 @@ def plan(program: Program, window: GeoBox) -> Plan:
     """The cost of a program's result on a window; reads nothing.
 
     Bytes are those of the whole blocks of files that hold the pixels needed. What only a file's header tells is taken
-    as usual: blocks of 512 × 512, overviews by factors of two down to one block.
+    as usual: blocks of 512 × 512, overviews by factors of two to 16, and on to that of one block.
     """
     scenes: dict[str, None] = {}
     blocks: dict[BlockKey, Grid] = {}
@@ -197,7 +197,7 @@ def _overview(asset: Asset, band: Band, decimation: float) -> int:
     """The factor of the overview that is read where a level's pixels are so many times as large as the asset's."""
     if band.categorical and band.overviews not in ("nearest", "mode"):
         return 1
-    coarsest = 2 ** max(0, math.ceil(math.log2(max(asset.shape) / _TILE)))
+    coarsest = 2 ** max(4, math.ceil(math.log2(max(asset.shape) / _TILE)))
     return min(coarsest, 2 ** max(0, math.floor(math.log2(decimation * (1 + 1e-6)))))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,11 @@ class Step:
     """Argument → bands of that input that are used."""
     pinned: bool
     """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
+
+    @cached_property
+    def dates(self) -> frozenset[np.datetime64]:
+        """`times` as a set."""
+        return frozenset(self.times)
 
 
 class Program:
@@ -106,7 +112,7 @@ class Program:
         for below in reversed(graph.walk(node)):
             step, times = self.steps[below.hash], wanted[below.hash]
             if below.process == "filter_temporal":
-                times = frozenset(step.times) if times is None else times & frozenset(step.times)
+                times = step.dates if times is None else times & step.dates
             elif not step.meta.time:
                 times = None
             for _, child in step.cubes:
@@ -158,7 +164,7 @@ class Program:
             if isinstance(step.operator.support, Structural | Region):
                 continue  # of another grid or level: an evaluation of its own
             if below.process == "filter_temporal":
-                times = frozenset(step.times) if times is None else times & frozenset(step.times)
+                times = step.dates if times is None else times & step.dates
             for name, child in step.cubes:
                 of_child = self.selector_dates(step, times) if name == "mask" else times
                 before = wanted.get(child.hash, frozenset())
@@ -171,7 +177,7 @@ class Program:
         selector = self.steps[mask.arguments["mask"].hash]
         if not data.meta.time or selector.times == data.times:
             return times
-        return frozenset(data.times) if times is None else times & frozenset(data.times)
+        return data.dates if times is None else times & data.dates
 
     def candidates(self, step: Step, window: GeoBox) -> list[str]:
         """Ids of the step's grids that may touch a window, in order: all but those that are surely far away."""

@@ -139,12 +139,14 @@ class Source:
 
     def _rows_on(self, grid: str, native: Rect, times: Dates | None) -> np.ndarray:
         placing = self._placing(grid)
-        rows = self._dated(placing.members, times)
-        return placing.touching(rows[placing.overlap(rows, native)], shapely.box(*_outline(self.grids[grid], native)))
+        rows = self._dated(placing.members[placing.overlap(native)], times)
+        return placing.touching(rows, shapely.box(*_outline(self.grids[grid], native)))
 
     def _dated(self, rows: np.ndarray, times: Dates | None) -> np.ndarray:
         if times is None:
             return rows
+        if len(times) > len(rows):
+            return rows[[self.axis[step] in times for step in self._step[rows]]] if len(rows) else rows
         wanted = np.zeros(len(self.axis), bool)
         wanted[[self._index[t] for t in times if t in self._index]] = True
         return rows[wanted[self._step[rows]]]
@@ -184,9 +186,9 @@ class _Placing:
         self._shapes: np.ndarray = np.full(len(members), None, object)
         self._lock = threading.Lock()
 
-    def overlap(self, rows: np.ndarray, native: Rect) -> np.ndarray:
-        """Whether the rectangles of scenes share pixels with a rectangle."""
-        r0, r1, c0, c1 = self.rects[self._at(rows)].T
+    def overlap(self, native: Rect) -> np.ndarray:
+        """Whether the rectangle of each scene shares pixels with a rectangle."""
+        r0, r1, c0, c1 = self.rects.T
         high, wide = np.minimum(r1, native.r1), np.minimum(c1, native.c1)
         return (np.maximum(r0, native.r0) < high) & (np.maximum(c0, native.c0) < wide)
 

@@ -1,0 +1,76 @@
+"""The blocks of files that a view needs: those with a pixel that is shown, or is in the window of a shown one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pyproj import Transformer
+
+from benchmarks.peers.contestant import HEIGHT, WIDTH, View
+from benchmarks.protocol import ASSETS, FOCAL, level_of
+
+BLOCK = 512
+
+
+@dataclass(frozen=True)
+class Need:
+    """Blocks of one overview of one file."""
+
+    path: str
+    factor: int
+    """File pixels per pixel of the overview."""
+    blocks: tuple[tuple[int, int], ...]
+    """(row, column)"""
+
+
+def needs(view: View, items: Sequence[dict[str, Any]], folder: Path) -> Iterator[Need]:
+    grow = FOCAL if view.workload == "W3" else 0
+    for item in view.choose(list(items)):
+        for name in ASSETS[view.workload]:
+            asset = item["assets"][name]
+            found = _needed(
+                view.bounds, asset["proj:code"], tuple(asset["proj:transform"]), tuple(asset["proj:shape"]), grow
+            )
+            if found is not None:
+                href = asset["href"]
+                yield Need(href if "://" in href else str((folder / href).resolve()), *found)
+
+
+@lru_cache(maxsize=4096)
+def _needed(
+    bounds: tuple[float, float, float, float], crs: str, transform: tuple[float, ...], shape: tuple[int, int], grow: int
+) -> tuple[int, tuple[tuple[int, int], ...]] | None:
+    x, y, pixel = _places(bounds, crs)
+    factor = max(1, 2 ** level_of(pixel, 10) * 10 // round(transform[0]))
+    size = transform[0] * factor
+    rows = np.floor((transform[5] - y) / size).astype(int)
+    cols = np.floor((x - transform[2]) / size).astype(int)
+    height, width = (math.ceil(n / factor) for n in shape)
+    codes: set[tuple[int, int]] = set()
+    for dr in {-grow, grow}:
+        for dc in {-grow, grow}:
+            r, c = rows + dr, cols + dc
+            inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
+            found = np.unique(np.stack([r[inside] // BLOCK, c[inside] // BLOCK]), axis=1)
+            codes |= {(int(a), int(b)) for a, b in found.T}
+    return (factor, tuple(sorted(codes))) if codes else None
+
+
+@lru_cache(maxsize=64)
+def _places(bounds: tuple[float, float, float, float], crs: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Coordinates of the view's pixels in a CRS, and the size of the one in the middle."""
+    left, bottom, right, top = bounds
+    step = (right - left) / WIDTH
+    way = Transformer.from_crs("EPSG:3857", crs, always_xy=True)
+    x, y = np.meshgrid(left + (np.arange(WIDTH) + 0.5) * step, top - (np.arange(HEIGHT) + 0.5) * step)
+    x, y = way.transform(x, y)
+    r, c = HEIGHT // 2, WIDTH // 2
+    ux, uy = x[r, c + 1] - x[r, c], y[r, c + 1] - y[r, c]
+    vx, vy = x[r + 1, c] - x[r, c], y[r + 1, c] - y[r, c]
+    return x, y, math.sqrt(abs(ux * vy - uy * vx))

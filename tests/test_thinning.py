@@ -1,0 +1,258 @@
+"""The thinning rule: which dates a reduction uses where a long series is seen from far away; nothing else moves."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
+
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+
+from made import CORNER, UTM31, Made, chain_of, pixels, values, window, write_tif  # noqa: E402
+
+from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.engine import Engine  # noqa: E402
+from muses_lab.engine.layout import layout  # noqa: E402
+from muses_lab.engine.thinning import LIMITS, limit, thinned  # noqa: E402
+from muses_lab.scenes import Band, Scene, Scenes  # noqa: E402
+
+SIZE, DATES = 512, 24
+BANDS = [Band("B", nodata=0.0), Band("C", dtype="uint8", categorical=True, overviews="nearest")]
+
+# ------------------------------------------------------------------------------------------------------- the rule
+
+cover = st.one_of(st.just(math.nan), st.floats(0, 100), st.sampled_from([0.0, 50.0, 100.0]))
+
+
+@st.composite
+def series(draw) -> dict[np.datetime64, float]:
+    days = draw(st.lists(st.integers(0, 4000), min_size=1, max_size=200, unique=True))
+    start = np.datetime64("2016-01-01T10:50", "ns")
+    return {start + np.timedelta64(day, "D"): draw(cover) for day in days}
+
+
+def worse(clouds: float) -> float:
+    return 100.0 if math.isnan(clouds) else clouds
+
+
+def used(clouds: dict[np.datetime64, float], most: int) -> list[np.datetime64]:
+    rule = thinned(clouds, most)
+    return sorted(clouds if rule is None else clouds.keys() - rule.left_out)
+
+
+@given(series(), st.integers(1, 150))
+def test_one_date_of_each_part_of_equal_number_the_least_cloudy_one(clouds, most: int) -> None:
+    chosen, every = used(clouds, most), sorted(clouds)
+    assert len(chosen) == min(most, len(every))
+    if len(every) <= most:
+        return
+    sizes = set()
+    for number, time in enumerate(chosen):
+        part = every[number * len(every) // most : (number + 1) * len(every) // most]
+        sizes.add(len(part))
+        assert time in part, "evenly over time: one of each part"
+        assert all((worse(clouds[time]), time) <= (worse(clouds[other]), other) for other in part)
+    assert max(sizes) - min(sizes) <= 1
+    rule = thinned(clouds, most)
+    assert rule is not None and (rule.used, rule.of) == (most, len(every))
+
+
+@given(series(), st.integers(1, 150), st.data())
+def test_a_date_that_is_used_stays_when_it_gets_clearer(clouds, most: int, data) -> None:
+    time = data.draw(st.sampled_from(used(clouds, most)))
+    clearer = {**clouds, time: worse(clouds[time]) * data.draw(st.floats(0, 1))}
+    assert time in used(clearer, most)
+
+
+@given(series(), st.integers(1, 150), st.randoms())
+def test_the_order_in_which_dates_are_known_does_not_matter(clouds, most: int, random) -> None:
+    shuffled = list(clouds.items())
+    random.shuffle(shuffled)
+    assert used(dict(shuffled), most) == used(clouds, most)
+
+
+def test_fewer_dates_the_coarser_the_level_and_all_near_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUSES_THINNING")
+    assert [limit(level) for level in range(9)] == [None] * 3 + [128, 96, 64, 48, 48, 48] and LIMITS[-1] == 48
+    monkeypatch.setenv("MUSES_THINNING", "10, 5")
+    assert [limit(level) for level in (2, 3, 4, 5)] == [None, 10, 5, 5]
+    monkeypatch.setenv("MUSES_THINNING", "off")
+    assert limit(9) is None
+    for wrong in ("many", "0", "10,-1"):
+        monkeypatch.setenv("MUSES_THINNING", wrong)
+        with pytest.raises(ValueError, match="MUSES_THINNING"):
+            limit(3)
+
+
+# ----------------------------------------------------------------------------------------------------- evaluation
+
+
+@pytest.fixture(autouse=True)
+def few_dates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Level 3: 8 dates, level 4 and coarser: 5."""
+    monkeypatch.setenv("MUSES_THINNING", "8,5")
+    yield
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
+    """24 dates of one grid, each with its own values, classes and cloud cover."""
+    made = Made(tmp_path_factory.mktemp("thinning"))
+    rng = np.random.default_rng(7)
+    found: list[Scene] = []
+    for number in range(DATES):
+        truth = rng.integers(1, 3000, (SIZE, SIZE)).astype(np.uint16)
+        classes = rng.integers(0, 3, (SIZE, SIZE)).astype(np.uint8)
+        b = write_tif(made.folder / f"{number}/B.tif", truth, overviews=(2, 4, 8))
+        c = write_tif(made.folder / f"{number}/C.tif", classes, overviews=(2, 4, 8), resampling="nearest")
+        day = (dt.date(2018, 1, 3) + dt.timedelta(days=15 * number)).isoformat()
+        cloud = [80.0, 10.0, None, 40.0, 10.0][number % 5]
+        assets = {"B": made.asset(b), "C": made.asset(c)}
+        found.append(made.scene(f"s{number:02d}", day, assets, grid="MGRS-31TCJ", cloud_cover=cloud))
+    return made.scenes(BANDS, found)
+
+
+def only(scenes: Scenes, chosen: list[np.datetime64]) -> Scenes:
+    days = {str(t)[:10] for t in chosen}
+    return Scenes(
+        scenes.collection, scenes.catalog, scenes.bands, [s for s in scenes.scenes if s.datetime[:10] in days]
+    )
+
+
+def rule(scenes: Scenes, most: int) -> list[np.datetime64]:
+    clouds = {np.datetime64(s.datetime[:-1], "ns"): s.cloud_cover for s in scenes.scenes}
+    return used({t: math.nan if c is None else c for t, c in clouds.items()}, most)
+
+
+def summer(chain: Chain) -> Chain:
+    return chain._with("filter_temporal", data=chain._node, extent=["2018-04-01", "2018-12-01"])
+
+
+def selected(chain: Chain) -> Chain:
+    return chain.band("C") == 1
+
+
+CHAINS = {
+    "mean": lambda b: b.band("B").mean("t"),
+    "median": lambda b: b.band("B").median("t"),
+    "count": lambda b: b.band("B").count("t"),
+    "masked": lambda b: b.band("B").mask(selected(b)).median("t"),
+    "replaced": lambda b: b._with(
+        "mask", data=b.band("B")._node, mask=selected(b)._node, replacement=0.0
+    ).mean("t"),
+    "focal": lambda b: b.band("B").mean("t").focal_mean(2),
+    "expression": lambda b: (b.band("B") * 2 + b.band("C")).quantile(0.3, "t"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+@pytest.mark.parametrize(("pixel", "most"), [(80, 8), (160, 5), (320, 5)])
+def test_a_reduction_far_away_is_that_of_the_dates_the_rule_chooses(
+    scenes: Scenes, monkeypatch: pytest.MonkeyPatch, kind: str, pixel: int, most: int
+) -> None:
+    box = window(SIZE * 10 // pixel, SIZE * 10 // pixel, pixel)
+    found = values(CHAINS[kind](chain_of(scenes)), box)
+    monkeypatch.setenv("MUSES_THINNING", "off")
+    expected = values(CHAINS[kind](chain_of(only(scenes, rule(scenes, most)))), box)
+    assert np.array_equal(found, expected, equal_nan=True) and np.isfinite(found).any()
+    if kind != "masked":
+        every = values(CHAINS[kind](chain_of(scenes)), box)
+        assert not np.array_equal(found, every, equal_nan=True), "all dates give other values"
+
+
+@pytest.mark.parametrize("pixel", [10, 20, 40])
+def test_near_native_every_date_is_used(scenes: Scenes, pixel: int) -> None:
+    box = window(SIZE * 10 // pixel, SIZE * 10 // pixel, pixel)
+    found = pixels(Engine(64 << 20), chain_of(scenes).band("B").count("t"), box)
+    assert (found.values == DATES).all() and found.report.thinned is None
+
+
+def test_dates_that_the_chain_filters_out_do_not_count(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor where the filter stands between the data and a mask made of all dates."""
+    box = window(SIZE // 8, SIZE // 8, 80)
+    some = Scenes(
+        scenes.collection, scenes.catalog, scenes.bands,
+        [s for s in scenes.scenes if "2018-04-01" <= s.datetime[:10] < "2018-12-01"],
+    )  # fmt: skip
+    assert 8 < len(some) < DATES
+    every = chain_of(scenes)
+    chains = [summer(every.band("B")).mean("t"), summer(every.band("B")).mask(selected(every)).mean("t")]
+    found = [values(chain, box) for chain in chains]
+    monkeypatch.setenv("MUSES_THINNING", "off")
+    chosen = chain_of(only(scenes, rule(some, 8)))
+    expected = [chosen.band("B").mean("t"), chosen.band("B").mask(selected(chosen)).mean("t")]
+    for a, b in zip(found, expected, strict=True):
+        assert np.array_equal(a, values(b, box), equal_nan=True)
+
+
+def test_two_reductions_of_one_list_are_thinned_each_by_its_own_dates(scenes: Scenes) -> None:
+    box = window(SIZE // 8, SIZE // 8, 80)
+    data = chain_of(scenes).band("B")
+    early = data._with("filter_temporal", data=data._node, extent=[None, "2018-04-01"])
+    assert (values(summer(data).count("t") * 100 + early.count("t"), box) == 806).all()
+
+
+def test_a_series_that_is_not_reduced_keeps_its_dates(scenes: Scenes) -> None:
+    cube = pixels(Engine(64 << 20), chain_of(scenes).band("B"), window(SIZE // 8, SIZE // 8, 80))
+    assert np.isfinite(cube.values).all() and len(cube.values) == DATES
+    assert cube.report.thinned is None
+
+
+def test_all_scenes_are_found_some_are_used_and_the_report_says_so(scenes: Scenes) -> None:
+    chain, box = chain_of(scenes).band("B").median("t"), window(SIZE // 8, SIZE // 8, 80)
+    engine = Engine(64 << 20)
+    engine.reader.log = []
+    report = pixels(engine, chain, box).report
+    assert (report.scenes_found, report.scenes_used, report.thinned) == (DATES, 8, (8, DATES))
+    assert len({entry[0] for entry in engine.reader.log}) == 8, "what is not used is not read"
+    plan = chain.plan(box)
+    assert (plan.scenes, plan.reads) == (DATES, 8)
+    assert str(plan).endswith("thinned to 8 of 24 dates at this zoom: zoom in for all")
+    assert "thinned" not in str(chain.plan(window(SIZE, SIZE, 10)))
+
+
+def mercator(zoom_pixel: float, rows: slice, cols: slice) -> GeoBox:
+    corner = Affine(zoom_pixel, 0, 145_000, 0, -zoom_pixel, 5_412_000)
+    return GeoBox((128, 128), corner, "EPSG:3857")[rows, cols]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.sampled_from([114.4, 152.9, 305.7]), st.integers(0, 100), st.integers(0, 100), st.integers(1, 28))
+def test_no_seams_and_a_tile_is_its_export(scenes: Scenes, pixel: float, row: int, col: int, size: int) -> None:
+    """The dates depend on the level, never on the window: any part of a window has the values of the whole."""
+    chain = chain_of(scenes).band("B").median("t")
+    whole = mercator(pixel, slice(0, 128), slice(0, 128))
+    rows, cols = slice(row, row + size), slice(col, col + size)
+    part = mercator(pixel, rows, cols)
+    assert np.array_equal(values(chain, whole)[rows, cols], values(chain, part), equal_nan=True)
+    assert np.isfinite(values(chain, whole)).any()
+    program = chain.resolved.program
+    thinnings = {layout(program, box).thinning for box in (whole, part) if layout(program, box).blocks}
+    assert len(thinnings) == 1
+
+
+def test_each_grid_has_its_own_dates(tmp_path: Path) -> None:
+    """Two grids side by side, seen on different days: 8 of each, by their own clouds."""
+    made = Made(tmp_path)
+    found = []
+    for grid, shift in (("MGRS-A", 0), ("MGRS-B", 1)):
+        corner = (CORNER[0] + shift * 2560.0, CORNER[1])
+        path = write_tif(tmp_path / f"{grid}.tif", np.full((256, 256), 100 + shift, np.uint16), corner=corner)
+        for number in range(10 + 2 * shift):
+            day = (dt.date(2018, 1, 1 + shift) + dt.timedelta(days=4 * number)).isoformat()
+            found.append(made.scene(f"{grid}-{number}", day, {"B": made.asset(path)}, grid=grid))
+    chain = made.chain([Band("B", nodata=0.0)], found)
+    report = pixels(Engine(64 << 20), chain.band("B").count("t"), window(32, 64, 80, crs=UTM31))
+    assert (report.values == 8).all()
+    assert report.report.thinned == (8, 12), "the longest series is named"
+    source = next(iter(chain.resolved.program.sources.values()))
+    assert [len(source.dates(grid)) for grid in sorted(source.grids)] == [10, 12]
