@@ -21,9 +21,15 @@ from muses_lab.errors import AccessDenied, NotFound
 
 def home() -> Path:
     """Folder of the user's own state: store, registered catalogues, sample data (`MUSES_LAB_HOME`)."""
-    path = Path(os.environ.get("MUSES_LAB_HOME") or user_data_path("muses-lab"))
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = _home(os.environ.get("MUSES_LAB_HOME"))
+    if not os.path.isdir(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+@lru_cache(maxsize=8)
+def _home(named: str | None) -> Path:
+    return Path(named or user_data_path("muses-lab"))
 
 
 def number(name: str, default: float) -> float:

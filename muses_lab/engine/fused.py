@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ class _Planes:
         if values.strides[1] != values.itemsize:
             values = np.ascontiguousarray(values)
         low, high = cols.place.start, cols.place.stop
-        first, order = int(cols.index[0]) * values.itemsize, _order(cols.index)
+        first, order = int(cols.index[0]) * values.itemsize, cols.order
         if order == kernels.MAPPED or (order >= kernels.DOUBLED and table < 0):
             first, order = 0, kernels.MAPPED
         self._add(
@@ -86,7 +87,7 @@ class _Planes:
     def _float(self, number: int, time: Time, values: np.ndarray) -> None:
         height, width = self.rect.shape
         everything = self._range(height)
-        where = values.__array_interface__["data"][0], values.strides[0], kernels.KINDS["<f4"], kernels.NOTHING, -1
+        where = values.__array_interface__["data"][0], values.strides[0], kernels.AS_IS, kernels.NOTHING, -1
         self._add(number, time, values, (*where, everything, everything, 0, width, kernels.STRAIGHT), (1.0, 0.0))
 
     def _add(
@@ -146,18 +147,7 @@ class _Planes:
         return starts, np.array(order, np.intp)
 
 
-def _order(index: np.ndarray) -> int:
-    """How the stored values of a row's pixels lie, see `kernels`."""
-    steps = index - index[0]
-    count = np.arange(index.size)
-    if np.array_equal(steps, count):
-        return kernels.STRAIGHT
-    for phase in (0, 1):
-        if np.array_equal(steps, (count + phase) // 2):
-            return kernels.DOUBLED + phase
-    return kernels.MAPPED
-
-
+@lru_cache(maxsize=256)
 def _whole(nodata: float | None) -> int:
     """The stored value that means missing; one that no integer can have means none."""
     return int(nodata) if nodata is not None and np.isfinite(nodata) and nodata == int(nodata) else kernels.NOTHING

@@ -35,6 +35,8 @@ MAPPED, STRAIGHT, DOUBLED = range(3)
 # and floating point
 SCALE, OFFSET = range(2)
 KINDS = {"|u1": 0, "<u2": 1, "<i2": 2, "<f4": 3}
+AS_IS = 4
+"""Single precision that is a result already: infinity is a value, in files it is none."""
 EVERY_SIZE = 64
 """Up to so many dates there is a sorting network for every number of them."""
 NOTHING = -(1 << 30)
@@ -96,31 +98,30 @@ def _physical(values, scale, offset, nodata, out):
 
 
 @njit(cache=True, nogil=True)
-def _look_up(values, table, out):
+def _look_up(values, tables, table, out):
     for i in range(out.size):
-        out[i] = table[values[i]]
+        out[i] = tables[table + values[i]]
 
 
 @njit(cache=True, nogil=True)
-def _doubled(values, table, phase, out):
+def _doubled(values, tables, table, phase, out):
     """Each stored value (by its table) twice, as 20 m pixels on a grid of 10 m; `phase` 1: the first only once."""
     if phase:
-        out[0] = table[values[0]]
+        out[0] = tables[table + values[0]]
     pairs = (out.size - phase) // 2
     for j in range(pairs):
-        v = table[values[j + phase]]
+        v = tables[table + values[j + phase]]
         out[2 * j + phase] = v
         out[2 * j + phase + 1] = v
     if phase + 2 * pairs < out.size:
-        out[out.size - 1] = table[values[pairs + phase]]
+        out[out.size - 1] = tables[table + values[pairs + phase]]
 
 
 @njit(cache=True, nogil=True)
-def _gather(values, plane, scale, offset, tables, columns, out):
+def _gather(values, straight, nodata, scale, offset, tables, table, maps, at, out):
     """Physical values, or what a table says, of stored integers wherever they are."""
-    nodata, table, straight = plane[NODATA], plane[TABLE], plane[ORDER] == STRAIGHT
     for i in range(out.size):
-        v = np.int64(values[i if straight else columns[i]])
+        v = np.int64(values[i if straight else maps[at + i]])
         if table >= 0:
             out[i] = tables[table + (v & 0xFFFF)]
         else:
@@ -129,84 +130,97 @@ def _gather(values, plane, scale, offset, tables, columns, out):
 
 
 @njit(cache=True, nogil=True)
-def _floats(values, plane, scale, offset, columns, out):
-    nodata, straight = plane[NODATA], plane[ORDER] == STRAIGHT
+def _floats(values, straight, nodata, scale, offset, maps, at, out):
     for i in range(out.size):
-        v = values[i if straight else columns[i]]
+        v = values[i if straight else maps[at + i]]
         physical = np.float32(np.float64(v) * scale + offset)
         good = np.isfinite(physical) and not (nodata != NOTHING and v == np.float32(nodata))
         out[i] = physical if good else np.float32(np.nan)
 
 
 @njit(cache=True, nogil=True)
-def _integers(values, plane, scale, offset, tables, columns, phase, out):
-    table, order = plane[TABLE], plane[ORDER]
+def _integers(values, order, nodata, scale, offset, tables, table, maps, at, phase, out):
     if order == STRAIGHT and table < 0:
-        _physical(values, scale, offset, plane[NODATA], out)
+        _physical(values, scale, offset, nodata, out)
     elif order == STRAIGHT:
-        _look_up(values, tables[table:], out)
+        _look_up(values, tables, table, out)
     elif order >= DOUBLED and table >= 0:
-        _doubled(values, tables[table:], phase, out)
+        _doubled(values, tables, table, phase, out)
     else:
-        _gather(values, plane, scale, offset, tables, columns, out)
+        _gather(values, order == STRAIGHT, nodata, scale, offset, tables, table, maps, at, out)
 
 
 @njit(cache=True, nogil=True)
-def _plane_row(plane, scale, offset, maps, tables, absent, row, start, out):
-    """A piece of a row of one plane; `absent` where the plane has no pixels."""
-    stored = maps[plane[ROWS] + row]
-    low = max(plane[LOW], start)
-    high = min(plane[HIGH], start + out.size)
+def _plane_row(planes, p, factors, maps, tables, tabled, absent, row, start, n, target):
+    """A piece of a row of one plane, to an address; `absent` where the plane has no pixels."""
+    out = carray(_f32(target), (n,))
+    stored = maps[planes[p, ROWS] + row]
+    low = max(planes[p, LOW], start)
+    high = min(planes[p, HIGH], start + n)
     if stored < 0 or low >= high:
         out[:] = absent
         return
-    out[: low - start] = absent
-    out[high - start :] = absent
-    inside = out[low - start : high - start]
-    order, kind = plane[ORDER], plane[KIND]
-    columns = maps[plane[COLUMNS] + low : plane[COLUMNS] + high]
+    for i in range(low - start):
+        out[i] = absent
+    for i in range(high - start, n):
+        out[i] = absent
+    inside = carray(_f32(target + 4 * (low - start)), (high - low,))
+    order, kind, nodata = planes[p, ORDER], planes[p, KIND], planes[p, NODATA]
+    table = planes[p, TABLE] if tabled else -1
+    scale, offset = factors[p, SCALE], factors[p, OFFSET]
+    columns = planes[p, COLUMNS] + low
     skip, phase = 0, 0
     if order == STRAIGHT:
-        skip = low - plane[LOW]
-    elif order >= DOUBLED and plane[TABLE] >= 0 and kind < 2:
-        skip, phase = divmod(low - plane[LOW] + order - DOUBLED, 2)
-    at = plane[ADDRESS] + stored * plane[STRIDE]
+        skip = low - planes[p, LOW]
+    elif order >= DOUBLED and table >= 0 and kind < 2:
+        skip, phase = divmod(low - planes[p, LOW] + order - DOUBLED, 2)
+    at = planes[p, ADDRESS] + stored * planes[p, STRIDE]
     many = (1 << 30,)
     if kind == 0:
-        _integers(carray(_u8(at + skip), many), plane, scale, offset, tables, columns, phase, inside)
+        bytes_ = carray(_u8(at + skip), many)
+        _integers(bytes_, order, nodata, scale, offset, tables, table, maps, columns, phase, inside)
     elif kind == 1:
-        _integers(carray(_u16(at + 2 * skip), many), plane, scale, offset, tables, columns, phase, inside)
+        words = carray(_u16(at + 2 * skip), many)
+        _integers(words, order, nodata, scale, offset, tables, table, maps, columns, phase, inside)
     elif kind == 2:
-        _gather(carray(_i16(at + 2 * skip), many), plane, scale, offset, tables, columns, inside)
+        signed = carray(_i16(at + 2 * skip), many)
+        _gather(signed, order == STRAIGHT, nodata, scale, offset, tables, table, maps, columns, inside)
+    elif kind == 3:
+        _floats(carray(_f32(at + 4 * skip), many), order == STRAIGHT, nodata, scale, offset, maps, columns, inside)
     else:
-        _floats(carray(_f32(at + 4 * skip), many), plane, scale, offset, columns, inside)
+        results = carray(_f32(at + 4 * skip), many)
+        for i in range(inside.size):
+            inside[i] = results[i]
 
 
 @njit(cache=True, nogil=True)
-def _has_data(plane, scale, offset, maps, row, start, out):
+def _has_data(planes, p, factors, maps, tables, row, start, n, target):
     """1 where a plane has a valid stored value, else 0."""
-    bare = plane.copy()
-    bare[TABLE] = -1
-    _plane_row(bare, scale, offset, maps, np.empty(0, np.float32), np.float32(np.nan), row, start, out)
-    for i in range(out.size):
+    _plane_row(planes, p, factors, maps, tables, False, np.float32(np.nan), row, start, n, target)
+    out = carray(_f32(target), (n,))
+    for i in range(n):
         out[i] = np.float32(0) if np.isnan(out[i]) else np.float32(1)
 
 
 @njit(cache=True, nogil=True)
-def _load(first, last, planes, factors, maps, tables, absent, row, start, spare, out):
-    """A band of one date: of several scenes of an overpass, the first that has data at a pixel."""
+def _load(first, last, planes, factors, maps, tables, absent, row, start, n, target, spare):
+    """A band of one date: of several scenes of an overpass, the first that has data at a pixel.
+
+    `target` and `spare` (three rows) are addresses.
+    """
     if first == last:
-        out[:] = absent
+        carray(_f32(target), (n,))[:] = absent
         return
-    _plane_row(planes[first], factors[first, SCALE], factors[first, OFFSET], maps, tables, absent, row, start, out)
+    _plane_row(planes, first, factors, maps, tables, True, absent, row, start, n, target)
     if last == first + 1:
         return
-    got, valid, more = spare[0, : out.size], spare[1, : out.size], spare[2, : out.size]
-    _has_data(planes[first], factors[first, SCALE], factors[first, OFFSET], maps, row, start, got)
+    out, got = carray(_f32(target), (n,)), carray(_f32(spare), (n,))
+    valid, more = carray(_f32(spare + 4 * n), (n,)), carray(_f32(spare + 8 * n), (n,))
+    _has_data(planes, first, factors, maps, tables, row, start, n, spare)
     for p in range(first + 1, last):
-        _has_data(planes[p], factors[p, SCALE], factors[p, OFFSET], maps, row, start, valid)
-        _plane_row(planes[p], factors[p, SCALE], factors[p, OFFSET], maps, tables, absent, row, start, more)
-        for i in range(out.size):
+        _has_data(planes, p, factors, maps, tables, row, start, n, spare + 4 * n)
+        _plane_row(planes, p, factors, maps, tables, True, absent, row, start, n, spare + 8 * n)
+        for i in range(n):
             if got[i] == 0 and valid[i] == 1:
                 out[i] = more[i]
                 got[i] = 1
@@ -225,14 +239,16 @@ def differs(values, nodata):
 @njit(cache=True, nogil=True)
 def all_removed(first, last, planes, factors, maps, tables, absent, rows, width):
     """Whether a mask (a table of a band's stored values) is true everywhere on the rectangle; missing is not true."""
-    register = np.empty((1, 256), np.float32)
-    spare = np.empty((3, 256), np.float32)
+    memory = np.empty(4 * 256, np.float32)
+    address = memory.ctypes.data
     for row in range(rows):
         for start in range(0, width, 256):
             n = min(256, width - start)
-            _load(first, last, planes, factors, maps, tables, absent, row, start, spare, register[0, :n])
+            _load(
+                first, last, planes, factors, maps, tables, absent, row, start, n, address, address + 4 * 256
+            )  # fmt: skip
             for i in range(n):
-                if np.isnan(register[0, i]) or register[0, i] == 0:
+                if np.isnan(memory[i]) or memory[i] == 0:
                     return False
     return True
 
@@ -497,13 +513,14 @@ def _ranked(kind, probability, values, valid, first, out, n):
 
 
 @njit(cache=True, nogil=True)
-def _date(code, r, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n):
+def _date(code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n):
     """All instructions for one date and a piece of a row."""
     for k in range(code.shape[0]):
         operation, to, a, b, c = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4]
         if operation == LOAD:
             first, last = starts[a, t], starts[a, t + 1]
-            _load(first, last, planes, factors, maps, tables, absent[a], row, start, spare, r[to, :n])
+            target = registers + 4 * to * r.shape[1]
+            _load(first, last, planes, factors, maps, tables, absent[a], row, start, n, target, spare)
         elif operation == DATES:
             if allowed[b, t]:
                 for i in range(n):
@@ -564,6 +581,7 @@ def run(
     ordered_bits = ordered.view(np.int32)
     spare = np.empty((3, piece), np.float32)
     wide = np.empty((2, piece), np.float64)
+    address, spare_address = register.ctypes.data, spare.ctypes.data
     valid = np.empty((layers.size, piece), np.int32)
     filled = np.empty(layers.size, np.int64)
     for k in range(constants.size):
@@ -575,7 +593,8 @@ def run(
             valid[:] = 0
             for t in range(dates):
                 _date(
-                    code, register, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n
+                    code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, start,
+                    spare_address, n,
                 )  # fmt: skip
                 for j in range(layers.size):
                     if _push(stack, j, filled[j], register, layers[j], valid, n):

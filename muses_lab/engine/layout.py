@@ -15,7 +15,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.engine.grid import BLOCK, Grid, Rect, places
+from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
 from muses_lab.engine.kernels import paste, touched
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.program import Program, Step
@@ -89,7 +89,6 @@ class Layout:
 def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout:
     """Which blocks of a step (the chain's result by default) a window needs."""
     step = step or program.output
-    outline = window.extent
     parts: list[Part] = []
     candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
@@ -98,7 +97,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     for id in program.candidates(step, window):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
-        if not _may_touch(outline, window, footprint, grid):
+        if not _may_touch(window, footprint, grid):
             continue
         x, y = places(window, grid.crs)
         level = grid.level_for(window)
@@ -144,13 +143,11 @@ def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]])
     return owner
 
 
-def _may_touch(outline, window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
+def _may_touch(window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
     """Cheap test on bounds, generous by a pixel's worth of curvature."""
-    if str(window.crs) == grid.crs:
-        w, s, e, n = window.boundingbox.bbox
-    else:
-        b = outline.to_crs(grid.crs, resolution=max(outline.boundingbox.span_x, outline.boundingbox.span_y) / 16)
-        w, s, e, n = b.boundingbox.bbox
+    w, s, e, n = window.boundingbox.bbox
+    if str(window.crs) != grid.crs:
+        w, s, e, n = transformer(str(window.crs), grid.crs).transform_bounds(w, s, e, n, densify_pts=16)
     if not all(np.isfinite(v) for v in (w, s, e, n)):
         return True
     fw, fs, fe, fn = footprint.bounds

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from muses_lab.engine import tiff
+from muses_lab.engine import kernels, tiff
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.errors import Cancelled, ReadError
@@ -372,6 +372,17 @@ class Axis:
     @property
     def empty(self) -> bool:
         return self.place.start >= self.place.stop
+
+    @cached_property
+    def order(self) -> int:
+        """How the stored pixels lie, see `kernels`: side by side, each twice, or otherwise."""
+        steps, number = self.index - self.index[:1], np.arange(self.index.size)
+        if np.array_equal(steps, number):
+            return kernels.STRAIGHT
+        for phase in (0, 1):
+            if np.array_equal(steps, (number + phase) // 2):
+                return kernels.DOUBLED + phase
+        return kernels.MAPPED
 
     @staticmethod
     @lru_cache(maxsize=4096)  # the scenes of a grid share their axes

@@ -28,6 +28,7 @@ _KINDS = {1: "u", 2: "i", 3: "f"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "u1", 3: "<u2", 4: "<u4", 13: "<u4", 16: "<u8"}
 _MAX_IMAGES = 64
+_MAX_TABLE = 64 << 20
 
 
 class Unusual(Exception):
@@ -109,6 +110,8 @@ def images(read: Read) -> tuple[Image, ...]:
     head = read(0, HEAD)
 
     def take(offset: int, size: int) -> bytes:
+        if size > _MAX_TABLE:
+            raise Unusual("a table longer than any image needs")
         body = head[offset : offset + size] if offset + size <= len(head) else read(offset, size)
         if len(body) != size:
             raise Unusual("the tags are cut off")
