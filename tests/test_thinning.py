@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,10 +21,13 @@ sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 from made import CORNER, UTM31, Made, chain_of, pixels, values, window, write_tif  # noqa: E402
 
 from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.compute.evaluate import WindowReport  # noqa: E402
 from muses_lab.engine import Engine  # noqa: E402
 from muses_lab.engine.layout import layout  # noqa: E402
 from muses_lab.engine.thinning import LIMITS, limit, thinned  # noqa: E402
 from muses_lab.scenes import Band, Scene, Scenes  # noqa: E402
+from muses_lab.service.reports import Reports  # noqa: E402
+from muses_lab.service.tile import Tile  # noqa: E402
 
 SIZE, DATES = 512, 24
 BANDS = [Band("B", nodata=0.0), Band("C", dtype="uint8", categorical=True, overviews="nearest")]
@@ -145,6 +149,7 @@ CHAINS = {
     "mean": lambda b: b.band("B").mean("t"),
     "median": lambda b: b.band("B").median("t"),
     "count": lambda b: b.band("B").count("t"),
+    "every date": lambda b: b.band("B")._reduce("mean", "t", ignore_nodata=False),
     "masked": lambda b: b.band("B").mask(selected(b)).median("t"),
     "replaced": lambda b: b._with(
         "mask", data=b.band("B")._node, mask=selected(b)._node, replacement=0.0
@@ -256,3 +261,12 @@ def test_each_grid_has_its_own_dates(tmp_path: Path) -> None:
     assert report.report.thinned == (8, 12), "the longest series is named"
     source = next(iter(chain.resolved.program.sources.values()))
     assert [len(source.dates(grid)) for grid in sorted(source.grids)] == [10, 12]
+
+
+def test_the_status_of_a_layer_names_the_longest_thinned_series() -> None:
+    reports = Reports()
+    for x, dates in enumerate([(48, 60), None, (48, 340)]):
+        report = WindowReport(frozenset("a"), frozenset("ab"), (), (640.0,), dates)
+        reports.done("chain", Tile(5, x, 1), SimpleNamespace(report=report))
+    assert reports.summary("chain")["thinned"] == {"used": 48, "of": 340}
+    assert reports.summary("other")["thinned"] is None

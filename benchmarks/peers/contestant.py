@@ -185,9 +185,9 @@ def parse_view(request: dict[str, Any], items: Sequence[dict[str, Any]]) -> View
 
 
 def measure(contestant: Contestant, view: View) -> dict[str, Any]:
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     result = contestant.view(view)
-    seconds = time.perf_counter() - start
+    seconds, used = time.perf_counter() - start, time.process_time() - used
     if not all(image.startswith(b"\x89PNG") for image in result.images):
         raise ValueError(f"{contestant.name} made something that is no PNG")
     if folder := os.environ.get("PEERS_KEEP"):  # to look at what it drew
@@ -199,5 +199,5 @@ def measure(contestant: Contestant, view: View) -> dict[str, Any]:
         "seconds": seconds,
         "mean": float(values[valid].mean(dtype="f8")) if valid.any() else None,
         "valid": float(valid.mean()),
-        "counters": {"png_bytes": sum(map(len, result.images)), **result.counters},
+        "counters": {"cpu_seconds": used, "png_bytes": sum(map(len, result.images)), **result.counters},
     }

@@ -3,7 +3,8 @@
 `python measure.py DATA WORKLOADS ZOOMS ROUNDS -- PYTHON PROGRAM [name=value ...] -- PYTHON PROGRAM ...`
 
 Each contestant lives in a process of its own, and in every round each is asked once, so that a busy machine slows all.
-Prints the median and the least of the rounds. Against this engine and the limit: `make bench`.
+Prints the median and the least of the rounds, and the least processor time of all threads together, which a busy
+machine changes less. Against this engine and the limit: `make bench`.
 """
 
 from __future__ import annotations
@@ -55,9 +56,10 @@ def summary(answers: list[dict]) -> str:
     if "unsupported" in answers[-1]:
         return answers[-1]["unsupported"]
     seconds = [answer["seconds"] for answer in answers]
+    processor = min(answer["counters"]["cpu_seconds"] for answer in answers)
     return (
-        f"{statistics.median(seconds):6.3f} s, least {min(seconds):6.3f}; "
-        f"mean {answers[-1]['mean']:.5f}, valid {answers[-1]['valid']:.4f}, {answers[-1]['counters']}"
+        f"{statistics.median(seconds):6.2f} s, least {min(seconds):6.2f}, processor {processor:6.2f}; "
+        f"mean {answers[-1]['mean']:.5f}, valid {answers[-1]['valid']:.4f}"
     )
 
 
