@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from muses_lab.engine import kernels
+from muses_lab.engine import kernels, throughput
 from muses_lab.engine.evaluate import demand
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
@@ -192,7 +193,9 @@ def evaluate_fused(
         dates = list(axis if program.every_date else sorted(times))
     out = np.empty((len(program.outputs), *rect.shape), np.float32)
     if dates:
+        start = time.perf_counter()
         _run(program, planes, dates, out)
+        throughput.record_evaluate(rect.shape[0] * rect.shape[1] * len(dates), time.perf_counter() - start)
     else:
         out[...] = np.where(program.reducers[:, 0] == kernels.COUNT, np.float32(0), np.float32("nan"))[:, None, None]
     return _named(program, out)

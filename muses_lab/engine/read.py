@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from muses_lab.engine import kernels, tiff
+from muses_lab.engine import kernels, throughput, tiff
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.errors import Cancelled, ReadError
@@ -183,6 +184,7 @@ class Reader:
 
     def _block(self, file: File, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
         def decode() -> np.ndarray:
+            start = time.perf_counter()
             try:
                 if header.images is not None:
                     values = _decode(header.images[overview], file, band, row, col)
@@ -190,6 +192,7 @@ class Reader:
                     values = self._by_gdal(file, band, header, overview, row, col)
             except (RasterioError, IndexError, OSError, ValueError) as error:
                 raise ReadError(f"block ({row}, {col}) of band {band} cannot be read: {_reason(error)}") from None
+            throughput.record_decode(values.nbytes, time.perf_counter() - start)
             with self._lock:
                 self.counters.blocks_decoded += 1
                 self.counters.bytes_decoded += values.nbytes
