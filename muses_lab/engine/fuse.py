@@ -180,7 +180,8 @@ def _compile(program: Program, target: Step) -> Compiled:
 
     if over_time:
         child = program[step_input(target)]
-        rows, outputs, layers = [], [], {}
+        rows, outputs = [], []
+        layers: dict[str | None, int] = {}
         for sibling in _siblings(program, target):
             kind, p = reducer(sibling)
             for band in sibling.meta.bands or (None,):
@@ -310,8 +311,9 @@ class _Machine:
 
     def is_byte(self, leaf: Leaf) -> bool:
         """Whether a table of all stored values is short."""
-        load = leaf.step.node.process == LOAD and leaf.band is not None
-        return load and np.dtype(self.program.source(leaf.step.node).band(leaf.band).dtype).itemsize == 1
+        if leaf.step.node.process != LOAD or leaf.band is None:
+            return False
+        return np.dtype(self.program.source(leaf.step.node).band(leaf.band).dtype).itemsize == 1
 
     def _new(self) -> int:
         self._count += 1
@@ -433,14 +435,14 @@ def _elementwise(machine: _Machine, process: str, arguments: Mapping[str, Any]) 
             folded = Leaf(leaf.step, leaf.band, (*leaf.functions, function))
             folded.of(np.array([0, 1, np.nan], np.float32))  # complains of what is not single precision
             return folded
-    values = [float(v) if isinstance(v, int | float | np.floating) else v for v in values]
+    operands: list[Value] = [float(v) if isinstance(v, int | float | np.floating) else v for v in values]
     if process in _BINARY:
-        return machine.do(_BINARY[process], *values)
+        return machine.do(_BINARY[process], *operands)
     if process in _UNARY:
-        return machine.do(_UNARY[process], *values)
+        return machine.do(_UNARY[process], *operands)
     if process == "if":
-        return machine.do(kernels.IF, *values)
-    x = values[0]
+        return machine.do(kernels.IF, *operands)
+    x = operands[0]
     if process == "clip":
         return machine.do(kernels.CLIP, x, given["min"], given["max"])
     if process == "between":
@@ -536,7 +538,8 @@ def _merge(machine: _Machine, step: Step, inputs: Mapping[str, Images]) -> dict[
 def _mask(machine: _Machine, step: Step, inputs: Mapping[str, Images]) -> dict[str | None, Value]:
     data, mask, replacement = inputs["data"], inputs["mask"], step.arguments["replacement"]
     other = float("nan") if replacement is None else float(replacement)
-    return {b: machine.do(kernels.MASK, v, mask.get(b, mask.get(None)), other) for b, v in data.items()}
+    same = None if None in mask else mask  # one mask for all bands, or one for each
+    return {b: machine.do(kernels.MASK, v, mask[None] if same is None else same[b], other) for b, v in data.items()}
 
 
 def _add_dimension(machine: _Machine, step: Step, inputs: Mapping[str, Images]) -> dict[str | None, Value]:

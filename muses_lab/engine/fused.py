@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -193,9 +193,9 @@ def evaluate_fused(
         dates = list(axis if program.every_date else sorted(times))
     out = np.empty((len(program.outputs), *rect.shape), np.float32)
     if dates:
-        start = time.perf_counter()
+        start = perf_counter()
         _run(program, planes, dates, out)
-        throughput.record_evaluate(rect.shape[0] * rect.shape[1] * len(dates), time.perf_counter() - start)
+        throughput.record_evaluate(rect.shape[0] * rect.shape[1] * len(dates), perf_counter() - start)
     else:
         out[...] = np.where(program.reducers[:, 0] == kernels.COUNT, np.float32(0), np.float32("nan"))[:, None, None]
     return _named(program, out)

@@ -73,7 +73,7 @@ class Image:
             The bytes are damaged.
         """
         if self.compression == _NONE:
-            raw = body
+            raw: bytes | bytearray = body
         else:
             try:
                 raw = _decoder(self.compression)(body, out=out.nbytes)
@@ -93,7 +93,7 @@ def _unsigned(values: np.ndarray) -> np.ndarray:
     return values.view(f"u{values.dtype.itemsize}")
 
 
-def _decoder(compression: int) -> Callable[..., bytes]:
+def _decoder(compression: int) -> Callable[..., bytes | bytearray]:
     if compression in (_DEFLATE, _ADOBE_DEFLATE):
         return imagecodecs.deflate_decode
     return imagecodecs.lzw_decode if compression == _LZW else imagecodecs.zstd_decode

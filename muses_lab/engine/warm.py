@@ -23,15 +23,16 @@ def warm() -> None:
             kernels.differs(block, 0)
             kernels.differs(block[:4, :4], 0)
     _program()
-    nodes = np.zeros((3, 3))
-    for x in (kernels.between(nodes, 0, 0, 16, 16, 16), np.broadcast_to(np.arange(16.0), (16, 16))):
-        for y in (np.ascontiguousarray(x), np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
-            rows, cols = kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+    plain = kernels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
+    for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
+        for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
+            kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+    rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
     kernels.touched(rows, cols, where, True, 0, 16, 0, 16, 512)
     for dtype in (np.float32, np.float64):
-        for block in (np.zeros((1, 512, 512), np.float32), np.zeros((1, 512, 512), np.float64)):
-            kernels.paste(block, 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
+        for other in (np.float32, np.float64):
+            kernels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
 
 
 def _program() -> None:
