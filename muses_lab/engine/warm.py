@@ -9,6 +9,7 @@ import numpy as np
 
 from muses_lab.engine import kernels
 from muses_lab.engine.fuse import networks
+from muses_lab.operators.kernels import box_mean
 
 
 def warm() -> None:
@@ -22,6 +23,8 @@ def warm() -> None:
             block.setflags(write=writeable)
             kernels.differs(block, 0)
             kernels.differs(block[:4, :4], 0)
+    for precision in (np.float32, np.float64):
+        box_mean(np.zeros((4, 4), precision), 1)
     _program()
     plain = kernels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
