@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import imagecodecs
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -18,7 +19,7 @@ from muses_lab.style import Style
 
 TILE = 256
 
-# Level 1: palette tiles cost about 1 ms instead of 5 ms at level 6, for 10 to 20 % more bytes.
+# Level 1: palette tiles cost a fraction of what they do at level 6, for 10 to 20 % more bytes.
 _LEVEL = 1
 
 
@@ -183,7 +184,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _png(width: int, height: int, colour_type: int, extra: bytes, rows: np.ndarray, level: int) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    body = zlib.compress(rows.tobytes(), level)
+    body = imagecodecs.deflate_encode(rows.tobytes(), level=level)  # zlib's format by libdeflate: a third of the time
     return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + extra + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
 

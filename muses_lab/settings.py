@@ -21,9 +21,15 @@ from muses_lab.errors import AccessDenied, NotFound
 
 def home() -> Path:
     """Folder of the user's own state: store, registered catalogues, sample data (`MUSES_LAB_HOME`)."""
-    path = Path(os.environ.get("MUSES_LAB_HOME") or user_data_path("muses-lab"))
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = _home(os.environ.get("MUSES_LAB_HOME"))
+    if not os.path.isdir(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
+
+
+@lru_cache(maxsize=8)
+def _home(named: str | None) -> Path:
+    return Path(named or user_data_path("muses-lab"))
 
 
 def number(name: str, default: float) -> float:
@@ -56,12 +62,16 @@ def _registry_file() -> Path:
 
 def registered_catalogs() -> dict[str, dict[str, Any]]:
     """All catalogues that this user opened or made: id → {"root": ..., "roots": [...]}."""
+    return copy.deepcopy(_entries())
+
+
+def _entries() -> dict[str, dict[str, Any]]:
     file = _registry_file()
     try:
         found = file.stat()
     except FileNotFoundError:
         return {}
-    return copy.deepcopy(_registry(file, (found.st_ino, found.st_mtime_ns)))
+    return _registry(file, (found.st_ino, found.st_mtime_ns))
 
 
 @lru_cache(maxsize=8)
@@ -101,7 +111,7 @@ def resolve_href(catalog_id: str, href: str) -> str:
     Local files must lie in the catalogue's folder or in a folder registered with it (symbolic links followed first).
     URLs must be https (or http to a host in `MUSES_ALLOWED_HOSTS`) and must not lead to a private address.
     """
-    entry = registered_catalogs().get(catalog_id)
+    entry = _entries().get(catalog_id)
     if entry is None:
         raise NotFound(
             f"catalogue {catalog_id!r} is not registered on this machine; open it once with ml.open_catalog(path)"
@@ -111,11 +121,17 @@ def resolve_href(catalog_id: str, href: str) -> str:
         return check_url(href)
     if "://" in root:
         return check_url(root.rstrip("/") + "/" + href)
+    return _local(catalog_id, root, tuple(entry["roots"]), href)
+
+
+@lru_cache(maxsize=1 << 16)
+def _local(catalog_id: str, root: str, roots: tuple[str, ...], href: str) -> str:
+    """The real path of a file of a catalogue; kept, because following links costs more than finding a block."""
     try:
         path = Path(root, href).resolve()
     except (ValueError, OSError, RuntimeError) as error:  # a null byte, a circle of links
         raise AccessDenied(f"{href!r} is not a path: {error}", href=href) from None
-    allowed = [Path(root).resolve(), *(Path(r).resolve() for r in entry["roots"])]
+    allowed = [Path(root).resolve(), *(Path(r).resolve() for r in roots)]
     if not any(path.is_relative_to(a) for a in allowed):
         raise AccessDenied(
             f"{href!r} is outside the folders of catalogue {catalog_id!r}; register its folder with "

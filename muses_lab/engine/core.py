@@ -8,6 +8,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -19,6 +20,8 @@ from odc.geo.geobox import GeoBox
 from muses_lab import settings
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, on_axis
+from muses_lab.engine.fuse import Compiled, Unfit, compiled
+from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
 from muses_lab.engine.layout import Report, fill, layout
@@ -153,7 +156,24 @@ class Engine:
             return self.window(run, run.program[step.arguments["data"]], grid.geobox(level, rect))
         if process == "muses:at_resolution":
             return self._at_resolution(run, step, grid, level, rect)
+        program = compiled(run.program, step)
+        if program is not None:
+            with suppress(Unfit):
+                return self._fused(run, program, step, grid, level, rect)
         return evaluate(self, run, step, grid, level, rect)
+
+    def _fused(self, run: Run, program: Compiled, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        """A step by its program; what the program gives beside it (other reducers of the same values) is kept."""
+        start = time.perf_counter()
+        results = evaluate_fused(self, run, program, step, grid, level, rect)
+        array = results.pop(step.node.hash)
+        row, col = rect.r0 // BLOCK, rect.c0 // BLOCK
+        if rect == block_rect(row, col) and not run.failed:
+            seconds = time.perf_counter() - start
+            for hash, beside in results.items():
+                key = (hash, *BlockKey(grid.id, level, row, col))
+                self.cache.put(key, (beside, run.report), int(beside.nbytes) + 256, seconds)
+        return array
 
     def piece(
         self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None

@@ -66,19 +66,19 @@ class _Demand:
 def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
     check_size(rect)
-    demands, order = _demand(run.program, target, grid, level, rect)
+    demands, order = demand(run.program, target, grid, level, rect)
     results: dict[str, xr.DataArray] = {}
     for step in order:
         run.check()
         need = demands[step.node.hash]
         if step.node.process == LOAD:
             value = _load(engine, run, step, grid, level, need, results, demands)
-        elif _is_boundary(step, target):
+        elif is_boundary(step, target):
             value = engine.piece(run, step, grid, level, need.rect, need.times)
         else:
             value = _compute(step, grid, level, need, results, demands, engine, run)
         results[step.node.hash] = value
-        if not _is_boundary(step, target):
+        if not is_boundary(step, target):
             for _, child in _evaluated_inputs(step):
                 demands[child.hash].users -= 1
                 if demands[child.hash].users == 0:
@@ -95,7 +95,7 @@ def check_size(rect: Rect) -> None:
         )
 
 
-def _is_boundary(step: Step, target: Step) -> bool:
+def is_boundary(step: Step, target: Step) -> bool:
     """Whether a step is an evaluation of its own: kept block by block, or on another grid or level."""
     if step is target:
         return False
@@ -118,14 +118,12 @@ def halo(step: Step, grid: Grid, level: int) -> int:
     return support.radius(step.arguments, grid.pixel_metres(level)) if isinstance(support, Focal) else 0
 
 
-def _demand(
-    program: Program, target: Step, grid: Grid, level: int, rect: Rect
-) -> tuple[dict[str, _Demand], list[Step]]:
+def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -> tuple[dict[str, _Demand], list[Step]]:
     """What is needed of every step below the target, and the order to run them in."""
     order = _order(program, target)
     demands = {target.node.hash: _Demand(rect, None, users=1)}
     for step in reversed(order):
-        if _is_boundary(step, target):
+        if is_boundary(step, target):
             continue
         inner = demands[step.node.hash].rect.grow(halo(step, grid, level))
         times = demands[step.node.hash].times
@@ -143,7 +141,7 @@ def _demand(
                 known.times = None if mine is None or known.times is None else known.times | mine
                 known.users += 1
     for step in order:
-        if step.node.process == "mask" and not _is_boundary(step, target):
+        if step.node.process == "mask" and not is_boundary(step, target):
             _guard(program, step, order, demands, target)
     thinning = program.thinning(target, grid.id, level)
     if thinning is not None:
@@ -174,7 +172,7 @@ def _order(program: Program, target: Step) -> list[Step]:
             if child.hash not in entered:
                 entered.add(child.hash)
                 below = program[child]
-                stack.append((below, iter(() if _is_boundary(below, target) else _evaluated_inputs(below))))
+                stack.append((below, iter(() if is_boundary(below, target) else _evaluated_inputs(below))))
                 break
         else:
             stack.pop()
@@ -189,7 +187,7 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
         return
     users: dict[str, set[str]] = {}
     for step in order:
-        if not _is_boundary(step, target):
+        if not is_boundary(step, target):
             for name, child in _evaluated_inputs(step):
                 # The mask's own selector is a use that the mask does not cover.
                 users.setdefault(child.hash, set()).add(

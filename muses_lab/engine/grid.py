@@ -18,6 +18,8 @@ import pyproj
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from muses_lab.engine.kernels import between, pixels_at
+
 BLOCK = 512
 """Rows and columns of a block."""
 
@@ -28,7 +30,7 @@ _FLAT = 25_000.0
 """Metres across which interpolated coordinates are good to well below a pixel; beyond, they are computed exactly."""
 
 
-_FAR = 2.0**40
+_FAR = 1 << 30
 
 
 class Rect(NamedTuple):
@@ -156,12 +158,9 @@ class Grid:
         return max(0, round(math.log2(metres / (self.resolution * self.metres))))
 
     def indices(self, level: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the pixels of a level that hold the points."""
-        size = self.pixel(level)
-        # Places that the CRS cannot show are infinite: far outside every extent.
-        rows = np.nan_to_num(np.floor((self.origin[1] - y) / size), nan=_FAR, posinf=_FAR, neginf=-_FAR)
-        cols = np.nan_to_num(np.floor((x - self.origin[0]) / size), nan=_FAR, posinf=_FAR, neginf=-_FAR)
-        return rows.clip(-_FAR, _FAR).astype(np.int64), cols.clip(-_FAR, _FAR).astype(np.int64)
+        """Rows and columns (int32) of the pixels of a level that hold the points of a window; far outside: ±2^30."""
+        rows, cols = pixels_at(np.atleast_2d(x), np.atleast_2d(y), *self.origin, self.pixel(level), _FAR)
+        return rows.reshape(np.shape(x)), cols.reshape(np.shape(x))
 
 
 @lru_cache(maxsize=256)
@@ -218,9 +217,8 @@ def places(window: GeoBox, crs: str | int) -> tuple[np.ndarray, np.ndarray]:
     node_c = np.arange(first_c, (col0 + columns - 1) // _STEP + 2) * _STEP
     node_r = np.arange(first_r, (row0 + rows - 1) // _STEP + 2) * _STEP
     xs, ys = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
-    cut_r = slice(row0 - first_r * _STEP, row0 - first_r * _STEP + rows)
-    cut_c = slice(col0 - first_c * _STEP, col0 - first_c * _STEP + columns)
-    x, y = (_between(_between(v, 0)[cut_r], 1)[:, cut_c] for v in there.transform(xs, ys))
+    inner = row0 - first_r * _STEP, col0 - first_c * _STEP, _STEP, rows, columns
+    x, y = (between(nodes, *inner) for nodes in there.transform(xs, ys))
     return x, y
 
 
@@ -231,12 +229,3 @@ def _lattice(corner: float, step: float) -> tuple[int, float]:
     # Corners of tiles come with rounding errors of their own; the phase is rounded so that all agree.
     quantum = abs(step) * 2.0**-16
     return index, round(phase / quantum) * quantum
-
-
-def _between(nodes: np.ndarray, axis: int) -> np.ndarray:
-    """Linear interpolation between neighbouring nodes along an axis: 16 values for each pair."""
-    nodes = np.moveaxis(nodes, axis, 0)
-    fraction = (np.arange(_STEP) / _STEP).reshape((1, _STEP) + (1,) * (nodes.ndim - 1))
-    low, high = nodes[:-1, None], nodes[1:, None]
-    out = (low + (high - low) * fraction).reshape(-1, *nodes.shape[1:])
-    return np.moveaxis(out, 0, axis)

@@ -15,7 +15,8 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.engine.grid import BLOCK, Grid, Rect, places
+from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
+from muses_lab.engine.kernels import paste, touched
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.thinning import Thinning
@@ -43,20 +44,24 @@ class Part:
     where: np.ndarray | None
     """Boolean array of the window's shape; None: all of it."""
     rows: np.ndarray
-    """Row of the level for each owned pixel (of the window's shape where `where` is None)."""
+    """Row of the level for each pixel of the window."""
     cols: np.ndarray
 
     @cached_property
     def blocks(self) -> tuple[BlockKey, ...]:
         """Blocks that hold owned pixels and lie on the grid's extent."""
-        extent = self.grid.rect(self.level)
-        inside = (self.rows >= extent.r0) & (self.rows < extent.r1) & (self.cols >= extent.c0) & (self.cols < extent.c1)
-        if not inside.any():
-            return ()
-        rows, cols = self.rows[inside] // BLOCK, self.cols[inside] // BLOCK
-        low, width = cols.min(), cols.max() - cols.min() + 1
-        codes = np.unique(rows * width + (cols - low))
-        return tuple(BlockKey(self.grid.id, self.level, int(code // width), int(code % width + low)) for code in codes)
+        found, top, left = touched(self.rows, self.cols, *self.owned, *self.grid.rect(self.level), BLOCK)
+        return tuple(
+            BlockKey(self.grid.id, self.level, top + int(row), left + int(col)) for row, col in np.argwhere(found)
+        )
+
+    @property
+    def owned(self) -> tuple[np.ndarray, bool]:
+        """Which pixels the grid owns, and whether those are all."""
+        return (_ALL, True) if self.where is None else (self.where, False)
+
+
+_ALL = np.ones((1, 1), np.bool_)
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,6 @@ class Layout:
 def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout:
     """Which blocks of a step (the chain's result by default) a window needs."""
     step = step or program.output
-    outline = window.extent
     parts: list[Part] = []
     candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
     found: dict[str, None] = {}
@@ -93,7 +97,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     for id in program.candidates(step, window):
         grid = step.grids[id]
         footprint = program.footprint(step, id)
-        if not _may_touch(outline, window, footprint, grid):
+        if not _may_touch(window, footprint, grid):
             continue
         x, y = places(window, grid.crs)
         level = grid.level_for(window)
@@ -103,10 +107,8 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         where = None if owner is None else owner == number
         if where is not None and where.all():
             where = None
-        if where is not None:
-            x, y = x[where], y[where]
-            if not x.size:
-                continue
+        if where is not None and not where.any():
+            continue
         rows, cols = grid.indices(level, x, y)
         part = Part(grid, level, where, rows, cols)
         if not part.blocks:
@@ -116,7 +118,9 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         if thinning is not None:
             thinnings.append(thinning)
         f = 2**level
-        native = Rect(int(rows.min()) * f, (int(rows.max()) + 1) * f, int(cols.min()) * f, (int(cols.max()) + 1) * f)
+        mine = (rows, cols) if where is None else (rows[where], cols[where])
+        (r0, c0), (r1, c1) = (int(v.min()) for v in mine), (int(v.max()) + 1 for v in mine)
+        native = Rect(r0 * f, r1 * f, c0 * f, c1 * f)
         for load, times in dates.items():
             found.update(dict.fromkeys(program.source(program.steps[load].node).found(grid, native, times)))
     thinned = max(thinnings, key=lambda t: t.of, default=None)
@@ -139,13 +143,11 @@ def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]])
     return owner
 
 
-def _may_touch(outline, window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
+def _may_touch(window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
     """Cheap test on bounds, generous by a pixel's worth of curvature."""
-    if str(window.crs) == grid.crs:
-        w, s, e, n = window.boundingbox.bbox
-    else:
-        b = outline.to_crs(grid.crs, resolution=max(outline.boundingbox.span_x, outline.boundingbox.span_y) / 16)
-        w, s, e, n = b.boundingbox.bbox
+    w, s, e, n = window.boundingbox.bbox
+    if str(window.crs) != grid.crs:
+        w, s, e, n = transformer(str(window.crs), grid.crs).transform_bounds(w, s, e, n, densify_pts=16)
     if not all(np.isfinite(v) for v in (w, s, e, n)):
         return True
     fw, fs, fe, fn = footprint.bounds
@@ -171,11 +173,7 @@ def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def fill(part: Part, pieces: Mapping[BlockKey, np.ndarray], out: np.ndarray) -> None:
     """Writes the pixels that a part owns, taken from its blocks' arrays (…, y, x), into `out` (…, y, x)."""
-    target = out if part.where is None else out[..., part.where]
-    brow, bcol = part.rows // BLOCK, part.cols // BLOCK
+    target = out.reshape(-1, *out.shape[-2:])
     for key in part.blocks:
-        mine = (brow == key.row) & (bcol == key.col)
-        block = pieces[key]
-        target[..., mine] = block[..., part.rows[mine] - key.row * BLOCK, part.cols[mine] - key.col * BLOCK]
-    if part.where is not None:
-        out[..., part.where] = target
+        block = np.ascontiguousarray(pieces[key]).reshape(-1, BLOCK, BLOCK)
+        paste(block, key.row * BLOCK, key.col * BLOCK, part.rows, part.cols, *part.owned, target)

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from muses_lab.errors import TooLarge
 from muses_lab.operators.declare import Cube, Focal, operator
+from muses_lab.operators.kernels import box_mean
 
 MAX_RADIUS = 128
 
@@ -100,21 +101,8 @@ def apply_kernel(
 @operator("muses:focal_mean", support=_halo(), rule=_few_pixels)
 def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: float = 1.0) -> Cube:
     """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
-    size = 2 * _pixels(radius, unit, pixel_size) + 1
-    ones = np.ones(size)
-
-    def box_sum(image: np.ndarray) -> np.ndarray:
-        rows = ndimage.correlate1d(image, ones, axis=0, mode="constant")
-        return ndimage.correlate1d(rows, ones, axis=1, mode="constant")
-
-    def mean(image: np.ndarray) -> np.ndarray:
-        missing = np.isnan(image)
-        total = box_sum(np.where(missing, 0.0, image.astype(np.float64)))
-        number = box_sum((~missing).astype(np.float64))
-        with np.errstate(all="ignore"):
-            return np.where(missing, np.nan, total / number).astype(image.dtype)
-
-    return _each_image(data, mean)
+    pixels = _pixels(radius, unit, pixel_size)
+    return _each_image(data, lambda image: box_mean(np.ascontiguousarray(image), pixels))
 
 
 @operator("muses:focal_median", support=_halo(), rule=_few_pixels)

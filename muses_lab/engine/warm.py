@@ -1,0 +1,57 @@
+"""Compiles the engine's kernels and keeps them on disk, so that nobody's first view waits for a compiler.
+
+`make install` runs `python -m muses_lab.engine.warm`; it takes under a minute once, and a second when nothing changed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from muses_lab.engine import kernels
+from muses_lab.engine.fuse import networks
+from muses_lab.operators.kernels import box_mean
+
+
+def warm() -> None:
+    """Calls every kernel with the types that reading and evaluation use."""
+    for kind in ("u1", "u2", "u4"):
+        stored = np.frombuffer(bytes(64), kind).reshape(4, -1)
+        kernels.undo_differences(stored, np.empty_like(stored))
+    for kind in ("u1", "u2", "i2"):
+        block = np.zeros((8, 8), kind)
+        for writeable in (True, False):
+            block.setflags(write=writeable)
+            kernels.differs(block, 0)
+            kernels.differs(block[:4, :4], 0)
+    for precision in (np.float32, np.float64):
+        box_mean(np.zeros((4, 4), precision), 1)
+    _program()
+    plain = kernels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
+    for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
+        for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
+            kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+    rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
+    where = np.ones((16, 16), np.bool_)
+    kernels.touched(rows, cols, where, True, 0, 16, 0, 16, 512)
+    for dtype in (np.float32, np.float64):
+        for other in (np.float32, np.float64):
+            kernels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
+
+
+def _program() -> None:
+    """One pixel through the machine: all instructions and reducers are of one function."""
+    image = np.zeros((1, 1), np.uint8)
+    plane = (image.__array_interface__["data"][0], 1, 0, kernels.NOTHING, -1, 0, 0, 0, 1, kernels.STRAIGHT)
+    planes, factors = np.array([plane], np.int64), np.ones((1, 2))
+    maps, tables, absent = np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32)
+    kernels.run(
+        np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
+        np.array([[0, 1]], np.int32), planes, factors, maps, tables, absent, np.ones((0, 1), np.bool_),
+        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *networks(1, False), 32, 32,
+        np.empty((1, 1, 1), np.float32),
+    )  # fmt: skip
+    kernels.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)
+
+
+if __name__ == "__main__":
+    warm()

@@ -1,0 +1,231 @@
+"""Programs over stored values against the same chains evaluated operator by operator with NumPy: equal bit by bit."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+
+from made import Made, pixels, window, write_tif  # noqa: E402
+
+import muses_lab as ml  # noqa: E402
+from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.engine import Engine, core, fuse  # noqa: E402
+from muses_lab.scenes import Band, Scene  # noqa: E402
+
+ROWS, COLUMNS = 44, 76
+BANDS = [
+    Band("B04", "red", resolution=10, dtype="uint16", nodata=0, scale=1e-4, offset=-0.1),
+    Band("B08", "nir", resolution=10, dtype="uint16", nodata=0, scale=1e-4),
+    Band("B11", "swir16", resolution=20, dtype="int16", nodata=-999, scale=0.01),
+    Band("VH", None, resolution=10, dtype="float32", nodata=None),
+    Band("SCL", None, resolution=20, dtype="uint8", nodata=0, categorical=True),
+]
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Chain:
+    """Six dates, two of them of two scenes that overlap; gaps, extremes, one scene with an offset of its own."""
+    rng = np.random.default_rng(5)
+    made = Made(tmp_path_factory.mktemp("series"))
+    scenes: list[Scene] = []
+    for n in range(8):
+        day = f"2018-06-{10 + min(n, 7 - n) if n in (6, 7) else 10 + n}"
+        fine, half = (ROWS, COLUMNS), (ROWS // 2, COLUMNS // 2)
+        made_of = {
+            "B04": rng.choice([0, 1, 900, 1000, 1001, 65535, *rng.integers(1, 9000, 60)], fine).astype(np.uint16),
+            "B08": rng.choice([0, 1, 1000, 3000, *rng.integers(1, 9000, 60)], fine).astype(np.uint16),
+            "B11": rng.choice([-999, -500, 0, *rng.integers(-500, 9000, 30)], half).astype(np.int16),
+            "VH": rng.choice([np.nan, np.inf, 0.0, -3.5, 1e30, *rng.normal(size=30)], fine).astype(np.float32),
+            "SCL": rng.choice([0, 3, 4, 4, 5, 6, 8, 9], half).astype(np.uint8),
+        }
+        if n == 3:  # nothing but cloud
+            made_of["SCL"][:] = 9
+        if n in (4, 7):  # half a scene: the swath's edge
+            for image in made_of.values():
+                image[:, image.shape[1] // 2 :] = -999 if image.dtype == np.int16 else 0
+            made_of["VH"][:, COLUMNS // 2 :] = np.nan
+        assets = {}
+        for band in BANDS:
+            path = made.folder / f"{n}-{band.name}.tif"
+            write_tif(path, made_of[band.name], pixel=float(band.resolution))
+            extra = {"offset": -0.2} if n == 2 and band.name == "B04" else {}
+            assets[band.name] = made.asset(path, **extra)
+        if n == 5:
+            del assets["VH"]
+        scenes.append(made.scene(f"s{n}", day, assets, grid="MADE-1"))
+    return made.chain(BANDS, scenes)
+
+
+@contextmanager
+def without_programs() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "compiled", lambda program, step: None)
+        yield
+
+
+def both(chain: Chain, rows: int = ROWS, columns: int = COLUMNS, pixel: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
+    """A chain's values by programs, and operator by operator; that there is a program is made sure of."""
+    program = chain.resolved.program
+    reducers = [s for s in program.steps.values() if fuse.reduces_time(s)]
+    assert reducers and all(fuse.compiled(program, s) is not None for s in reducers)
+    box = window(rows, columns, pixel)
+    fast = pixels(Engine(64 << 20), chain, box)
+    with without_programs():
+        slow = pixels(Engine(64 << 20), chain, box)
+    assert fast.report.used == slow.report.used
+    return fast.values, slow.values
+
+
+def same(chain: Chain, **kwargs) -> None:
+    fast, slow = both(chain, **kwargs)
+    assert fast.dtype == slow.dtype == np.float32
+    np.testing.assert_array_equal(fast, slow)
+
+
+# ------------------------------------------------------------------------------------------------- any expression
+
+NUMBERS = st.sampled_from([-1.5, -0.1, 0.0, 0.05, 0.2, 1.0, 3.0, 1e-4])
+BINARY = ["+", "-", "*", "/", "<", "<=", ">", ">=", "==", "!=", "&", "|", "^", "nd"]
+
+
+@st.composite
+def recipes(draw: st.DrawFn, depth: int = 4):
+    """A description of an expression, which the series is then put into."""
+    kind = draw(st.sampled_from(["band", "band", "binary", "binary", "unary", "choose"])) if depth else "band"
+    if kind == "band":
+        return draw(st.sampled_from(["B04", "B08", "B11", "VH", "SCL", "clear"]))
+    below = recipes(depth=depth - 1)
+    if kind == "unary":
+        return (
+            draw(st.sampled_from(["abs", "sqrt", "floor", "ceil", "not", "nodata", "ln", "clip", "scale"])),
+            draw(below),
+        )
+    if kind == "choose":
+        return ("where", draw(below), draw(below))
+    name = draw(st.sampled_from(BINARY))
+    return (name, draw(below), draw(below if name in "&|^" else st.one_of(below, NUMBERS)))
+
+
+def put(recipe, series: Chain):
+    match recipe:
+        case float():
+            return recipe
+        case "clear":
+            return series.band("B08").mask(~series.band("SCL").isin([4, 5, 6]))
+        case str():
+            return series.band(recipe)
+        case ("where", a, b):
+            return put(a, series).where(put(b, series) > 0)
+        case (name, a):
+            x = put(a, series)
+            return {
+                "abs": lambda: abs(x), "sqrt": x.sqrt, "floor": lambda: x._apply("floor"),
+                "ceil": lambda: x._apply("ceil"), "not": lambda: ~x, "nodata": lambda: x._apply("is_nodata"),
+                "ln": x.ln, "clip": lambda: x.clip(0.0, 0.3),
+                "scale": lambda: x.scale(0.0, 0.4, 0.0, 100.0),
+            }[name]()  # fmt: skip
+        case (name, a, b):
+            x, y = put(a, series), put(b, series)
+            return {
+                "+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "/": lambda: x / y, "<": lambda: x < y,
+                "<=": lambda: x <= y, ">": lambda: x > y, ">=": lambda: x >= y, "==": lambda: x == y,
+                "!=": lambda: x != y, "&": lambda: x & y, "|": lambda: x | y, "^": lambda: x ^ y,
+                "nd": lambda: (x - y) / (x + y),
+            }[name]()  # fmt: skip
+    raise AssertionError(recipe)
+
+
+@given(
+    recipe=recipes(), reducer=st.sampled_from(["median", "mean", "min", "max", "std", "count", "sum", "first", "last"])
+)
+@hypothesis_settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+def test_any_expression_over_stored_values_then_a_reducer(series: Chain, recipe, reducer: str) -> None:
+    chain = getattr(put(recipe, series), reducer)("t")
+    program = chain.resolved.program
+    if fuse.compiled(program, program.output) is None:
+        assert "ln" in str(recipe)  # a function of two bands without instruction
+        return
+    same(chain)
+
+
+# --------------------------------------------------------------------------------------------------- whole chains
+
+
+@pytest.mark.parametrize("pixel", [10.0, 20.0, 40.0, 80.0])
+def test_levels(series: Chain, pixel: float) -> None:
+    """From native pixels to averages of many (where nothing is stored for a level)."""
+    clear = series.mask(~series.band("SCL").isin([4, 5]))
+    chain = clear.normalized_difference("nir", "red").median("t")
+    same(chain, rows=ROWS * 10 // int(pixel), columns=COLUMNS * 10 // int(pixel), pixel=pixel)
+
+
+def test_several_bands_and_several_reducers_of_the_same_values(series: Chain) -> None:
+    clear = series.bands("B04", "B08", "B11").mask(~series.band("SCL").isin([4, 5, 6]))
+    same(clear.median("t"))
+    ndvi = clear.ndvi()
+    same(ml.rgb(ndvi.quantile(0.1), ndvi.quantile(0.5), ndvi.quantile(0.9)))
+    same(ndvi.max("t") - ndvi.min("t"))
+    same((ndvi.median("t") > 0.2).where(ndvi.count("t") > 2))
+
+
+def test_reducers_of_the_same_values_are_evaluated_together(series: Chain) -> None:
+    ndvi = series.ndvi()
+    chain = ml.rgb(ndvi.quantile(0.1), ndvi.median("t"), ndvi.max("t"))
+    engine = Engine(64 << 20)
+    with pytest.MonkeyPatch.context() as patch:
+        runs = []
+        run = core.evaluate_fused
+        patch.setattr(core, "evaluate_fused", lambda *a: (runs.append(a[3]), run(*a))[1])
+        pixels(engine, chain, window(ROWS, COLUMNS))
+    assert sum(fuse.reduces_time(step) for step in runs) == 1
+
+
+def test_dates_chosen_after_a_mask_and_dates_that_count_without_data(series: Chain) -> None:
+    clear = series.band("B08").mask(~series.band("SCL").isin([4]))
+    same(clear.dates("2018-06-11", "2018-06-14").mean("t"))
+    same(clear.dates("2018-06-11", "2018-06-14")._apply("is_nodata").sum("t"))
+    filled = clear._apply("is_nodata").sum("t")
+    same(filled)
+    fast, _ = both(filled)
+    assert fast.max() > 4  # dates on which a pixel is not there count as missing
+
+
+def test_anomalies_use_what_is_reduced_already(series: Chain) -> None:
+    ndvi = series.ndvi()
+    same((ndvi - ndvi.median("t")).max("t"))
+    same(abs(ndvi - ndvi.mean("t").focal_mean(1)).median("t"))
+
+
+def test_a_scene_cut_into_two_is_one_date(series: Chain) -> None:
+    fast, slow = both(series.band("B04").count("t"))
+    np.testing.assert_array_equal(fast, slow)
+    assert fast.max() <= 6
+
+
+def test_nothing_here(series: Chain) -> None:
+    for reducer in ("median", "count", "sum", "first"):
+        chain = getattr(series.dates("2019-01-01", "2019-02-01").band("B04"), reducer)("t")
+        same(chain)
+
+
+def test_what_does_not_fit_is_left_to_the_operators(series: Chain) -> None:
+    """Processes without instruction on two bands; neighbourhoods before the reduction."""
+    red, nir = series.band("red"), series.band("nir")
+    for chain in (((red + nir) ** 2).mean("t"), (red % nir).max("t"), series.ndvi().focal_mean(1).median("t")):
+        program = chain.resolved.program
+        assert fuse.compiled(program, program.output) is None
+        assert np.isfinite(pixels(Engine(64 << 20), chain, window(ROWS, COLUMNS)).values).any()
+    table = (red**0.5).mean("t")  # of one band alone: a table
+    same(table)

@@ -1,0 +1,169 @@
+"""The compiled kernels against NumPy: every reducer on any values, sorting networks, stored integers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from muses_lab.engine import kernels
+from muses_lab.engine.fuse import network, networks
+
+SINGLE = st.floats(width=32, allow_nan=True, allow_infinity=True)
+MILD = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32))
+
+
+def stacks(elements: st.SearchStrategy[float], dates: int = 12) -> st.SearchStrategy[np.ndarray]:
+    shapes = st.tuples(st.integers(1, dates), st.integers(1, 3), st.integers(1, 40))
+    return shapes.flatmap(lambda shape: hnp.arrays(np.float32, shape, elements=elements))
+
+
+def reduced(stack: np.ndarray, kinds: Sequence[tuple[int, float]], piece: int = 32) -> np.ndarray:
+    """(dates, rows, columns) through the machine: loaded as they are, then reduced."""
+    dates, rows, columns = stack.shape
+    images = [np.ascontiguousarray(image) for image in stack]
+    everything = 0, rows, 0, columns, kernels.STRAIGHT
+    planes = [
+        (i.__array_interface__["data"][0], i.strides[0], kernels.AS_IS, kernels.NOTHING, -1, *everything)
+        for i in images
+    ]
+    maps = np.concatenate([np.arange(rows, dtype=np.int32), np.arange(columns, dtype=np.int32)])
+    out = np.empty((len(kinds), rows, columns), np.float32)
+    kernels.run(
+        np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
+        np.arange(dates + 1, dtype=np.int32)[None], np.array(planes, np.int64), np.tile([1.0, 0.0], (dates, 1)), maps,
+        np.zeros(1, np.float32), np.array([np.nan], np.float32), np.ones((0, dates), np.bool_), np.zeros(1, np.int32),
+        np.array([(kind, 0) for kind, _ in kinds], np.int32), np.array([p for _, p in kinds]),
+        *networks(dates, any(kind == kernels.QUANTILE for kind, _ in kinds)), piece, piece, out,
+    )  # fmt: skip
+    return out
+
+
+def numpy_of(kind: int, p: float, stack: np.ndarray) -> np.ndarray:
+    """The same with NumPy, in double precision where that is exact enough to compare with."""
+    wide = stack.astype(np.float64)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        return {
+            kernels.MEDIAN: lambda: np.nanmedian(stack, axis=0),
+            kernels.QUANTILE: lambda: np.nanquantile(wide, p, axis=0),
+            kernels.MEAN: lambda: np.nanmean(wide, axis=0),
+            kernels.SUM: lambda: np.where(np.isnan(wide).all(0), np.nan, np.nansum(wide, axis=0)),
+            kernels.MIN: lambda: np.nanmin(stack, axis=0),
+            kernels.MAX: lambda: np.nanmax(stack, axis=0),
+            kernels.COUNT: lambda: (~np.isnan(stack)).sum(axis=0),
+            kernels.VARIANCE: lambda: np.nanvar(wide, axis=0, ddof=1),
+            kernels.SD: lambda: np.nanstd(wide, axis=0, ddof=1),
+        }[kind]()
+
+
+@given(stacks(MILD), st.floats(0, 1))
+@hypothesis_settings(deadline=None, max_examples=60)
+def test_reducers_are_numpys(stack: np.ndarray, p: float) -> None:
+    stack = np.where(np.isfinite(stack), stack, np.float32("nan"))
+    kinds = [
+        (kind, p)
+        for kind in (
+            kernels.MEDIAN, kernels.QUANTILE, kernels.MEAN, kernels.SUM, kernels.MIN, kernels.MAX, kernels.COUNT,
+            kernels.VARIANCE, kernels.SD,
+        )
+    ]  # fmt: skip
+    for (kind, _), got in zip(kinds, reduced(stack, kinds), strict=True):
+        expected = numpy_of(kind, p, stack)
+        if kind in (kernels.MEDIAN, kernels.MIN, kernels.MAX, kernels.COUNT):
+            np.testing.assert_array_equal(got, expected)
+        else:
+            scale = np.nan_to_num(np.abs(stack)).max(initial=1)
+            power = 2 if kind == kernels.VARIANCE else 1
+            tolerance = 2e-5 * scale**power * (stack.shape[0] if kind == kernels.SUM else 1)
+            np.testing.assert_allclose(got, expected, rtol=2e-5, atol=tolerance)
+
+
+@given(stacks(SINGLE))
+@hypothesis_settings(deadline=None, max_examples=60)
+def test_order_statistics_of_any_numbers_are_exact(stack: np.ndarray) -> None:
+    """Infinities, subnormal numbers and both zeros too: lowest, middle (odd counts), highest, first and last."""
+    lowest, highest, first, last, median = reduced(
+        stack,
+        [(kernels.QUANTILE, 0.0), (kernels.QUANTILE, 1.0), (kernels.FIRST, 0), (kernels.LAST, 0), (kernels.MEDIAN, 0)],
+    )
+    for row, col in np.ndindex(*stack.shape[1:]):
+        valid = stack[:, row, col][~np.isnan(stack[:, row, col])]
+        if valid.size == 0:
+            assert np.isnan([lowest[row, col], highest[row, col], first[row, col], last[row, col]]).all()
+            continue
+        assert (lowest[row, col], highest[row, col]) == (valid.min(), valid.max())
+        assert (first[row, col], last[row, col]) == (valid[0], valid[-1])
+        if valid.size % 2:
+            assert median[row, col] == np.sort(valid)[valid.size // 2]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 24, 63, 64, 65, 97, 130])
+def test_networks_put_the_ranks_that_are_asked_for_in_order(size: int) -> None:
+    rng = np.random.default_rng(size)
+    for highest in {0, size // 2, size - 1}:
+        low, high = network(size, highest)
+        for _ in range(20):
+            values = rng.integers(0, 9, size)
+            for a, b in zip(low, high, strict=True):
+                values[a], values[b] = min(values[a], values[b]), max(values[a], values[b])
+            assert (values[: highest + 1] == np.sort(values)[: highest + 1]).all()
+            assert (np.diff(values[: highest + 1]) >= 0).all()
+
+
+@pytest.mark.parametrize("size", [3, 63, 64, 65, 97, 200])
+def test_long_series_with_gaps_have_the_medians_of_numpy(size: int) -> None:
+    """Beyond 64 dates a network serves several numbers of dates: gaps of whole rows make all of them appear."""
+    rng = np.random.default_rng(size)
+    stack = rng.normal(size=(size, 6, 48)).astype(np.float32)
+    stack[rng.random(stack.shape) < 0.3] = np.nan
+    for row in range(6):
+        stack[rng.random(size) < row / 5, row] = np.nan
+    for complete in (False, True):
+        kind = (kernels.QUANTILE, 0.5) if complete else (kernels.MEDIAN, 0.0)
+        np.testing.assert_allclose(reduced(stack, [kind])[0], numpy_of(*kind, stack), rtol=1e-6, atol=1e-6)
+
+
+@given(hnp.arrays(st.sampled_from(["u1", "u2", "u4"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+@hypothesis_settings(deadline=None, max_examples=60)
+def test_differences_undone_wrap_around_as_integers_do(values: np.ndarray) -> None:
+    stored = np.diff(values, axis=1, prepend=np.zeros((len(values), 1), values.dtype))
+    out = np.empty_like(values)
+    kernels.undo_differences(stored, out)
+    np.testing.assert_array_equal(out, values)
+
+
+FRESH = """
+import numpy as np
+from muses_lab.engine import kernels
+from muses_lab.engine.warm import warm
+warm()
+def compiled():
+    return {n: len(f.signatures) for n, f in vars(kernels).items() if hasattr(f, "signatures")}
+before = compiled()
+import muses_lab as ml
+from muses_lab import compute
+compute.use("threads")
+s2 = ml.collection("sentinel-2-l2a", catalog=CATALOG)
+clear = s2.mask_clouds()
+box = ml.Window.tile(12, 2063, 1494)
+for chain in (clear.ndvi().median("t"), clear.ndvi().quantile(0.9) > 0.4, clear.bands("B04", "B03", "B02").mean("t"),
+              s2.bands("B11").max("t"), clear.ndvi().median("t").focal_mean(2)):
+    assert np.isfinite(chain.compute(box).values).any()
+assert compiled() == before, {n: (before[n], k) for n, k in compiled().items() if before[n] != k}
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_once_the_kernels_are_warm(sample_catalog) -> None:
+    code = FRESH.replace("CATALOG", repr(str(sample_catalog)))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
+    assert done.returncode == 0, done.stderr[-2000:]
