@@ -58,7 +58,7 @@ class BottleneckMedian(MedianMethod):
 
 
 class RioTiler:
-    name = "rio-tiler"
+    name = "rio-tiler, whole view" if SETTINGS["strips"] else "rio-tiler"
     version = rio_tiler.__version__
 
     def __init__(self) -> None:

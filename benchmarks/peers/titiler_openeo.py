@@ -78,7 +78,7 @@ class ItemsInMemory(stacApiBackend):
 
 
 class TitilerOpeneo:
-    name = "titiler-openeo"
+    name = "titiler-openeo, whole view" if SETTINGS["whole"] else "titiler-openeo"
     version = __version__
 
     def __init__(self) -> None:
