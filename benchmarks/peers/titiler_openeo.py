@@ -31,13 +31,14 @@ SETTINGS = settings(
     whole=0,  # 1: the view in one request for a result, no service
     cache_mb=256,
 )
+STORE = tempfile.TemporaryDirectory(prefix="titiler-openeo-")  # its services; gone with the process
 os.environ |= {  # before the imports, which read them
     "RIO_TILER_MAX_THREADS": str(SETTINGS["threads"]),
     "NUMEXPR_NUM_THREADS": "1",
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": str(SETTINGS["cache_mb"]),
     "TITILER_OPENEO_STAC_API_URL": "http://127.0.0.1:9",  # never asked
-    "TITILER_OPENEO_STORE_URL": str(Path(tempfile.mkdtemp(prefix="titiler-openeo-"), "services.json")),
+    "TITILER_OPENEO_STORE_URL": str(Path(STORE.name, "services.json")),
     "TITILER_OPENEO_PROCESSING_MAX_ITEMS": "100000",
     "TITILER_OPENEO_PROCESSING_MAX_PIXELS": "1000000000000",
 }
