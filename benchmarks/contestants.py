@@ -64,8 +64,10 @@ def muses(label: str = "muses", **environment: str) -> Program:
     return Program(label, [sys.executable, "-m", "benchmarks.engine"], **environment)
 
 
-def limit() -> Program:
-    return Program("limit", [str(environment_of(HERE / "limit.txt", make=True)), "-m", "benchmarks.limit"])
+def limit(here: bool) -> Program:
+    """In its own environment, or in this one with what there is."""
+    python = sys.executable if here else str(environment_of(HERE / "limit.txt", make=True))
+    return Program("limit", [python, "-m", "benchmarks.limit"])
 
 
 def peers(make: bool) -> list[Program]:

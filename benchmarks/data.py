@@ -58,9 +58,9 @@ def default_folder(size: int = SMALL) -> Path:
     return Path(user_cache_path("muses-lab-benchmarks")) / ("full" if size == FULL else f"{size}")
 
 
-def zooms(size: int) -> tuple[int, int, int]:
+def zooms(size: int) -> list[int]:
     """Zooms at which a view sees the whole tile in overviews, half the resolution, and native pixels."""
-    return (round(10 + math.log2(FULL / size)), 12, 14)
+    return sorted({round(10 + math.log2(FULL / size)), 12, 14})
 
 
 def prepare(folder: Path, size: int = SMALL, dates: int = 24, also: Iterable[str] = ()) -> Path:

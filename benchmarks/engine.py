@@ -127,14 +127,14 @@ class Muses:
         executor = compute.executor()
         before = executor.counters()
         _reset_peak()
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         tickets = [
             evaluate.request_window(executor, layer.chain.resolved, ml.Window.tile(zoom, x, y))
             for x, y, zoom in view.tiles
         ]
         pixels = [ticket.result(600) for ticket in tickets]
         images = [render(found.values, layer.look, found.bands) for found in pixels]
-        seconds = time.perf_counter() - start
+        seconds, used = time.perf_counter() - start, time.process_time() - used
         after = executor.counters()
         values = np.concatenate([found.values.ravel() for found in pixels])
         valid = np.isfinite(values)
@@ -149,6 +149,7 @@ class Muses:
                 "blocks": after["blocks_decoded"] - before["blocks_decoded"],
                 "bytes": after["bytes_decoded"] - before["bytes_decoded"],
                 "evaluations": after["evaluations"] - before["evaluations"],
+                "cpu_seconds": used,
                 "cache_bytes": after["cache_bytes"],
                 "png_bytes": sum(map(len, images)),
                 "peak_rss": _peak(),

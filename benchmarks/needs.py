@@ -48,6 +48,8 @@ def _needed(
 ) -> tuple[int, tuple[tuple[int, int], ...]] | None:
     x, y, pixel = _places(bounds, crs)
     factor = max(1, 2 ** level_of(pixel, 10) * 10 // round(transform[0]))
+    while factor > 1 and max(shape) <= factor // 2 * BLOCK:  # overviews end with the first that is one block
+        factor //= 2
     size = transform[0] * factor
     rows = np.floor((transform[5] - y) / size).astype(int)
     cols = np.floor((x - transform[2]) / size).astype(int)

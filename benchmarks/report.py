@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ TRIPS = 8
 MEAN_MAY_DIFFER, VALID_MAY_DIFFER = 0.01, 0.01
 """Peers warp each date before they compute, which moves pixels by up to a half: nothing more may differ."""
 PEER_TARGETS = {"titiler-openeo": 20, "rio-tiler": 15, "odc-stac": 4}
+METHODS = ("GDAL", "imagecodecs", "async-tiff")
 VARIANTS = ("again", "classes", "threshold", "moved", "moved again", "zoomed")
 
 
@@ -71,16 +72,26 @@ class Measured:
         return median(s.seconds for s in self.samples(who, workload, zoom, variant).values())
 
     def ratios(
-        self, a: str, b: str, workload: str, zoom: int, variant: str = "cold", *, less: float = 0.0
-    ) -> list[float]:
+        self, a: str, b: str, workload: str, zoom: int, variant: str = "cold", *, less: float = 0.0,
+        of: Callable[[Sample], float] = lambda sample: sample.seconds,
+    ) -> list[float]:  # fmt: skip
         """(a - less) / b of the rounds in which both looked; b always cold."""
         mine, its = self.samples(a, workload, zoom, variant), self.samples(b, workload, zoom)
-        return [(mine[n].seconds - less) / its[n].seconds for n in mine if n in its]
+        return [(of(mine[n]) - less) / max(of(its[n]), 1e-6) for n in mine if n in its]
 
     def over_zooms(self, a: str, b: str, workload: str, variant: str = "cold", *, less: float = 0.0) -> Spread | None:
         """The spread, over zooms, of the median ratio at each."""
         each = [self.ratios(a, b, workload, zoom, variant, less=less) for zoom in self.zooms]
         return Spread.of([median(found) for found in each if found])
+
+    def beside(self, a: str, b: str, name: str) -> list[list[tuple[Sample, Sample]]]:
+        """For each zoom the pairs of views, of one round, of a special data set and of what it is compared with."""
+        out = []
+        for zoom in self.zooms:
+            mine = self.samples(a, "W5" if name == "W5" else "W1", zoom)
+            its = self.samples(b, "W1", zoom, f"beside {name}")
+            out.append([(mine[n], its[n]) for n in mine if n in its])
+        return [pairs for pairs in out if pairs]
 
     def counter(self, who: str, workload: str, zoom: int, variant: str, name: str) -> int:
         """The most of the rounds."""
@@ -127,55 +138,41 @@ def _targets(found: Measured, new: dict[tuple[str, int], int], opened: dict[str,
 
 
 def _special_targets(found: Measured, opened: dict[str, dict[str, Any]]) -> Iterable[Row]:
-    if ("muses W5", "W5") in found and ("muses", "W1") in found:
-        each = []
-        for zoom in found.zooms:
-            two, one = found.samples("muses W5", "W5", zoom), found.samples("muses", "W1", zoom)
-            each.append(median(_per_block(two[n]) / _per_block(one[n]) for n in two if n in one))
-        r = Spread(median(each), min(each), max(each))
+    if pairs := found.beside("muses W5", "muses", "W5"):
+        r = _over([[_per_block(two) / _per_block(one) for two, one in rounds] for rounds in pairs])
         yield Row("W5 / W1, seconds per block read", r.text(), "≤ 1.3", r.middle <= 1.3)
-    if ("muses many", "W1") in found:
-        gaps = [1000 * gap for zoom in found.zooms for gap in _gaps(found, "muses many", "muses", zoom)]
-        r = Spread(median(gaps), min(gaps), max(gaps))
+    if pairs := found.beside("muses many", "muses", "many"):
+        r = _over([[1000 * (a.seconds - b.seconds) for a, b in rounds] for rounds in pairs])
         yield Row("10 000 items instead of 24: ms more", r.text(0), "≤ 20", r.middle <= 20)
-    if ("muses long", "W1") in found:
-        both = ("muses long", "muses")
-        times = [
-            median(
-                found.samples(both[0], "W1", z)[n].seconds / s.seconds
-                for n, s in found.samples(both[1], "W1", z).items()
-            )
-            for z in found.zooms
-        ]
-        counts = [
-            found.counter(both[0], "W1", z, "cold", "bytes") / found.counter(both[1], "W1", z, "cold", "bytes")
-            for z in found.zooms
-        ]
-        dates = opened[both[0]]["dates"] / opened[both[1]]["dates"]
-        r = Spread(median(times), min(times), max(times))
+    if pairs := found.beside("muses long", "muses", "long"):
+        dates = opened["muses long"]["dates"] / opened["muses"]["dates"]
+        r = _over([[a.seconds / b.seconds for a, b in rounds] for rounds in pairs])
         yield Row(f"{dates:g} × the dates: × seconds", r.text(), f"≤ {dates:g} (+ 15 %)", r.middle <= 1.15 * dates)
-        yield Row(f"{dates:g} × the dates: × bytes", Spread(median(counts), min(counts), max(counts)).text(),
-                  f"≤ {dates:g}", max(counts) <= dates * 1.001)  # fmt: skip
-    for who, workload in (("muses", "W1"), ("muses", "W6"), ("muses long", "W1")):
-        if (who, workload) in found:
-            most = max(found.counter(who, workload, z, "cold", "peak_rss") for z in found.zooms) - opened[who]["rss"]
-            text = f"{most / 2**20:.0f} MiB above {opened[who]['rss'] / 2**20:.0f}"
-            label = "96 dates" if who == "muses long" else workload
-            yield Row(f"{label}: peak memory", text, f"≤ {BUDGET / 2**20:.0f} MiB above", most <= BUDGET)
-    if ("muses remote", "W1") in found:
-        gaps = [gap / DELAY for zoom in found.zooms for gap in _gaps(found, "muses remote", "limit", zoom)]
-        r = Spread(median(gaps), min(gaps), max(gaps))
+        r = _over([[a.counters["bytes"] / b.counters["bytes"] for a, b in rounds] for rounds in pairs])
+        yield Row(f"{dates:g} × the dates: × bytes", r.text(), f"≤ {dates:g}", r.high <= dates * 1.001)
+    for who in ("muses", "muses long"):
+        for workload in found.workloads():
+            peaks = [
+                found.counter(who, workload, z, "cold", "peak_rss") for z in found.zooms if (who, workload) in found
+            ]
+            if peaks:
+                most, idle = max(peaks) - opened[who]["rss"], opened[who]["rss"]
+                text = f"{most / 2**20:.0f} MiB above {idle / 2**20:.0f}"
+                label = f"{workload}, {opened[who]['dates']} dates: peak memory"
+                yield Row(label, text, f"≤ {BUDGET / 2**20:.0f} MiB above", most <= BUDGET)
+    if pairs := found.beside("muses remote", "limit", "remote"):
+        r = _over([[(a.seconds - b.seconds) / DELAY for a, b in rounds] for rounds in pairs])
         yield Row("W1 cold, remote: (seconds - L) / 50 ms", r.text(1), f"≤ {TRIPS} round trips", r.middle <= TRIPS)
+
+
+def _over(cells: Sequence[Sequence[float]]) -> Spread:
+    """The spread, over zooms, of the medians over rounds."""
+    each = [median(cell) for cell in cells]
+    return Spread(median(each), min(each), max(each))
 
 
 def _per_block(sample: Sample) -> float:
     return sample.seconds / max(sample.counters["blocks"], 1)
-
-
-def _gaps(found: Measured, a: str, b: str, zoom: int) -> list[float]:
-    """Seconds more of W1 in each round."""
-    mine, its = found.samples(a, "W1", zoom), found.samples(b, "W1", zoom)
-    return [mine[n].seconds - its[n].seconds for n in mine if n in its]
 
 
 # ----------------------------------------------------------------------------------------------------------- tables
@@ -192,15 +189,14 @@ def _cold(found: Measured) -> str:
             lines.append([
                 workload, f"z{zoom}", _ms(found.seconds("muses", workload, zoom)),
                 _ms(found.seconds("limit", workload, zoom)), r.text(),
+                f"{median(found.ratios('muses', 'limit', workload, zoom, of=_cpu)):.2f}",
                 str(found.counter("muses", workload, zoom, "cold", "blocks")), str(limits[0].counters["blocks"]),
-                *(_ms(median(s.counters["seconds"][m] for s in limits)) for m in ("gdal", "imagecodecs", "async-tiff")),
-                *(_ms(median(s.counters["seconds_with_headers"][m] for s in limits))
-                  for m in ("gdal", "imagecodecs", "async-tiff")),
+                *(_by(limits, "seconds", method) for method in METHODS),
+                *(_by(limits, "seconds_with_headers", method) for method in METHODS),
             ])  # fmt: skip
     return _table(
         "Cold views, ms (L: the fastest of the three with headers known)",
-        ["", "", "muses", "L", "muses / L", "blocks", "of L", "GDAL", "imagecodecs", "async-tiff",
-         "GDAL + headers", "imagecodecs +", "async-tiff +"],
+        ["", "", "muses", "L", "muses / L", "of CPU", "blocks", "of L", *METHODS, *(f"{m} + headers" for m in METHODS)],
         lines,
     )  # fmt: skip
 
@@ -277,6 +273,15 @@ def _more(found: Measured) -> str:
 def _rows(rows: Sequence[Row]) -> str:
     lines = [[row.what, row.measured, row.target, "ok" if row.ok else "MISSED"] for row in rows]
     return _table("Targets: median (least–most) over the zooms", ["", "measured", "target", ""], lines)
+
+
+def _by(limits: Sequence[Sample], kind: str, method: str) -> str:
+    found = [s.counters[kind][method] for s in limits if method in s.counters[kind]]
+    return _ms(median(found)) if found else ""
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.counters["cpu_seconds"]
 
 
 def _ms(seconds: float) -> str:

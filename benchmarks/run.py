@@ -67,7 +67,7 @@ class Run:
     def start(self) -> None:
         """All contestants, warm: imported, compiled, and each with its data set."""
         wanted = self.options.only
-        self._add(contestants.limit(), self.folder)
+        self._add(contestants.limit(self.options.limit_here), self.folder)
         self._add(contestants.muses(), self.folder)
         for name, folder in (("W5", "two-zones"), ("many", "many"), ("long", "long")):
             if name in wanted:
@@ -116,6 +116,8 @@ class Run:
         view = {"workload": workload, "zoom": zoom, "classes": CLEAR}
         if workload == "W5":
             self._keep("muses W5", "cold", number, view, self.programs["muses W5"].cold(**view))
+            one = {**view, "workload": "W1"}
+            self._keep("muses", "beside W5", number, one, self.programs["muses"].cold(**one))
             return
         everyone = ["limit", "muses", *(p.label for p in self.peers if 0 <= number < self.options.peer_rounds)]
         turn = max(number, 0) % len(everyone)
@@ -151,9 +153,8 @@ class Run:
         else:
             answer = program.cold(**view, at=HOME)
         self._keep(program.label, "cold", number, view, answer)
-        if "W1" not in self._workloads:  # what it is compared with
-            for label in ("muses", "limit"):
-                self._keep(label, "cold", number, view, self.programs[label].cold(**view))
+        beside = self.programs["limit" if name == "remote" else "muses"]  # what it is compared with, at the same time
+        self._keep(beside.label, f"beside {name}", number, view, beside.cold(**view))
 
     def _keep(self, label: str, variant: str, number: int, view: dict[str, Any], answer: dict[str, Any] | None) -> None:
         if answer is not None and number >= 0:
@@ -182,11 +183,13 @@ def options() -> argparse.Namespace:
     parser.add_argument(
         "--size", type=int, default=data.SMALL, help="pixels of 10 m along the tile (default: %(default)s)"
     )
+    parser.add_argument("--dates", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rounds", type=int, default=2, help="peers take seconds a view (default: 2)")
     parser.add_argument("--only", default="", help=f"of {', '.join((*WORKLOADS, *MORE))}; by default all but long")
     parser.add_argument("--peers", action="store_true", help="make the peers' environments where they are missing")
     parser.add_argument("--no-peers", action="store_true")
+    parser.add_argument("--limit-here", action="store_true", help="measure L with the libraries of this environment")
     parser.add_argument("--data", type=Path, help="folder of the data (default: in the user's cache folder)")
     parser.add_argument("--json", type=Path, help="file for all samples and ratios")
     found = parser.parse_args()
@@ -202,7 +205,7 @@ def options() -> argparse.Namespace:
 def main() -> None:
     wanted = options()
     also = [folder for name, folder in (("W5", "two-zones"), ("many", "many"), ("long", "long")) if name in wanted.only]
-    data.prepare(wanted.data, wanted.size, also=also)
+    data.prepare(wanted.data, wanted.size, wanted.dates, also)
     with Run(wanted) as run:
         run.start()
         run.measure()
