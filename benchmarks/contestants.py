@@ -15,7 +15,15 @@ from typing import Any
 from platformdirs import user_cache_path
 
 HERE = Path(__file__).resolve().parent
-PEERS = ("titiler_openeo", "rio_tiler", "odc_stac", "openeo_processes_dask")
+PEERS = {
+    "titiler-openeo": ("titiler_openeo",),
+    "titiler-openeo, whole view": ("titiler_openeo", "whole=1"),
+    "rio-tiler": ("rio_tiler",),
+    "rio-tiler, whole view": ("rio_tiler", "strips=2"),
+    "odc-stac": ("odc_stac",),
+    "openeo-processes-dask": ("openeo_processes_dask",),
+}
+"""Program and settings; without settings, the best that were found for a map's tiles."""
 
 
 class Program:
@@ -73,10 +81,10 @@ def limit(here: bool) -> Program:
 def peers(make: bool) -> list[Program]:
     """Those whose environments are there, or can be made now."""
     found = []
-    for name in PEERS:
+    for label, (name, *settings) in PEERS.items():
         python = environment_of(HERE / "peers" / f"{name}.txt", make)
         if python is not None:
-            found.append(Program(name.replace("_", "-"), [str(python), str(HERE / "peers" / f"{name}.py")]))
+            found.append(Program(label, [str(python), str(HERE / "peers" / f"{name}.py"), *settings]))
     return found
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 BUDGET = 1 << 30
 """Bytes that a worker may keep unless told otherwise."""
 TRIPS = 8
+AFTER_MEDIAN = ("W1", "W4", "W6", "W7")
+"""Workloads with clear classes and a reduction over time, whose changes have targets."""
 MEAN_MAY_DIFFER, VALID_MAY_DIFFER = 0.01, 0.01
 """Peers warp each date before they compute, which moves pixels by up to a half: nothing more may differ."""
 PEER_TARGETS = {"titiler-openeo": 20, "rio-tiler": 15, "odc-stac": 4}
@@ -120,7 +122,7 @@ def _targets(found: Measured, new: dict[tuple[str, int], int], opened: dict[str,
         if r := found.over_zooms("muses", "limit", workload, less=0.015):
             yield Row(f"({workload} cold - 15 ms) / L", r.text(), "≤ 2", r.middle <= 2)
     for variant in ("classes", "threshold"):
-        for workload in found.workloads():
+        for workload in AFTER_MEDIAN:
             if r := found.over_zooms("muses", "limit", workload, variant):
                 blocks = sum(found.counter("muses", workload, z, variant, "blocks") for z in found.zooms)
                 ok = r.middle <= 0.4 and blocks == 0
@@ -134,6 +136,8 @@ def _targets(found: Measured, new: dict[tuple[str, int], int], opened: dict[str,
     for peer, least in PEER_TARGETS.items():
         if r := found.over_zooms(peer, "muses", "W1"):
             yield Row(f"W1 cold: {peer} / muses", r.text(1), f"≥ {least}", r.middle >= least)
+    if views := [_same(theirs, ours) for *_, theirs, ours in _both(found)]:
+        yield Row("views with the mean of the peers", f"{sum(views)} of {len(views)}", "all", all(views))
     yield from _special_targets(found, opened)
 
 
@@ -228,26 +232,29 @@ def _peers(found: Measured) -> str:
 
 
 def _agreement(found: Measured) -> str:
-    lines = []
+    lines = [
+        [workload, f"z{zoom}", peer, f"{theirs.mean:.4f} {theirs.valid:.4f}", f"{ours.mean:.4f} {ours.valid:.4f}",
+         "same" if _same(theirs, ours) else "DIFFERENT"]
+        for peer, workload, zoom, theirs, ours in _both(found)
+    ]  # fmt: skip
+    title = "Do they compute the same? Mean of the valid, share of valid"
+    return _table(title, ["", "", "", "theirs", "ours", ""], lines)
+
+
+def _both(found: Measured) -> Iterable[tuple[str, str, int, Sample, Sample]]:
+    """Views of a peer with ours, where both have something to show."""
     for peer in found.peers():
         for workload in found.workloads():
             for zoom in found.zooms:
                 theirs = next(iter(found.samples(peer, workload, zoom).values()), None)
                 ours = next(iter(found.samples("muses", workload, zoom).values()), None)
-                if theirs is None or ours is None or theirs.mean is None or ours.mean is None:
-                    continue
-                assert theirs.valid is not None and ours.valid is not None
-                same = (
-                    abs(theirs.mean - ours.mean) <= MEAN_MAY_DIFFER
-                    and abs(theirs.valid - ours.valid) <= VALID_MAY_DIFFER
-                )
-                lines.append([
-                    workload, f"z{zoom}", peer, f"{theirs.mean:.4f} {theirs.valid:.4f}",
-                    f"{ours.mean:.4f} {ours.valid:.4f}", "same" if same else "DIFFERENT",
-                ])  # fmt: skip
-    return _table(
-        "Do they compute the same? Mean of the valid, share of valid", ["", "", "", "theirs", "ours", ""], lines
-    )
+                if theirs is not None and ours is not None and theirs.mean is not None and ours.mean is not None:
+                    yield peer, workload, zoom, theirs, ours
+
+
+def _same(a: Sample, b: Sample) -> bool:
+    assert None not in (a.mean, b.mean, a.valid, b.valid)
+    return abs(a.mean - b.mean) <= MEAN_MAY_DIFFER and abs(a.valid - b.valid) <= VALID_MAY_DIFFER
 
 
 def _more(found: Measured) -> str:
