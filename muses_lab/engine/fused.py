@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from muses_lab.engine.core import Engine
     from muses_lab.engine.evaluate import Run
 
-_PIECE = 1024
+_PIECE = 2048
 """Pixels that instructions treat at a time."""
 _SORTED = 128
 """Pixels that are sorted at a time, so few that clouds hide all of them on many dates, which need no place then."""
