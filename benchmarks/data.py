@@ -22,7 +22,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -232,7 +232,7 @@ class Scene:
         classes = self._classes()
         for name in wanted:
             pixels = classes if name == "SCL" else self._band(name, classes)
-            _whole(self.folder / f"{name}.tif", lambda part, pixels=pixels, name=name: self._cog(part, pixels, name))
+            _whole(self.folder / f"{name}.tif", partial(self._cog, pixels, name))
 
     def _classes(self) -> np.ndarray:
         """SCL: clouds in coherent shapes with thin edges and shadows, on vegetation, bare soil and water."""
@@ -275,7 +275,7 @@ class Scene:
         found = field[(np.arange(rows) + down) % _FIELD]
         return np.concatenate([found[:, right:], *[found] * (cols // _FIELD + 1)], axis=1)[:, :cols]
 
-    def _cog(self, path: Path, pixels: np.ndarray, name: str) -> None:
+    def _cog(self, pixels: np.ndarray, name: str, path: Path) -> None:
         resolution = 20 if name == "SCL" else 10
         raw = f"/vsimem/{uuid.uuid4().hex}.tif"
         with rasterio.Env(GDAL_NUM_THREADS="1"):

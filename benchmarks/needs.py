@@ -54,14 +54,14 @@ def _needed(
     rows = np.floor((transform[5] - y) / size).astype(int)
     cols = np.floor((x - transform[2]) / size).astype(int)
     height, width = (math.ceil(n / factor) for n in shape)
-    codes: set[tuple[int, int]] = set()
+    touched = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), bool)
     for dr in {-grow, grow}:
         for dc in {-grow, grow}:
             r, c = rows + dr, cols + dc
             inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
-            found = np.unique(np.stack([r[inside] // BLOCK, c[inside] // BLOCK]), axis=1)
-            codes |= {(int(a), int(b)) for a, b in found.T}
-    return (factor, tuple(sorted(codes))) if codes else None
+            touched[r[inside] // BLOCK, c[inside] // BLOCK] = True
+    blocks = tuple((int(row), int(col)) for row, col in np.argwhere(touched))
+    return (factor, blocks) if blocks else None
 
 
 @lru_cache(maxsize=64)

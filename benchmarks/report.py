@@ -253,7 +253,7 @@ def _both(found: Measured) -> Iterable[tuple[str, str, int, Sample, Sample]]:
 
 
 def _same(a: Sample, b: Sample) -> bool:
-    assert None not in (a.mean, b.mean, a.valid, b.valid)
+    assert a.mean is not None and b.mean is not None and a.valid is not None and b.valid is not None
     return abs(a.mean - b.mean) <= MEAN_MAY_DIFFER and abs(a.valid - b.valid) <= VALID_MAY_DIFFER
 
 

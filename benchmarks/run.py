@@ -210,7 +210,7 @@ def main() -> None:
         run.start()
         run.measure()
         rows, table = report.make(run.samples, run.zooms, run.new(), run.opened)
-    print(table)
+        print(table)
     if wanted.json:
         document = {
             "size": wanted.size,
