@@ -124,9 +124,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
             where = None
         if where is not None and not where.any():
             continue
-        part = (
-            at.part if where is None and at.part.grid == grid else Part(grid, level, where, at.part.rows, at.part.cols)
-        )
+        part = at.part if where is None else Part(grid, level, where, at.part.rows, at.part.cols)
         if not part.blocks:
             continue
         parts.append(part)
