@@ -690,19 +690,22 @@ def between(nodes, first_row, first_column, step, rows, columns):
     """Linear interpolation between the nodes of a lattice, `step` pixels apart: along columns, then along rows."""
     out = np.empty((rows, columns))
     line = np.empty(nodes.shape[1])
+    share = np.arange(step) / step
     for r in range(rows):
         j = (first_row + r) // step
-        down = ((first_row + r) % step) / step
+        down = share[(first_row + r) % step]
         for k in range(nodes.shape[1]):
             line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
-        for c in range(columns):
-            k = (first_column + c) // step
-            along = ((first_column + c) % step) / step
-            out[r, c] = line[k] + (line[k + 1] - line[k]) * along
+        row = out[r]
+        for k in range(nodes.shape[1] - 1):
+            start = k * step - first_column
+            low, apart = line[k], line[k + 1] - line[k]
+            for c in range(max(start, 0), min(start + step, columns)):
+                row[c] = low + apart * share[c - start]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pixels_at(x, y, west, north, size, far):
     """Rows and columns of the pixels that hold points; places that a CRS cannot show are far outside."""
     rows = np.empty(x.shape, np.int32)
@@ -710,32 +713,22 @@ def pixels_at(x, y, west, north, size, far):
     for r in range(x.shape[0]):
         for c in range(x.shape[1]):
             row, col = np.floor((north - y[r, c]) / size), np.floor((x[r, c] - west) / size)
-            rows[r, c] = np.int32(row) if abs(row) < far else (-far if row < 0 else far)
-            cols[r, c] = np.int32(col) if abs(col) < far else (-far if col < 0 else far)
+            row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
+            rows[r, c] = np.int32(row if row < far else far)
+            cols[r, c] = np.int32(col if col < far else far)
     return rows, cols
 
 
 @njit(cache=True, nogil=True)
-def touched(rows, cols, where, everywhere, low_row, high_row, low_col, high_col, block):
-    """Blocks that hold the pixels of a window inside an extent: bool (rows of blocks, columns), and their corner."""
-    r0, r1, c0, c1 = high_row, low_row, high_col, low_col
-    for r in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            row, col = rows[r, c], cols[r, c]
-            inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
-            if inside and (everywhere or where[r, c]):
-                r0, r1, c0, c1 = min(r0, row), max(r1, row + 1), min(c0, col), max(c1, col + 1)
-    if r0 >= r1:
-        return np.zeros((0, 0), np.bool_), 0, 0
-    top, left = r0 // block, c0 // block
-    found = np.zeros(((r1 - 1) // block - top + 1, (c1 - 1) // block - left + 1), np.bool_)
+def touched(rows, cols, where, everywhere, extent, top, left, block, found):
+    """Marks the blocks that hold the pixels of a window inside an extent; block (`top`, `left`) is the first."""
+    low_row, high_row, low_col, high_col = extent
     for r in range(rows.shape[0]):
         for c in range(rows.shape[1]):
             row, col = rows[r, c], cols[r, c]
             inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
             if inside and (everywhere or where[r, c]):
                 found[row // block - top, col // block - left] = True
-    return found, top, left
 
 
 @njit(cache=True, nogil=True)
