@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
@@ -59,6 +60,7 @@ class Engine:
         self.reader = Reader(self.cache, self._counters)
         self.pyramids = Pyramids()
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
+        self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------------------------------ documents
@@ -98,19 +100,33 @@ class Engine:
             `cancelled()` became true.
         """
         resolved = self._document(chain_hash)
-        run = Run(resolved.program, cancelled, results=resolved.results)
+        program = self._program(resolved)
+        run = Run(program, cancelled, results=resolved.results)
         start = time.perf_counter()
         if isinstance(task, NodeKey):
-            step = resolved.program.steps.get(task.node)
+            step = program.steps.get(task.node)
             if step is None:
                 raise NotFound(f"the chain has no node {task.node[:12]}…")
             return Result(None, run.report, self.whole(run, step), time.perf_counter() - start)
-        output = resolved.program.output
+        output = program.output
         grid = output.grids.get(task.grid)
         if grid is None:
             raise NotFound(f"the chain has no grid {task.grid!r}; it has {', '.join(sorted(output.grids))}")
         array, report = self._block(run, output, grid, task)
         return Result(np.asarray(on_axis(array, output).data), report, None, time.perf_counter() - start)
+
+    def _program(self, resolved: Resolved) -> Program:
+        """A chain's program, with the steps marked of which there are blocks on disk."""
+        program = resolved.program
+        on_disk = self.pyramids.known() & program.steps.keys()
+        if not on_disk:
+            return program
+        kept = {node for node in on_disk if not program.steps[node].meta.time}
+        with self._lock:
+            marked = self._marked.get(program)
+            if marked is None or kept != {node for node, step in marked.steps.items() if step.kept}:
+                marked = self._marked[program] = program.with_kept(kept)
+            return marked
 
     def counters(self) -> dict[str, int]:
         """Blocks and bytes decoded, evaluations, cache use, blocks from pyramids, since the process began."""

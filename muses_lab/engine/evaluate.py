@@ -103,7 +103,9 @@ def is_boundary(step: Step, target: Step) -> bool:
 
 
 def keeps_blocks(step: Step) -> bool:
-    """Steps whose blocks are worth keeping: what reduces time, and neighbourhoods of images without time."""
+    """Steps whose blocks are worth keeping: what reduces time, neighbourhoods of images, and what is on disk anyway."""
+    if step.kept:
+        return True
     reduces_time = step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t"
     return reduces_time or (isinstance(step.operator.support, Focal) and not step.meta.time)
 
