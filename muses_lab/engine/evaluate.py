@@ -40,6 +40,10 @@ class Run:
     used: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def own(self) -> Run:
+        """The same request with a report of its own, for what is kept and met again by others."""
+        return Run(self.program, self.cancelled, self.results)
+
     def check(self) -> None:
         if self.cancelled():
             raise Cancelled("nobody waits for this block any more")
@@ -54,7 +58,9 @@ class Run:
 
 
 @dataclass
-class _Demand:
+class Demand:
+    """What the steps above need of a step."""
+
     rect: Rect
     times: frozenset[np.datetime64] | None
     """None: all that there are."""
@@ -63,27 +69,36 @@ class _Demand:
     """Masks that everything read here passes through: dates that they remove altogether need not be read."""
 
 
-def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
-    """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
+def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int) -> xr.DataArray:
+    """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out.
+
+    `size`: bytes that this takes (see `footprint`).
+    """
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
     results: dict[str, xr.DataArray] = {}
-    for step in order:
-        run.check()
-        need = demands[step.node.hash]
-        if step.node.process == LOAD:
-            value = _load(engine, run, step, grid, level, need, results, demands)
-        elif is_boundary(step, target):
-            value = engine.piece(run, step, grid, level, need.rect, need.times)
-        else:
-            value = _compute(step, grid, level, need, results, demands, engine, run)
-        results[step.node.hash] = value
-        if not is_boundary(step, target):
+    for step in order:  # evaluations of their own come first, while there is nothing else to hold
+        if is_boundary(step, target):
+            run.check()
+            need = demands[step.node.hash]
+            results[step.node.hash] = engine.piece(run, step, grid, level, need.rect, need.times)
+    with engine.memory.work(size):
+        for step in order:
+            if is_boundary(step, target):
+                continue
+            run.check()
+            need = demands[step.node.hash]
+            if step.node.process == LOAD:
+                value = _load(engine, run, step, grid, level, need, results, demands)
+            else:
+                value = _compute(step, grid, level, need, results, demands, engine, run)
+            results[step.node.hash] = value
+            del value
             for _, child in _evaluated_inputs(step):
                 demands[child.hash].users -= 1
                 if demands[child.hash].users == 0:
                     del results[child.hash]
-    return results[target.node.hash]
+        return results[target.node.hash]
 
 
 def check_size(rect: Rect) -> None:
@@ -120,10 +135,10 @@ def halo(step: Step, grid: Grid, level: int) -> int:
     return support.radius(step.arguments, grid.pixel_metres(level)) if isinstance(support, Focal) else 0
 
 
-def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -> tuple[dict[str, _Demand], list[Step]]:
+def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -> tuple[dict[str, Demand], list[Step]]:
     """What is needed of every step below the target, and the order to run them in."""
     order = _order(program, target)
-    demands = {target.node.hash: _Demand(rect, None, users=1)}
+    demands = {target.node.hash: Demand(rect, None, users=1)}
     for step in reversed(order):
         if is_boundary(step, target):
             continue
@@ -137,7 +152,7 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
             mine = program.selector_dates(step, times) if step.node.process == "mask" and name == "mask" else times
             known = demands.get(child.hash)
             if known is None:
-                demands[child.hash] = _Demand(inner, mine, users=1)
+                demands[child.hash] = Demand(inner, mine, users=1)
             else:
                 known.rect = known.rect.union(inner)
                 known.times = None if mine is None or known.times is None else known.times | mine
@@ -152,7 +167,7 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
 
 
 def _leave_out(
-    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, _Demand], target: Step
+    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, Demand], target: Step
 ) -> None:
     """Dates that the thinning rule leaves out are not there for any step below a reduction over time."""
     for step in order:
@@ -182,7 +197,7 @@ def _order(program: Program, target: Step) -> list[Step]:
     return order
 
 
-def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str, _Demand], target: Step) -> None:
+def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str, Demand], target: Step) -> None:
     """Notes at the reading steps whose every use passes through this mask that it can spare them dates."""
     selector = program[mask.arguments["mask"]]
     if not selector.meta.time or mask.arguments["replacement"] is not None:
@@ -206,8 +221,8 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
 
 
 def _load(
-    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: _Demand,
-    results: Mapping[str, xr.DataArray], demands: Mapping[str, _Demand],
+    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: Demand,
+    results: Mapping[str, xr.DataArray], demands: Mapping[str, Demand],
 ) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
     source = run.program.source(step.node)
@@ -215,8 +230,10 @@ def _load(
     f = 2**level
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
-    images: dict[np.datetime64, np.ndarray] = {}
-    for placed in source.on(grid.id, native, need.times):
+    place: dict[np.datetime64, int] = {}
+    placements = source.on(grid.id, native, need.times)
+    values = np.empty((len(placements), len(bands), *need.rect.shape), np.float32)  # what is not filled takes no memory
+    for placed in placements:
         run.check()
         if placed.time in spared:
             continue
@@ -232,14 +249,18 @@ def _load(
         if image is None:
             continue
         run.used.add(placed.scene.id)
-        before = images.get(placed.time)
-        images[placed.time] = image if before is None else np.where(np.isnan(before), image, before)
-    times = sorted(images)
-    dtype = np.result_type(np.float32, *{v.dtype for v in images.values()})
-    if times:
-        values = np.stack([images[t] for t in times]).astype(dtype, copy=False)
-    else:
-        values = np.empty((0, len(bands), *need.rect.shape), dtype)
+        if image.dtype != values.dtype:
+            wider = np.empty(values.shape, np.result_type(values, image))
+            wider[: len(place)] = values[: len(place)]
+            values = wider
+        if placed.time in place:  # another tile of the same overpass
+            before = values[place[placed.time]]
+            np.copyto(before, image, where=np.isnan(before))
+        else:
+            values[len(place)] = image
+            place[placed.time] = len(place)
+    times = sorted(place)
+    values = values[: len(times)] if times == list(place) else values[[place[t] for t in times]]
     coords = {"t": np.array(times, dtype="datetime64[ns]"), "bands": np.array(bands, dtype=object)}
     return xr.DataArray(values, dims=DIMS, coords=coords)
 
@@ -277,8 +298,8 @@ def _removed(selector: xr.DataArray) -> set[np.datetime64]:
 
 
 def _compute(
-    step: Step, grid: Grid, level: int, need: _Demand, results: Mapping[str, xr.DataArray],
-    demands: Mapping[str, _Demand], engine: Engine, run: Run,
+    step: Step, grid: Grid, level: int, need: Demand, results: Mapping[str, xr.DataArray],
+    demands: Mapping[str, Demand], engine: Engine, run: Run,
 ) -> xr.DataArray:  # fmt: skip
     radius = halo(step, grid, level)
     inner = need.rect.grow(radius)
