@@ -18,7 +18,18 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab import settings
-from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, on_axis
+from muses_lab.engine.evaluate import (
+    DIMS,
+    Ready,
+    Run,
+    call,
+    check_size,
+    demand,
+    evaluate,
+    is_apart,
+    keeps_blocks,
+    on_axis,
+)
 from muses_lab.engine.footprint import Strips, fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
@@ -199,28 +210,40 @@ class Engine:
         cut = strips(run.program, step, grid, level, rect, self.memory.piece)
         self.memory.check(cut.size)
         if len(cut.rects) <= 1:
-            return self._at_once(run, step, grid, level, rect, cut)
-        with self.memory.work(image_bytes(step, rect.shape)):
+            return self._at_once(run, step, grid, level, rect, cut, {})
+        with self.memory.work(image_bytes(run.program, step, rect.shape)):
+            ready = self._ready(run, step, grid, level, rect)
             while True:
                 failed = len(run.failed)
                 outs: dict[str, xr.DataArray] = {}
                 for strip in cut.rects:
-                    for hash, values in self._at_once(run, step, grid, level, strip, cut).items():
+                    for hash, values in self._at_once(run, step, grid, level, strip, cut, ready).items():
                         outs[hash] = _put(values, run.program.steps[hash], strip, rect, outs.get(hash))
                     if len(run.failed) > failed:
                         break  # a scene that fails is left out everywhere here, so from the beginning
                 else:
                     return outs
 
+    def _ready(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, Ready]:
+        """Images below that are evaluations of their own: once for all strips, so that their blocks are kept."""
+        demands, order = demand(run.program, step, grid, level, rect)
+        found: dict[str, Ready] = {}
+        for below in order:
+            if is_apart(below, step) and not below.meta.time:
+                run.check()
+                need = demands[below.node.hash]
+                found[below.node.hash] = Ready(need.rect, self.piece(run, below, grid, level, need.rect, need.times))
+        return found
+
     def _at_once(
-        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, cut: Strips
+        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, cut: Strips, ready: dict[str, Ready]
     ) -> dict[str, xr.DataArray]:
         """A step on a rectangle by its program, with what that gives beside it, or operator by operator."""
         program = compiled(run.program, step)
         if program is not None:
             with suppress(Unfit):
-                return evaluate_fused(self, run, program, step, grid, level, rect, cut.size)
-        return {step.node.hash: evaluate(self, run, step, grid, level, rect, cut.size)}
+                return evaluate_fused(self, run, program, step, grid, level, rect, cut.size, ready)
+        return {step.node.hash: evaluate(self, run, step, grid, level, rect, cut.size, ready)}
 
     def piece(
         self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None
@@ -392,7 +415,7 @@ def _nbytes(value: tuple[xr.DataArray, Report]) -> int:
 
 def _put(values: xr.DataArray, step: Step, strip: Rect, rect: Rect, out: xr.DataArray | None) -> xr.DataArray:
     """Puts a strip in its place; dates that it does not have are missing there."""
-    out = _promoted(empty(step, rect.shape) if out is None else out, values)
+    out = empty(step, rect.shape, values.dtype) if out is None else _promoted(out, values)
     rows, cols = strip.within(rect)
     out.data[_dates(out, values) + (..., rows, cols)] = values.data
     return out
@@ -426,7 +449,7 @@ def _empty_like(values: xr.DataArray, rect: Rect) -> xr.DataArray:
     return xr.DataArray(np.full(shape, np.nan, values.dtype), dims=values.dims, coords=coords)
 
 
-def empty(step: Step, shape: tuple[int, int]) -> xr.DataArray:
+def empty(step: Step, shape: tuple[int, int], dtype: Any = np.float32) -> xr.DataArray:
     """An array of missing values with the dimensions of a step."""
     sizes: dict[str, int] = {"y": shape[0], "x": shape[1]}
     coords: dict[str, Any] = {}
@@ -437,7 +460,7 @@ def empty(step: Step, shape: tuple[int, int]) -> xr.DataArray:
         coords["bands"] = np.array(step.meta.bands, dtype=object)
         sizes["bands"] = len(step.meta.bands)
     dims = [d for d in DIMS if d in sizes]
-    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, np.float32), dims=dims, coords=coords)
+    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, dtype), dims=dims, coords=coords)
 
 
 _ENGINE: Engine | None = None

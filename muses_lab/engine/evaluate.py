@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -69,22 +69,38 @@ class Demand:
     """Masks that everything read here passes through: dates that they remove altogether need not be read."""
 
 
-def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int) -> xr.DataArray:
+class Ready(NamedTuple):
+    """An image that has been evaluated, on a rectangle that holds what is needed of it."""
+
+    rect: Rect
+    values: xr.DataArray
+
+    def on(self, rect: Rect) -> xr.DataArray:
+        rows, cols = rect.within(self.rect)
+        return self.values.isel(y=rows, x=cols)
+
+
+def evaluate(
+    engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int, ready: Mapping[str, Ready]
+) -> xr.DataArray:
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out.
 
-    `size`: bytes that this takes (see `footprint`).
+    `size`: bytes that this takes (see `footprint`); `ready`: results of steps below, by hash.
     """
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
     results: dict[str, xr.DataArray] = {}
     for step in order:  # evaluations of their own come first, while there is nothing else to hold
-        if is_boundary(step, target):
+        if is_apart(step, target):
             run.check()
             need = demands[step.node.hash]
-            results[step.node.hash] = engine.piece(run, step, grid, level, need.rect, need.times)
+            known = ready.get(step.node.hash)
+            results[step.node.hash] = (
+                engine.piece(run, step, grid, level, need.rect, need.times) if known is None else known.on(need.rect)
+            )
     with engine.memory.work(size):
         for step in order:
-            if is_boundary(step, target):
+            if is_apart(step, target):
                 continue
             run.check()
             need = demands[step.node.hash]
@@ -115,6 +131,11 @@ def is_boundary(step: Step, target: Step) -> bool:
     if step is target:
         return False
     return keeps_blocks(step) or isinstance(step.operator.support, Structural | Region)
+
+
+def is_apart(step: Step, target: Step) -> bool:
+    """Whether a step is evaluated before the others, by itself."""
+    return step.node.process != LOAD and is_boundary(step, target)
 
 
 def keeps_blocks(step: Step) -> bool:

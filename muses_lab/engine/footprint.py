@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from muses_lab.engine import kernels
-from muses_lab.engine.evaluate import Demand, demand, is_boundary
+from muses_lab.engine.evaluate import Demand, demand, is_apart
 from muses_lab.engine.fuse import Compiled, compiled, reduces_time
 from muses_lab.engine.grid import BLOCK, Grid, Rect
 from muses_lab.engine.layout import layout
@@ -55,9 +55,10 @@ def strips(program: Program, step: Step, grid: Grid, level: int, rect: Rect, roo
     return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size)
 
 
-def image_bytes(step: Step, shape: tuple[int, int]) -> int:
+def image_bytes(program: Program, step: Step, shape: tuple[int, int]) -> int:
     """Size of a step's values with all dates that it can have."""
-    return 4 * shape[0] * shape[1] * _layers(step, len(step.times))
+    itemsize = max((_itemsize(program, load) for load in program.loads_below(step.node)), default=4)
+    return itemsize * shape[0] * shape[1] * _layers(step, len(step.times))
 
 
 def task_bytes(
@@ -84,7 +85,7 @@ class _Task:
     def bytes(self, step: Step, grid: Grid, level: int, rect: Rect) -> int:
         key = (step.node.hash, grid.id, level)
         if key not in self._known:
-            self._known[key] = image_bytes(step, rect.shape) + self._below(step, grid, level, rect)
+            self._known[key] = image_bytes(self._program, step, rect.shape) + self._below(step, grid, level, rect)
         return self._known[key]
 
     def _below(self, step: Step, grid: Grid, level: int, rect: Rect) -> int:
@@ -102,9 +103,9 @@ class _Task:
         others = [
             self.bytes(below, grid, level, _moved(demands[below.node.hash].rect, rect))
             for below in order
-            if is_boundary(below, step)
+            if is_apart(below, step)
         ]
-        fits = [self.whole(s) for s in order if isinstance(s.operator.support, Fit) and not is_boundary(s, step)]
+        fits = [self.whole(s) for s in order if isinstance(s.operator.support, Fit) and not is_apart(s, step)]
         return max([cut.size + sum(fits), *others])
 
     def whole(self, step: Step) -> int:
@@ -215,18 +216,20 @@ def _alive(
     sizes: dict[str, int] = {}
     axes: dict[str, dict[str, int]] = {}
     held = most = 0
-    for step in sorted(order, key=lambda s: not is_boundary(s, target)):
+    for step in sorted(order, key=lambda s: not is_apart(s, target)):
         hash = step.node.hash
-        boundary = is_boundary(step, target)
-        below = [] if boundary else [child.hash for _, child in step.cubes]
-        if step.node.process == LOAD:
+        apart = is_apart(step, target)
+        below = [] if apart else [child.hash for _, child in step.cubes]
+        if apart:
+            axes[hash], itemsize = {hash: len(step.times)}, 4
+        elif step.node.process == LOAD:
             axes[hash], itemsize = {step.node.arguments["digest"]: dates[hash]}, _itemsize(program, step)
         else:
             axes[hash] = {digest: n for child in below for digest, n in axes[child].items()}
             itemsize = max((sizes[child] // _count(program, demands, axes, child) for child in below), default=4)
         sizes[hash] = itemsize * _count(program, demands, axes, hash)
         inputs = sum(sizes[child] for child in below)
-        passing = 0 if boundary or not below else _PASSING * sizes[hash] + inputs * (2 if reduces_time(step) else 1)
+        passing = 0 if not below else _PASSING * sizes[hash] + inputs * (2 if reduces_time(step) else 1)
         held += sizes[hash]
         most = max(most, held + passing)
         for child in below:

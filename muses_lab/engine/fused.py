@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine import kernels, throughput
-from muses_lab.engine.evaluate import Demand, demand
+from muses_lab.engine.evaluate import Demand, Ready, demand
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
@@ -156,9 +156,17 @@ def _whole(nodata: float | None) -> int:
 
 
 def evaluate_fused(
-    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect, size: int
+    engine: Engine,
+    run: Run,
+    program: Compiled,
+    target: Step,
+    grid: Grid,
+    level: int,
+    rect: Rect,
+    size: int,
+    ready: Mapping[str, Ready],
 ) -> dict[str, xr.DataArray]:
-    """The results of a program's steps on a rectangle, by hash. `size`: bytes that this takes (see `footprint`).
+    """The results of a program's steps on a rectangle, by hash. `size` and `ready`: as for `evaluate`.
 
     Raises
     ------
@@ -170,7 +178,8 @@ def evaluate_fused(
     for step in program.order:  # evaluations of their own come first, while there is nothing else to hold
         if step.node.process != LOAD:
             run.check()
-            piece = engine.piece(run, step, grid, level, rect, None)
+            known = ready.get(step.node.hash)
+            piece = engine.piece(run, step, grid, level, rect, None) if known is None else known.on(rect)
             for number, leaf in _leaves(program, step):
                 image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
                 planes.fixed(number, np.asarray(image.data))
