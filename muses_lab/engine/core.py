@@ -30,7 +30,7 @@ from muses_lab.engine.evaluate import (
     keeps_blocks,
     on_axis,
 )
-from muses_lab.engine.footprint import Strips, fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
+from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
@@ -39,7 +39,7 @@ from muses_lab.engine.layout import Report, layout, put
 from muses_lab.engine.memory import Memory
 from muses_lab.engine.program import CHANGES_GRID, Program, Step
 from muses_lab.engine.pyramid import Pyramids
-from muses_lab.engine.read import Counters, Reader
+from muses_lab.engine.read import Counters, Holding, Read, Reader
 from muses_lab.engine.resolved import Resolved
 from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
@@ -210,14 +210,17 @@ class Engine:
         cut = strips(run.program, step, grid, level, rect, self.memory.piece)
         self.memory.check(cut.size)
         if len(cut.rects) <= 1:
-            return self._at_once(run, step, grid, level, rect, cut, {})
+            return self._at_once(run, step, grid, level, rect, cut.size, self.reader.stored, {})
         with self.memory.work(image_bytes(run.program, step, rect.shape)):
             ready = self._ready(run, step, grid, level, rect)
+            holding = Holding(self.reader, rect)
             while True:
                 failed = len(run.failed)
                 outs: dict[str, xr.DataArray] = {}
                 for strip in cut.rects:
-                    for hash, values in self._at_once(run, step, grid, level, strip, cut, ready).items():
+                    read = holding.at(strip) if cut.held else self.reader.stored
+                    found = self._at_once(run, step, grid, level, strip, cut.size, read, ready)
+                    for hash, values in found.items():
                         outs[hash] = _put(values, run.program.steps[hash], strip, rect, outs.get(hash))
                     if len(run.failed) > failed:
                         break  # a scene that fails is left out everywhere here, so from the beginning
@@ -236,14 +239,14 @@ class Engine:
         return found
 
     def _at_once(
-        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, cut: Strips, ready: dict[str, Ready]
+        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, size: int, read: Read, ready: dict[str, Ready]
     ) -> dict[str, xr.DataArray]:
         """A step on a rectangle by its program, with what that gives beside it, or operator by operator."""
         program = compiled(run.program, step)
         if program is not None:
             with suppress(Unfit):
-                return evaluate_fused(self, run, program, step, grid, level, rect, cut.size, ready)
-        return {step.node.hash: evaluate(self, run, step, grid, level, rect, cut.size, ready)}
+                return evaluate_fused(self, run, program, step, grid, level, rect, size, read, ready)
+        return {step.node.hash: evaluate(self, run, step, grid, level, rect, size, read, ready)}
 
     def piece(
         self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None

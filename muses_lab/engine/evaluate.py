@@ -17,6 +17,7 @@ import xarray as xr
 from muses_lab.engine.grid import Grid, Rect, places
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import LOAD, Program, Step, Times
+from muses_lab.engine.read import Read
 from muses_lab.errors import Cancelled, MusesError, TooLarge
 from muses_lab.graph import Node
 from muses_lab.operators import Fit, Focal, Region, Structural
@@ -81,11 +82,13 @@ class Ready(NamedTuple):
 
 
 def evaluate(
-    engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int, ready: Mapping[str, Ready]
-) -> xr.DataArray:
+    engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int, read: Read,
+    ready: Mapping[str, Ready],
+) -> xr.DataArray:  # fmt: skip
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out.
 
-    `size`: bytes that this takes (see `footprint`); `ready`: results of steps below, by hash.
+    `size`: bytes that this takes (see `footprint`); `read`: how stored values are had; `ready`: results of steps
+    below, by hash.
     """
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
@@ -105,7 +108,7 @@ def evaluate(
             run.check()
             need = demands[step.node.hash]
             if step.node.process == LOAD:
-                value = _load(engine, run, step, grid, level, need, results, demands)
+                value = _load(read, run, step, grid, level, need, results, demands)
             else:
                 value = _compute(step, grid, level, need, results, demands, engine, run)
             results[step.node.hash] = value
@@ -242,7 +245,7 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
 
 
 def _load(
-    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: Demand,
+    read: Read, run: Run, step: Step, grid: Grid, level: int, need: Demand,
     results: Mapping[str, xr.DataArray], demands: Mapping[str, Demand],
 ) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
@@ -261,7 +264,7 @@ def _load(
         if placed.scene.id in run.failed:
             continue
         try:
-            image = _read_scene(engine, run, source, placed.scene, bands, grid, level, need.rect)
+            image = _read_scene(read, run, source, placed.scene, bands, grid, level, need.rect)
         except Cancelled:
             raise
         except MusesError as error:
@@ -287,19 +290,16 @@ def _load(
 
 
 def _read_scene(
-    engine: Engine, run: Run, source: Any, scene: Any, bands: tuple[str, ...], grid: Grid, level: int, rect: Rect
+    read: Read, run: Run, source: Any, scene: Any, bands: tuple[str, ...], grid: Grid, level: int, rect: Rect
 ) -> np.ndarray | None:
     """(bands, y, x) of one scene, or None where it has no valid pixel here."""
     layers: list[np.ndarray | None] = []
     for name in bands:
         asset = scene.assets.get(name)
-        layers.append(
-            None
-            if asset is None
-            else engine.reader.level(
-                source.scenes.catalog, asset, source.band(name), grid, level, rect, cancelled=run.cancelled
-            )
-        )
+        stored = None
+        if asset is not None:
+            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
+        layers.append(None if stored is None else stored.physical(rect.shape))
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):
         return None

@@ -25,6 +25,9 @@ from muses_lab.operators import Fit, Region
 LEAST_ROWS = 16
 """Strips are not thinner than this: a block of a file is decoded for each strip that touches it."""
 
+_WAITING = 4
+"""Stored values may take so many times what a strip works with: a task that needs more than others runs alone."""
+
 PER_PIXEL = 40
 """Bytes for each pixel of a pinned extent that `region` operators and fits need beside the image itself."""
 
@@ -41,18 +44,23 @@ class Strips:
 
     rects: tuple[Rect, ...]
     size: int
-    """Bytes that one of them needs beside what the steps below give that are evaluations of their own."""
+    """Bytes that this needs, `held` included, beside what the steps below give that are evaluations of their own."""
+    held: int = 0
+    """Bytes of stored values that are kept from strip to strip, so that no block is decoded twice; 0: none are."""
 
 
 def strips(program: Program, step: Step, grid: Grid, level: int, rect: Rect, room: int) -> Strips:
-    """Strips of a rectangle that need at most so many bytes each, or the thinnest ones."""
+    """Strips of a rectangle that work with at most so many bytes each, or the thinnest ones."""
     rows = rect.shape[0]
-    size = _working(program, step, grid, level, rect)
+    size, stored = _working(program, step, grid, level, rect)
+    if size <= room or (size == stored and size <= _WAITING * room):  # stored values: better to wait than read twice
+        return Strips((rect,), size)
+    held = stored if stored <= _WAITING * room else 0
     while size > room and rows > LEAST_ROWS:
         rows = max(-(-rows // 2), LEAST_ROWS)
-        size = _working(program, step, grid, level, Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1))
+        size, _ = _working(program, step, grid, level, Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1))
     tops = range(rect.r0, rect.r1, max(rows, 1))
-    return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size)
+    return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size + held, held)
 
 
 def image_bytes(program: Program, step: Step, shape: tuple[int, int]) -> int:
@@ -169,7 +177,8 @@ def _demands(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -
     return known[key]
 
 
-def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -> int:
+def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -> tuple[int, int]:
+    """Bytes that an evaluation works with, and those of the stored values that it is made of."""
     demands, order = _demands(program, step, grid, level, rect)
     dates: dict[str, int] = {}
     for load in order:
@@ -178,10 +187,14 @@ def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -
             native = _moved(need.rect, rect).scaled(2**level)
             number = program.source(load.node).count(grid.id, native)
             dates[load.node.hash] = number if need.times is None else min(number, len(need.times))
+    stored = _stored(program, order, demands, dates, grid, level)
     fused = compiled(program, step)
     if fused is not None and _has_kinds(program, fused):
-        return _stored(program, fused, demands, dates, grid, level)
-    return _alive(program, step, demands, order, dates)
+        images = [s for s in fused.order if s.node.process != LOAD]
+        stored += 4 * sum(_pixels(demands[s.node.hash].rect) * _layers(s, 1) for s in images)
+        stored += 4 * len(fused.outputs) * _pixels(rect)
+        return stored, stored
+    return _alive(program, step, demands, order, dates), stored
 
 
 def _has_kinds(program: Program, fused: Compiled) -> bool:
@@ -192,20 +205,18 @@ def _has_kinds(program: Program, fused: Compiled) -> bool:
 
 
 def _stored(
-    program: Program, fused: Compiled, demands: Mapping[str, Demand], dates: Mapping[str, int], grid: Grid, level: int
+    program: Program, order: list[Step], demands: Mapping[str, Demand], dates: Mapping[str, int], grid: Grid, level: int
 ) -> int:
-    """Stored values of all dates, and the images of other steps."""
-    total = 0
-    for step in fused.order:
-        pixels = _pixels(demands[step.node.hash].rect)
-        if step.node.process != LOAD:
-            total += 4 * pixels * _layers(step, 1)
-            continue
-        for name in step.meta.bands or ():
-            band = program.source(step.node).band(name)
-            density = min(1.0, grid.pixel(level) / band.resolution) ** 2
-            total += int(dates[step.node.hash] * pixels * density * np.dtype(band.dtype).itemsize)
-    return total + 4 * len(fused.outputs) * _pixels(demands[fused.steps[0].node.hash].rect)
+    """Stored values of all dates."""
+    total = 0.0
+    for step in order:
+        if step.node.process == LOAD:
+            for name in step.meta.bands or ():
+                band = program.source(step.node).band(name)
+                density = min(1.0, grid.pixel(level) / band.resolution) ** 2
+                count = dates[step.node.hash] * _pixels(demands[step.node.hash].rect)
+                total += count * density * np.dtype(band.dtype).itemsize
+    return int(total)
 
 
 def _alive(
@@ -229,7 +240,10 @@ def _alive(
             itemsize = max((sizes[child] // _count(program, demands, axes, child) for child in below), default=4)
         sizes[hash] = itemsize * _count(program, demands, axes, hash)
         inputs = sum(sizes[child] for child in below)
-        passing = 0 if not below else _PASSING * sizes[hash] + inputs * (2 if reduces_time(step) else 1)
+        if below:
+            passing = _PASSING * sizes[hash] + inputs * (2 if reduces_time(step) else 1)
+        else:  # doubles were single before the first of them came
+            passing = (itemsize - 4) * sizes[hash] // itemsize
         held += sizes[hash]
         most = max(most, held + passing)
         for child in below:

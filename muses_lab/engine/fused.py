@@ -16,7 +16,7 @@ from muses_lab.engine.evaluate import Demand, Ready, demand
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
-from muses_lab.engine.read import Axis, Stored, physical_table
+from muses_lab.engine.read import Axis, Read, Stored, physical_table
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.scenes import Scene
 
@@ -156,17 +156,10 @@ def _whole(nodata: float | None) -> int:
 
 
 def evaluate_fused(
-    engine: Engine,
-    run: Run,
-    program: Compiled,
-    target: Step,
-    grid: Grid,
-    level: int,
-    rect: Rect,
-    size: int,
-    ready: Mapping[str, Ready],
-) -> dict[str, xr.DataArray]:
-    """The results of a program's steps on a rectangle, by hash. `size` and `ready`: as for `evaluate`.
+    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect, size: int,
+    read: Read, ready: Mapping[str, Ready],
+) -> dict[str, xr.DataArray]:  # fmt: skip
+    """The results of a program's steps on a rectangle, by hash. `size`, `read` and `ready`: as for `evaluate`.
 
     Raises
     ------
@@ -184,7 +177,7 @@ def evaluate_fused(
                 image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
                 planes.fixed(number, np.asarray(image.data))
     with engine.memory.work(size):
-        times = _read_all(engine, run, program, demands, planes, grid, level)
+        times = _read_all(read, run, program, demands, planes, grid, level)
         run.check()
         dates: list[Time] = [None]
         if program.over_time:
@@ -208,7 +201,7 @@ def _leaves(program: Compiled, step: Step) -> list[tuple[int, Leaf]]:
 
 
 def _read_all(
-    engine: Engine, run: Run, program: Compiled, demands: Mapping[str, Demand], planes: _Planes, grid: Grid, level: int
+    read: Read, run: Run, program: Compiled, demands: Mapping[str, Demand], planes: _Planes, grid: Grid, level: int
 ) -> set[np.datetime64]:
     """Reads all scenes, masks first; the dates on which one has data here."""
     spared: dict[str, set[np.datetime64]] = {}
@@ -218,7 +211,7 @@ def _read_all(
             continue
         run.check()
         needed, gone = demands[step.node.hash].times, spared.get(step.node.hash, set())
-        found = _read(engine, run, step, _leaves(program, step), needed, gone, planes, grid, level)
+        found = _read(read, run, step, _leaves(program, step), needed, gone, planes, grid, level)
         times |= found
         for guard in program.guards:
             if guard.leaf.step is step:
@@ -229,7 +222,7 @@ def _read_all(
 
 
 def _read(
-    engine: Engine, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
+    read: Read, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
     spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
 ) -> set[np.datetime64]:  # fmt: skip
     """Reads a step's scenes; the dates on which one has data here."""
@@ -242,35 +235,33 @@ def _read(
         if time in spared or scene.id in run.failed:
             continue
         try:
-            read = _scene(engine, run, source, scene, step, grid, level, planes.rect)
+            stored = _scene(read, run, source, scene, step, grid, level, planes.rect)
         except Cancelled:
             raise
         except MusesError as error:
             run.failed[scene.id] = error.message
             continue
-        if not any(_has_data(stored) for stored in read.values()):
+        if not any(_has_data(values) for values in stored.values()):
             continue
         run.used.add(scene.id)
         times.add(time)
         for number, leaf in mine:
-            if leaf.band in read:
-                planes.add(number, leaf, time, read[leaf.band])
+            if leaf.band in stored:
+                planes.add(number, leaf, time, stored[leaf.band])
     return times
 
 
 def _scene(
-    engine: Engine, run: Run, source, scene: Scene, step: Step, grid: Grid, level: int, rect: Rect
+    read: Read, run: Run, source, scene: Scene, step: Step, grid: Grid, level: int, rect: Rect
 ) -> dict[str | None, Stored]:
-    read: dict[str | None, Stored] = {}
+    found: dict[str | None, Stored] = {}
     for name in step.meta.bands or ():
         asset = scene.assets.get(name)
         if asset is not None:
-            stored = engine.reader.stored(
-                source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled
-            )
+            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
             if stored is not None:
-                read[name] = stored
-    return read
+                found[name] = stored
+    return found
 
 
 def _has_data(stored: Stored) -> bool:

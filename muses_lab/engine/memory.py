@@ -3,11 +3,11 @@
 The budget (`MUSES_WORKER_BYTES`, beyond what the imported libraries take) is divided so:
 
 - an eighth is set aside for what nobody counts: GDAL's own cache, tables, programs, the allocator's gaps;
-- tasks under way may need half of it together; one more waits, in order of arrival, until others have ended;
-- one evaluation works with an eighth at a time: what needs more is done in strips of rows (see `footprint`);
+- tasks under way may need five eighths together; one more waits, in order of arrival, until others have ended;
+- an evaluation is cut into strips of rows that work with an eighth at a time (see `footprint`);
 - the cache of decoded blocks and results has what the others leave, and evicts as soon as they need it.
 
-A task that alone needs more than half runs when no other does; more than three quarters are refused. Waiting cannot
+A task that alone needs more than that runs when no other does; more than three quarters are refused. Waiting cannot
 end in a deadlock: a task waits before it begins, so whoever waits holds nothing that another one could wait for.
 """
 
@@ -37,7 +37,7 @@ class Memory:
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.cache = Cache(budget * 7 // 8)
-        self.together = max(budget // 2, 2 * _LEAST)
+        self.together = max(budget * 5 // 8, 2 * _LEAST)
         """Bytes that tasks under way may need."""
         self.piece = max(budget // 8, _LEAST)
         """Bytes that one evaluation works with at a time."""

@@ -89,12 +89,24 @@ class Stored:
         """Whether every pixel is one stored value, not the mean of several."""
         return self.rows.count == 1 and self.cols.count == 1
 
+    def part(self, outer: Rect, rect: Rect) -> Stored | None:
+        """The same under some rows of its rectangle; None where these are outside the file."""
+        rows = self.rows.part(rect.r0 - outer.r0, rect.r1 - outer.r0)
+        if rows is None:
+            return None
+        values = self.values[rows.span[0] - self.rows.span[0] : rows.span[1] - self.rows.span[0]]
+        return Stored(values, rows, self.cols, self.nodata, self.scale, self.offset)
+
     def physical(self, shape: tuple[int, int]) -> np.ndarray:
         """Values of the rectangle's pixels: floating point, NaN where missing."""
         values = to_physical(self.values, self.nodata, self.scale, self.offset)
         out = np.full(shape, np.nan, dtype=values.dtype)
         out[self.rows.place, self.cols.place] = _resample(values, self.rows, self.cols)
         return out
+
+
+Read = Callable[..., Stored | None]
+"""`Reader.stored`, or one like it."""
 
 
 @dataclass
@@ -285,6 +297,32 @@ class Reader:
             self._idle.clear()
 
 
+class Holding:
+    """A reader for the strips of one evaluation: what one of them needs is read for all, and kept as it is stored."""
+
+    def __init__(self, reader: Reader, rect: Rect) -> None:
+        self._reader = reader
+        self._rect = rect
+        self._known: dict[Any, Stored | None] = {}
+
+    def at(self, strip: Rect) -> Read:
+        """How to read for a strip."""
+
+        def stored(
+            catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
+            cancelled: Callable[[], bool] | None = None,
+        ) -> Stored | None:  # fmt: skip
+            above, below = strip.r0 - rect.r0, rect.r1 - strip.r1  # halos
+            outer = Rect(self._rect.r0 - above, self._rect.r1 + below, rect.c0, rect.c1)
+            key = (catalog, asset.href, asset.band, band.name, outer)
+            if key not in self._known:
+                self._known[key] = self._reader.stored(catalog, asset, band, grid, level, outer, cancelled)
+            whole = self._known[key]
+            return None if whole is None else whole.part(outer, rect)
+
+        return stored
+
+
 def _bytes_of(file: File) -> tiff.Read:
     """How to read a local file: opened each time, which costs a hundredth of decoding a block."""
 
@@ -399,12 +437,22 @@ class Axis:
         return self.span[1] - self.span[0] > 2 * self.index.size
 
     def cut(self, size: int) -> Iterator[Axis]:
-        """The axis in parts of so many pixels of the level."""
+        """The axis in parts of so many pixels of the level, without those outside the file."""
         for start in range(0, self.index.size, size):
-            index = self.index[start : start + size]
-            first, end = int(index[0]), min(int(index[-1]) + self.count, self.limit)
-            span = self.span[0] + first, self.span[0] + end
-            yield Axis(slice(0, index.size), span, index - first, self.count, end - first)
+            stop = min(start + size, self.index.size)
+            yield self._between(start, stop, slice(0, stop - start))
+
+    def part(self, start: int, stop: int) -> Axis | None:
+        """The axis of some of the rectangle's pixels; None where all of them are outside the file."""
+        low, high = max(start, self.place.start), min(stop, self.place.stop)
+        if low >= high:
+            return None
+        return self._between(low - self.place.start, high - self.place.start, slice(low - start, high - start))
+
+    def _between(self, start: int, stop: int, place: slice) -> Axis:
+        index = self.index[start:stop]
+        first, end = int(index[0]), min(int(index[-1]) + self.count, self.limit)
+        return Axis(place, (self.span[0] + first, self.span[0] + end), index - first, self.count, end - first)
 
     @cached_property
     def taken(self) -> Axis:
