@@ -7,13 +7,14 @@ rasters of `region` nodes, and other grids or levels, which are evaluations of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
+from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.grid import Grid, Rect, places
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import LOAD, Program, Step, Times
@@ -54,7 +55,9 @@ class Run:
 
 
 @dataclass
-class _Demand:
+class Demand:
+    """What is needed of a step."""
+
     rect: Rect
     times: frozenset[np.datetime64] | None
     """None: all that there are."""
@@ -67,12 +70,21 @@ def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rec
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
+    loads = [Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, loads, grid, level, run.cancelled) as fetch:
+        return _evaluated(engine, run, target, grid, level, demands, order, fetch)
+
+
+def _evaluated(
+    engine: Engine, run: Run, target: Step, grid: Grid, level: int, demands: Mapping[str, Demand], order: list[Step],
+    fetch: Fetch,
+) -> xr.DataArray:  # fmt: skip
     results: dict[str, xr.DataArray] = {}
     for step in order:
         run.check()
         need = demands[step.node.hash]
         if step.node.process == LOAD:
-            value = _load(engine, run, step, grid, level, need, results, demands)
+            value = _load(engine, run, step, grid, level, need, results, fetch)
         elif is_boundary(step, target):
             value = engine.piece(run, step, grid, level, need.rect, need.times)
         else:
@@ -118,10 +130,10 @@ def halo(step: Step, grid: Grid, level: int) -> int:
     return support.radius(step.arguments, grid.pixel_metres(level)) if isinstance(support, Focal) else 0
 
 
-def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -> tuple[dict[str, _Demand], list[Step]]:
+def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -> tuple[dict[str, Demand], list[Step]]:
     """What is needed of every step below the target, and the order to run them in."""
     order = _order(program, target)
-    demands = {target.node.hash: _Demand(rect, None, users=1)}
+    demands = {target.node.hash: Demand(rect, None, users=1)}
     for step in reversed(order):
         if is_boundary(step, target):
             continue
@@ -135,7 +147,7 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
             mine = program.selector_dates(step, times) if step.node.process == "mask" and name == "mask" else times
             known = demands.get(child.hash)
             if known is None:
-                demands[child.hash] = _Demand(inner, mine, users=1)
+                demands[child.hash] = Demand(inner, mine, users=1)
             else:
                 known.rect = known.rect.union(inner)
                 known.times = None if mine is None or known.times is None else known.times | mine
@@ -149,8 +161,23 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
     return demands, order
 
 
+def loads(
+    program: Program, target: Step, grid: Grid, level: int, rect: Rect, known: Callable[[Step, Rect], bool]
+) -> Iterator[Load]:
+    """What is read for a step on a rectangle, those first that are read first; not below what is `known` there."""
+    demands, order = demand(program, target, grid, level, rect)
+    for step in order:
+        need = demands[step.node.hash]
+        if step.node.process == LOAD:
+            yield Load(step, need.rect, need.times)
+            continue
+        inside = is_boundary(step, target) and not isinstance(step.operator.support, Structural | Region)
+        if inside and not known(step, need.rect):
+            yield from loads(program, step, grid, level, need.rect, known)
+
+
 def _leave_out(
-    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, _Demand], target: Step
+    program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, Demand], target: Step
 ) -> None:
     """Dates that the thinning rule leaves out are not there for any step below a reduction over time."""
     for step in order:
@@ -180,7 +207,7 @@ def _order(program: Program, target: Step) -> list[Step]:
     return order
 
 
-def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str, _Demand], target: Step) -> None:
+def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str, Demand], target: Step) -> None:
     """Notes at the reading steps whose every use passes through this mask that it can spare them dates."""
     selector = program[mask.arguments["mask"]]
     if not selector.meta.time or mask.arguments["replacement"] is not None:
@@ -204,8 +231,8 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
 
 
 def _load(
-    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: _Demand,
-    results: Mapping[str, xr.DataArray], demands: Mapping[str, _Demand],
+    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: Demand,
+    results: Mapping[str, xr.DataArray], fetch: Fetch,
 ) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
     source = run.program.source(step.node)
@@ -214,6 +241,7 @@ def _load(
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
     images: dict[np.datetime64, np.ndarray] = {}
+    fetch.before(step, spared)
     for placed in source.on(grid.id, native, need.times):
         run.check()
         if placed.time in spared:
@@ -275,8 +303,8 @@ def _removed(selector: xr.DataArray) -> set[np.datetime64]:
 
 
 def _compute(
-    step: Step, grid: Grid, level: int, need: _Demand, results: Mapping[str, xr.DataArray],
-    demands: Mapping[str, _Demand], engine: Engine, run: Run,
+    step: Step, grid: Grid, level: int, need: Demand, results: Mapping[str, xr.DataArray],
+    demands: Mapping[str, Demand], engine: Engine, run: Run,
 ) -> xr.DataArray:  # fmt: skip
     radius = halo(step, grid, level)
     inner = need.rect.grow(radius)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
@@ -11,7 +12,8 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine import kernels, throughput
-from muses_lab.engine.evaluate import demand
+from muses_lab.engine.evaluate import Demand, demand
+from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
@@ -164,8 +166,17 @@ def evaluate_fused(
     Unfit
         What is stored cannot be handled after all (double precision, for example).
     """
-    planes = _Planes(rect)
     demands, _ = demand(run.program, target, grid, level, rect)
+    loads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, loads, grid, level, run.cancelled) as fetch:
+        return _evaluated(engine, run, program, target, grid, level, rect, demands, fetch)
+
+
+def _evaluated(
+    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect,
+    demands: Mapping[str, Demand], fetch: Fetch,
+) -> dict[str, xr.DataArray]:  # fmt: skip
+    planes = _Planes(rect)
     spared: dict[str, set[np.datetime64]] = {}
     times: set[np.datetime64] = set()
     for step in program.order:
@@ -178,6 +189,7 @@ def evaluate_fused(
                 planes.fixed(number, np.asarray(image.data))
             continue
         needed, gone = demands[step.node.hash].times, spared.get(step.node.hash, set())
+        fetch.before(step, gone)
         found = _read(engine, run, step, mine, needed, gone, planes, grid, level)
         times |= found
         for guard in program.guards:
