@@ -17,9 +17,10 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from muses_lab import settings
+from muses_lab import remote, settings
 from muses_lab.engine.cache import Cache
-from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, on_axis
+from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, loads, on_axis
+from muses_lab.engine.fetch import Fetch
 from muses_lab.engine.fuse import Compiled, Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
@@ -33,6 +34,7 @@ from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
 _KEPT_DOCUMENTS = 256
+_KEPT_ANNOUNCED = 32
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Engine:
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters)
         self.pyramids = Pyramids()
+        self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -87,6 +90,46 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- tasks
 
+    def announce(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+        """Says that a block will be evaluated soon: what it reads of remote files comes while others are evaluated.
+
+        Returns at once; `run` or `withdraw` ends it.
+        """
+        resolved = self._documents.get(chain_hash)
+        if resolved is None or not isinstance(task, BlockKey):
+            return
+        program, output = resolved.program, resolved.program.output
+        grid = output.grids.get(task.grid)
+        if grid is None or not any(source.remote for source in program.sources.values()):
+            return
+        if (output.node.hash, *task) in self.cache or self.pyramids.has(output.node.hash, task):
+            return
+        fetch = Fetch(self.reader, program, grid, task.level)
+        with self._lock:
+            if (chain_hash, task) in self._announced:
+                return
+            self._announced[chain_hash, task] = fetch
+            overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
+        rect = block_rect(task.row, task.col)
+        fetch.soon(lambda: loads(program, output, grid, task.level, rect, self._knows(task)))
+        for key in overdue:  # evaluated elsewhere
+            self.withdraw(*key)
+
+    def withdraw(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+        """Nobody waits for an announced block any more, or it has been evaluated."""
+        with self._lock:
+            fetch = self._announced.pop((chain_hash, task), None)
+        if fetch is not None:
+            fetch.close()
+
+    def _knows(self, task: BlockKey) -> Callable[[Step, Rect], bool]:
+        """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""
+
+        def knows(step: Step, rect: Rect) -> bool:
+            return all((step.node.hash, task.grid, task.level, *block) in self.cache for block in rect.blocks())
+
+        return knows
+
     def run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
         """Evaluates a task.
 
@@ -97,6 +140,12 @@ class Engine:
         Cancelled
             `cancelled()` became true.
         """
+        try:
+            return self._run(chain_hash, task, cancelled)
+        finally:
+            self.withdraw(chain_hash, task)
+
+    def _run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
         resolved = self._document(chain_hash)
         run = Run(resolved.program, cancelled, results=resolved.results)
         start = time.perf_counter()
@@ -124,6 +173,7 @@ class Engine:
             "documents": len(self._documents),
             "pyramid_blocks": self.pyramids.blocks,
             "pyramid_failures": len(self.pyramids.failures),
+            **remote.counters(),
         }
 
     # ----------------------------------------------------------------------------------------------- blocks

@@ -70,8 +70,8 @@ def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rec
     """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
-    loads = [Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD]
-    with Fetch(engine.reader, run.program, loads, grid, level, run.cancelled) as fetch:
+    reads = [Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch:
         return _evaluated(engine, run, target, grid, level, demands, order, fetch)
 
 

@@ -7,7 +7,9 @@ concerned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +17,7 @@ import numpy as np
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.read import Piece, Reader
+from muses_lab.errors import MusesError
 
 Times = frozenset[np.datetime64] | None
 
@@ -31,18 +34,24 @@ class Fetch:
     """The remote blocks of one evaluation; a context manager: at its end what was not read is dropped."""
 
     def __init__(
-        self, reader: Reader, program: Program, loads: Sequence[Load], grid: Grid, level: int,
-        cancelled: Callable[[], bool] | None,
+        self, reader: Reader, program: Program, grid: Grid, level: int, reads: Iterable[Load] = (),
+        cancelled: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
         self._reader, self._program, self._cancelled = reader, program, cancelled
         self._grid, self._level = grid, level
-        self._loads = [load for load in loads if program.source(load.step.node).remote]
+        self._loads = self._remote(reads)
         self._asking = reader.asking()
+
+    def _remote(self, reads: Iterable[Load]) -> list[Load]:
+        return [load for load in reads if self._program.source(load.step.node).remote]
 
     def __enter__(self) -> Fetch:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._asking.close()
 
     def before(self, step: Step, spared: Collection[np.datetime64] = ()) -> None:
@@ -60,11 +69,15 @@ class Fetch:
             for pieces in later:
                 self._reader.ask(self._asking, pieces, self._cancelled)
 
-    def all(self) -> None:
-        """Everything at once."""
-        pieces = [piece for load in self._loads for piece in self._pieces(load)]
-        self._loads = []
-        self._reader.ask(self._asking, pieces, self._cancelled)
+    def soon(self, reads: Callable[[], Iterable[Load]]) -> None:
+        """Asks for everything at once, in a thread of its own; what fails is told to who reads it."""
+
+        def ask() -> None:
+            with suppress(MusesError):
+                pieces = [piece for load in self._remote(reads()) for piece in self._pieces(load)]
+                self._reader.ask(self._asking, pieces, lambda: self._asking.closed)
+
+        threading.Thread(target=ask, name="muses-fetch", daemon=True).start()
 
     def _pieces(self, load: Load, spared: Collection[np.datetime64] = ()) -> list[Piece]:
         source = self._program.source(load.step.node)

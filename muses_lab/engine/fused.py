@@ -167,8 +167,8 @@ def evaluate_fused(
         What is stored cannot be handled after all (double precision, for example).
     """
     demands, _ = demand(run.program, target, grid, level, rect)
-    loads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
-    with Fetch(engine.reader, run.program, loads, grid, level, run.cancelled) as fetch:
+    reads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch:
         return _evaluated(engine, run, program, target, grid, level, rect, demands, fetch)
 
 
