@@ -46,8 +46,6 @@ NDVI = ("B04", "B08", "SCL")
 CLEAR = (4, 5, 6)
 OFFSET = 1000
 """Stored = reflectance × 10 000 + this, as in products since 2022."""
-CLOUDY = 1 / 3
-"""Share of the pixels that are not clear."""
 
 _FIELD = 2048
 _FIRST = dt.date(2025, 1, 5)
@@ -218,7 +216,7 @@ class Scene:
 
     @cached_property
     def cover(self) -> float:
-        """Share of masked pixels: from nearly clear to nearly overcast, a third on average."""
+        """How cloudy it is: about this share of the pixels is masked."""
         return (0.04, 0.22, 0.75, 0.10, 0.40, 0.49)[self.day.toordinal() // 3 % 6]
 
     # ------------------------------------------------------------------------------------------------- files

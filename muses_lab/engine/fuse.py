@@ -354,8 +354,27 @@ class _Machine:
             self.allowed.append(dates)
         return _Register(self._line(kernels.DATES, self.register(value), self.allowed.index(dates)))
 
+    def _skip(self, results: Sequence[int]) -> None:
+        """Where a mask removes everything that comes out, the mask goes first, and ends the date if it is all true."""
+        missing = {number for number, value in self.constants if np.isnan(value)}
+        for mask in dict.fromkeys(line[3] for line in self.lines if line[0] == kernels.MASK and line[4] in missing):
+            gone: set[int] = set()
+            for line in self.lines:
+                if _goes(line, mask, gone, missing):
+                    gone.add(line[1])
+            if results and gone.issuperset(results):
+                wanted = {mask}
+                for line in reversed(self.lines):
+                    if line[1] in wanted:
+                        wanted.update(_arguments(line))
+                first = [line for line in self.lines if line[1] in wanted]
+                rest = [line for line in self.lines if line[1] not in wanted]
+                self.lines = [*first, (kernels.SKIP, -1, mask, 0, 0), *rest]
+                return
+
     def finished(self, results: Sequence[int]) -> tuple[np.ndarray, int, np.ndarray]:
         """The code with registers used again once nobody needs what they hold, and where the results are."""
+        self._skip(results)
         held = {number for number, _ in self.constants}
         last: dict[int, int] = {number: len(self.lines) for number in (*results, *held)}
         for at, line in enumerate(self.lines):
@@ -369,7 +388,9 @@ class _Machine:
         code = np.zeros((len(self.lines), 5), np.int32)
         for at, line in enumerate(self.lines):
             target = line[1]
-            if free:
+            if target < 0:
+                place[target] = 0  # nothing is written
+            elif free:
                 place[target] = free.pop()
             else:
                 place[target], used = used, used + 1
@@ -406,9 +427,21 @@ def _arguments(line: tuple[int, ...]) -> tuple[int, ...]:
     operation = line[0]
     if operation == kernels.LOAD:
         return ()
-    if operation == kernels.DATES or operation >= kernels.NOT:
+    if operation in (kernels.DATES, kernels.SKIP) or operation >= kernels.NOT:
         return line[2:3]
     return line[2:5] if operation < kernels.ADD else line[2:4]
+
+
+def _goes(line: tuple[int, ...], mask: int, gone: set[int], missing: set[int]) -> bool:
+    """Whether an instruction's result is missing wherever a mask is true, as those in `gone` are."""
+    operation, _, a, b, c = line
+    if operation == kernels.MASK:
+        return c in missing and (b == mask or a in gone)
+    if operation == kernels.IF:
+        return (b in gone or b in missing) and (c in gone or c in missing)
+    if operation in (kernels.LOAD, kernels.AND, kernels.OR, kernels.IS_NODATA):
+        return False
+    return any(argument in gone for argument in _arguments(line))
 
 
 # ------------------------------------------------------------------------------------------------- processes

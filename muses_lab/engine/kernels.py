@@ -17,7 +17,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 # instructions: (operation, target register, arguments …)
-LOAD, DATES, MASK, IF, CLIP = range(5)
+LOAD, DATES, SKIP, MASK, IF, CLIP = range(6)
 ADD, SUBTRACT, MULTIPLY, DIVIDE, NORMALIZED_DIFFERENCE = range(10, 15)
 GT, GTE, LT, LTE, EQ, NEQ = range(20, 26)
 AND, OR, XOR = range(30, 33)
@@ -104,17 +104,22 @@ def _look_up(values, tables, table, out):
 
 
 @njit(cache=True, nogil=True)
-def _doubled(values, tables, table, phase, out):
+def _doubled(values, tables, table, phase, out, scratch):
     """Each stored value (by its table) twice, as 20 m pixels on a grid of 10 m; `phase` 1: the first only once."""
+    stored = (out.size + phase + 1) // 2
+    for j in range(stored):
+        scratch[j] = tables[table + values[j]]
     if phase:
-        out[0] = tables[table + values[0]]
-    pairs = (out.size - phase) // 2
-    for j in range(pairs):
-        v = tables[table + values[j + phase]]
-        out[2 * j + phase] = v
-        out[2 * j + phase + 1] = v
-    if phase + 2 * pairs < out.size:
-        out[out.size - 1] = tables[table + values[pairs + phase]]
+        for i in range(out.size):
+            out[i] = scratch[(i + 1) >> 1]
+        return
+    pairs = out.size // 2
+    for j in range(pairs):  # of two stores side by side the compiler makes one
+        v = scratch[j]
+        out[2 * j] = v
+        out[2 * j + 1] = v
+    if 2 * pairs < out.size:
+        out[2 * pairs] = scratch[pairs]
 
 
 @njit(cache=True, nogil=True)
@@ -139,32 +144,24 @@ def _floats(values, straight, nodata, scale, offset, maps, at, out):
 
 
 @njit(cache=True, nogil=True)
-def _integers(values, order, nodata, scale, offset, tables, table, maps, at, phase, out):
+def _integers(values, order, nodata, scale, offset, tables, table, maps, at, phase, out, scratch):
     if order == STRAIGHT and table < 0:
         _physical(values, scale, offset, nodata, out)
     elif order == STRAIGHT:
         _look_up(values, tables, table, out)
     elif order >= DOUBLED and table >= 0:
-        _doubled(values, tables, table, phase, out)
+        _doubled(values, tables, table, phase, out, scratch)
     else:
         _gather(values, order == STRAIGHT, nodata, scale, offset, tables, table, maps, at, out)
 
 
 @njit(cache=True, nogil=True)
-def _plane_row(planes, p, factors, maps, tables, tabled, absent, row, start, n, target):
-    """A piece of a row of one plane, to an address; `absent` where the plane has no pixels."""
-    out = carray(_f32(target), (n,))
-    stored = maps[planes[p, ROWS] + row]
+def _plane_rows(
+    planes, p, factors, maps, tables, tabled, absent, row, rows, start, width, target, scratch
+):  # fmt: skip
+    """A piece of one plane (rows one after the other), to an address; `absent` where the plane has no pixels."""
     low = max(planes[p, LOW], start)
-    high = min(planes[p, HIGH], start + n)
-    if stored < 0 or low >= high:
-        out[:] = absent
-        return
-    for i in range(low - start):
-        out[i] = absent
-    for i in range(high - start, n):
-        out[i] = absent
-    inside = carray(_f32(target + 4 * (low - start)), (high - low,))
+    high = min(planes[p, HIGH], start + width)
     order, kind, nodata = planes[p, ORDER], planes[p, KIND], planes[p, NODATA]
     table = planes[p, TABLE] if tabled else -1
     scale, offset = factors[p, SCALE], factors[p, OFFSET]
@@ -173,53 +170,79 @@ def _plane_row(planes, p, factors, maps, tables, tabled, absent, row, start, n, 
     if order == STRAIGHT:
         skip = low - planes[p, LOW]
     elif order >= DOUBLED and table >= 0 and kind < 2:
-        skip, phase = divmod(low - planes[p, LOW] + order - DOUBLED, 2)
-    at = planes[p, ADDRESS] + stored * planes[p, STRIDE]
+        skip = (low - planes[p, LOW] + order - DOUBLED) >> 1
+        phase = (low - planes[p, LOW] + order - DOUBLED) & 1
     many = (1 << 30,)
-    if kind == 0:
-        bytes_ = carray(_u8(at + skip), many)
-        _integers(bytes_, order, nodata, scale, offset, tables, table, maps, columns, phase, inside)
-    elif kind == 1:
-        words = carray(_u16(at + 2 * skip), many)
-        _integers(words, order, nodata, scale, offset, tables, table, maps, columns, phase, inside)
-    elif kind == 2:
-        signed = carray(_i16(at + 2 * skip), many)
-        _gather(signed, order == STRAIGHT, nodata, scale, offset, tables, table, maps, columns, inside)
-    elif kind == 3:
-        _floats(carray(_f32(at + 4 * skip), many), order == STRAIGHT, nodata, scale, offset, maps, columns, inside)
-    else:
-        results = carray(_f32(at + 4 * skip), many)
-        for i in range(inside.size):
-            inside[i] = results[i]
+    aside = carray(_f32(scratch), (width,))
+    before = -2
+    for k in range(rows):
+        here = target + 4 * k * width
+        out = carray(_f32(here), (width,))
+        stored = maps[planes[p, ROWS] + row + k]
+        if stored == before:  # coarser than the grid: the row is that above
+            above = carray(_f32(here - 4 * width), (width,))
+            for i in range(width):
+                out[i] = above[i]
+            continue
+        before = stored
+        if stored < 0 or low >= high:
+            for i in range(width):
+                out[i] = absent
+            continue
+        for i in range(low - start):
+            out[i] = absent
+        for i in range(high - start, width):
+            out[i] = absent
+        inside = carray(_f32(here + 4 * (low - start)), (high - low,))
+        at = planes[p, ADDRESS] + stored * planes[p, STRIDE]
+        if kind == 0:
+            bytes_ = carray(_u8(at + skip), many)
+            _integers(bytes_, order, nodata, scale, offset, tables, table, maps, columns, phase, inside, aside)
+        elif kind == 1:
+            words = carray(_u16(at + 2 * skip), many)
+            _integers(words, order, nodata, scale, offset, tables, table, maps, columns, phase, inside, aside)
+        elif kind == 2:
+            signed = carray(_i16(at + 2 * skip), many)
+            _gather(signed, order == STRAIGHT, nodata, scale, offset, tables, table, maps, columns, inside)
+        elif kind == 3:
+            _floats(carray(_f32(at + 4 * skip), many), order == STRAIGHT, nodata, scale, offset, maps, columns, inside)
+        else:
+            results = carray(_f32(at + 4 * skip), many)
+            for i in range(inside.size):
+                inside[i] = results[i]
 
 
 @njit(cache=True, nogil=True)
-def _has_data(planes, p, factors, maps, tables, row, start, n, target):
+def _has_data(planes, p, factors, maps, tables, row, rows, start, width, target, scratch):
     """1 where a plane has a valid stored value, else 0."""
-    _plane_row(planes, p, factors, maps, tables, False, np.float32(np.nan), row, start, n, target)
-    out = carray(_f32(target), (n,))
-    for i in range(n):
+    missing = np.float32(np.nan)
+    _plane_rows(planes, p, factors, maps, tables, False, missing, row, rows, start, width, target, scratch)
+    out = carray(_f32(target), (rows * width,))
+    for i in range(out.size):
         out[i] = np.float32(0) if np.isnan(out[i]) else np.float32(1)
 
 
 @njit(cache=True, nogil=True)
-def _load(first, last, planes, factors, maps, tables, absent, row, start, n, target, spare):
-    """A band of one date: of several scenes of an overpass, the first that has data at a pixel.
+def _load(first, last, planes, factors, maps, tables, absent, row, rows, start, width, target, spare):
+    """A band of one date on a piece: of several scenes of an overpass, the first that has data at a pixel.
 
-    `target` and `spare` (three rows) are addresses.
+    `target` and `spare` (four registers) are addresses.
     """
+    n = rows * width
+    out = carray(_f32(target), (n,))
     if first == last:
-        carray(_f32(target), (n,))[:] = absent
+        for i in range(n):
+            out[i] = absent
         return
-    _plane_row(planes, first, factors, maps, tables, True, absent, row, start, n, target)
+    scratch = spare + 12 * n
+    _plane_rows(planes, first, factors, maps, tables, True, absent, row, rows, start, width, target, scratch)
     if last == first + 1:
         return
-    out, got = carray(_f32(target), (n,)), carray(_f32(spare), (n,))
-    valid, more = carray(_f32(spare + 4 * n), (n,)), carray(_f32(spare + 8 * n), (n,))
-    _has_data(planes, first, factors, maps, tables, row, start, n, spare)
+    got, valid, more = carray(_f32(spare), (n,)), carray(_f32(spare + 4 * n), (n,)), carray(_f32(spare + 8 * n), (n,))
+    _has_data(planes, first, factors, maps, tables, row, rows, start, width, spare, scratch)
     for p in range(first + 1, last):
-        _has_data(planes, p, factors, maps, tables, row, start, n, spare + 4 * n)
-        _plane_row(planes, p, factors, maps, tables, True, absent, row, start, n, spare + 8 * n)
+        _has_data(planes, p, factors, maps, tables, row, rows, start, width, spare + 4 * n, scratch)
+        _plane_rows(planes, p, factors, maps, tables, True, absent, row, rows, start, width, spare + 8 * n, scratch)
         for i in range(n):
             if got[i] == 0 and valid[i] == 1:
                 out[i] = more[i]
@@ -239,13 +262,13 @@ def differs(values, nodata):
 @njit(cache=True, nogil=True)
 def all_removed(first, last, planes, factors, maps, tables, absent, rows, width):
     """Whether a mask (a table of a band's stored values) is true everywhere on the rectangle; missing is not true."""
-    memory = np.empty(4 * 256, np.float32)
+    memory = np.empty(5 * 256, np.float32)
     address = memory.ctypes.data
     for row in range(rows):
         for start in range(0, width, 256):
             n = min(256, width - start)
             _load(
-                first, last, planes, factors, maps, tables, absent, row, start, n, address, address + 4 * 256
+                first, last, planes, factors, maps, tables, absent, row, 1, start, n, address, address + 4 * 256
             )  # fmt: skip
             for i in range(n):
                 if np.isnan(memory[i]) or memory[i] == 0:
@@ -390,24 +413,24 @@ def _sort(keys, low, high, n):
 
 @njit(cache=True, nogil=True)
 def _keys_of(bits, start, keys, n):
-    """Keys of a piece of a stack, given as its bits; missing values become the last."""
-    if keys.shape[0] > EVERY_SIZE:  # the network may be for more
-        keys[bits.shape[0] :] = LAST_KEY
+    """Keys of a piece of a stack, given as its bits, without dates that have nothing there; how many dates are left.
+
+    Missing values become the last key.
+    """
+    height = 0
     for t in range(bits.shape[0]):
+        known = np.int32(0)
         for i in range(n):
-            key = bits[t, start + i]
-            magnitude = key & LAST_KEY
-            key ^= (key >> np.int32(31)) & LAST_KEY
-            keys[t, i] = LAST_KEY if magnitude > np.int32(0x7F800000) else key
-
-
-@njit(cache=True, nogil=True)
-def _values_of(keys, values, n):
-    """Keys back to the bits of the values."""
-    for t in range(keys.shape[0]):
-        for i in range(n):
-            key = keys[t, i]
-            values[t, i] = key ^ ((key >> np.int32(31)) & LAST_KEY)
+            stored = bits[t, start + i]
+            missing = np.int32(stored & LAST_KEY) > np.int32(0x7F800000)
+            key = np.int32(stored ^ np.int32(np.int32(stored >> np.int32(31)) & LAST_KEY))
+            keys[height, i] = LAST_KEY if missing else key
+            known += np.int32(0) if missing else np.int32(1)
+        if known > 0:
+            height += 1
+    if keys.shape[0] > EVERY_SIZE:  # the network may be for more
+        keys[height:] = LAST_KEY
+    return height
 
 
 @njit(cache=True, nogil=True)
@@ -491,36 +514,55 @@ def _spread(kind, stack, valid, wide, out, n):
 
 
 @njit(cache=True, nogil=True)
-def _ranked(kind, probability, values, valid, first, out, n):
-    """Medians and quantiles (type 7 of Hyndman & Fan 1996) of sorted values; the missing ones are at the end."""
+def _value(key):
+    """The value of a key."""
+    return np.int32(key ^ ((key >> np.int32(31)) & LAST_KEY)).view(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _ranked(kind, probability, keys, valid, first, out, n):
+    """Medians and quantiles (type 7 of Hyndman & Fan 1996) of sorted keys; those of missing values are at the end."""
     for i in range(n):
         m = valid[first + i]
         if m == 0:
             out[first + i] = np.float32(np.nan)
         elif kind == MEDIAN:
-            half = m >> 1
-            middle = values[half, i]
-            out[first + i] = middle if m & 1 else np.float32(0.5) * (values[half - 1, i] + middle)
+            middle = _value(keys[m >> 1, i])
+            out[first + i] = middle if m & 1 else np.float32(0.5) * (_value(keys[(m >> 1) - 1, i]) + middle)
         else:
             place = (m - 1) * probability
             low = int(np.floor(place))
             fraction = np.float32(place - low)
-            x = values[low, i]
-            out[first + i] = x if fraction == 0 else x + (values[min(low + 1, m - 1), i] - x) * fraction
+            x = _value(keys[low, i])
+            out[first + i] = x if fraction == 0 else x + (_value(keys[min(low + 1, m - 1), i]) - x) * fraction
 
 
 # --------------------------------------------------------------------------------------------- the machine
 
 
 @njit(cache=True, nogil=True)
-def _date(code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, start, spare, n):
-    """All instructions for one date and a piece of a row."""
+def _all_true(r, a, n):
+    false = np.int32(0)
+    for i in range(n):
+        x = r[a, i]
+        false += np.int32(0) if (x == x) & (x != 0) else np.int32(1)
+    return false == 0
+
+
+@njit(cache=True, nogil=True)
+def _date(
+    code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width, spare
+):  # fmt: skip
+    """All instructions for one date and a piece; False where it has no values there."""
+    n = rows * width
     for k in range(code.shape[0]):
         operation, to, a, b, c = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4]
         if operation == LOAD:
-            first, last = starts[a, t], starts[a, t + 1]
             target = registers + 4 * to * r.shape[1]
-            _load(first, last, planes, factors, maps, tables, absent[a], row, start, n, target, spare)
+            _load(
+                starts[a, t], starts[a, t + 1], planes, factors, maps, tables, absent[a], row, rows, start, width,
+                target, spare,
+            )  # fmt: skip
         elif operation == DATES:
             if allowed[b, t]:
                 for i in range(n):
@@ -528,6 +570,9 @@ def _date(code, r, registers, t, starts, planes, factors, maps, tables, absent, 
             else:
                 for i in range(n):
                     r[to, i] = np.float32(np.nan)
+        elif operation == SKIP:
+            if _all_true(r, a, n):
+                return False
         elif operation >= NOT:
             _unary(operation, r, to, a, n)
         elif operation >= AND:
@@ -538,6 +583,7 @@ def _date(code, r, registers, t, starts, planes, factors, maps, tables, absent, 
             _arithmetic(operation, r, to, a, b, n)
         else:
             _choose(operation, r, to, a, b, c, n)
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -567,7 +613,7 @@ def run(
         Sorting networks: where that of so many dates begins, and its comparators. Dates without a valid value in a
         piece are left out there.
     piece, at_once
-        Pixels of a row that instructions treat at a time, and that are sorted at a time.
+        Pixels that instructions treat at a time (several rows, or a part of one), and that are sorted at a time.
     out
         float32 (outputs, rows, columns).
     """
@@ -576,57 +622,64 @@ def run(
     register = np.empty((registers, piece), np.float32)
     stack = np.empty((layers.size, dates, piece), np.float32)
     bits = stack.view(np.int32)
-    keys = np.empty((dates, at_once), np.int32)
-    ordered = np.empty((dates, at_once), np.float32)
-    ordered_bits = ordered.view(np.int32)
-    spare = np.empty((3, piece), np.float32)
+    keys = np.empty((dates + 1, at_once), np.int32)
+    spare = np.empty((4, piece), np.float32)
     wide = np.empty((2, piece), np.float64)
     address, spare_address = register.ctypes.data, spare.ctypes.data
     valid = np.empty((layers.size, piece), np.int32)
     filled = np.empty(layers.size, np.int64)
+    results = np.empty((reducers.shape[0], piece), np.float32)
     for k in range(constants.size):
         register[constants[k], :] = constant_values[k]
-    for row in range(rows):
-        for start in range(0, columns, piece):
-            n = min(piece, columns - start)
+    width = min(columns, piece)
+    together = max(1, piece // width)
+    for row in range(0, rows, together):
+        some = min(together, rows - row)
+        for start in range(0, columns, width):
+            wide_here = min(width, columns - start)
+            n = some * wide_here
             filled[:] = 0
             valid[:] = 0
             for t in range(dates):
-                _date(
-                    code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, start,
-                    spare_address, n,
-                )  # fmt: skip
-                for j in range(layers.size):
-                    if _push(stack, j, filled[j], register, layers[j], valid, n):
-                        filled[j] += 1
+                if _date(
+                    code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, some,
+                    start, wide_here, spare_address,
+                ):  # fmt: skip
+                    for j in range(layers.size):
+                        if _push(stack, j, filled[j], register, layers[j], valid, n):
+                            filled[j] += 1
             for j in range(layers.size):
-                height = filled[j]
-                ranked = False
-                for m in range(reducers.shape[0]):
-                    if reducers[m, 1] == j:
-                        if reducers[m, 0] >= MEDIAN:
-                            ranked = True
-                        else:
-                            _in_order(
-                                reducers[m, 0],
-                                stack[j, :height],
-                                valid[j],
-                                spare,
-                                wide,
-                                out[m, row, start : start + n],
-                                n,
-                            )
-                if not ranked:
-                    continue
-                for first in range(0, n, at_once):
-                    size = min(at_once, n - first)
-                    _keys_of(bits[j, :height], first, keys, size)
-                    _sort(keys, low[pairs[height] : pairs[height + 1]], high[pairs[height] : pairs[height + 1]], size)
-                    _values_of(keys[:height], ordered_bits, size)
-                    for m in range(reducers.shape[0]):
-                        if reducers[m, 1] == j and reducers[m, 0] >= MEDIAN:
-                            line = out[m, row, start : start + n]
-                            _ranked(reducers[m, 0], probabilities[m], ordered, valid[j], first, line, size)
+                _reduce(
+                    j, reducers, probabilities, stack[j, : filled[j]], bits[j, : filled[j]], valid[j], keys, pairs, low,
+                    high, spare, wide, at_once, results, n,
+                )  # fmt: skip
+            for m in range(reducers.shape[0]):
+                for k in range(some):
+                    for i in range(wide_here):
+                        out[m, row + k, start + i] = results[m, k * wide_here + i]
+
+
+@njit(cache=True, nogil=True)
+def _reduce(
+    layer, reducers, probabilities, stack, bits, valid, keys, pairs, low, high, spare, wide, at_once, results, n
+):  # fmt: skip
+    """All reducers of one layer of a piece."""
+    ranked = False
+    for m in range(reducers.shape[0]):
+        if reducers[m, 1] == layer:
+            if reducers[m, 0] >= MEDIAN:
+                ranked = True
+            else:
+                _in_order(reducers[m, 0], stack, valid, spare, wide, results[m], n)
+    if not ranked:
+        return
+    for first in range(0, n, at_once):
+        size = min(at_once, n - first)
+        height = _keys_of(bits, first, keys, size)
+        _sort(keys, low[pairs[height] : pairs[height + 1]], high[pairs[height] : pairs[height + 1]], size)
+        for m in range(reducers.shape[0]):
+            if reducers[m, 1] == layer and reducers[m, 0] >= MEDIAN:
+                _ranked(reducers[m, 0], probabilities[m], keys, valid, first, results[m], size)
 
 
 # ------------------------------------------------------------------------------------- windows and their blocks
@@ -637,19 +690,22 @@ def between(nodes, first_row, first_column, step, rows, columns):
     """Linear interpolation between the nodes of a lattice, `step` pixels apart: along columns, then along rows."""
     out = np.empty((rows, columns))
     line = np.empty(nodes.shape[1])
+    share = np.arange(step) / step
     for r in range(rows):
         j = (first_row + r) // step
-        down = ((first_row + r) % step) / step
+        down = share[(first_row + r) % step]
         for k in range(nodes.shape[1]):
             line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
-        for c in range(columns):
-            k = (first_column + c) // step
-            along = ((first_column + c) % step) / step
-            out[r, c] = line[k] + (line[k + 1] - line[k]) * along
+        row = out[r]
+        for k in range(nodes.shape[1] - 1):
+            start = k * step - first_column
+            low, apart = line[k], line[k + 1] - line[k]
+            for c in range(max(start, 0), min(start + step, columns)):
+                row[c] = low + apart * share[c - start]
     return out
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pixels_at(x, y, west, north, size, far):
     """Rows and columns of the pixels that hold points; places that a CRS cannot show are far outside."""
     rows = np.empty(x.shape, np.int32)
@@ -657,32 +713,22 @@ def pixels_at(x, y, west, north, size, far):
     for r in range(x.shape[0]):
         for c in range(x.shape[1]):
             row, col = np.floor((north - y[r, c]) / size), np.floor((x[r, c] - west) / size)
-            rows[r, c] = np.int32(row) if abs(row) < far else (-far if row < 0 else far)
-            cols[r, c] = np.int32(col) if abs(col) < far else (-far if col < 0 else far)
+            row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
+            rows[r, c] = np.int32(row if row < far else far)
+            cols[r, c] = np.int32(col if col < far else far)
     return rows, cols
 
 
 @njit(cache=True, nogil=True)
-def touched(rows, cols, where, everywhere, low_row, high_row, low_col, high_col, block):
-    """Blocks that hold the pixels of a window inside an extent: bool (rows of blocks, columns), and their corner."""
-    r0, r1, c0, c1 = high_row, low_row, high_col, low_col
-    for r in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            row, col = rows[r, c], cols[r, c]
-            inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
-            if inside and (everywhere or where[r, c]):
-                r0, r1, c0, c1 = min(r0, row), max(r1, row + 1), min(c0, col), max(c1, col + 1)
-    if r0 >= r1:
-        return np.zeros((0, 0), np.bool_), 0, 0
-    top, left = r0 // block, c0 // block
-    found = np.zeros(((r1 - 1) // block - top + 1, (c1 - 1) // block - left + 1), np.bool_)
+def touched(rows, cols, where, everywhere, extent, top, left, block, found):
+    """Marks the blocks that hold the pixels of a window inside an extent; block (`top`, `left`) is the first."""
+    low_row, high_row, low_col, high_col = extent
     for r in range(rows.shape[0]):
         for c in range(rows.shape[1]):
             row, col = rows[r, c], cols[r, c]
             inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
             if inside and (everywhere or where[r, c]):
                 found[row // block - top, col // block - left] = True
-    return found, top, left
 
 
 @njit(cache=True, nogil=True)

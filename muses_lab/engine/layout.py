@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import shapely
@@ -50,10 +50,26 @@ class Part:
     @cached_property
     def blocks(self) -> tuple[BlockKey, ...]:
         """Blocks that hold owned pixels and lie on the grid's extent."""
-        found, top, left = touched(self.rows, self.cols, *self.owned, *self.grid.rect(self.level), BLOCK)
+        extent = self.grid.rect(self.level)
+        around = self.around.intersection(extent)
+        if around.empty:
+            return ()
+        top, left = around.r0 // BLOCK, around.c0 // BLOCK
+        found = np.zeros(((around.r1 - 1) // BLOCK - top + 1, (around.c1 - 1) // BLOCK - left + 1), np.bool_)
+        if found.size == 1 and extent.contains(self.around):
+            found[0, 0] = True
+        else:
+            touched(self.rows, self.cols, *self.owned, tuple(extent), top, left, BLOCK, found)
         return tuple(
             BlockKey(self.grid.id, self.level, top + int(row), left + int(col)) for row, col in np.argwhere(found)
         )
+
+    @cached_property
+    def around(self) -> Rect:
+        """The rectangle of the level around all owned pixels."""
+        mine = (self.rows, self.cols) if self.where is None else (self.rows[self.where], self.cols[self.where])
+        (r0, c0), (r1, c1) = (int(v.min()) for v in mine), (int(v.max()) + 1 for v in mine)
+        return Rect(r0, r1, c0, c1)
 
     @property
     def owned(self) -> tuple[np.ndarray, bool]:
@@ -90,7 +106,7 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     """Which blocks of a step (the chain's result by default) a window needs."""
     step = step or program.output
     parts: list[Part] = []
-    candidates: list[tuple[Grid, int, np.ndarray, np.ndarray, BaseGeometry]] = []
+    candidates: list[tuple[Grid, int, _Pixels, BaseGeometry]] = []
     found: dict[str, None] = {}
     thinnings: list[Thinning] = []
     dates = program.dates_below(step.node)
@@ -99,18 +115,16 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         footprint = program.footprint(step, id)
         if not _may_touch(window, footprint, grid):
             continue
-        x, y = places(window, grid.crs)
         level = grid.level_for(window)
-        candidates.append((grid, level, x, y, footprint))
-    owner = _owners([(grid, x, y, footprint) for grid, _, x, y, footprint in candidates])
-    for number, (grid, level, x, y, _) in enumerate(candidates):
+        candidates.append((grid, level, _pixels(window, grid, level), footprint))
+    owner = _owners([(grid, at.x, at.y, footprint) for grid, _, at, footprint in candidates])
+    for number, (grid, level, at, _) in enumerate(candidates):
         where = None if owner is None else owner == number
         if where is not None and where.all():
             where = None
         if where is not None and not where.any():
             continue
-        rows, cols = grid.indices(level, x, y)
-        part = Part(grid, level, where, rows, cols)
+        part = at.part if where is None else Part(grid, level, where, at.part.rows, at.part.cols)
         if not part.blocks:
             continue
         parts.append(part)
@@ -118,13 +132,38 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         if thinning is not None:
             thinnings.append(thinning)
         f = 2**level
-        mine = (rows, cols) if where is None else (rows[where], cols[where])
-        (r0, c0), (r1, c1) = (int(v.min()) for v in mine), (int(v.max()) + 1 for v in mine)
-        native = Rect(r0 * f, r1 * f, c0 * f, c1 * f)
+        native = Rect(*(v * f for v in part.around))
         for load, times in dates.items():
             found.update(dict.fromkeys(program.source(program.steps[load].node).found(grid, native, times)))
     thinned = max(thinnings, key=lambda t: t.of, default=None)
     return Layout(window, step, tuple(parts), tuple(found), thinned)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """Where the pixels of a window lie on a grid: the same for all chains."""
+
+    x: np.ndarray
+    y: np.ndarray
+    part: Part
+    """As if the grid owned them all."""
+
+
+_KEPT_PIXELS = 512 * 512
+"""Pixels up to which a window is worth remembering: a tile is asked for again with every change of a chain."""
+
+
+def _pixels(window: GeoBox, grid: Grid, level: int) -> _Pixels:
+    small = window.shape.x * window.shape.y <= _KEPT_PIXELS
+    return _kept_pixels(window, grid, level) if small else _found_pixels(window, grid, level)
+
+
+def _found_pixels(window: GeoBox, grid: Grid, level: int) -> _Pixels:
+    x, y = places(window, grid.crs)
+    return _Pixels(x, y, Part(grid, level, None, *grid.indices(level, x, y)))
+
+
+_kept_pixels = lru_cache(maxsize=64)(_found_pixels)
 
 
 def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]]) -> np.ndarray | None:

@@ -32,7 +32,7 @@ def warm() -> None:
             kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
     rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
-    kernels.touched(rows, cols, where, True, 0, 16, 0, 16, 512)
+    kernels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
     for dtype in (np.float32, np.float64):
         for other in (np.float32, np.float64):
             kernels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -258,9 +259,9 @@ class _Builder:
             if "://" in href or href.startswith("/vsi"):
                 continue
             if self.root is not None:
-                path = Path(self.root, href)
-                if path.is_absolute() and path.resolve().is_relative_to(self.root):
-                    return path.resolve().relative_to(self.root).as_posix()
+                path = os.path.join(self.root, href)
+                if os.path.isabs(path) and (real := Path(_real(path))).is_relative_to(self.root):
+                    return real.relative_to(self.root).as_posix()
             return href
         raise _Odd(f"its href {asset.get('href')!r} is neither a file of the catalogue nor an https URL")
 
@@ -327,6 +328,17 @@ def _number(text: Any) -> float:
         return float(text)
     except (TypeError, ValueError):
         return 0.0
+
+
+def _real(path: str) -> str:
+    """`os.path.realpath`, with the way to a folder followed once for all of its files."""
+    folder, name = os.path.split(path)
+    if name in ("", ".", "..") or os.path.islink(path):
+        return os.path.realpath(path)
+    return os.path.join(_real_folder(folder), name)
+
+
+_real_folder = lru_cache(maxsize=4096)(os.path.realpath)
 
 
 def _six(transform: list[float]) -> Affine6:
