@@ -128,7 +128,7 @@ def addresses(host: str, port: int) -> Iterable[str]:
 
 def is_remote(catalog_id: str) -> bool:
     """Whether relative hrefs of a catalogue lead to a server."""
-    entry = _entries().get(catalog_id)
+    entry = _entries(lately=True).get(catalog_id)
     return entry is not None and "://" in entry["root"]
 
 
@@ -139,12 +139,12 @@ def resolve_href(catalog_id: str, href: str, lookup: Lookup = addresses) -> str:
     URLs must be https (or http to a host in `MUSES_ALLOWED_HOSTS`) and must not lead to a private address.
     """
     try:
-        return _resolved(_entries(lately=True), catalog_id, href)
+        return _resolved(_entries(lately=True), catalog_id, href, lookup)
     except (AccessDenied, NotFound):  # unless it was registered a moment ago
-        return _resolved(_entries(), catalog_id, href)
+        return _resolved(_entries(), catalog_id, href, lookup)
 
 
-def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str) -> str:
+def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str, lookup: Lookup) -> str:
     entry = entries.get(catalog_id)
     if entry is None:
         raise NotFound(
