@@ -102,7 +102,7 @@ class Ahead:
             known = self._opening.get(url)
             if known is not None and not (known.done() and self._gone_by(url, known)):
                 return known
-            future = self._opening[url] = remote.client().start(_open(url))
+            future = self._opening[url] = remote.client().start(_open, url)
             while len(self._opening) > _MAX_OPENED:
                 self._opening.popitem(last=False)
         return future
@@ -134,7 +134,7 @@ class Ahead:
 
     def read(self, opened: Opened, offset: int, size: int, cancelled: Flag = None) -> bytes:
         """A range of a file, now."""
-        return remote.wait(remote.client().start(_read(opened, offset, size)), cancelled)
+        return remote.wait(remote.client().start(_read, opened, offset, size), cancelled)
 
     # --------------------------------------------------------------------------------------------- blocks
 
@@ -226,7 +226,7 @@ class Ahead:
 
     def _start(self, request: _Request) -> None:
         self._held += request.size
-        request.future = remote.client().start(_read(request.opened, request.offset, request.size))
+        request.future = remote.client().start(_read, request.opened, request.offset, request.size)
 
 
 @dataclass(eq=False)
@@ -274,10 +274,10 @@ class _More(Exception):
         self.offset, self.size = offset, size
 
 
-async def _open(url: str) -> Opened:
+def _open(url: str) -> Opened:
     """A file's first bytes and, of a plain tiled TIFF, where its blocks are."""
     client = remote.client()
-    start = await client.fetch(url, 0, tiff.HEAD)
+    start = client.fetch(url, 0, tiff.HEAD)
     known = {0: start.body}
 
     def read(offset: int, size: int) -> bytes:
@@ -292,7 +292,7 @@ async def _open(url: str) -> Opened:
         try:
             return Opened(url, start, tiff.images(read))
         except _More as more:
-            part = await client.fetch(url, more.offset, max(more.size, tiff.HEAD))
+            part = client.fetch(url, more.offset, max(more.size, tiff.HEAD))
             if not part.same_file(start) or (more.offset in known and len(known[more.offset]) >= len(part.body)):
                 return Opened(url, start, None)
             known[more.offset] = part.body
@@ -300,8 +300,8 @@ async def _open(url: str) -> Opened:
             return Opened(url, start, None)
 
 
-async def _read(opened: Opened, offset: int, size: int) -> bytes:
-    part = await remote.client().fetch(opened.url, offset, size)
+def _read(opened: Opened, offset: int, size: int) -> bytes:
+    part = remote.client().fetch(opened.url, offset, size)
     if not part.same_file(opened.start):
         raise Replaced("the file was replaced while it was read")
     return part.body
