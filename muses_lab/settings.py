@@ -180,7 +180,8 @@ def driver_of(path: str | Path) -> str:
 
     Never a VRT or the like, which would point to other places.
     """
-    return "JP2OpenJPEG" if str(path).lower().endswith((".jp2", ".j2k")) else "GTiff"
+    name = urlsplit(path).path if isinstance(path, str) and "://" in path else str(path)
+    return "JP2OpenJPEG" if name.lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
 def allowed_hosts() -> set[str]:

@@ -94,6 +94,11 @@ class Ahead:
         self._queue: deque[_Request] = deque()
         self._lock = threading.Lock()
 
+    @property
+    def held(self) -> int:
+        """Bytes that are on their way or wait to be taken."""
+        return self._held
+
     # ---------------------------------------------------------------------------------------------- files
 
     def opening(self, url: str) -> Future[Opened]:
@@ -310,11 +315,10 @@ def _read(opened: Opened, offset: int, size: int) -> bytes:
 class RangeFile(io.RawIOBase):
     """A remote file for GDAL, which reads what is no plain tiled TIFF."""
 
-    def __init__(self, ahead: Ahead, opened: Opened) -> None:
+    def __init__(self, ahead: Ahead, opened: Opened, failures: list[ReadError]) -> None:
         super().__init__()
-        if opened.size is None:
-            raise ReadError("the server does not say how long the file is")
-        self._ahead, self._opened, self._size = ahead, opened, opened.size
+        self._ahead, self._opened, self._size = ahead, opened, opened.size or 0
+        self._failures = failures
         self._at = 0
         self._begin, self._body = 0, opened.start.body
 
@@ -332,13 +336,23 @@ class RangeFile(io.RawIOBase):
         return self._at
 
     def read(self, size: int = -1) -> bytes:
+        """So many bytes; none, and a failure noted, where they cannot be had: GDAL cannot pass an error on."""
         size = max(0, min(size if size >= 0 else self._size, self._size - self._at))
+        if size == 0:
+            return b""
         if not self._begin <= self._at <= self._at + size <= self._begin + len(self._body):
-            if self._at + size <= len(self._opened.start.body):
-                self._begin, self._body = 0, self._opened.start.body
-            else:
-                self._body = self._ahead.read(self._opened, self._at, max(size, _PIECE))
-                self._begin = self._at
+            try:
+                self._fill(size)
+            except ReadError as error:
+                self._failures.append(error)
+                return b""
         found = self._body[self._at - self._begin :][:size]
         self._at += len(found)
         return found
+
+    def _fill(self, size: int) -> None:
+        start = self._opened.start.body
+        if self._at + size <= len(start):
+            self._begin, self._body = 0, start
+        else:
+            self._begin, self._body = self._at, self._ahead.read(self._opened, self._at, max(size, _PIECE))

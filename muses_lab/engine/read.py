@@ -141,7 +141,7 @@ class Reader:
         """When set to a list, every decoded block is noted there: (path, band, overview, row, column)."""
         self._lock = threading.Lock()
         self._ahead = Ahead(min(_ON_THE_WAY, cache.budget // 8))
-        self._idle: OrderedDict[tuple[File, int], list[Any]] = OrderedDict()
+        self._idle: OrderedDict[tuple[File, int], list[tuple[Any, list[ReadError]]]] = OrderedDict()
         self._headers: OrderedDict[File, Header] = OrderedDict()
 
     def level(
@@ -177,6 +177,11 @@ class Reader:
         )
 
     # --------------------------------------------------------------------------------- remote files, ahead
+
+    @property
+    def on_the_way(self) -> int:
+        """Bytes of remote files that were asked for ahead and not decoded yet."""
+        return self._ahead.held
 
     def asking(self) -> Asking:
         """What an evaluation asks for ahead, until it ends: a context manager."""
@@ -336,34 +341,40 @@ class Reader:
         key = (file, overview)
         with self._lock:
             free = self._idle.get(key)
-            dataset = free.pop() if free else None
+            dataset, failures = free.pop() if free else (None, [])
         with rasterio.Env(**_GDAL):
-            if dataset is None:
-                options: dict[str, Any] = {"overview_level": overview - 1} if overview else {}
-                path = file.path
-                if opened is not None:
-                    path, options["opener"] = _for_gdal(self._ahead, opened)
-                try:
-                    dataset = rasterio.open(path, driver=driver_of(file.path), **options)
-                except RasterioError as error:
-                    raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
             try:
+                if dataset is None:
+                    dataset = self._open_by_gdal(file, opened, overview, failures)
                 yield dataset
             except BaseException:
-                dataset.close()
+                if dataset is not None:
+                    dataset.close()
+                if failures:  # what the server said, rather than what GDAL made of it
+                    raise failures[0] from None
                 raise
         with self._lock:
-            self._idle.setdefault(key, []).append(dataset)
+            self._idle.setdefault(key, []).append((dataset, failures))
             self._idle.move_to_end(key)
             while sum(map(len, self._idle.values())) > _MAX_OPEN:
                 _, oldest = self._idle.popitem(last=False)
-                for handle in oldest:
+                for handle, _ in oldest:
                     handle.close()
+
+    def _open_by_gdal(self, file: File, opened: Opened | None, overview: int, failures: list[ReadError]) -> Any:
+        options: dict[str, Any] = {"overview_level": overview - 1} if overview else {}
+        path = file.path
+        if opened is not None:
+            path, options["opener"] = _for_gdal(self._ahead, opened, failures)
+        try:
+            return rasterio.open(path, driver=driver_of(file.path), **options)
+        except RasterioError as error:
+            raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
 
     def close(self) -> None:
         with self._lock:
             for handles in self._idle.values():
-                for handle in handles:
+                for handle, _ in handles:
                     handle.close()
             self._idle.clear()
             self._headers.clear()
@@ -383,14 +394,16 @@ def _bytes_of(file: File) -> tiff.Read:
     return read
 
 
-def _for_gdal(ahead: Ahead, opened: Opened) -> tuple[str, Callable[..., RangeFile]]:
+def _for_gdal(ahead: Ahead, opened: Opened, failures: list[ReadError]) -> tuple[str, Callable[..., RangeFile]]:
     """A name and an opener by which GDAL reads a remote file through us: by itself it would follow any redirect."""
+    if opened.size is None:
+        raise ReadError("the server does not say how long the file is")
     name = f"{sha256(opened.url.encode()).hexdigest()}/{os.path.basename(urlsplit(opened.url).path)}"
 
     def opener(path: str, mode: str = "rb") -> RangeFile:
         if not path.endswith(name):  # files beside it, which are not asked for
             raise FileNotFoundError(path)
-        return RangeFile(ahead, opened)
+        return RangeFile(ahead, opened, failures)
 
     return name, opener
 
