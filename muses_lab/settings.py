@@ -45,9 +45,12 @@ def number(name: str, default: float) -> float:
         raise ValueError(f"{name}={text!r} is not a number") from None
 
 
-def cache_bytes() -> int:
-    """Budget of the block and result cache of one worker (`MUSES_CACHE_BYTES`, default 1 GiB)."""
-    return int(number("MUSES_CACHE_BYTES", 1 << 30))
+def worker_bytes() -> int:
+    """Memory of one worker beyond what the imported libraries take (`MUSES_WORKER_BYTES`, default 1 GiB).
+
+    Cache and evaluations together; `engine.memory` says how it is divided.
+    """
+    return int(number("MUSES_WORKER_BYTES", 1 << 30))
 
 
 def store_url() -> str:

@@ -204,6 +204,45 @@ def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
             assert all(pool.map(look, keys))
 
 
+def test_it_need_not_be_a_reduction_to_be_used_below_others(scenes: Scenes) -> None:
+    index = chain_of(scenes).median("t").ndvi() * 2 + 1
+    above = [index > 1.2, index.focal_mean(2), ml.rgb(index, index - 1, index * 2), index - index.focal_median(1)]
+    working = fresh()
+    expected = [pixels(working, chain, WHOLE) for chain in above]
+    make(index)
+    for chain, known in zip(above, expected, strict=True):
+        engine = fresh()
+        found = pixels(engine, chain, WHOLE)
+        assert reads(engine) == (0, 9)
+        assert same(found.values, known.values) and found.report == known.report
+    working.cache.clear()
+    assert within(10, lambda: folder(index).name in working.pyramids.known())
+    before = reads(working)[0]
+    assert same(pixels(working, above[0], WHOLE).values, expected[0].values)
+    assert reads(working) == (before, 9), "chains that were known before use it too"
+
+
+def test_a_plan_reads_nothing_where_there_are_blocks(scenes: Scenes) -> None:
+    index = chain_of(scenes).median("t").ndvi() * 2 + 1
+    series = chain_of(scenes).ndvi()
+    above = [index, index > 1.2, index.focal_mean(2), ml.rgb(index, index - 1, index * 2), series]
+    corner = window(512, 512)
+    before = [(chain.plan(WHOLE), chain.plan(corner)) for chain in above]
+    assert all(whole.reads > part.reads > 0 for whole, part in before)
+    make(index, corner, levels=[0])
+    make(series)
+    assert within(10, lambda: all(chain.plan(corner).reads == 0 for chain in (index, series)))
+    for chain, (whole, _) in zip(above, before, strict=True):
+        if chain is series:
+            assert chain.plan(WHOLE).reads == 0
+            continue
+        now = chain.plan(WHOLE)
+        assert now.reads == whole.reads - before[0][1].reads, "all but what the one block is made of"
+        assert now.seconds < whole.seconds and now.blocks == whole.blocks
+    make(index)
+    assert within(10, lambda: all(chain.plan(WHOLE).reads == 0 for chain in above))
+
+
 def test_other_chains_are_unaffected(scenes: Scenes, median: Chain) -> None:
     others = [chain_of(scenes).ndvi().mean("t"), chain_of(scenes).dates("2018-06-11", None).ndvi().median("t")]
     expected = [pixels(engine := fresh(), chain, WHOLE).values for chain in others]

@@ -14,7 +14,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from muses_lab import remote
 from muses_lab.engine import tiff
@@ -26,7 +26,7 @@ _GAP = 64 << 10
 """Bytes between two blocks of a file that are rather read than asked around."""
 _MOST = 8 << 20
 """Bytes of one request for several blocks."""
-_MAX_OPENED = 16384
+_MAX_OPENED = 4096
 _FAILED = 10.0
 """Seconds for which a file that could not be opened is not asked for again: a view has many blocks of it."""
 _PIECE = 128 << 10
@@ -42,7 +42,7 @@ class Opened:
 
     url: str
     start: remote.Part
-    """Its first bytes."""
+    """Its first bytes, where GDAL must read it."""
     images: tuple[tiff.Image, ...] | None
     """Where its blocks are; None where GDAL must read it."""
 
@@ -84,8 +84,8 @@ class _Request:
 class Ahead:
     """Remote files and their blocks on the way; thread-safe."""
 
-    def __init__(self, budget: int = BUDGET) -> None:
-        self._budget = budget
+    def __init__(self, budget: int = BUDGET, use: Callable[[int], None] = lambda size: None) -> None:
+        self._budget, self._use = budget, use
         self._held = 0
         self._opening: OrderedDict[str, Future[Opened]] = OrderedDict()
         self._failed: dict[str, float] = {}
@@ -223,6 +223,7 @@ class Ahead:
             return
         request.future.cancel()
         self._held -= request.size
+        self._use(-request.size)
         self._pump()
 
     def _pump(self) -> None:
@@ -231,6 +232,7 @@ class Ahead:
 
     def _start(self, request: _Request) -> None:
         self._held += request.size
+        self._use(request.size)
         request.future = remote.client().start(_read, request.opened, request.offset, request.size)
 
 
@@ -295,7 +297,8 @@ def _open(url: str) -> Opened:
 
     while True:
         try:
-            return Opened(url, start, tiff.images(read))
+            images = tiff.images(read)
+            return Opened(url, replace(start, body=b""), images)  # GDAL alone needs the first bytes again
         except _More as more:
             part = client.fetch(url, more.offset, max(more.size, tiff.HEAD))
             if not part.same_file(start) or (more.offset in known and len(known[more.offset]) >= len(part.body)):

@@ -33,6 +33,8 @@ class Cache:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
+        self.lent = 0
+        """Bytes of the budget that others use for now."""
         self.bytes = 0
         self.hits = 0
         self.misses = 0
@@ -102,9 +104,9 @@ class Cache:
         return value
 
     def put(self, key: Hashable, value: Any, size: int, seconds: float) -> None:
-        if size > self.budget:
-            return
         with self._lock:
+            if size > self.budget - self.lent:
+                return
             old = self._entries.pop(key, None)
             if old is not None:
                 self.bytes -= old.size
@@ -112,8 +114,13 @@ class Cache:
             self._entries[key] = entry
             self.bytes += size
             self._push(key, entry)
-            while self.bytes > self.budget:
-                self._evict()
+            self._make_room()
+
+    def lend(self, size: int) -> None:
+        """So many bytes of the budget are used by others from now on: what does not fit beside them goes."""
+        with self._lock:
+            self.lent = size
+            self._make_room()
 
     def clear(self) -> None:
         with self._lock:
@@ -131,6 +138,10 @@ class Cache:
     def _push(self, key: Hashable, entry: _Entry) -> None:
         self._ticket += 1
         heapq.heappush(self._heap, (entry.priority, self._ticket, key))
+
+    def _make_room(self) -> None:
+        while self.bytes > self.budget - self.lent and self._entries:
+            self._evict()
 
     def _evict(self) -> None:
         while True:

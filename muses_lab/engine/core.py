@@ -10,31 +10,46 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab import remote, settings
-from muses_lab.engine.cache import Cache
-from muses_lab.engine.evaluate import DIMS, Run, call, check_size, evaluate, keeps_blocks, loads, on_axis
+from muses_lab.engine.evaluate import (
+    DIMS,
+    Ready,
+    Run,
+    call,
+    check_size,
+    demand,
+    evaluate,
+    is_apart,
+    keeps_blocks,
+    loads,
+    on_axis,
+)
 from muses_lab.engine.fetch import Fetch
-from muses_lab.engine.fuse import Compiled, Unfit, compiled
+from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
+from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
-from muses_lab.engine.layout import Report, fill, layout
-from muses_lab.engine.program import CHANGES_GRID, Program, Step, fit_grid, pinned_grid
+from muses_lab.engine.layout import Report, layout, put
+from muses_lab.engine.memory import Memory
+from muses_lab.engine.program import CHANGES_GRID, Program, Step
 from muses_lab.engine.pyramid import Pyramids
-from muses_lab.engine.read import Counters, Reader
+from muses_lab.engine.read import Counters, Holding, Read, Reader
 from muses_lab.engine.resolved import Resolved
 from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
 _KEPT_DOCUMENTS = 256
 _KEPT_ANNOUNCED = 32
+_PIECE = 2048
+"""Rows and columns of a window that are laid out at a time."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +70,15 @@ class Result:
 class Engine:
     """Evaluates blocks of the chains that it was given; thread-safe, one in a process."""
 
-    def __init__(self, cache_bytes: int | None = None) -> None:
-        self.cache = Cache(settings.cache_bytes() if cache_bytes is None else cache_bytes)
+    def __init__(self, budget: int | None = None) -> None:
+        self.memory = Memory(settings.worker_bytes() if budget is None else budget)
+        self.cache = self.memory.cache
         self._counters = Counters()
-        self.reader = Reader(self.cache, self._counters)
+        self.reader = Reader(self.cache, self._counters, self.memory.use)
         self.pyramids = Pyramids()
         self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
+        self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     # ------------------------------------------------------------------------------------------ documents
@@ -147,19 +164,41 @@ class Engine:
 
     def _run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
         resolved = self._document(chain_hash)
-        run = Run(resolved.program, cancelled, results=resolved.results)
+        program = self._program(resolved)
+        run = Run(program, cancelled, results=resolved.results)
         start = time.perf_counter()
         if isinstance(task, NodeKey):
-            step = resolved.program.steps.get(task.node)
+            step = program.steps.get(task.node)
             if step is None:
                 raise NotFound(f"the chain has no node {task.node[:12]}…")
-            return Result(None, run.report, self.whole(run, step), time.perf_counter() - start)
-        output = resolved.program.output
+            with self.memory.task(whole_bytes(program, step, self.memory, run.results), cancelled):
+                return Result(None, run.report, self.whole(run, step), time.perf_counter() - start)
+        output = program.output
         grid = output.grids.get(task.grid)
         if grid is None:
             raise NotFound(f"the chain has no grid {task.grid!r}; it has {', '.join(sorted(output.grids))}")
-        array, report = self._block(run, output, grid, task)
+        known = self.cache.get((output.node.hash, *task))
+        if known is None:
+            rect = block_rect(task.row, task.col)
+            with self.memory.task(
+                task_bytes(program, output, grid, task.level, rect, self.memory, run.results), cancelled
+            ):
+                known = self._block(run, output, grid, task)
+        array, report = known
         return Result(np.asarray(on_axis(array, output).data), report, None, time.perf_counter() - start)
+
+    def _program(self, resolved: Resolved) -> Program:
+        """A chain's program, with the steps marked of which there are blocks on disk."""
+        program = resolved.program
+        on_disk = self.pyramids.known() & program.steps.keys()
+        if not on_disk:
+            return program
+        kept = {node for node in on_disk if not program.steps[node].meta.time}
+        with self._lock:
+            marked = self._marked.get(program)
+            if marked is None or kept != {node for node, step in marked.steps.items() if step.kept}:
+                marked = self._marked[program] = program.with_kept(kept)
+            return marked
 
     def counters(self) -> dict[str, int]:
         """Blocks and bytes decoded, evaluations, cache use, blocks from pyramids, since the process began."""
@@ -168,6 +207,8 @@ class Engine:
             "bytes_decoded": self._counters.bytes_decoded,
             "evaluations": self._counters.evaluations,
             "cache_bytes": self.cache.bytes,
+            "memory_peak": self.memory.peak,
+            "memory_waits": self.memory.waits,
             "cache_hits": self.cache.hits,
             "cache_misses": self.cache.misses,
             "documents": len(self._documents),
@@ -185,15 +226,13 @@ class Engine:
             found = self.pyramids.block(step, key)
             if found is not None:
                 return found
-            own = Run(run.program, run.cancelled, results=run.results)
+            own = run.own()
             with self._lock:
                 self._counters.evaluations += 1
             array = self._evaluate(own, step, grid, key.level, block_rect(key.row, key.col))
-            return array, own.report
+            return compact(array), own.report
 
-        value, report = self.cache.get_or_compute(
-            (step.node.hash, *key), compute, lambda v: int(v[0].nbytes) + 256, _complete
-        )
+        value, report = self.cache.get_or_compute((step.node.hash, *key), compute, _nbytes, _complete)
         run.add(report)
         return value, report
 
@@ -206,24 +245,62 @@ class Engine:
             return self.window(run, run.program[step.arguments["data"]], grid.geobox(level, rect))
         if process == "muses:at_resolution":
             return self._at_resolution(run, step, grid, level, rect)
+        start = time.perf_counter()
+        results = self._in_strips(run, step, grid, level, rect)
+        array = results.pop(step.node.hash)
+        row, col = rect.r0 // BLOCK, rect.c0 // BLOCK
+        if results and rect == block_rect(row, col) and not run.failed:
+            seconds = time.perf_counter() - start
+            for hash, beside in results.items():  # other reducers of the same values cost next to nothing
+                value = compact(beside), run.report
+                self.cache.put((hash, *BlockKey(grid.id, level, row, col)), value, _nbytes(value), seconds)
+        return array
+
+    def _in_strips(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, xr.DataArray]:
+        """A step, and what comes with it, on a rectangle by hash: in as many strips of rows as memory demands."""
+        cut = strips(run.program, step, grid, level, rect, self.memory.piece)
+        self.memory.check(cut.size)
+        if len(cut.rects) <= 1:
+            return self._at_once(run, step, grid, level, rect, cut.size, self.reader.stored, {})
+        fetch = Fetch(self.reader, run.program, grid, level, (), run.cancelled)
+        with self.memory.work(image_bytes(run.program, step, rect.shape)), fetch:
+            ready = self._ready(run, step, grid, level, rect)
+            holding = Holding(self.reader, rect)
+            if cut.held:
+                fetch.now(loads(run.program, step, grid, level, rect, lambda *_: True))
+            while True:
+                failed = len(run.failed)
+                outs: dict[str, xr.DataArray] = {}
+                for strip in cut.rects:
+                    read = holding.at(strip) if cut.held else self.reader.stored
+                    found = self._at_once(run, step, grid, level, strip, cut.size, read, ready)
+                    for hash, values in found.items():
+                        outs[hash] = _put(values, run.program.steps[hash], strip, rect, outs.get(hash))
+                    if len(run.failed) > failed:
+                        break  # a scene that fails is left out everywhere here, so from the beginning
+                else:
+                    return outs
+
+    def _ready(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, Ready]:
+        """Images below that are evaluations of their own: once for all strips, so that their blocks are kept."""
+        demands, order = demand(run.program, step, grid, level, rect)
+        found: dict[str, Ready] = {}
+        for below in order:
+            if is_apart(below, step) and not below.meta.time:
+                run.check()
+                need = demands[below.node.hash]
+                found[below.node.hash] = Ready(need.rect, self.piece(run, below, grid, level, need.rect, need.times))
+        return found
+
+    def _at_once(
+        self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, size: int, read: Read, ready: dict[str, Ready]
+    ) -> dict[str, xr.DataArray]:
+        """A step on a rectangle by its program, with what that gives beside it, or operator by operator."""
         program = compiled(run.program, step)
         if program is not None:
             with suppress(Unfit):
-                return self._fused(run, program, step, grid, level, rect)
-        return evaluate(self, run, step, grid, level, rect)
-
-    def _fused(self, run: Run, program: Compiled, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
-        """A step by its program; what the program gives beside it (other reducers of the same values) is kept."""
-        start = time.perf_counter()
-        results = evaluate_fused(self, run, program, step, grid, level, rect)
-        array = results.pop(step.node.hash)
-        row, col = rect.r0 // BLOCK, rect.c0 // BLOCK
-        if rect == block_rect(row, col) and not run.failed:
-            seconds = time.perf_counter() - start
-            for hash, beside in results.items():
-                key = (hash, *BlockKey(grid.id, level, row, col))
-                self.cache.put(key, (beside, run.report), int(beside.nbytes) + 256, seconds)
-        return array
+                return evaluate_fused(self, run, program, step, grid, level, rect, size, read, ready)
+        return {step.node.hash: evaluate(self, run, step, grid, level, rect, size, read, ready)}
 
     def piece(
         self, run: Run, step: Step, grid: Grid, level: int, rect: Rect, times: frozenset[np.datetime64] | None
@@ -245,16 +322,16 @@ class Engine:
         known = {k: self.cache.get((step.node.hash, *k)) or self.pyramids.has(step.node.hash, k) for k in keys}
         if not any(known.values()):
             start = time.perf_counter()
-            own = Run(run.program, run.cancelled, results=run.results)
+            own = run.own()
             array = self._evaluate(own, step, grid, level, rect)
             run.add(own.report)
             for key in keys:
                 whole = block_rect(key.row, key.col)
                 if rect.contains(whole) and "t" not in array.dims and not own.failed:
                     rows, cols = whole.within(rect)
-                    block = array.isel(y=rows, x=cols).copy()
+                    value = array.isel(y=rows, x=cols).copy(), own.report
                     seconds = time.perf_counter() - start
-                    self.cache.put((step.node.hash, *key), (block, own.report), int(block.nbytes) + 256, seconds)
+                    self.cache.put((step.node.hash, *key), value, _nbytes(value), seconds)
             return array
         out: xr.DataArray | None = None
         for key in keys:
@@ -289,29 +366,44 @@ class Engine:
             return empty(step, rect.shape)
         rows, cols = rows[here_r], cols[here_c]
         inner = Rect(int(rows[0]), int(rows[-1]) + 1, int(cols[0]), int(cols[-1]) + 1)
-        array = self.piece(run, child, grid, pinned, inner, None).isel(y=rows - inner.r0, x=cols - inner.c0)
-        if here_r.all() and here_c.all():
-            return array
-        out = _empty_like(array, rect)
-        out.data[..., np.flatnonzero(here_r)[:, None], np.flatnonzero(here_c)] = array.data
+        check_size(inner)
+        out = empty(step, rect.shape)
+        for top, left in inner.blocks():  # the pinned level may have far more pixels than are shown
+            part = block_rect(top, left).intersection(inner)
+            down, across = ((v >= a) & (v < b) for v, a, b in ((rows, *part[:2]), (cols, *part[2:])))
+            if not down.any() or not across.any():
+                continue
+            array = on_axis(self.piece(run, child, grid, pinned, part, None), step)
+            out = _promoted(out, array)
+            where = np.flatnonzero(here_r)[down][:, None], np.flatnonzero(here_c)[across]
+            taken = np.asarray(array.data)[..., (rows[down] - part.r0)[:, None], cols[across] - part.c0]
+            out.data[(..., *where)] = taken
         return out
 
     # ---------------------------------------------------------------------------------------------- windows
 
     def window(self, run: Run, step: Step, window: GeoBox) -> xr.DataArray:
         """A step on any window, put together from blocks of its grids by nearest neighbour."""
-        plan = layout(run.program, window, step)
-        shape = (window.shape.y, window.shape.x)
-        out = empty(step, shape)
-        for part in plan.parts:
-            pieces = {}
+        rows, columns = window.shape.y, window.shape.x
+        out = empty(step, (rows, columns))
+        for row in range(0, rows, _PIECE):  # the places of all pixels of a region would take more than its values
+            for col in range(0, columns, _PIECE):
+                inner = slice(row, min(row + _PIECE, rows)), slice(col, min(col + _PIECE, columns))
+                values = self._window(run, step, window[inner])
+                if values.shape == out.shape:
+                    return values
+                out = _promoted(out, values)
+                out.data[(..., *inner)] = values.data
+        return out
+
+    def _window(self, run: Run, step: Step, window: GeoBox) -> xr.DataArray:
+        out = empty(step, (window.shape.y, window.shape.x))
+        for part in layout(run.program, window, step).parts:
             for key in part.blocks:
                 run.check()
                 array, _ = self._block(run, step, part.grid, key)
-                pieces[key] = np.asarray(on_axis(array, step).data)
-            if any(v.dtype == np.float64 for v in pieces.values()):
-                out = out.astype(np.float64)
-            fill(part, pieces, out.data)
+                out = _promoted(out, array)
+                put(part, key, np.asarray(on_axis(array, step).data), out.data)
         return out
 
     # ----------------------------------------------------------------------------- region and fit: whole nodes
@@ -323,9 +415,9 @@ class Engine:
             return known
 
         def compute() -> tuple[bytes, Report]:
-            own = Run(run.program, run.cancelled, results=run.results)
+            own = run.own()
             child = run.program[step.cubes[0][1]]
-            grid = _pinned(step, child)
+            grid = fit_or_pinned(step, child)
             with self._lock:
                 self._counters.evaluations += 1
             data = self.window(own, child, grid.geobox(0, grid.extent))
@@ -349,8 +441,9 @@ class Engine:
     def _raster(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
         """The raster of a `region` node at the pixels of a rectangle of any grid, by nearest neighbour."""
         child = run.program[step.cubes[0][1]]
-        home = _pinned(step, child)
-        values = _decoded(self.whole(run, step))
+        home = fit_or_pinned(step, child)
+        body = self.whole(run, step)
+        values = self.cache.get_or_compute(("raster", step.node.hash), lambda: _decoded(body), lambda v: v.nbytes)
         x, y = places(grid.geobox(level, rect), home.crs)
         rows, cols = home.indices(0, x, y)
         rows, cols = rows - home.extent.r0, cols - home.extent.c0
@@ -365,13 +458,43 @@ def _complete(value: tuple[Any, Report]) -> bool:
     return not value[1].failed
 
 
-def _pinned(step: Step, child: Step) -> Grid:
-    if isinstance(step.operator.support, Fit):
-        return fit_grid(step, child.grids)
-    return pinned_grid(step.node, step.arguments, child.grids)
+def compact(array: xr.DataArray) -> xr.DataArray:
+    """The same without what else is held by it: a view keeps the whole array alive that it was taken from."""
+    values: Any = array.data
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    return array.copy() if values.nbytes > array.nbytes else array
 
 
-@lru_cache(maxsize=8)
+def _nbytes(value: tuple[xr.DataArray, Report]) -> int:
+    return int(value[0].nbytes) + 256
+
+
+def _put(values: xr.DataArray, step: Step, strip: Rect, rect: Rect, out: xr.DataArray | None) -> xr.DataArray:
+    """Puts a strip in its place; dates that it does not have are missing there."""
+    out = empty(step, rect.shape, values.dtype) if out is None else _promoted(out, values)
+    rows, cols = strip.within(rect)
+    out.data[_dates(out, values) + (..., rows, cols)] = values.data
+    return out
+
+
+def _promoted(out: xr.DataArray, values: xr.DataArray) -> xr.DataArray:
+    """`out` in a precision that holds the values."""
+    wide = np.result_type(out.dtype, values.dtype)
+    return out if wide == out.dtype else out.astype(wide)
+
+
+def _dates(out: xr.DataArray, values: xr.DataArray) -> tuple[Any, ...]:
+    """An index of the dates of `out` that the values have; none where neither has dates."""
+    if "t" not in out.dims:
+        return ()
+    at = np.searchsorted(out.t.values, values.t.values)
+    whole = len(at) == out.sizes["t"]
+    first = int(at[0]) if len(at) else 0
+    run = np.array_equal(at, np.arange(first, first + len(at)))
+    return (slice(first, first + len(at)) if whole or run else at,)
+
+
 def _decoded(body: bytes) -> np.ndarray:
     with np.load(io.BytesIO(body), allow_pickle=False) as stored:
         return stored["values"]
@@ -383,7 +506,7 @@ def _empty_like(values: xr.DataArray, rect: Rect) -> xr.DataArray:
     return xr.DataArray(np.full(shape, np.nan, values.dtype), dims=values.dims, coords=coords)
 
 
-def empty(step: Step, shape: tuple[int, int]) -> xr.DataArray:
+def empty(step: Step, shape: tuple[int, int], dtype: Any = np.float32) -> xr.DataArray:
     """An array of missing values with the dimensions of a step."""
     sizes: dict[str, int] = {"y": shape[0], "x": shape[1]}
     coords: dict[str, Any] = {}
@@ -394,7 +517,7 @@ def empty(step: Step, shape: tuple[int, int]) -> xr.DataArray:
         coords["bands"] = np.array(step.meta.bands, dtype=object)
         sizes["bands"] = len(step.meta.bands)
     dims = [d for d in DIMS if d in sizes]
-    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, np.float32), dims=dims, coords=coords)
+    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, dtype), dims=dims, coords=coords)
 
 
 _ENGINE: Engine | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -18,6 +18,7 @@ from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.grid import Grid, Rect, places
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import LOAD, Program, Step, Times
+from muses_lab.engine.read import Read
 from muses_lab.errors import Cancelled, MusesError, TooLarge
 from muses_lab.graph import Node
 from muses_lab.operators import Fit, Focal, Region, Structural
@@ -41,6 +42,10 @@ class Run:
     used: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
 
+    def own(self) -> Run:
+        """The same request with a report of its own, for what is kept and met again by others."""
+        return Run(self.program, self.cancelled, self.results)
+
     def check(self) -> None:
         if self.cancelled():
             raise Cancelled("nobody waits for this block any more")
@@ -56,7 +61,7 @@ class Run:
 
 @dataclass
 class Demand:
-    """What is needed of a step."""
+    """What the steps above need of a step."""
 
     rect: Rect
     times: frozenset[np.datetime64] | None
@@ -66,36 +71,59 @@ class Demand:
     """Masks that everything read here passes through: dates that they remove altogether need not be read."""
 
 
-def evaluate(engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
-    """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out."""
+class Ready(NamedTuple):
+    """An image that has been evaluated, on a rectangle that holds what is needed of it."""
+
+    rect: Rect
+    values: xr.DataArray
+
+    def on(self, rect: Rect) -> xr.DataArray:
+        rows, cols = rect.within(self.rect)
+        return self.values.isel(y=rows, x=cols)
+
+
+def evaluate(
+    engine: Engine, run: Run, target: Step, grid: Grid, level: int, rect: Rect, size: int, read: Read,
+    ready: Mapping[str, Ready],
+) -> xr.DataArray:  # fmt: skip
+    """The values of a step on a rectangle: dims of DIMS that it has, NaN where missing; dates without data left out.
+
+    `size`: bytes that this takes (see `footprint`); `read`: how stored values are had; `ready`: results of steps
+    below, by hash.
+    """
     check_size(rect)
     demands, order = demand(run.program, target, grid, level, rect)
-    reads = [Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD]
-    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch:
-        return _evaluated(engine, run, target, grid, level, demands, order, fetch)
-
-
-def _evaluated(
-    engine: Engine, run: Run, target: Step, grid: Grid, level: int, demands: Mapping[str, Demand], order: list[Step],
-    fetch: Fetch,
-) -> xr.DataArray:  # fmt: skip
     results: dict[str, xr.DataArray] = {}
-    for step in order:
-        run.check()
-        need = demands[step.node.hash]
-        if step.node.process == LOAD:
-            value = _load(engine, run, step, grid, level, need, results, fetch)
-        elif is_boundary(step, target):
-            value = engine.piece(run, step, grid, level, need.rect, need.times)
-        else:
-            value = _compute(step, grid, level, need, results, demands, engine, run)
-        results[step.node.hash] = value
-        if not is_boundary(step, target):
+    for step in order:  # evaluations of their own come first, while there is nothing else to hold
+        if is_apart(step, target):
+            run.check()
+            need = demands[step.node.hash]
+            known = ready.get(step.node.hash)
+            results[step.node.hash] = (
+                engine.piece(run, step, grid, level, need.rect, need.times) if known is None else known.on(need.rect)
+            )
+    reads: list[Load] = []
+    if read == engine.reader.stored:  # else somebody holds what is read, and has asked for it
+        reads = [
+            Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD
+        ]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch, engine.memory.work(size):
+        for step in order:
+            if is_apart(step, target):
+                continue
+            run.check()
+            need = demands[step.node.hash]
+            if step.node.process == LOAD:
+                value = _load(read, run, step, grid, level, need, results, fetch)
+            else:
+                value = _compute(step, grid, level, need, results, demands, engine, run)
+            results[step.node.hash] = value
+            del value
             for _, child in _evaluated_inputs(step):
                 demands[child.hash].users -= 1
                 if demands[child.hash].users == 0:
                     del results[child.hash]
-    return results[target.node.hash]
+        return results[target.node.hash]
 
 
 def check_size(rect: Rect) -> None:
@@ -114,8 +142,15 @@ def is_boundary(step: Step, target: Step) -> bool:
     return keeps_blocks(step) or isinstance(step.operator.support, Structural | Region)
 
 
+def is_apart(step: Step, target: Step) -> bool:
+    """Whether a step is evaluated before the others, by itself."""
+    return step.node.process != LOAD and is_boundary(step, target)
+
+
 def keeps_blocks(step: Step) -> bool:
-    """Steps whose blocks are worth keeping: what reduces time, and neighbourhoods of images without time."""
+    """Steps whose blocks are worth keeping: what reduces time, neighbourhoods of images, and what is on disk anyway."""
+    if step.kept:
+        return True
     reduces_time = step.node.process == "reduce_dimension" and step.arguments["dimension"] == "t"
     return reduces_time or (isinstance(step.operator.support, Focal) and not step.meta.time)
 
@@ -231,7 +266,7 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
 
 
 def _load(
-    engine: Engine, run: Run, step: Step, grid: Grid, level: int, need: Demand,
+    read: Read, run: Run, step: Step, grid: Grid, level: int, need: Demand,
     results: Mapping[str, xr.DataArray], fetch: Fetch,
 ) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
@@ -240,16 +275,18 @@ def _load(
     f = 2**level
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
-    images: dict[np.datetime64, np.ndarray] = {}
     fetch.before(step, spared)
-    for placed in source.on(grid.id, native, need.times):
+    place: dict[np.datetime64, int] = {}
+    placements = source.on(grid.id, native, need.times)
+    values = np.empty((len(placements), len(bands), *need.rect.shape), np.float32)  # what is not filled takes no memory
+    for placed in placements:
         run.check()
         if placed.time in spared:
             continue
         if placed.scene.id in run.failed:
             continue
         try:
-            image = _read_scene(engine, run, source, placed.scene, bands, grid, level, need.rect)
+            image = _read_scene(read, run, source, placed.scene, bands, grid, level, need.rect)
         except Cancelled:
             raise
         except MusesError as error:
@@ -258,32 +295,33 @@ def _load(
         if image is None:
             continue
         run.used.add(placed.scene.id)
-        before = images.get(placed.time)
-        images[placed.time] = image if before is None else np.where(np.isnan(before), image, before)
-    times = sorted(images)
-    dtype = np.result_type(np.float32, *{v.dtype for v in images.values()})
-    if times:
-        values = np.stack([images[t] for t in times]).astype(dtype, copy=False)
-    else:
-        values = np.empty((0, len(bands), *need.rect.shape), dtype)
+        if image.dtype != values.dtype:
+            wider = np.empty(values.shape, np.result_type(values, image))
+            wider[: len(place)] = values[: len(place)]
+            values = wider
+        if placed.time in place:  # another tile of the same overpass
+            before = values[place[placed.time]]
+            np.copyto(before, image, where=np.isnan(before))
+        else:
+            values[len(place)] = image
+            place[placed.time] = len(place)
+    times = sorted(place)
+    values = values[: len(times)] if times == list(place) else values[[place[t] for t in times]]
     coords = {"t": np.array(times, dtype="datetime64[ns]"), "bands": np.array(bands, dtype=object)}
     return xr.DataArray(values, dims=DIMS, coords=coords)
 
 
 def _read_scene(
-    engine: Engine, run: Run, source: Any, scene: Any, bands: tuple[str, ...], grid: Grid, level: int, rect: Rect
+    read: Read, run: Run, source: Any, scene: Any, bands: tuple[str, ...], grid: Grid, level: int, rect: Rect
 ) -> np.ndarray | None:
     """(bands, y, x) of one scene, or None where it has no valid pixel here."""
     layers: list[np.ndarray | None] = []
     for name in bands:
         asset = scene.assets.get(name)
-        layers.append(
-            None
-            if asset is None
-            else engine.reader.level(
-                source.scenes.catalog, asset, source.band(name), grid, level, rect, cancelled=run.cancelled
-            )
-        )
+        stored = None
+        if asset is not None:
+            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
+        layers.append(None if stored is None else stored.physical(rect.shape))
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):
         return None

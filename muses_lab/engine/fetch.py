@@ -69,6 +69,11 @@ class Fetch:
             for pieces in later:
                 self._reader.ask(self._asking, pieces, self._cancelled)
 
+    def now(self, reads: Iterable[Load]) -> None:
+        """Asks for everything at once."""
+        pieces = [piece for load in self._remote(reads) for piece in self._pieces(load)]
+        self._reader.ask(self._asking, pieces, self._cancelled)
+
     def soon(self, reads: Callable[[], Iterable[Load]]) -> None:
         """Asks for everything at once, in a thread of its own; what fails is told to who reads it."""
 

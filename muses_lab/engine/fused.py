@@ -12,12 +12,12 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine import kernels, throughput
-from muses_lab.engine.evaluate import Demand, demand
+from muses_lab.engine.evaluate import Demand, Ready, demand
 from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
-from muses_lab.engine.read import Axis, Stored, physical_table
+from muses_lab.engine.read import Axis, Read, Stored, physical_table
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.scenes import Scene
 
@@ -157,9 +157,10 @@ def _whole(nodata: float | None) -> int:
 
 
 def evaluate_fused(
-    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect
-) -> dict[str, xr.DataArray]:
-    """The results of a program's steps on a rectangle, by hash.
+    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect, size: int,
+    read: Read, ready: Mapping[str, Ready],
+) -> dict[str, xr.DataArray]:  # fmt: skip
+    """The results of a program's steps on a rectangle, by hash. `size`, `read` and `ready`: as for `evaluate`.
 
     Raises
     ------
@@ -167,54 +168,67 @@ def evaluate_fused(
         What is stored cannot be handled after all (double precision, for example).
     """
     demands, _ = demand(run.program, target, grid, level, rect)
-    reads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
-    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch:
-        return _evaluated(engine, run, program, target, grid, level, rect, demands, fetch)
-
-
-def _evaluated(
-    engine: Engine, run: Run, program: Compiled, target: Step, grid: Grid, level: int, rect: Rect,
-    demands: Mapping[str, Demand], fetch: Fetch,
-) -> dict[str, xr.DataArray]:  # fmt: skip
     planes = _Planes(rect)
+    for step in program.order:  # evaluations of their own come first, while there is nothing else to hold
+        if step.node.process != LOAD:
+            run.check()
+            known = ready.get(step.node.hash)
+            piece = engine.piece(run, step, grid, level, rect, None) if known is None else known.on(rect)
+            for number, leaf in _leaves(program, step):
+                image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
+                planes.fixed(number, np.asarray(image.data))
+    reads: list[Load] = []
+    if read == engine.reader.stored:  # else somebody holds what is read, and has asked for it
+        reads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch, engine.memory.work(size):
+        times = _read_all(read, run, program, demands, planes, grid, level, fetch)
+        run.check()
+        dates: list[Time] = [None]
+        if program.over_time:
+            every = demands[target.node.hash].times
+            axis = program.dates if every is None else sorted(every & set(program.dates))
+            dates = list(axis if program.every_date else sorted(times))
+        out = np.empty((len(program.outputs), *rect.shape), np.float32)
+        if dates:
+            start = perf_counter()
+            _run(program, planes, dates, out)
+            throughput.record_evaluate(rect.shape[0] * rect.shape[1] * len(dates), perf_counter() - start)
+        else:
+            empty = np.where(program.reducers[:, 0] == kernels.COUNT, np.float32(0), np.float32("nan"))
+            out[...] = empty[:, None, None]
+        return _named(program, out)
+
+
+def _leaves(program: Compiled, step: Step) -> list[tuple[int, Leaf]]:
+    """Inputs of a program that a step gives, with their numbers."""
+    return [(k, leaf) for k, leaf in enumerate(program.inputs) if leaf.step is step]
+
+
+def _read_all(
+    read: Read, run: Run, program: Compiled, demands: Mapping[str, Demand], planes: _Planes, grid: Grid, level: int,
+    fetch: Fetch,
+) -> set[np.datetime64]:  # fmt: skip
+    """Reads all scenes, masks first; the dates on which one has data here."""
     spared: dict[str, set[np.datetime64]] = {}
     times: set[np.datetime64] = set()
     for step in program.order:
-        run.check()
-        mine = [(k, leaf) for k, leaf in enumerate(program.inputs) if leaf.step is step]
         if step.node.process != LOAD:
-            piece = engine.piece(run, step, grid, level, rect, None)
-            for number, leaf in mine:
-                image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
-                planes.fixed(number, np.asarray(image.data))
             continue
+        run.check()
         needed, gone = demands[step.node.hash].times, spared.get(step.node.hash, set())
         fetch.before(step, gone)
-        found = _read(engine, run, step, mine, needed, gone, planes, grid, level)
+        found = _read(read, run, step, _leaves(program, step), needed, gone, planes, grid, level)
         times |= found
         for guard in program.guards:
             if guard.leaf.step is step:
                 removed = _removed(guard, program, planes, found)
                 for load in guard.spared:
                     spared.setdefault(load, set()).update(removed)
-    run.check()
-    dates: list[Time] = [None]
-    if program.over_time:
-        every = demands[target.node.hash].times
-        axis = program.dates if every is None else sorted(every & set(program.dates))
-        dates = list(axis if program.every_date else sorted(times))
-    out = np.empty((len(program.outputs), *rect.shape), np.float32)
-    if dates:
-        start = perf_counter()
-        _run(program, planes, dates, out)
-        throughput.record_evaluate(rect.shape[0] * rect.shape[1] * len(dates), perf_counter() - start)
-    else:
-        out[...] = np.where(program.reducers[:, 0] == kernels.COUNT, np.float32(0), np.float32("nan"))[:, None, None]
-    return _named(program, out)
+    return times
 
 
 def _read(
-    engine: Engine, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
+    read: Read, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
     spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
 ) -> set[np.datetime64]:  # fmt: skip
     """Reads a step's scenes; the dates on which one has data here."""
@@ -227,35 +241,33 @@ def _read(
         if time in spared or scene.id in run.failed:
             continue
         try:
-            read = _scene(engine, run, source, scene, step, grid, level, planes.rect)
+            stored = _scene(read, run, source, scene, step, grid, level, planes.rect)
         except Cancelled:
             raise
         except MusesError as error:
             run.failed[scene.id] = error.message
             continue
-        if not any(_has_data(stored) for stored in read.values()):
+        if not any(_has_data(values) for values in stored.values()):
             continue
         run.used.add(scene.id)
         times.add(time)
         for number, leaf in mine:
-            if leaf.band in read:
-                planes.add(number, leaf, time, read[leaf.band])
+            if leaf.band in stored:
+                planes.add(number, leaf, time, stored[leaf.band])
     return times
 
 
 def _scene(
-    engine: Engine, run: Run, source, scene: Scene, step: Step, grid: Grid, level: int, rect: Rect
+    read: Read, run: Run, source, scene: Scene, step: Step, grid: Grid, level: int, rect: Rect
 ) -> dict[str | None, Stored]:
-    read: dict[str | None, Stored] = {}
+    found: dict[str | None, Stored] = {}
     for name in step.meta.bands or ():
         asset = scene.assets.get(name)
         if asset is not None:
-            stored = engine.reader.stored(
-                source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled
-            )
+            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
             if stored is not None:
-                read[name] = stored
-    return read
+                found[name] = stored
+    return found
 
 
 def _has_data(stored: Stored) -> bool:

@@ -212,7 +212,12 @@ def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def fill(part: Part, pieces: Mapping[BlockKey, np.ndarray], out: np.ndarray) -> None:
     """Writes the pixels that a part owns, taken from its blocks' arrays (…, y, x), into `out` (…, y, x)."""
-    target = out.reshape(-1, *out.shape[-2:])
     for key in part.blocks:
-        block = np.ascontiguousarray(pieces[key]).reshape(-1, BLOCK, BLOCK)
-        paste(block, key.row * BLOCK, key.col * BLOCK, part.rows, part.cols, *part.owned, target)
+        put(part, key, pieces[key], out)
+
+
+def put(part: Part, key: BlockKey, values: np.ndarray, out: np.ndarray) -> None:
+    """Writes the pixels that a part owns and one of its blocks (…, y, x) has into `out` (…, y, x)."""
+    block = np.ascontiguousarray(values).reshape(-1, BLOCK, BLOCK)
+    target = out.reshape(-1, *out.shape[-2:])
+    paste(block, key.row * BLOCK, key.col * BLOCK, part.rows, part.cols, *part.owned, target)

@@ -6,19 +6,22 @@ import math
 import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from muses_lab import settings
 from muses_lab.engine import throughput
 from muses_lab.engine.grid import Grid, Rect, block_rect
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.layout import layout
 from muses_lab.engine.program import CHANGES_GRID, LOAD, Program, Step, pinned_grid
+from muses_lab.engine.pyramid import Pyramids
 from muses_lab.engine.thinning import Thinning
 from muses_lab.operators import Fit, Focal, Region
 from muses_lab.scenes import Asset, Band
-from muses_lab.settings import number
 
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
@@ -37,9 +40,9 @@ class Plan:
     scenes: int
     """Pinned scenes that touch the window."""
     blocks: int
-    """Blocks of 512 × 512 pixels to be evaluated."""
+    """Blocks of 512 × 512 pixels of the result, those in pyramids included."""
     reads: int
-    """Blocks of files to be decoded, each once (masks that spare reads are not foreseen)."""
+    """Blocks of scenes to be decoded, each once (masks that spare reads are not foreseen)."""
     pixels: int
     """Pixels to be decoded: whole blocks."""
     bytes: int
@@ -80,7 +83,7 @@ def plan(program: Program, window: GeoBox) -> Plan:
         thinnings += [view.thinning] if view.thinning else []
     cost = _Cost(program)
     for key, grid in blocks.items():
-        cost.add(program.output, grid, key.level, block_rect(key.row, key.col))
+        cost.block(program.output, grid, key)
     return Plan(
         window, len(scenes), len(blocks), cost.reads, cost.pixels, cost.bytes, cost.evaluated, levels,
         _seconds(cost, len(blocks)), max(thinnings, key=lambda t: t.of, default=None),
@@ -90,8 +93,8 @@ def plan(program: Program, window: GeoBox) -> Plan:
 def _seconds(cost: _Cost, blocks: int) -> float:
     """By this machine's measured rates, with as many threads as the default cluster has, one block in each."""
     cores = os.cpu_count() or 1
-    workers = max(1, int(number("MUSES_WORKERS", 1)))
-    threads = workers * max(1, int(number("MUSES_THREADS", max(1, cores // workers))))
+    workers = max(1, int(settings.number("MUSES_WORKERS", 1)))
+    threads = workers * max(1, int(settings.number("MUSES_THREADS", max(1, cores // workers))))
     work = cost.bytes / throughput.decode_rate() + cost.evaluated / throughput.evaluate_rate()
     return work / max(1, min(threads, cores, blocks))
 
@@ -104,12 +107,19 @@ def _pieces(window: GeoBox) -> Iterator[GeoBox]:
             yield window[row : min(row + _PIECE, rows), col : min(col + _PIECE, columns)]
 
 
+@lru_cache(maxsize=8)
+def _pyramids(home: Path) -> Pyramids:
+    """What is on disk in a user's home; it is remembered between plans."""
+    return Pyramids()
+
+
 class _Cost:
     """What is decoded and evaluated, each counted once: down to the sources, as evaluation goes."""
 
     def __init__(self, program: Program) -> None:
         self.reads = self.pixels = self.bytes = self.evaluated = 0
         self._program = program
+        self._pyramids = _pyramids(settings.home())
         self._dates = program.dates_below(program.root)
         self._seen: set[Hashable] = set()
 
@@ -118,9 +128,16 @@ class _Cost:
         self._seen.add(key)
         return not known
 
+    def block(self, step: Step, grid: Grid, key: BlockKey) -> None:
+        """What a block of a step costs: nothing where it is in a pyramid."""
+        if not self._pyramids.has(step.node.hash, key):
+            self.add(step, grid, key.level, block_rect(key.row, key.col))
+
     def add(self, step: Step, grid: Grid, level: int, rect: Rect, left_out: Dates = frozenset()) -> None:
         """What a step costs on a rectangle; `left_out`: dates that the reduction above it does not use."""
         if not self._new(step.node.hash, grid.id, level, rect, left_out):
+            return
+        if not step.meta.time and self._partly_kept(step, grid, level, rect):
             return
         process, support = step.node.process, step.operator.support
         children = [self._program[child] for _, child in step.cubes]
@@ -143,6 +160,16 @@ class _Cost:
             for child in children:
                 self.add(child, grid, level, rect, left_out)
 
+    def _partly_kept(self, step: Step, grid: Grid, level: int, rect: Rect) -> bool:
+        """Whether blocks of a step here are in a pyramid; if so, the others are added up."""
+        kept = {at: self._pyramids.has(step.node.hash, BlockKey(grid.id, level, *at)) for at in rect.blocks()}
+        if not any(kept.values()):
+            return False
+        for at, there in kept.items():
+            if not there:
+                self.add(step, grid, level, block_rect(*at).intersection(rect))
+        return True
+
     def _whole(self, step: Step, child: Step) -> None:
         if self._new("whole", step.node.hash):
             pinned = pinned_grid(step.node, step.arguments, child.grids)
@@ -152,7 +179,7 @@ class _Cost:
         for piece in _pieces(window):
             for part in layout(self._program, piece, step).parts:
                 for key in part.blocks:
-                    self.add(step, part.grid, key.level, block_rect(key.row, key.col))
+                    self.block(step, part.grid, key)
 
     def _pinned(self, step: Step, child: Step, grid: Grid, level: int, rect: Rect) -> None:
         pinned = grid.level_near(step.arguments["resolution"])

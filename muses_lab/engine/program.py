@@ -7,8 +7,9 @@ sources to the output: dimensions, bands, grids and dates of every node.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Set
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -57,6 +58,8 @@ class Step:
     """Argument → bands of that input that are used."""
     pinned: bool
     """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
+    kept: bool = False
+    """Whether blocks of it are on disk (`engine.pyramid`): it is an evaluation of its own for whatever uses it."""
 
     @cached_property
     def dates(self) -> frozenset[np.datetime64]:
@@ -85,6 +88,12 @@ class Program:
 
     def __getitem__(self, node: Node) -> Step:
         return self.steps[node.hash]
+
+    def with_kept(self, nodes: Set[str]) -> Program:
+        """The same with the steps marked (by node hash) of which blocks are on disk."""
+        other = copy(self)
+        other.steps = {hash: replace(s, kept=True) if hash in nodes else s for hash, s in self.steps.items()}
+        return other
 
     @property
     def output(self) -> Step:

@@ -40,9 +40,10 @@ _GDAL = {
     "GDAL_TIFF_INTERNAL_MASK": "YES",
 }
 _MAX_OPEN = 256
-_MAX_HEADERS = 16384
 _ON_THE_WAY = 128 << 20
 """Bytes of remote files that may be on their way or wait to be decoded."""
+_AT_ONCE = 1 << 20
+"""Stored pixels that are put together at a time where many make one pixel of a level."""
 _LOGICAL = 512
 """Rows and columns of a block where the file itself is stored in strips or odd tiles."""
 
@@ -69,6 +70,10 @@ class Header:
     images: tuple[tiff.Image, ...] | None = None
     """Where the blocks are in the file; None where GDAL reads it."""
 
+    @property
+    def nbytes(self) -> int:
+        return 512 + sum(i.offsets.nbytes + i.counts.nbytes for i in self.images or ())
+
 
 @dataclass(frozen=True, slots=True)
 class Stored:
@@ -85,6 +90,14 @@ class Stored:
     def one_each(self) -> bool:
         """Whether every pixel is one stored value, not the mean of several."""
         return self.rows.count == 1 and self.cols.count == 1
+
+    def part(self, outer: Rect, rect: Rect) -> Stored | None:
+        """The same under some rows of its rectangle; None where these are outside the file."""
+        rows = self.rows.part(rect.r0 - outer.r0, rect.r1 - outer.r0)
+        if rows is None:
+            return None
+        values = self.values[rows.span[0] - self.rows.span[0] : rows.span[1] - self.rows.span[0]]
+        return Stored(values, rows, self.cols, self.nodata, self.scale, self.offset)
 
     def physical(self, shape: tuple[int, int]) -> np.ndarray:
         """Values of the rectangle's pixels: floating point, NaN where missing."""
@@ -122,6 +135,10 @@ class _Place(NamedTuple):
                 yield row, col
 
 
+Read = Callable[..., Stored | None]
+"""`Reader.stored`, or one like it."""
+
+
 @dataclass
 class Counters:
     """What was done since the process began; asserted by tests instead of seconds."""
@@ -134,15 +151,14 @@ class Counters:
 class Reader:
     """Decoded blocks of files, through one cache; thread-safe."""
 
-    def __init__(self, cache: Cache, counters: Counters) -> None:
+    def __init__(self, cache: Cache, counters: Counters, use: Callable[[int], None] = lambda size: None) -> None:
         self.cache = cache
         self.counters = counters
         self.log: list[tuple[str, int, int, int, int]] | None = None
         """When set to a list, every decoded block is noted there: (path, band, overview, row, column)."""
         self._lock = threading.Lock()
-        self._ahead = Ahead(min(_ON_THE_WAY, cache.budget // 8))
+        self._ahead = Ahead(min(_ON_THE_WAY, cache.budget // 8), use)
         self._idle: OrderedDict[tuple[File, int], list[tuple[Any, list[ReadError]]]] = OrderedDict()
-        self._headers: OrderedDict[File, Header] = OrderedDict()
 
     def level(
         self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
@@ -167,14 +183,31 @@ class Reader:
         place = _place(self._header(file, opened), asset, band, grid, level, rect)
         if place is None:
             return None
-        return Stored(
-            self._window(file, opened, asset.band, place, cancelled),
-            place.rows,
-            place.cols,
-            asset.nodata if asset.nodata is not None else band.nodata,
-            asset.scale if asset.scale is not None else band.scale,
-            asset.offset if asset.offset is not None else band.offset,
+        rows, cols = place.rows, place.cols
+        nodata = asset.nodata if asset.nodata is not None else band.nodata
+        scale = asset.scale if asset.scale is not None else band.scale
+        offset = asset.offset if asset.offset is not None else band.offset
+
+        def window(span: tuple[int, int]) -> np.ndarray:
+            return self._window(file, opened, asset.band, place, span, cancelled)
+
+        if not rows.is_coarse and not cols.is_coarse:
+            return Stored(window(rows.span), rows, cols, nodata, scale, offset)
+        # Many stored pixels for each one: made a few rows at a time, because all of them may be a whole file.
+        at_once = max(
+            1, _AT_ONCE * rows.index.size // max((rows.span[1] - rows.span[0]) * (cols.span[1] - cols.span[0]), 1)
         )
+        made = []
+        for part in rows.cut(at_once):
+            values = window(part.span)
+            if rows.count == 1 and cols.count == 1:
+                made.append(cols.take(part.take(values, 0), 1))
+            else:
+                made.append(_resample(to_physical(values, nodata, scale, offset), part, cols))
+        values = np.concatenate(made)
+        if rows.count > 1 or cols.count > 1:
+            nodata, scale, offset = None, 1.0, 0.0
+        return Stored(values, rows.taken, cols.taken, nodata, scale, offset)
 
     # --------------------------------------------------------------------------------- remote files, ahead
 
@@ -220,7 +253,7 @@ class Reader:
     def _wants(self, piece: Piece, opened: Opened) -> list[Want]:
         """A remote piece's blocks that are neither decoded nor GDAL's to read."""
         file = File(opened.url, opened.stamp)
-        header = self._headers.get(file) or _plain_header(file, opened)
+        header = self.cache.get(("header", file)) or _plain_header(file, opened)
         if header is None or header.images is None:
             return []
         place = _place(header, piece.asset, piece.band, piece.grid, piece.level, piece.rect)
@@ -247,11 +280,12 @@ class Reader:
         return File(path, opened.stamp), opened
 
     def _window(
-        self, file: File, opened: Opened | None, band: int, place: _Place, cancelled: Callable[[], bool] | None
-    ) -> np.ndarray:
+        self, file: File, opened: Opened | None, band: int, place: _Place, rows: tuple[int, int],
+        cancelled: Callable[[], bool] | None,
+    ) -> np.ndarray:  # fmt: skip
         """Stored values of a window of an overview, put together from its decoded blocks."""
         height, width = place.header.blocks[place.overview]
-        rows, cols = place.rows.span, place.cols.span
+        cols = place.cols.span
         parts = []
         for row in range(rows[0] // height, (rows[1] - 1) // height + 1):
             line = []
@@ -263,7 +297,9 @@ class Reader:
                 line.append(block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0])
             parts.append(line)
         if len(parts) == 1 and len(parts[0]) == 1:
-            return parts[0][0]
+            part = parts[0][0]
+            # A view keeps the whole block, which the cache may have let go; most of one costs nothing as it is.
+            return part if part.size * 4 >= 3 * height * width else part.copy()
         return np.block(parts)
 
     def _block(
@@ -313,15 +349,12 @@ class Reader:
             return dataset.read(band, window=window)
 
     def _header(self, file: File, opened: Opened | None) -> Header:
-        known = self._headers.get(file)
-        if known is not None:
-            return known
-        header = _plain_header(file, opened) or self._gdal_header(file, opened)
-        with self._lock:
-            self._headers[file] = header
-            while len(self._headers) > _MAX_HEADERS:
-                self._headers.popitem(last=False)
-        return header
+        key = ("header", file)
+        return self.cache.get(key) or self.cache.get_or_compute(
+            key,
+            lambda: _plain_header(file, opened) or self._gdal_header(file, opened),
+            lambda header: header.nbytes,
+        )
 
     def _gdal_header(self, file: File, opened: Opened | None) -> Header:
         with self._dataset(file, opened, 0) as dataset:
@@ -377,8 +410,33 @@ class Reader:
                 for handle, _ in handles:
                     handle.close()
             self._idle.clear()
-            self._headers.clear()
         self._ahead.close()
+
+
+class Holding:
+    """A reader for the strips of one evaluation: what one of them needs is read for all, and kept as it is stored."""
+
+    def __init__(self, reader: Reader, rect: Rect) -> None:
+        self._reader = reader
+        self._rect = rect
+        self._known: dict[Any, Stored | None] = {}
+
+    def at(self, strip: Rect) -> Read:
+        """How to read for a strip."""
+
+        def stored(
+            catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
+            cancelled: Callable[[], bool] | None = None,
+        ) -> Stored | None:  # fmt: skip
+            above, below = strip.r0 - rect.r0, rect.r1 - strip.r1  # halos
+            outer = Rect(self._rect.r0 - above, self._rect.r1 + below, rect.c0, rect.c1)
+            key = (catalog, asset.href, asset.band, band.name, outer)
+            if key not in self._known:
+                self._known[key] = self._reader.stored(catalog, asset, band, grid, level, outer, cancelled)
+            whole = self._known[key]
+            return None if whole is None else whole.part(outer, rect)
+
+        return stored
 
 
 def _bytes_of(file: File) -> tiff.Read:
@@ -435,7 +493,8 @@ def _decode(image: tiff.Image, read: tiff.Read, band: int, row: int, col: int) -
             raise ValueError(f"the file ends after {len(stored)} of its {size} bytes")
         out = np.empty(image.block, image.dtype)
         image.decode(stored, out)
-    return out[: image.shape[0] - row * image.block[0], : image.shape[1] - col * image.block[1]]
+    inner = out[: image.shape[0] - row * image.block[0], : image.shape[1] - col * image.block[1]]
+    return out if inner.shape == out.shape else inner.copy()  # a view would keep what lies beyond the edge
 
 
 def _url(piece: Piece) -> str | None:
@@ -534,6 +593,35 @@ class Axis:
     @property
     def empty(self) -> bool:
         return self.place.start >= self.place.stop
+
+    @property
+    def is_coarse(self) -> bool:
+        """Whether far more stored pixels are spanned than there are pixels."""
+        return self.span[1] - self.span[0] > 2 * self.index.size
+
+    def cut(self, size: int) -> Iterator[Axis]:
+        """The axis in parts of so many pixels of the level, without those outside the file."""
+        for start in range(0, self.index.size, size):
+            stop = min(start + size, self.index.size)
+            yield self._between(start, stop, slice(0, stop - start))
+
+    def part(self, start: int, stop: int) -> Axis | None:
+        """The axis of some of the rectangle's pixels; None where all of them are outside the file."""
+        low, high = max(start, self.place.start), min(stop, self.place.stop)
+        if low >= high:
+            return None
+        return self._between(low - self.place.start, high - self.place.start, slice(low - start, high - start))
+
+    def _between(self, start: int, stop: int, place: slice) -> Axis:
+        index = self.index[start:stop]
+        first, end = int(index[0]), min(int(index[-1]) + self.count, self.limit)
+        return Axis(place, (self.span[0] + first, self.span[0] + end), index - first, self.count, end - first)
+
+    @cached_property
+    def taken(self) -> Axis:
+        """The same pixels where each has one stored value of its own."""
+        number = self.index.size
+        return Axis(self.place, (0, number), np.arange(number), 1, number)
 
     @cached_property
     def order(self) -> int:

@@ -106,6 +106,10 @@ class Source:
             return []
         return [self._placed(grid, int(i)) for i in self._rows_on(grid, native, times)]
 
+    def count(self, grid: str, native: Rect) -> int:
+        """At most how many scenes of a grid touch a rectangle of native pixels: a look at rectangles only."""
+        return int(self._placing(grid).overlap(native).sum()) if grid in self._members else 0
+
     def found(self, grid: Grid, native: Rect, times: Dates | None = None) -> list[str]:
         """Ids of the scenes that touch a rectangle of native pixels of any grid, its own or another."""
         if grid.id in self._members:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 PIECE = 512
 """Rows and columns of a piece of an export: a block of the file."""
 
+_AHEAD = 256 << 20
+"""Bytes of blocks that an export has asked for and not yet written."""
+
 EXPORT_PRIORITY = 1e15
 """After everything that somebody looks at."""
 
@@ -136,6 +139,7 @@ def _write_pieces(
         "dtype": "float32", "crs": str(window.crs), "transform": window.affine, "nodata": float("nan"),
         "tiled": True, "blockxsize": PIECE, "blockysize": PIECE, "bigtiff": "IF_SAFER", "interleave": "band",
     }  # fmt: skip
+    ahead = max(1, min(8, _AHEAD // (4 * 4 * PIECE**2 * len(labels))))  # a piece may touch four blocks
     waiting: deque[tuple[Pixels, WindowTicket]] = deque()
     todo = deque(pieces)
     with rasterio.open(path, "w", **profile) as file:
@@ -146,7 +150,7 @@ def _write_pieces(
         try:
             while todo or waiting:
                 # A few pieces ahead keep the cluster busy while one is being written.
-                while todo and len(waiting) < 8:
+                while todo and len(waiting) < ahead:
                     piece = todo.popleft()
                     waiting.append((piece, request_window(executor, resolved, _part(window, piece), EXPORT_PRIORITY)))
                 piece, ticket = waiting[0]

@@ -33,10 +33,21 @@ def run(callback: Callback, **parameters: Any) -> Any:
             return [value_of(item) for item in argument]
         return argument
 
-    for node in walk(callback.root):
+    order = walk(callback.root)
+    last = {used.hash: node.hash for node in order for used in _nodes_in(node)}
+    for node in order:
         fn = registry[node.process].fn
         values[node.hash] = fn(**{name: value_of(argument) for name, argument in node.arguments.items()})
+        for used in _nodes_in(node):
+            if last[used.hash] == node.hash:
+                values.pop(used.hash, None)  # nobody needs it any more
     return values[callback.root.hash]
+
+
+def _nodes_in(node: Node) -> list[Node]:
+    """The nodes that a node's arguments are or hold."""
+    arguments = [item for a in node.arguments.values() for item in (a if isinstance(a, list) else [a])]
+    return [a for a in arguments if isinstance(a, Node)]
 
 
 def is_strict(callback: Callback) -> bool:

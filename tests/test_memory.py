@@ -1,0 +1,358 @@
+"""The memory budget of a worker: strips give the same values, estimates hold, tasks wait and never for ever."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+
+from made import Made, chain_of, never, pixels, window, write_tif  # noqa: E402
+
+import muses_lab as ml  # noqa: E402
+from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.engine import BlockKey, Engine, core  # noqa: E402
+from muses_lab.engine.cache import Cache  # noqa: E402
+from muses_lab.engine.footprint import strips, task_bytes  # noqa: E402
+from muses_lab.engine.grid import block_rect  # noqa: E402
+from muses_lab.engine.memory import Memory  # noqa: E402
+from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
+from muses_lab.scenes import Band, Scenes  # noqa: E402
+
+SIZE = 700
+DATES = 8
+BANDS = [
+    Band("B04", "red", nodata=0.0, scale=1e-4, offset=-0.1),
+    Band("B08", "nir", nodata=0.0, scale=1e-4),
+    Band("SCL", None, resolution=20, dtype="uint8", nodata=0.0, categorical=True),
+    Band("H", None, dtype="int32", nodata=-1.0, scale=1e-3),
+]
+FIRST = BlockKey("MADE-1@10", 0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
+    return Made(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="module")
+def scenes(made: Made) -> Scenes:
+    """Dates with gaps; on some there is nothing in the first rows; two scenes of one overpass."""
+    rng = np.random.default_rng(11)
+    found = []
+    for n in range(DATES):
+        images = {
+            "B04": rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16),
+            "B08": rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16),
+            "SCL": np.kron(rng.choice([3, 4, 5, 8, 9], (35, 35)), np.ones((10, 10))).astype(np.uint8),
+            "H": rng.integers(-1, 10**7, (SIZE, SIZE), dtype=np.int32),
+        }
+        if n in (3, 4):
+            for image in images.values():
+                image[: image.shape[0] * n // 5] = -1 if image.dtype == np.int32 else 0
+        if n == 6:
+            images["SCL"][:200] = 9  # nothing but cloud in the north
+        assets = {}
+        for band, image in images.items():
+            path = made.folder / f"{n}-{band}.tif"
+            assets[band] = made.asset(write_tif(path, image, 20.0 if band == "SCL" else 10.0))
+        day = 10 + min(n, 6)  # the last two are of one day
+        found.append(made.scene(f"s{n}", f"2018-06-{day}T10:5{n % 10}:00Z", assets, grid="MADE-1"))
+    return made.scenes(BANDS, found)
+
+
+def clear(scenes: Scenes) -> Chain:
+    s2 = chain_of(scenes)
+    return s2.bands("B04", "B08").mask(~s2.band("SCL").isin([4, 5]))
+
+
+CHAINS: dict[str, Callable[[Scenes], Chain]] = {
+    "a median of an index": lambda s: clear(s).ndvi().median("t"),
+    "quantiles": lambda s: ml.rgb(*(clear(s).ndvi().quantile(q) for q in (0.1, 0.5, 0.9))),
+    "all bands": lambda s: clear(s).std("t"),
+    "a count of all dates": lambda s: clear(s).count("t"),
+    "dates": lambda s: clear(s).ndvi(),
+    "double precision": lambda s: chain_of(s).band("H").max("t"),
+    "double precision with dates": lambda s: chain_of(s).bands("H"),
+    "a halo in every date": lambda s: clear(s).ndvi().focal_mean(7).median("t"),
+    "halo upon halo": lambda s: clear(s).ndvi().focal_mean(2).closing(3).max("t").focal_mean(9),
+    "an anomaly": lambda s: (clear(s).ndvi() - clear(s).ndvi().median("t")).max("t"),
+    "a long expression": lambda s: ((clear(s).band("B08") * 2 - clear(s).band("B04")).sqrt() > 0.5).max("t"),
+    "another lattice": lambda s: clear(s).ndvi().on_grid(4326, 1e-4).median("t"),
+    "a finer resolution": lambda s: clear(s).ndvi().at_resolution(10).focal_mean(2).median("t"),
+    "a coarser resolution": lambda s: clear(s).at_resolution(40).mean("t").ndvi(),
+}
+
+
+@contextmanager
+def one_way(programs: bool) -> Iterator[None]:
+    """With programs over stored values, or operator by operator."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not programs:
+            from muses_lab.engine import footprint
+
+            for module in (core, footprint):
+                patch.setattr(module, "compiled", lambda program, step: None)
+        yield
+
+
+def thin(piece: int) -> Engine:
+    """An engine whose evaluations may work with so many bytes at a time."""
+    engine = Engine(256 << 20)
+    engine.memory.piece = piece
+    return engine
+
+
+# --------------------------------------------------------------------------------------------------------- strips
+
+
+@pytest.mark.parametrize("programs", [True, False])
+@pytest.mark.parametrize("name", CHAINS)
+def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> None:
+    chain = CHAINS[name](scenes)
+    pixel = 1e-4 if "lattice" in name else 40.0 if "finer" in name else 10.0
+    step = chain.resolved.program.output
+    (grid,) = step.grids.values()
+    with one_way(programs):
+        whole, cut = Engine(256 << 20), thin(1 << 20)
+        if "lattice" in name:
+            keys = [BlockKey(grid.id, 0, row, col) for row, col in list(grid.rect(0).blocks())[:1]]
+        else:
+            level = int(np.log2(pixel / 10))
+            keys = [BlockKey(grid.id, level, 0, 0)]
+        for key in keys:
+            expected, found = (run(engine, chain, key) for engine in (whole, cut))
+            assert found.values.dtype == expected.values.dtype
+            np.testing.assert_array_equal(found.values, expected.values)
+            assert found.report == expected.report
+            assert np.isfinite(found.values).any()
+
+
+def run(engine: Engine, chain: Chain, key: BlockKey, cancelled: Callable[[], bool] = never):
+    resolved = chain.resolved
+    engine.keep(resolved.hash, resolved)
+    return engine.run(resolved.hash, key, cancelled)
+
+
+def cuts(chain: Chain, piece: int) -> int:
+    program = chain.resolved.program
+    (grid,) = program.output.grids.values()
+    return len(strips(program, program.output, grid, 0, block_rect(0, 0), piece).rects)
+
+
+def test_what_needs_more_is_cut_more_often(scenes: Scenes) -> None:
+    for chain in (clear(scenes).ndvi().median("t"), clear(scenes).ndvi().focal_mean(3).median("t")):
+        numbers = [cuts(chain, piece) for piece in (1 << 30, 16 << 20, 2 << 20, 1)]
+        assert numbers == sorted(numbers) and numbers[0] == 1 and numbers[-1] == 32
+    assert cuts(clear(scenes).ndvi().median("t"), 24 << 20) == 1
+    assert cuts(clear(scenes).ndvi().focal_mean(3).median("t"), 24 << 20) > 1
+
+
+def test_other_reducers_of_the_same_values_come_with_strips(scenes: Scenes) -> None:
+    engine = thin(1 << 20)
+    chain = CHAINS["quantiles"](scenes)
+    run(engine, chain, FIRST)
+    assert engine.counters()["evaluations"] == 2, "the image, and one of the three quantiles"
+
+
+def test_a_scene_that_fails_in_one_strip_is_left_out_of_all(scenes: Scenes, made: Made) -> None:
+    import rasterio
+
+    broken = []
+    for scene in scenes.scenes:
+        assets = dict(scene.assets)
+        if scene.id == "s5":
+            source = made.folder / assets["B08"].href
+            path = made.folder / "broken.tif"
+            path.write_bytes(source.read_bytes())
+            with rasterio.open(path) as file:
+                offset = int(file.tags(ns="TIFF", bidx=1).get("BLOCK_OFFSET_0_3") or _offset(file, 3))
+            with path.open("r+b") as file:
+                file.seek(offset)
+                file.write(b"\xff" * 64)
+            assets["B08"] = made.asset(path)
+        broken.append(made.scene(scene.id, scene.datetime, assets, grid="MADE-1"))
+    chain = clear(made.scenes(BANDS, broken)).ndvi().median("t")
+    expected, found = (run(engine, chain, FIRST) for engine in (Engine(256 << 20), thin(1 << 20)))
+    assert set(found.report.failed) == set(expected.report.failed) == {"s5"}
+    np.testing.assert_array_equal(found.values, expected.values)
+
+
+def _offset(file, row: int) -> int:
+    return int(file.get_tag_item(f"BLOCK_OFFSET_0_{row}", "TIFF", bidx=1))
+
+
+# ------------------------------------------------------------------------------------------------------ estimates
+
+
+@pytest.mark.parametrize("name", [n for n in CHAINS if "lattice" not in n and "resolution" not in n])
+def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) -> None:
+    chain = CHAINS[name](scenes)
+    program = chain.resolved.program
+    (grid,) = program.output.grids.values()
+    run(thin(8 << 20), chain, BlockKey(grid.id, 0, 1, 1))  # compiles, and fills tables
+    for piece in (8 << 20, 128 << 20):
+        engine = Engine(1 << 30)
+        engine.memory.piece = piece
+        engine.cache.budget = 0  # what evaluations hold, and nothing else
+        size = task_bytes(program, program.output, grid, 0, block_rect(0, 0), engine.memory, {})
+        tracemalloc.start()
+        try:
+            run(engine, chain, FIRST)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert peak < 1.1 * size + (6 << 20), f"{peak / 2**20:.0f} MiB, {size / 2**20:.0f} were estimated"
+
+
+def test_what_can_never_run_says_what_to_do(scenes: Scenes) -> None:
+    engine = Engine(1 << 20)
+    engine.memory.most = 8 << 20
+    with pytest.raises(TooLarge, match=r"fewer dates or bands.*MUSES_WORKER_BYTES"):
+        run(engine, clear(scenes), FIRST)
+    assert engine.memory.admitted == engine.memory.in_use == 0
+    assert np.isfinite(run(engine, chain_of(scenes).band("B04").first("t"), FIRST).values).any()
+
+
+# ------------------------------------------------------------------------------------------------------ the budget
+
+
+def test_cache_and_evaluations_stay_within_the_budget(scenes: Scenes) -> None:
+    engine = Engine(64 << 20)
+    names = ("a median of an index", "quantiles", "a count of all dates", "a halo in every date", "an anomaly")
+    chains = [CHAINS[name](scenes) for name in names]
+    with ThreadPoolExecutor(4) as pool:
+        for one in [pool.submit(pixels, engine, chain, window(SIZE, SIZE)) for chain in chains]:
+            one.result(120)
+    memory = engine.memory
+    assert memory.admitted == memory.in_use == 0 and not memory._queue
+    assert 32 << 20 < memory.peak <= memory.budget + (16 << 20)
+
+
+def test_the_cache_makes_room_for_what_is_in_flight() -> None:
+    memory = Memory(800)
+    for n in range(7):
+        memory.cache.put(n, n, 100, 1.0)
+    assert memory.cache.bytes == 700
+    with memory.work(300):
+        assert memory.cache.bytes == 400
+        memory.cache.put("new", 1, 100, 10.0)
+        assert memory.cache.bytes == 400 and memory.cache.get("new") == 1
+        memory.cache.put("large", 1, 500, 10.0)
+        assert memory.cache.get("large") is None
+        with memory.work(1000):
+            assert memory.cache.bytes == 0
+    memory.cache.put("large", 1, 500, 10.0)
+    assert memory.cache.get("large") == 1
+
+
+def test_entries_count_what_they_hold(scenes: Scenes) -> None:
+    engine = Engine(256 << 20)
+    s2 = clear(scenes)
+    median = s2.median("t")
+    for chain in (median.band("B04"), median.focal_mean(40), CHAINS["quantiles"](scenes)):
+        pixels(engine, chain, window(SIZE, SIZE))
+    blocks = 0
+    for key, entry in engine.cache._entries.items():
+        if key[0] == "header":
+            continue
+        array = entry.value if isinstance(entry.value, np.ndarray) else entry.value[0].data
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        assert array.nbytes <= entry.size, key
+        blocks += 1
+    assert blocks > 100 and engine.cache.bytes == sum(e.size for e in engine.cache._entries.values())
+
+
+# --------------------------------------------------------------------------------------------------------- waiting
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not condition():
+        time.sleep(0.01)
+    return condition()
+
+
+def test_tasks_wait_for_each_other_in_order() -> None:
+    memory, order, go = Memory(1 << 30), [], threading.Event()
+    half = memory.together // 2
+
+    def task(name: str, size: int) -> None:
+        with memory.task(size, never):
+            order.append(name)
+            go.wait(10)
+
+    threads = []
+    for name, size in (("a", half), ("b", half), ("large", memory.together), ("small", 1)):
+        threads.append(threading.Thread(target=task, args=(name, size)))
+        threads[-1].start()
+        assert within(10, lambda: len(order) + len(memory._queue) == len(threads))
+    assert order == ["a", "b"] and memory.waits == 2, "the small one does not overtake the large one"
+    go.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["a", "b", "large", "small"] and memory.admitted == 0
+
+
+def test_one_that_is_larger_than_half_runs_alone() -> None:
+    memory = Memory(1 << 30)
+    with memory.task(memory.together + 1, never):
+        assert not memory._fits(1)
+    with pytest.raises(TooLarge), memory.task(memory.most + 1, never):
+        pass
+    with memory.task(1, never):
+        assert not memory._fits(memory.together)
+
+
+def test_waiting_ends_when_cancelled() -> None:
+    memory, flag = Memory(1 << 30), threading.Event()
+
+    def task() -> None:
+        with memory.task(memory.together, flag.is_set):
+            pass
+
+    with ThreadPoolExecutor(1) as pool, memory.task(memory.together, never):
+        waiting = pool.submit(task)
+        assert within(10, lambda: memory.waits == 1)
+        flag.set()
+        with pytest.raises(Cancelled):
+            waiting.result(10)
+        assert not memory._queue and memory.admitted == memory.together
+    with memory.task(memory.together, never):
+        pass
+
+
+def test_many_threads_and_a_tiny_budget_end(scenes: Scenes) -> None:
+    engine = Engine(1 << 20)
+    memory = engine.memory
+    memory.together = memory.piece = 4 << 20
+    memory.most = 1 << 30
+    names = ("a median of an index", "quantiles", "an anomaly", "dates", "a finer resolution")
+    asked = [CHAINS[name](scenes) for name in names for _ in range(3)]
+    key = BlockKey("MADE-1@10", 1, 0, 0)
+    expected = [run(Engine(256 << 20), chain, key).values for chain in asked]
+    with ThreadPoolExecutor(12) as pool:
+        found = [pool.submit(run, engine, chain, key) for chain in asked]
+        for one, known in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.result(300).values, known)
+    assert memory.waits > 0 and memory.admitted == memory.in_use == 0
+
+
+def test_what_others_use_may_exceed_the_budget() -> None:
+    cache = Cache(100)
+    cache.lend(1000)
+    cache.put("a", 1, 1, 1.0)
+    assert cache.get("a") is None and cache.bytes == 0
+    cache.lend(0)
+    cache.put("a", 1, 1, 1.0)
+    assert cache.get("a") == 1
