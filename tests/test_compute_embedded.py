@@ -130,7 +130,7 @@ def asker(code: str = "") -> subprocess.Popen:
 
 def test_a_block_is_evaluated_once_for_all_who_ask(lab):
     tickets = [lab.executor.request(Document(), ("sleep", 0.2, "shared")) for _ in range(6)]
-    assert {t.future.result(20) for t in tickets} == {"shared"}
+    assert {t.future.result(90) for t in tickets} == {"shared"}  # the first of them may start the cluster
     assert lab.said().count("run sleep 0.2 shared") == 1
 
 

@@ -59,11 +59,11 @@ def digest(node: Node) -> str:
 
 
 @contextmanager
-def quickly(seconds: float = 1.0) -> Iterator[None]:
-    """Processor time: other people's work on the machine is not ours."""
-    start = time.process_time()
+def quickly(seconds: float = 4.0) -> Iterator[None]:
+    """Processor time of this thread, generous: what is not linear takes minutes."""
+    start = time.thread_time()
     yield
-    took = time.process_time() - start
+    took = time.thread_time() - start
     assert took < seconds, f"took {took:.2f} s"
 
 
