@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import time
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -119,19 +120,34 @@ def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None,
         part.replace(file)
 
 
-def resolve_href(catalog_id: str, href: str) -> str:
+Lookup = Callable[[str, int], Iterable[str]]
+"""(host, port) → its addresses; `OSError` where it has none."""
+
+
+def addresses(host: str, port: int) -> Iterable[str]:
+    """The addresses of a host as the name service knows them now."""
+    return {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
+
+
+def is_remote(catalog_id: str) -> bool:
+    """Whether relative hrefs of a catalogue lead to a server."""
+    entry = _entries(lately=True).get(catalog_id)
+    return entry is not None and "://" in entry["root"]
+
+
+def resolve_href(catalog_id: str, href: str, lookup: Lookup = addresses) -> str:
     """The path or URL to open for `href` of a catalogue; raises `AccessDenied` outside the allowed places.
 
     Local files must lie in the catalogue's folder or in a folder registered with it (symbolic links followed first).
     URLs must be https (or http to a host in `MUSES_ALLOWED_HOSTS`) and must not lead to a private address.
     """
     try:
-        return _resolved(_entries(lately=True), catalog_id, href)
+        return _resolved(_entries(lately=True), catalog_id, href, lookup)
     except (AccessDenied, NotFound):  # unless it was registered a moment ago
-        return _resolved(_entries(), catalog_id, href)
+        return _resolved(_entries(), catalog_id, href, lookup)
 
 
-def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str) -> str:
+def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str, lookup: Lookup) -> str:
     entry = entries.get(catalog_id)
     if entry is None:
         raise NotFound(
@@ -139,9 +155,9 @@ def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str) ->
         )
     root = entry["root"]
     if "://" in href:
-        return check_url(href)
+        return check_url(href, lookup)
     if "://" in root:
-        return check_url(root.rstrip("/") + "/" + href)
+        return check_url(root.rstrip("/") + "/" + href, lookup)
     return _local(catalog_id, root, tuple(entry["roots"]), href)
 
 
@@ -167,7 +183,8 @@ def driver_of(path: str | Path) -> str:
 
     Never a VRT or the like, which would point to other places.
     """
-    return "JP2OpenJPEG" if str(path).lower().endswith((".jp2", ".j2k")) else "GTiff"
+    name = urlsplit(path).path if isinstance(path, str) and "://" in path else str(path)
+    return "JP2OpenJPEG" if name.lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
 def allowed_hosts() -> set[str]:
@@ -175,31 +192,45 @@ def allowed_hosts() -> set[str]:
     return {h.strip().lower() for h in os.environ.get("MUSES_ALLOWED_HOSTS", "").split(",") if h.strip()}
 
 
-def check_url(url: str) -> str:
-    """`url` if it may be read, else `AccessDenied`: https only, no private, loopback or link-local address."""
+def is_allowed(host: str, port: int | None) -> bool:
+    """Whether a host is one of `allowed_hosts`, by name alone or with its port."""
+    names = allowed_hosts()
+    return bool(host) and (host in names or bool(port) and f"{host}:{port}" in names)
+
+
+def check_url(url: str, lookup: Lookup = addresses) -> str:
+    """`url` if it may be read, else `AccessDenied`: https only, no private, loopback or link-local address.
+
+    `lookup` finds a host's addresses: one that remembers them, for who asks often.
+    """
+    shown = re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])  # without signatures and passwords
     if re.search(r"[\x00-\x20\x7f\\]", url):
         # parsers differ on these, so what was checked would not be what is read
-        raise AccessDenied(f"{url!r} cannot be read: it has spaces, control characters or backslashes", href=url)
+        raise AccessDenied(f"{shown!r} cannot be read: it has spaces, control characters or backslashes", href=shown)
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").lower(), parts.port
     except ValueError as error:
-        raise AccessDenied(f"{url!r} cannot be read: {error}", href=url) from None
+        raise AccessDenied(f"{shown!r} cannot be read: {error}", href=shown) from None
     if parts.username is not None:
-        raise AccessDenied(f"{url!r} cannot be read: a user name does not belong in an address", href=url)
-    netloc = f"{host}:{port}" if port else host
-    if host and (host in allowed_hosts() or netloc in allowed_hosts()) and parts.scheme in ("http", "https"):
+        raise AccessDenied(f"{shown!r} cannot be read: a user name does not belong in an address", href=shown)
+    if is_allowed(host, port) and parts.scheme in ("http", "https"):
         return url
     if parts.scheme != "https" or not host:
-        raise AccessDenied(f"{url!r} cannot be read: only https URLs are allowed", href=url)
+        raise AccessDenied(f"{shown!r} cannot be read: only https URLs are allowed", href=shown)
     try:
-        found = {str(info[4][0]) for info in socket.getaddrinfo(host, port or 443, proto=socket.IPPROTO_TCP)}
+        found = lookup(host, port or 443)
     except (OSError, UnicodeError) as error:
-        raise AccessDenied(f"{url!r} cannot be read: host {host!r} has no address ({error})", href=url) from None
+        raise AccessDenied(f"{shown!r} cannot be read: host {host!r} has no address ({error})", href=shown) from None
     for address in found:
-        if not _is_public(ipaddress.ip_address(address.split("%")[0])):
-            raise AccessDenied(f"{url!r} cannot be read: {host} has the private address {address}", href=url)
+        if not is_public(address):
+            raise AccessDenied(f"{shown!r} cannot be read: {host} has the private address {address}", href=shown)
     return url
+
+
+def is_public(address: str) -> bool:
+    """Whether an address belongs to the open internet."""
+    return _is_public(ipaddress.ip_address(address.split("%")[0]))
 
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

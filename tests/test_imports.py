@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 ROOTS = {"muses_lab": REPOSITORY / "muses_lab", "muses_widgets": REPOSITORY / "widgets" / "muses_widgets"}
 
 BASE = {"errors", "settings", "scenes"}
-PIXELS = BASE | {"graph", "operators", "engine"}
+PIXELS = BASE | {"graph", "operators", "engine", "remote"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
 CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "loading", "window"}
@@ -27,7 +27,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scenes": {"errors"},
     "graph": BASE,
     "operators": BASE | {"graph"},
-    "engine": BASE | {"graph", "operators"},
+    "remote": {"errors", "settings"},
+    "engine": BASE | {"graph", "operators", "remote"},
     "compute": PIXELS | {"store"},
     "window": BASE,
     "style": {"errors"},

@@ -97,6 +97,20 @@ class CancelFlags:
 flags = CancelFlags()
 
 
+def announce(here: Engine, chain_hash: str, task: Any) -> None:
+    """Tells an engine what it will be asked for next, if that is of use to it."""
+    tell = getattr(here, "announce", None)
+    if tell is not None:
+        tell(chain_hash, task)
+
+
+def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
+    """Takes back what was announced."""
+    tell = getattr(here, "withdraw", None)
+    if tell is not None:
+        tell(chain_hash, task)
+
+
 def run_block(asker_release: str, chain_hash: str, task: Any, token: str) -> Done | Absent | Foreign | Failed:
     """Evaluates one block (or node) with this worker's engine."""
     from distributed import get_worker  # late: evaluation in threads needs no Dask

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from muses_lab.compute.tasks import CancelFlags, Engine, engine, is_missing
+from muses_lab.compute.tasks import CancelFlags, Engine, announce, engine, is_missing, withdraw
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 
@@ -30,6 +30,8 @@ class ThreadsBackend:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flags = CancelFlags()
         self._running: set[str] = set()
+        self._waiting: dict[str, tuple[str, Any]] = {}
+        """Token → chain and task of what no thread has begun."""
         self._closed = False
         self._pool = [threading.Thread(target=self._work, name=f"muses-{n}", daemon=True) for n in range(self.threads)]
         for thread in self._pool:
@@ -38,8 +40,10 @@ class ThreadsBackend:
     def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         future: Future = Future()
         self._running.add(token)
+        self._waiting[token] = chain_hash, task
 
         def job() -> None:
+            self._waiting.pop(token, None)
             try:
                 future.set_result(self._evaluate(chain_hash, payload, task, token))
             except Exception as error:
@@ -53,11 +57,19 @@ class ThreadsBackend:
 
     def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         here = self._engine()
+        try:
+            return self._evaluated(here, chain_hash, payload, task, token)
+        finally:
+            withdraw(here, chain_hash, task)
+
+    def _evaluated(self, here: Engine, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         for _ in range(3):  # a full engine may drop the document before it runs
             if self._closed or token in self._flags:
                 raise Cancelled("nobody waits for this block any more")
             if not here.has(chain_hash):
                 here.put(chain_hash, payload())
+            for chain, next_task in list(self._waiting.values()):
+                announce(here, chain, next_task)
             try:
                 return here.run(chain_hash, task, lambda: self._closed or token in self._flags)
             except Exception as error:

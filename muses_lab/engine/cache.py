@@ -48,6 +48,10 @@ class Cache:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether a value is kept; does not count as use."""
+        return key in self._entries
+
     def get(self, key: Hashable) -> Any | None:
         """The value, or None; counts as use."""
         with self._lock:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from muses_lab import settings
+from muses_lab import remote, settings
 from muses_lab.engine.evaluate import (
     DIMS,
     Ready,
@@ -28,8 +28,10 @@ from muses_lab.engine.evaluate import (
     evaluate,
     is_apart,
     keeps_blocks,
+    loads,
     on_axis,
 )
+from muses_lab.engine.fetch import Fetch
 from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
@@ -45,6 +47,7 @@ from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
 _KEPT_DOCUMENTS = 256
+_KEPT_ANNOUNCED = 32
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
 
@@ -71,8 +74,9 @@ class Engine:
         self.memory = Memory(settings.worker_bytes() if budget is None else budget)
         self.cache = self.memory.cache
         self._counters = Counters()
-        self.reader = Reader(self.cache, self._counters)
+        self.reader = Reader(self.cache, self._counters, self.memory.use)
         self.pyramids = Pyramids()
+        self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -103,6 +107,46 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- tasks
 
+    def announce(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+        """Says that a block will be evaluated soon: what it reads of remote files comes while others are evaluated.
+
+        Returns at once; `run` or `withdraw` ends it.
+        """
+        resolved = self._documents.get(chain_hash)
+        if resolved is None or not isinstance(task, BlockKey):
+            return
+        program, output = resolved.program, resolved.program.output
+        grid = output.grids.get(task.grid)
+        if grid is None or not any(source.remote for source in program.sources.values()):
+            return
+        if (output.node.hash, *task) in self.cache or self.pyramids.has(output.node.hash, task):
+            return
+        fetch = Fetch(self.reader, program, grid, task.level)
+        with self._lock:
+            if (chain_hash, task) in self._announced:
+                return
+            self._announced[chain_hash, task] = fetch
+            overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
+        rect = block_rect(task.row, task.col)
+        fetch.soon(lambda: loads(program, output, grid, task.level, rect, self._knows(task)))
+        for key in overdue:  # evaluated elsewhere
+            self.withdraw(*key)
+
+    def withdraw(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+        """Nobody waits for an announced block any more, or it has been evaluated."""
+        with self._lock:
+            fetch = self._announced.pop((chain_hash, task), None)
+        if fetch is not None:
+            fetch.close()
+
+    def _knows(self, task: BlockKey) -> Callable[[Step, Rect], bool]:
+        """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""
+
+        def knows(step: Step, rect: Rect) -> bool:
+            return all((step.node.hash, task.grid, task.level, *block) in self.cache for block in rect.blocks())
+
+        return knows
+
     def run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
         """Evaluates a task.
 
@@ -113,6 +157,12 @@ class Engine:
         Cancelled
             `cancelled()` became true.
         """
+        try:
+            return self._run(chain_hash, task, cancelled)
+        finally:
+            self.withdraw(chain_hash, task)
+
+    def _run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
         resolved = self._document(chain_hash)
         program = self._program(resolved)
         run = Run(program, cancelled, results=resolved.results)
@@ -164,6 +214,7 @@ class Engine:
             "documents": len(self._documents),
             "pyramid_blocks": self.pyramids.blocks,
             "pyramid_failures": len(self.pyramids.failures),
+            **remote.counters(),
         }
 
     # ----------------------------------------------------------------------------------------------- blocks
@@ -211,9 +262,12 @@ class Engine:
         self.memory.check(cut.size)
         if len(cut.rects) <= 1:
             return self._at_once(run, step, grid, level, rect, cut.size, self.reader.stored, {})
-        with self.memory.work(image_bytes(run.program, step, rect.shape)):
+        fetch = Fetch(self.reader, run.program, grid, level, (), run.cancelled)
+        with self.memory.work(image_bytes(run.program, step, rect.shape)), fetch:
             ready = self._ready(run, step, grid, level, rect)
             holding = Holding(self.reader, rect)
+            if cut.held:
+                fetch.now(loads(run.program, step, grid, level, rect, lambda *_: True))
             while True:
                 failed = len(run.failed)
                 outs: dict[str, xr.DataArray] = {}

@@ -7,13 +7,14 @@ rasters of `region` nodes, and other grids or levels, which are evaluations of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.grid import Grid, Rect, places
 from muses_lab.engine.layout import Report
 from muses_lab.engine.program import LOAD, Program, Step, Times
@@ -101,14 +102,19 @@ def evaluate(
             results[step.node.hash] = (
                 engine.piece(run, step, grid, level, need.rect, need.times) if known is None else known.on(need.rect)
             )
-    with engine.memory.work(size):
+    reads: list[Load] = []
+    if read == engine.reader.stored:  # else somebody holds what is read, and has asked for it
+        reads = [
+            Load(s, demands[s.node.hash].rect, demands[s.node.hash].times) for s in order if s.node.process == LOAD
+        ]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch, engine.memory.work(size):
         for step in order:
             if is_apart(step, target):
                 continue
             run.check()
             need = demands[step.node.hash]
             if step.node.process == LOAD:
-                value = _load(read, run, step, grid, level, need, results, demands)
+                value = _load(read, run, step, grid, level, need, results, fetch)
             else:
                 value = _compute(step, grid, level, need, results, demands, engine, run)
             results[step.node.hash] = value
@@ -190,6 +196,21 @@ def demand(program: Program, target: Step, grid: Grid, level: int, rect: Rect) -
     return demands, order
 
 
+def loads(
+    program: Program, target: Step, grid: Grid, level: int, rect: Rect, known: Callable[[Step, Rect], bool]
+) -> Iterator[Load]:
+    """What is read for a step on a rectangle, those first that are read first; not below what is `known` there."""
+    demands, order = demand(program, target, grid, level, rect)
+    for step in order:
+        need = demands[step.node.hash]
+        if step.node.process == LOAD:
+            yield Load(step, need.rect, need.times)
+            continue
+        inside = is_boundary(step, target) and not isinstance(step.operator.support, Structural | Region)
+        if inside and not known(step, need.rect):
+            yield from loads(program, step, grid, level, need.rect, known)
+
+
 def _leave_out(
     program: Program, dates: frozenset[np.datetime64], order: list[Step], demands: Mapping[str, Demand], target: Step
 ) -> None:
@@ -246,7 +267,7 @@ def _guard(program: Program, mask: Step, order: list[Step], demands: Mapping[str
 
 def _load(
     read: Read, run: Run, step: Step, grid: Grid, level: int, need: Demand,
-    results: Mapping[str, xr.DataArray], demands: Mapping[str, Demand],
+    results: Mapping[str, xr.DataArray], fetch: Fetch,
 ) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
     source = run.program.source(step.node)
@@ -254,6 +275,7 @@ def _load(
     f = 2**level
     native = Rect(need.rect.r0 * f, need.rect.r1 * f, need.rect.c0 * f, need.rect.c1 * f)
     spared = {t for selector in need.guards for t in _removed(results[selector.hash])}
+    fetch.before(step, spared)
     place: dict[np.datetime64, int] = {}
     placements = source.on(grid.id, native, need.times)
     values = np.empty((len(placements), len(bands), *need.rect.shape), np.float32)  # what is not filled takes no memory

@@ -13,6 +13,7 @@ import xarray as xr
 
 from muses_lab.engine import kernels, throughput
 from muses_lab.engine.evaluate import Demand, Ready, demand
+from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
@@ -166,8 +167,8 @@ def evaluate_fused(
     Unfit
         What is stored cannot be handled after all (double precision, for example).
     """
-    planes = _Planes(rect)
     demands, _ = demand(run.program, target, grid, level, rect)
+    planes = _Planes(rect)
     for step in program.order:  # evaluations of their own come first, while there is nothing else to hold
         if step.node.process != LOAD:
             run.check()
@@ -176,8 +177,11 @@ def evaluate_fused(
             for number, leaf in _leaves(program, step):
                 image = piece.sel(bands=leaf.band) if leaf.band is not None else piece
                 planes.fixed(number, np.asarray(image.data))
-    with engine.memory.work(size):
-        times = _read_all(read, run, program, demands, planes, grid, level)
+    reads: list[Load] = []
+    if read == engine.reader.stored:  # else somebody holds what is read, and has asked for it
+        reads = [Load(s, rect, demands[s.node.hash].times) for s in program.order if s.node.process == LOAD]
+    with Fetch(engine.reader, run.program, grid, level, reads, run.cancelled) as fetch, engine.memory.work(size):
+        times = _read_all(read, run, program, demands, planes, grid, level, fetch)
         run.check()
         dates: list[Time] = [None]
         if program.over_time:
@@ -201,8 +205,9 @@ def _leaves(program: Compiled, step: Step) -> list[tuple[int, Leaf]]:
 
 
 def _read_all(
-    read: Read, run: Run, program: Compiled, demands: Mapping[str, Demand], planes: _Planes, grid: Grid, level: int
-) -> set[np.datetime64]:
+    read: Read, run: Run, program: Compiled, demands: Mapping[str, Demand], planes: _Planes, grid: Grid, level: int,
+    fetch: Fetch,
+) -> set[np.datetime64]:  # fmt: skip
     """Reads all scenes, masks first; the dates on which one has data here."""
     spared: dict[str, set[np.datetime64]] = {}
     times: set[np.datetime64] = set()
@@ -211,6 +216,7 @@ def _read_all(
             continue
         run.check()
         needed, gone = demands[step.node.hash].times, spared.get(step.node.hash, set())
+        fetch.before(step, gone)
         found = _read(read, run, step, _leaves(program, step), needed, gone, planes, grid, level)
         times |= found
         for guard in program.guards:

@@ -5,6 +5,7 @@ The budget (`MUSES_WORKER_BYTES`, beyond what the imported libraries take) is di
 - an eighth is set aside for what nobody counts: GDAL's own cache, tables, programs, the allocator's gaps;
 - tasks under way may need five eighths together; one more waits, in order of arrival, until others have ended;
 - an evaluation is cut into strips of rows that work with an eighth at a time (see `footprint`);
+- what comes from servers is asked for ahead as far as a ninth reaches (see `ahead`);
 - the cache of decoded blocks and results has what the others leave, and evicts as soon as they need it.
 
 A task that alone needs more than that runs when no other does; more than three quarters are refused. Waiting cannot
@@ -109,15 +110,16 @@ class Memory:
     @contextmanager
     def work(self, size: int) -> Iterator[None]:
         """An evaluation works with so many bytes: the cache makes room for them. Waits for nobody."""
-        self._use(size)
+        self.use(size)
         try:
             yield
         finally:
-            self._use(-size)
+            self.use(-size)
             if size >= _TRIM:
                 trim()
 
-    def _use(self, size: int) -> None:
+    def use(self, size: int) -> None:
+        """So many bytes more are worked with, or less: the cache makes room for them."""
         with self._changed:
             self.in_use += size
             self.cache.lend(self.in_use)

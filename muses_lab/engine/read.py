@@ -11,21 +11,25 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
+from muses_lab import remote
 from muses_lab.engine import kernels, throughput, tiff
+from muses_lab.engine.ahead import Ahead, Asking, Opened, RangeFile, Replaced, Want
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
-from muses_lab.errors import Cancelled, ReadError
+from muses_lab.errors import Cancelled, MusesError, ReadError
 from muses_lab.scenes import Asset, Band, OverviewMethod
 from muses_lab.settings import driver_of, resolve_href
 
@@ -33,13 +37,11 @@ _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_CACHEMAX": 64 << 20,
     "GDAL_NUM_THREADS": "1",
-    "GDAL_HTTP_TIMEOUT": "30",
-    "GDAL_HTTP_CONNECTTIMEOUT": "10",
-    "GDAL_HTTP_MAX_RETRY": "2",
-    "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_TIFF_INTERNAL_MASK": "YES",
 }
 _MAX_OPEN = 256
+_ON_THE_WAY = 128 << 20
+"""Bytes of remote files that may be on their way or wait to be decoded."""
 _AT_ONCE = 1 << 20
 """Stored pixels that are put together at a time where many make one pixel of a level."""
 _LOGICAL = 512
@@ -51,8 +53,8 @@ class File:
     """A file as it is now: what is kept of it is not asked for any more once it has been replaced or repaired."""
 
     path: str
-    stamp: tuple[int, int] | None
-    """Size and time of its last change; None for URLs."""
+    stamp: tuple[Hashable, ...]
+    """Size and time of its last change; on a server size and tag, as far as it says them."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,34 @@ class Stored:
         return out
 
 
+class Piece(NamedTuple):
+    """A band of a scene on a rectangle of a level: what is going to be read."""
+
+    catalog: str
+    asset: Asset
+    band: Band
+    grid: Grid
+    level: int
+    rect: Rect
+
+
+class _Place(NamedTuple):
+    """Where a piece is in its file."""
+
+    header: Header
+    overview: int
+    rows: Axis
+    cols: Axis
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """(row, column) of the blocks that hold it."""
+        height, width = self.header.blocks[self.overview]
+        (r0, r1), (c0, c1) = self.rows.span, self.cols.span
+        for row in range(r0 // height, (r1 - 1) // height + 1):
+            for col in range(c0 // width, (c1 - 1) // width + 1):
+                yield row, col
+
+
 Read = Callable[..., Stored | None]
 """`Reader.stored`, or one like it."""
 
@@ -121,13 +151,14 @@ class Counters:
 class Reader:
     """Decoded blocks of files, through one cache; thread-safe."""
 
-    def __init__(self, cache: Cache, counters: Counters) -> None:
+    def __init__(self, cache: Cache, counters: Counters, use: Callable[[int], None] = lambda size: None) -> None:
         self.cache = cache
         self.counters = counters
         self.log: list[tuple[str, int, int, int, int]] | None = None
         """When set to a list, every decoded block is noted there: (path, band, overview, row, column)."""
         self._lock = threading.Lock()
-        self._idle: OrderedDict[tuple[File, int], list[Any]] = OrderedDict()
+        self._ahead = Ahead(min(_ON_THE_WAY, cache.budget // 8), use)
+        self._idle: OrderedDict[tuple[File, int], list[tuple[Any, list[ReadError]]]] = OrderedDict()
 
     def level(
         self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
@@ -148,33 +179,17 @@ class Reader:
         cancelled: Callable[[], bool] | None = None,
     ) -> Stored | None:  # fmt: skip
         """Stored values that make a rectangle of a level; None if outside the file. Raises as `level`."""
-        file = _file(resolve_href(catalog, asset.href), asset)
-        header = self._header(file)
-        if asset.band > header.count:
-            raise ReadError(f"the file has {header.count} bands; band {asset.band} was asked for")
-        full = header.shapes[0]
-        a, _, west, _, e, north = asset.transform
-        pixel = grid.pixel(level)
-        overview = _overview(
-            header.shapes, pixel / abs(a) * (full[1] / asset.shape[1]), band.categorical, band.overviews
-        )
-        shape = header.shapes[overview]
-        rows = Axis.make(
-            rect.r0, rect.r1, pixel, north - grid.origin[1], True, abs(e) * asset.shape[0] / shape[0],
-            shape[0], average=not band.categorical,
-        )  # fmt: skip
-        cols = Axis.make(
-            rect.c0, rect.c1, pixel, west - grid.origin[0], False, a * asset.shape[1] / shape[1],
-            shape[1], average=not band.categorical,
-        )  # fmt: skip
-        if rows.empty or cols.empty:
+        file, opened = self._file(catalog, asset, cancelled)
+        place = _place(self._header(file, opened), asset, band, grid, level, rect)
+        if place is None:
             return None
+        rows, cols = place.rows, place.cols
         nodata = asset.nodata if asset.nodata is not None else band.nodata
         scale = asset.scale if asset.scale is not None else band.scale
         offset = asset.offset if asset.offset is not None else band.offset
 
         def window(span: tuple[int, int]) -> np.ndarray:
-            return self._window(file, asset.band, header, overview, span, cols.span, cancelled)
+            return self._window(file, opened, asset.band, place, span, cancelled)
 
         if not rows.is_coarse and not cols.is_coarse:
             return Stored(window(rows.span), rows, cols, nodata, scale, offset)
@@ -194,19 +209,90 @@ class Reader:
             nodata, scale, offset = None, 1.0, 0.0
         return Stored(values, rows.taken, cols.taken, nodata, scale, offset)
 
+    # --------------------------------------------------------------------------------- remote files, ahead
+
+    @property
+    def on_the_way(self) -> int:
+        """Bytes of remote files that were asked for ahead and not decoded yet."""
+        return self._ahead.held
+
+    def asking(self) -> Asking:
+        """What an evaluation asks for ahead, until it ends: a context manager."""
+        return self._ahead.asking()
+
+    def ask(self, asking: Asking, pieces: Sequence[Piece], cancelled: Callable[[], bool] | None = None) -> int:
+        """Asks for the blocks of remote pieces that are not known, all at once; how many these are.
+
+        Headers first, where they are not known. What cannot be read is not told here but to who reads it.
+        """
+        urls = self.open(pieces)
+        number = 0
+        for piece, url in zip(pieces, urls, strict=True):
+            if url is None:
+                continue
+            try:
+                opened = self._ahead.open(url, cancelled)
+                wants = self._wants(piece, opened)
+            except ReadError:
+                continue
+            asking.ask(wants)
+            number += len(wants)
+        return number
+
+    def open(self, pieces: Sequence[Piece]) -> list[str | None]:
+        """Asks for the headers of remote pieces, all at once, and does not wait; their URLs."""
+        urls = [_url(piece) for piece in pieces]
+        for url in urls:
+            if url is not None:
+                self._ahead.opening(url)
+        return urls
+
+    def knows_headers(self, pieces: Sequence[Piece]) -> bool:
+        return all(url is None or self._ahead.is_open(url) for url in map(_url, pieces))
+
+    def _wants(self, piece: Piece, opened: Opened) -> list[Want]:
+        """A remote piece's blocks that are neither decoded nor GDAL's to read."""
+        file = File(opened.url, opened.stamp)
+        header = self.cache.get(("header", file)) or _plain_header(file, opened)
+        if header is None or header.images is None:
+            return []
+        place = _place(header, piece.asset, piece.band, piece.grid, piece.level, piece.rect)
+        if place is None:
+            return []
+        wants = []
+        for row, col in place.blocks():
+            key = ("file", file, piece.asset.band, place.overview, row, col)
+            if key not in self.cache:
+                want = Want(key, opened, *header.images[place.overview].place(piece.asset.band, row, col))
+                if want.size:
+                    wants.append(want)
+        return wants
+
+    # ---------------------------------------------------------------------------------------------- blocks
+
+    def _file(self, catalog: str, asset: Asset, cancelled: Callable[[], bool] | None) -> tuple[File, Opened | None]:
+        """The file behind an asset as it is now; `ReadError` where it is not there or not the one registered."""
+        path = resolve_href(catalog, asset.href, remote.addresses)
+        if "://" not in path:
+            return _local_file(path, asset), None
+        opened = self._ahead.open(path, cancelled)
+        _check_size(opened.size, asset)
+        return File(path, opened.stamp), opened
+
     def _window(
-        self, file: File, band: int, header: Header, overview: int, rows: tuple[int, int], cols: tuple[int, int],
+        self, file: File, opened: Opened | None, band: int, place: _Place, rows: tuple[int, int],
         cancelled: Callable[[], bool] | None,
     ) -> np.ndarray:  # fmt: skip
         """Stored values of a window of an overview, put together from its decoded blocks."""
-        height, width = header.blocks[overview]
+        height, width = place.header.blocks[place.overview]
+        cols = place.cols.span
         parts = []
         for row in range(rows[0] // height, (rows[1] - 1) // height + 1):
             line = []
             for col in range(cols[0] // width, (cols[1] - 1) // width + 1):
                 if cancelled is not None and cancelled():
                     raise Cancelled("nobody waits for this block any more")
-                block = self._block(file, band, header, overview, row, col)
+                block = self._block(file, opened, band, place.header, place.overview, row, col, cancelled)
                 r0, c0 = row * height, col * width
                 line.append(block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0])
             parts.append(line)
@@ -216,14 +302,26 @@ class Reader:
             return part if part.size * 4 >= 3 * height * width else part.copy()
         return np.block(parts)
 
-    def _block(self, file: File, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
+    def _block(
+        self, file: File, opened: Opened | None, band: int, header: Header, overview: int, row: int, col: int,
+        cancelled: Callable[[], bool] | None,
+    ) -> np.ndarray:  # fmt: skip
+        key = ("file", file, band, overview, row, col)
+
         def decode() -> np.ndarray:
             start = time.perf_counter()
             try:
                 if header.images is not None:
-                    values = _decode(header.images[overview], file, band, row, col)
+                    read = _bytes_of(file)
+                    if opened is not None:
+                        read = self._bytes_ahead(key, opened, cancelled)
+                    values = _decode(header.images[overview], read, band, row, col)
                 else:
-                    values = self._by_gdal(file, band, header, overview, row, col)
+                    values = self._by_gdal(file, opened, band, header, overview, row, col)
+            except Replaced:
+                assert opened is not None
+                self._ahead.forget(opened)
+                raise
             except (RasterioError, IndexError, OSError, ValueError) as error:
                 raise ReadError(f"block ({row}, {col}) of band {band} cannot be read: {_reason(error)}") from None
             throughput.record_decode(values.nbytes, time.perf_counter() - start)
@@ -235,66 +333,84 @@ class Reader:
             values.setflags(write=False)
             return values
 
-        return self.cache.get_or_compute(("file", file, band, overview, row, col), decode, _nbytes)
+        return self.cache.get_or_compute(key, decode, _nbytes)
 
-    def _by_gdal(self, file: File, band: int, header: Header, overview: int, row: int, col: int) -> np.ndarray:
+    def _bytes_ahead(self, key: Hashable, opened: Opened, cancelled: Callable[[], bool] | None) -> tiff.Read:
+        """How to read a block of a remote file: what was asked for ahead, or now."""
+        return lambda offset, size: self._ahead.take(Want(key, opened, offset, size), cancelled)
+
+    def _by_gdal(
+        self, file: File, opened: Opened | None, band: int, header: Header, overview: int, row: int, col: int
+    ) -> np.ndarray:
         height, width = header.blocks[overview]
         rows, cols = header.shapes[overview]
         window = Window(col * width, row * height, min(width, cols - col * width), min(height, rows - row * height))
-        with self._dataset(file, overview) as dataset:
+        with self._dataset(file, opened, overview) as dataset:
             return dataset.read(band, window=window)
 
-    def _header(self, file: File) -> Header:
+    def _header(self, file: File, opened: Opened | None) -> Header:
         key = ("header", file)
         return self.cache.get(key) or self.cache.get_or_compute(
-            key, lambda: _plain_header(file) or self._gdal_header(file), lambda header: header.nbytes
+            key,
+            lambda: _plain_header(file, opened) or self._gdal_header(file, opened),
+            lambda header: header.nbytes,
         )
 
-    def _gdal_header(self, file: File) -> Header:
-        with self._dataset(file, 0) as dataset:
+    def _gdal_header(self, file: File, opened: Opened | None) -> Header:
+        with self._dataset(file, opened, 0) as dataset:
             count, factors = dataset.count, dataset.overviews(1)
             shapes = [dataset.shape]
             blocks = [_block_shape(dataset)]
             tiled = dataset.driver == "GTiff"
         for number in range(1, len(factors) + 1):
-            with self._dataset(file, number) as dataset:
+            with self._dataset(file, opened, number) as dataset:
                 shapes.append(dataset.shape)
                 blocks.append(_block_shape(dataset) if tiled else (_LOGICAL, _LOGICAL))
         return Header(count, tuple(shapes), tuple(blocks))
 
     @contextmanager
-    def _dataset(self, file: File, overview: int) -> Iterator[Any]:
+    def _dataset(self, file: File, opened: Opened | None, overview: int) -> Iterator[Any]:
         """An open dataset for this thread alone; handles are kept for the next one who needs them."""
-        path, key = file.path, (file, overview)
+        key = (file, overview)
         with self._lock:
             free = self._idle.get(key)
-            dataset = free.pop() if free else None
+            dataset, failures = free.pop() if free else (None, [])
         with rasterio.Env(**_GDAL):
-            if dataset is None:
-                options = {"overview_level": overview - 1} if overview else {}
-                try:
-                    dataset = rasterio.open(path, driver=driver_of(path), **options)
-                except RasterioError as error:
-                    raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
             try:
+                if dataset is None:
+                    dataset = self._open_by_gdal(file, opened, overview, failures)
                 yield dataset
             except BaseException:
-                dataset.close()
+                if dataset is not None:
+                    dataset.close()
+                if failures:  # what the server said, rather than what GDAL made of it
+                    raise failures[0] from None
                 raise
         with self._lock:
-            self._idle.setdefault(key, []).append(dataset)
+            self._idle.setdefault(key, []).append((dataset, failures))
             self._idle.move_to_end(key)
             while sum(map(len, self._idle.values())) > _MAX_OPEN:
                 _, oldest = self._idle.popitem(last=False)
-                for handle in oldest:
+                for handle, _ in oldest:
                     handle.close()
+
+    def _open_by_gdal(self, file: File, opened: Opened | None, overview: int, failures: list[ReadError]) -> Any:
+        options: dict[str, Any] = {"overview_level": overview - 1} if overview else {}
+        path = file.path
+        if opened is not None:
+            path, options["opener"] = _for_gdal(self._ahead, opened, failures)
+        try:
+            return rasterio.open(path, driver=driver_of(file.path), **options)
+        except RasterioError as error:
+            raise ReadError(f"the file cannot be opened: {_reason(error)}") from None
 
     def close(self) -> None:
         with self._lock:
             for handles in self._idle.values():
-                for handle in handles:
+                for handle, _ in handles:
                     handle.close()
             self._idle.clear()
+        self._ahead.close()
 
 
 class Holding:
@@ -336,26 +452,43 @@ def _bytes_of(file: File) -> tiff.Read:
     return read
 
 
-def _plain_header(file: File) -> Header | None:
+def _for_gdal(ahead: Ahead, opened: Opened, failures: list[ReadError]) -> tuple[str, Callable[..., RangeFile]]:
+    """A name and an opener by which GDAL reads a remote file through us: by itself it would follow any redirect."""
+    if opened.size is None:
+        raise ReadError("the server does not say how long the file is")
+    name = f"{sha256(opened.url.encode()).hexdigest()}/{os.path.basename(urlsplit(opened.url).path)}"
+
+    def opener(path: str, mode: str = "rb") -> RangeFile:
+        if not path.endswith(name):  # files beside it, which are not asked for
+            raise FileNotFoundError(path)
+        return RangeFile(ahead, opened, failures)
+
+    return name, opener
+
+
+def _plain_header(file: File, opened: Opened | None) -> Header | None:
     """The header of a tiled TIFF; None for what GDAL must read."""
-    if "://" in file.path or driver_of(file.path) != "GTiff":
+    if driver_of(file.path) != "GTiff":
         return None
-    try:
-        images = tiff.images(_bytes_of(file))
-    except (tiff.Unusual, OSError, ValueError, struct.error, OverflowError):
-        return None  # GDAL says what is wrong with it
-    if any(_is_odd(*i.block) for i in images):
+    if opened is not None:
+        images = opened.images
+    else:
+        try:
+            images = tiff.images(_bytes_of(file))
+        except (tiff.Unusual, OSError, ValueError, struct.error, OverflowError):
+            return None  # GDAL says what is wrong with it
+    if images is None or any(_is_odd(*i.block) for i in images):
         return None
     return Header(images[0].bands, tuple(i.shape for i in images), tuple(i.block for i in images), images)
 
 
-def _decode(image: tiff.Image, file: File, band: int, row: int, col: int) -> np.ndarray:
+def _decode(image: tiff.Image, read: tiff.Read, band: int, row: int, col: int) -> np.ndarray:
     """The pixels of a block, without those beyond the image's edge."""
     offset, size = image.place(band, row, col)
     if size == 0:
         out = np.full(image.block, image.fill, image.dtype)
     else:
-        stored = _bytes_of(file)(offset, size)
+        stored = read(offset, size)
         if len(stored) != size:
             raise ValueError(f"the file ends after {len(stored)} of its {size} bytes")
         out = np.empty(image.block, image.dtype)
@@ -364,21 +497,51 @@ def _decode(image: tiff.Image, file: File, band: int, row: int, col: int) -> np.
     return out if inner.shape == out.shape else inner.copy()  # a view would keep what lies beyond the edge
 
 
+def _url(piece: Piece) -> str | None:
+    """Where a remote piece is; None for local files and what may not be read."""
+    try:
+        path = resolve_href(piece.catalog, piece.asset.href, remote.addresses)
+    except MusesError:
+        return None
+    return path if "://" in path else None
+
+
+def _place(header: Header, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect) -> _Place | None:
+    """Where the pixels of a rectangle of a level are in a file; None if outside."""
+    if asset.band > header.count:
+        raise ReadError(f"the file has {header.count} bands; band {asset.band} was asked for")
+    full = header.shapes[0]
+    a, _, west, _, e, north = asset.transform
+    pixel = grid.pixel(level)
+    overview = _overview(header.shapes, pixel / abs(a) * (full[1] / asset.shape[1]), band.categorical, band.overviews)
+    shape = header.shapes[overview]
+    rows = Axis.make(
+        rect.r0, rect.r1, pixel, north - grid.origin[1], True, abs(e) * asset.shape[0] / shape[0],
+        shape[0], average=not band.categorical,
+    )  # fmt: skip
+    cols = Axis.make(
+        rect.c0, rect.c1, pixel, west - grid.origin[0], False, a * asset.shape[1] / shape[1],
+        shape[1], average=not band.categorical,
+    )  # fmt: skip
+    return None if rows.empty or cols.empty else _Place(header, overview, rows, cols)
+
+
 def _nbytes(values: np.ndarray) -> int:
     return values.nbytes
 
 
-def _file(path: str, asset: Asset) -> File:
-    """The file behind a path as it is now; `ReadError` where it is not there or not the one that was registered."""
-    if "://" in path:
-        return File(path, None)
+def _local_file(path: str, asset: Asset) -> File:
     try:
         found = os.stat(path)
     except OSError as error:
         raise ReadError(f"the file is not there ({error.strerror})") from None
-    if asset.size is not None and found.st_size != asset.size:
-        raise ReadError(f"the file has {found.st_size} bytes; it had {asset.size} when the chain was published")
+    _check_size(found.st_size, asset)
     return File(path, (found.st_size, found.st_mtime_ns))
+
+
+def _check_size(size: int | None, asset: Asset) -> None:
+    if asset.size is not None and size is not None and size != asset.size:
+        raise ReadError(f"the file has {size} bytes; it had {asset.size} when the chain was published")
 
 
 def _reason(error: BaseException) -> str:

@@ -25,6 +25,7 @@ from muses_lab.engine.packed import columns_of, pack
 from muses_lab.errors import GridError
 from muses_lab.operators import Meta
 from muses_lab.scenes import Band, Scene, Scenes
+from muses_lab.settings import is_remote
 
 Dates = Collection[np.datetime64]
 
@@ -62,6 +63,16 @@ class Source:
         """Grid id → its scenes in order of time."""
         self._placings: dict[str, _Placing] = {}
         self._lock = threading.Lock()
+
+    @property
+    def remote(self) -> bool:
+        """Whether files may have to be fetched from a server; a few scenes of a list stand for all."""
+        return self._urls or is_remote(self.scenes.catalog)
+
+    @cached_property
+    def _urls(self) -> bool:
+        scenes = self.scenes.scenes
+        return any("://" in a.href for i in {0, len(scenes) - 1} if scenes for a in scenes[i].assets.values())
 
     @cached_property
     def meta(self) -> Meta:

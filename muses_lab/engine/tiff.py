@@ -166,7 +166,7 @@ def _integers(take: Read, tags: Tags, tag: int, default: list[int] | None = None
             raise Unusual(f"tag {tag} is missing")
         return np.array(default)
     kind = _INTEGERS.get(tags[tag][0])
-    if kind is None:
+    if kind is None or not tags[tag][1]:
         raise Unusual(f"tag {tag} holds no whole numbers")
     return np.frombuffer(_bytes(take, tags, tag), kind)
 

@@ -1,0 +1,97 @@
+"""What an evaluation is going to read of remote files, asked for before it is read.
+
+Without this every scene and band would cost a round trip of its own. Blocks of masks and of what they mask are asked
+for together; only where the masks are known, dates that they remove altogether are spared. Local files are not
+concerned.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import NamedTuple
+
+import numpy as np
+
+from muses_lab.engine.grid import Grid, Rect
+from muses_lab.engine.program import Program, Step
+from muses_lab.engine.read import Piece, Reader
+from muses_lab.errors import MusesError
+
+Times = frozenset[np.datetime64] | None
+
+
+class Load(NamedTuple):
+    """A reading step, and what is needed of it."""
+
+    step: Step
+    rect: Rect
+    times: Times
+
+
+class Fetch:
+    """The remote blocks of one evaluation; a context manager: at its end what was not read is dropped."""
+
+    def __init__(
+        self, reader: Reader, program: Program, grid: Grid, level: int, reads: Iterable[Load] = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
+        self._reader, self._program, self._cancelled = reader, program, cancelled
+        self._grid, self._level = grid, level
+        self._loads = self._remote(reads)
+        self._asking = reader.asking()
+
+    def _remote(self, reads: Iterable[Load]) -> list[Load]:
+        return [load for load in reads if self._program.source(load.step.node).remote]
+
+    def __enter__(self) -> Fetch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._asking.close()
+
+    def before(self, step: Step, spared: Collection[np.datetime64] = ()) -> None:
+        """To be called before a step is read, without the dates that are spared."""
+        number = next((n for n, load in enumerate(self._loads) if load.step is step), None)
+        if number is None:
+            return
+        now, later = self._pieces(self._loads[number], spared), [self._pieces(x) for x in self._loads[number + 1 :]]
+        del self._loads[: number + 1]
+        everything = [*now, *(piece for pieces in later for piece in pieces)]
+        if not self._reader.knows_headers(everything):
+            self._reader.open(everything)
+        if self._reader.ask(self._asking, now, self._cancelled):  # it is waited for anyhow: the rest with it
+            self._loads = []
+            for pieces in later:
+                self._reader.ask(self._asking, pieces, self._cancelled)
+
+    def now(self, reads: Iterable[Load]) -> None:
+        """Asks for everything at once."""
+        pieces = [piece for load in self._remote(reads) for piece in self._pieces(load)]
+        self._reader.ask(self._asking, pieces, self._cancelled)
+
+    def soon(self, reads: Callable[[], Iterable[Load]]) -> None:
+        """Asks for everything at once, in a thread of its own; what fails is told to who reads it."""
+
+        def ask() -> None:
+            with suppress(MusesError):
+                pieces = [piece for load in self._remote(reads()) for piece in self._pieces(load)]
+                self._reader.ask(self._asking, pieces, lambda: self._asking.closed)
+
+        threading.Thread(target=ask, name="muses-fetch", daemon=True).start()
+
+    def _pieces(self, load: Load, spared: Collection[np.datetime64] = ()) -> list[Piece]:
+        source = self._program.source(load.step.node)
+        return [
+            Piece(
+                source.scenes.catalog, placed.scene.assets[name], source.band(name), self._grid, self._level, load.rect
+            )
+            for placed in source.on(self._grid.id, load.rect.scaled(2**self._level), load.times)
+            if placed.time not in spared
+            for name in load.step.meta.bands or ()
+            if name in placed.scene.assets
+        ]
