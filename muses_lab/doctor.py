@@ -166,7 +166,7 @@ def memory() -> Finding:
         "",
         free >= MEMORY,
         f"{free / 1e9:.1f} GB available",
-        f"close something ({MEMORY / 1e9:.0f} GB wanted), or keep less in memory: export MUSES_WORKER_BYTES={512 << 20}",
+        f"close something ({MEMORY / 1e9:.0f} GB wanted), or use less: export MUSES_WORKER_BYTES={512 << 20}",
     )
 
 
