@@ -286,7 +286,7 @@ def in_this_process(folder: str) -> None:
     size, source = 1200, {}
     for band in ("B04", "B08"):
         values = rng.integers(1, 9000, (size, size), dtype=np.uint16)
-        source[band] = write_tif(made.folder / f"{band}.tif", values, blockxsize=512, blockysize=512)
+        source[band] = write_tif(made.folder / f"{band}.tif", values, tiled=True, blockxsize=512, blockysize=512)
     found = []
     for n in range(96):  # names of their own for the same bytes: as many files as dates
         assets = {}

@@ -31,7 +31,6 @@ from muses_lab.settings import driver_of, resolve_href
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_CACHEMAX": 64 << 20,
     "GDAL_NUM_THREADS": "1",
     "GDAL_HTTP_TIMEOUT": "30",
     "GDAL_HTTP_CONNECTTIMEOUT": "10",
@@ -39,7 +38,12 @@ _GDAL = {
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_TIFF_INTERNAL_MASK": "YES",
 }
-_MAX_OPEN = 256
+# GDAL's own cache is one for the process, and by itself takes a twentieth of the machine's memory. An `Env` sets it for
+# all threads until one of them leaves it, so it is set where GDAL looks first, once.
+os.environ.setdefault("GDAL_CACHEMAX", "64")
+
+_MAX_OPEN = 64
+"""Files that stay open; each takes about a megabyte that nobody counts."""
 _AT_ONCE = 1 << 20
 """Stored pixels that are put together at a time where many make one pixel of a level."""
 _LOGICAL = 512
