@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
@@ -123,18 +127,20 @@ def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> No
     step = chain.resolved.program.output
     (grid,) = step.grids.values()
     with one_way(programs):
-        whole, cut = Engine(256 << 20), thin(1 << 20)
+        whole, cut, holding = Engine(256 << 20), thin(1 << 20), thin(3 << 20)
         if "lattice" in name:
             keys = [BlockKey(grid.id, 0, row, col) for row, col in list(grid.rect(0).blocks())[:1]]
         else:
             level = int(np.log2(pixel / 10))
             keys = [BlockKey(grid.id, level, 0, 0)]
         for key in keys:
-            expected, found = (run(engine, chain, key) for engine in (whole, cut))
-            assert found.values.dtype == expected.values.dtype
-            np.testing.assert_array_equal(found.values, expected.values)
-            assert found.report == expected.report
-            assert np.isfinite(found.values).any()
+            expected = run(whole, chain, key)
+            assert np.isfinite(expected.values).any()
+            for engine in (cut, holding):
+                found = run(engine, chain, key)
+                assert found.values.dtype == expected.values.dtype
+                np.testing.assert_array_equal(found.values, expected.values)
+                assert found.report == expected.report
 
 
 def run(engine: Engine, chain: Chain, key: BlockKey, cancelled: Callable[[], bool] = never):
@@ -211,7 +217,7 @@ def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) 
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        assert peak < 1.1 * size + (6 << 20), f"{peak / 2**20:.0f} MiB, {size / 2**20:.0f} were estimated"
+        assert peak < 1.1 * size + (10 << 20), f"{peak / 2**20:.0f} MiB, {size / 2**20:.0f} were estimated"
 
 
 def test_what_can_never_run_says_what_to_do(scenes: Scenes) -> None:
@@ -271,6 +277,58 @@ def test_entries_count_what_they_hold(scenes: Scenes) -> None:
         assert array.nbytes <= entry.size, key
         blocks += 1
     assert blocks > 100 and engine.cache.bytes == sum(e.size for e in engine.cache._entries.values())
+
+
+def in_this_process(folder: str) -> None:
+    """Long series in one process: prints the budget and how much the resident memory grew, both in MiB."""
+    made = Made(Path(folder))
+    rng = np.random.default_rng(3)
+    size, source = 1200, {}
+    for band in ("B04", "B08"):
+        values = rng.integers(1, 9000, (size, size), dtype=np.uint16)
+        source[band] = write_tif(made.folder / f"{band}.tif", values, tiled=True, blockxsize=512, blockysize=512)
+    found = []
+    for n in range(96):  # names of their own for the same bytes: as many files as dates
+        assets = {}
+        for band, path in source.items():
+            os.link(path, other := made.folder / f"{n}-{band}.tif")
+            assets[band] = made.asset(other)
+        day = dt.date(2018, 1, 1) + dt.timedelta(n)
+        found.append(made.scene(f"s{n}", day.isoformat(), assets, grid="MADE-1"))
+    series = chain_of(made.scenes(BANDS[:2], found))
+    engine = Engine(256 << 20)
+    keys = [BlockKey("MADE-1@10", 0, row, col) for row in range(2) for col in range(2)]
+    run(Engine(64 << 20), chain_of(made.scenes(BANDS[:2], found[:1])).ndvi().median("t"), keys[0])
+    before = psutil.Process().memory_info().rss
+    peak, ended = before, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.005):
+            peak = max(peak, psutil.Process().memory_info().rss)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    for chain in (series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")):
+        with ThreadPoolExecutor(2) as pool:
+            assert all(np.isfinite(r.values).any() for r in pool.map(lambda key, c=chain: run(engine, c, key), keys))
+    ended.set()
+    watching.join()
+    assert engine.counters()["memory_peak"] > 100 << 20
+    print(engine.memory.budget >> 20, (peak - before) >> 20)
+
+
+@pytest.mark.slow
+def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path) -> None:
+    here = Path(__file__).parent
+    code = (
+        f"import sys; sys.path.insert(0, {str(here)!r}); from test_memory import in_this_process; "
+        f"in_this_process({str(tmp_path / 'scenes')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    budget, grown = map(int, done.stdout.split())
+    assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
 
 
 # --------------------------------------------------------------------------------------------------------- waiting

@@ -31,8 +31,8 @@ _WAITING = 4
 PER_PIXEL = 40
 """Bytes for each pixel of a pinned extent that `region` operators and fits need beside the image itself."""
 
-_PASSING = 3
-"""Arrays of the size of its result that an operator makes on the way; beside a copy of its inputs."""
+_PASSING = 2
+"""Arrays of the size of its result that an operator makes on the way, beside copies of its inputs."""
 
 _PLACES = 24
 """Bytes for each pixel of a window that is laid out: coordinates, rows and columns."""
@@ -56,7 +56,10 @@ def strips(program: Program, step: Step, grid: Grid, level: int, rect: Rect, roo
     if size <= room or (size == stored and size <= _WAITING * room):  # stored values: better to wait than read twice
         return Strips((rect,), size)
     held = stored if stored <= _WAITING * room else 0
+    halo = _halo(program, step, grid, level, rect)
     while size > room and rows > LEAST_ROWS:
+        if rows <= 2 * halo and size + held <= _WAITING * room:
+            break  # thinner ones would be computed mostly for their halos
         rows = max(-(-rows // 2), LEAST_ROWS)
         size, _ = _working(program, step, grid, level, Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1))
     tops = range(rect.r0, rect.r1, max(rows, 1))
@@ -197,6 +200,12 @@ def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -
     return _alive(program, step, demands, order, dates), stored
 
 
+def _halo(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -> int:
+    """Rows that a strip needs above it, and below."""
+    demands, _ = _demands(program, step, grid, level, rect)
+    return max(-need.rect.r0 for need in demands.values())
+
+
 def _has_kinds(program: Program, fused: Compiled) -> bool:
     return all(
         np.dtype(program.source(s.node).band(b).dtype).newbyteorder("<").str in kernels.KINDS
@@ -241,9 +250,9 @@ def _alive(
         sizes[hash] = itemsize * _count(program, demands, axes, hash)
         inputs = sum(sizes[child] for child in below)
         if below:
-            passing = _PASSING * sizes[hash] + inputs * (2 if reduces_time(step) else 1)
-        else:  # doubles were single before the first of them came
-            passing = (itemsize - 4) * sizes[hash] // itemsize
+            passing = _PASSING * sizes[hash] + (2 * inputs if reduces_time(step) else inputs // 2)
+        else:  # a scene in the making; and doubles were single before the first of them came
+            passing = 3 * sizes[hash] // max(1, *axes[hash].values()) + (itemsize - 4) * sizes[hash] // itemsize
         held += sizes[hash]
         most = max(most, held + passing)
         for child in below:

@@ -29,7 +29,7 @@ _LOOK = 0.05
 _LEAST = 16 << 20
 """Bytes that an evaluation works with in any case: a few blocks and what they are made of."""
 _TRIM = 32 << 20
-"""Bytes worked with after which the allocator is asked to give back what is free."""
+"""Bytes of a task after which the allocator is asked to give back what is free."""
 
 
 class Memory:
@@ -89,6 +89,8 @@ class Memory:
                 self._running -= 1
                 self.admitted -= size
                 self._changed.notify_all()
+            if size >= _TRIM:  # only now is everything let go that it worked with
+                trim()
 
     def _fits(self, size: int) -> bool:
         return self._running == 0 or self.admitted + size <= self.together
@@ -115,8 +117,6 @@ class Memory:
             yield
         finally:
             self.use(-size)
-            if size >= _TRIM:
-                trim()
 
     def use(self, size: int) -> None:
         """So many bytes more are worked with, or less: the cache makes room for them."""

@@ -41,11 +41,11 @@ from muses_lab.errors import ReadError
 
 logger = logging.getLogger(__name__)
 
-GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1", "GDAL_CACHEMAX": 64 << 20}
+GDAL = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1"}
 _REMEMBERED = 2.0
 """Seconds for which the state of a folder is taken as known."""
 
-_MAX_OPEN = 64
+_MAX_OPEN = 16
 
 
 def pyramids() -> Path:

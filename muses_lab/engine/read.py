@@ -35,11 +35,15 @@ from muses_lab.settings import driver_of, resolve_href
 
 _GDAL = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "GDAL_CACHEMAX": 64 << 20,
     "GDAL_NUM_THREADS": "1",
     "GDAL_TIFF_INTERNAL_MASK": "YES",
 }
-_MAX_OPEN = 256
+# GDAL's own cache is one for the process, and by itself takes a twentieth of the machine's memory. An `Env` sets it for
+# all threads until one of them leaves it, so it is set where GDAL looks first, once.
+os.environ.setdefault("GDAL_CACHEMAX", "64")
+
+_MAX_OPEN = 64
+"""Files that stay open; each takes about a megabyte that nobody counts."""
 _ON_THE_WAY = 128 << 20
 """Bytes of remote files that may be on their way or wait to be decoded."""
 _AT_ONCE = 1 << 20
