@@ -10,12 +10,15 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, KilledWorker
+from distributed.client import _wait  # the public one asks for a default client
 from distributed.comm import CommClosedError
 
 from muses_lab.compute import tasks
+from muses_lab.compute.handover import Mailbox
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError, MusesError
 
@@ -27,6 +30,9 @@ SENDS = 3
 
 DEATHS = 3
 """How often a block may be there when workers die: once more among others, then alone, then it fails."""
+
+TOGETHER = 0.001
+"""Seconds that a block waits for others to be sent with it: a message costs more than a block in it."""
 
 PATIENCE = 30.0
 """Seconds that a worker or scheduler may take to answer a message that is not a block."""
@@ -41,6 +47,20 @@ class _ClusterLost(Exception):
 
 class _WorkersDied(Exception):
     """A block was given to one worker after the other: those before are gone."""
+
+
+@dataclass(eq=False)
+class _Letter:
+    """A block on its way to Dask."""
+
+    client: Client
+    home: str | None
+    chain: str
+    task: Any
+    token: str
+    key: str
+    sent: asyncio.Future[Any]
+    """Dask's future."""
 
 
 class DaskBackend:
@@ -72,6 +92,8 @@ class DaskBackend:
         self._cancelled: set[str] = set()
         self._untold: set[str] = set()  # cancel flags that the workers do not know of yet
         self._telling = False
+        self._outbox: list[_Letter] = []
+        self._mailbox = Mailbox()
         self._suspects = asyncio.Lock()
         self._count = itertools.count()
         self._closed = False
@@ -111,6 +133,7 @@ class DaskBackend:
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._mailbox.close()
 
     # One block
 
@@ -153,6 +176,9 @@ class DaskBackend:
             if isinstance(answer, tasks.Done):
                 self._remember(task, answer.worker)
                 return answer.result
+            if isinstance(answer, tasks.Left):  # and is not there: somebody cleaned up, so the ordinary way
+                self._mailbox.close()
+                continue
             if isinstance(answer, tasks.Failed):
                 raise answer.unpacked()
             if isinstance(answer, tasks.Foreign):
@@ -172,14 +198,11 @@ class DaskBackend:
         home = self._home.get(task)
         if len(self._workers) < 2 or home not in self._workers:
             home = None
-        where = {"workers": [home], "allow_other_workers": True} if home else {}
         key = f"muses-{token}-{next(self._count)}"
         future = None
         try:
-            future = client.submit(
-                tasks.run_block, self._release, chain_hash, task, token, key=key, pure=False, **where
-            )
-            return await self._answer(client, future, home)
+            future = await self._put_in(client, home, chain_hash, task, token, key)
+            return await self._answer(client, future, home, token)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -193,12 +216,50 @@ class DaskBackend:
             if future is not None:
                 future.release()
 
-    async def _answer(self, client: Client, future: Any, home: str | None) -> Any:
+    async def _put_in(self, client: Client, home: str | None, chain: str, task: Any, token: str, key: str) -> Any:
+        """Sends a block with those that are asked for at the same time; Dask's future of it."""
+        letter = _Letter(client, home, chain, task, token, key, self._loop.create_future())
+        self._outbox.append(letter)
+        if len(self._outbox) == 1:
+            self._loop.call_later(TOGETHER, self._post)
+        return await letter.sent
+
+    def _post(self) -> None:
+        letters, self._outbox = self._outbox, []
+        groups: dict[tuple[Any, str | None], list[_Letter]] = {}
+        for letter in letters:
+            if not letter.sent.done():  # its asker has gone
+                groups.setdefault((letter.client, letter.home), []).append(letter)
+        for (client, home), together in groups.items():
+            where = {"workers": [home], "allow_other_workers": True} if home else {}
+            known = home or len(self._workers) == 1  # else they may go to several workers
+            ahead = tuple((letter.chain, letter.task) for letter in together[1:]) if known else ()
+            count = len(together)
+            columns = zip(*((letter.chain, letter.task, letter.token) for letter in together), strict=True)
+            try:
+                futures = client.map(
+                    tasks.run_block, [self._release] * count, *map(list, columns), [self._mailbox.place] * count,
+                    [ahead, *[()] * (count - 1)], key=[letter.key for letter in together], pure=False, **where,
+                )  # fmt: skip
+            except Exception as error:
+                for letter in together:
+                    letter.sent.set_exception(error)
+                continue
+            for letter, future in zip(together, futures, strict=True):
+                letter.sent.set_result(future)
+
+    async def _result(self, future: Any, token: str) -> Any:
+        """A task's answer: as the worker left it here, else from the worker."""
+        await _wait([future])
+        left = self._mailbox.take(token) if future.status == "finished" else None
+        return await future if left is None else left
+
+    async def _answer(self, client: Client, future: Any, home: str | None, token: str) -> Any:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
         """
-        answer = asyncio.ensure_future(future)
+        answer = asyncio.ensure_future(self._result(future, token))
         try:
             while home and not (await asyncio.wait({answer}, timeout=2))[0]:
                 await self._refresh(client)
@@ -306,6 +367,7 @@ class DaskBackend:
 
         if self._loop.time() - self._workers_seen > 2:
             self._workers_seen = self._loop.time()
+            self._mailbox.sweep()
             self._spawn(self._refresh(client))
 
     async def _refresh(self, client: Client) -> dict[str, int]:

@@ -337,6 +337,8 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.worker.http.routes": [],
             "distributed.deploy.lost-worker-timeout": "1h",  # else one that is slow to come back is given up for good
             "distributed.comm.timeouts.connect": "10s",  # a worker that has just died is tried for so long
+            "distributed.scheduler.worker-saturation": "inf",  # what waits is in our queue, and few blocks are sent
+            "distributed.worker.profile.enabled": False,  # looks at all threads a hundred times a second
             "distributed.scheduler.allowed-failures": 0,  # the backend tries again, and knows what it tries
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }

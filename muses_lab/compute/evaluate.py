@@ -119,6 +119,11 @@ def _cache(executor: Executor) -> Cache:
         return _kept[executor]
 
 
+def forget(executor: Executor) -> None:
+    """Drops the results that are kept on the asker's side."""
+    _cache(executor).clear()
+
+
 def request_window(
     executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None
 ) -> WindowTicket:

@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from muses_lab.compute import handover
+from muses_lab.compute.handover import Place
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError
 
@@ -42,6 +44,13 @@ def engine() -> Engine:
 class Done:
     worker: str
     result: Any
+
+
+@dataclass(frozen=True)
+class Left:
+    """The result lies in memory that the asker shares, see `handover`."""
+
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -111,8 +120,16 @@ def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
         tell(chain_hash, task)
 
 
-def run_block(asker_release: str, chain_hash: str, task: Any, token: str) -> Done | Absent | Foreign | Failed:
-    """Evaluates one block (or node) with this worker's engine."""
+Answer = Done | Left | Absent | Foreign | Failed
+
+
+def run_block(
+    asker_release: str, chain_hash: str, task: Any, token: str, place: Place | None = None, ahead: tuple[Any, ...] = ()
+) -> Answer:
+    """Evaluates one block (or node) with this worker's engine.
+
+    `place`: where the asker would take the result from; `ahead`: blocks that were sent with this one.
+    """
     from distributed import get_worker  # late: evaluation in threads needs no Dask
 
     worker = get_worker().address
@@ -124,7 +141,12 @@ def run_block(asker_release: str, chain_hash: str, task: Any, token: str) -> Don
         worker_engine = engine()
         if not worker_engine.has(chain_hash):
             return Absent(worker)
-        return Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
+        for chain, next_task in ahead:
+            announce(worker_engine, chain, next_task)
+        done = Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
+        if place is not None and getattr(done.result, "nbytes", 0) >= handover.LEAST and token not in flags:
+            return Left(worker) if handover.leave(place, token, done) else done
+        return done
     except Exception as error:
         if is_missing(error):  # dropped between has() and run()
             return Absent(worker)

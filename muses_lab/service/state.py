@@ -69,6 +69,15 @@ class Service:
                 limit=self.max_document,
             )
 
+    def forget(self) -> None:
+        """Drops the pixels and pictures that are kept; documents stay."""
+        self._pixels.clear()
+        if self.computed:
+            from muses_lab import compute
+            from muses_lab.compute.evaluate import forget
+
+            forget(compute.executor())
+
     # Documents
 
     async def chain(self, chain_hash: str) -> Any:
