@@ -162,8 +162,11 @@ class Row {
     this.filled.style.width = `${state.total ? (100 * done) / state.total : 0}%`;
     this.bar.setAttribute("aria-valuenow", done);
     this.bar.setAttribute("aria-valuemax", state.total);
-    const report = joinReports([...state.reports.values()]);
-    showLines(this.note, [...describeReport(report), state.jobs.size ? describeWait(state, this.queue) : describeTime(state)]);
+    const loading = state.jobs.size > 0;
+    showLines(this.note, [
+      loading && describeWait(state, this.queue),
+      ...describeReport(joinReports([...state.reports.values()]), loading ? null : describeTime(state)),
+    ]);
     this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
     return state;
   }
@@ -199,14 +202,18 @@ function showLines(element, lines) {
   element.replaceChildren(...texts.map((text) => h("div", {}, text)));
 }
 
-function describeReport(report) {
-  if (!report) return [];
+/** What the tiles shown are made of. */
+function describeReport(report, time) {
+  if (!report) return [time];
   const { used, found, levels, native, thinned } = report;
   const list = (sizes) => sizes.map(formatLength).join(" and ");
-  const parts = [found ? `${used} of ${plural(found, "scene")}` : "No scenes here"];
-  if (levels.length && list(levels) === list(native)) parts.push(`computed at ${list(levels)}, native`);
-  else if (levels.length) parts.push(`computed at ${list(levels)} (native ${list(native)})`);
-  return [parts.join(" · "), thinned && `Thinned to ${thinned[0]} of ${thinned[1]} dates: zoom in for all`];
+  const scenes = found ? `${used} of ${plural(found, "scene")}` : "No scenes here";
+  const level = list(levels) === list(native) ? ", native" : `; native: ${list(native)}`;
+  return [
+    [scenes, time].filter(Boolean).join(" · "),
+    thinned && `Thinned to ${thinned[0]} of ${thinned[1]} dates: zoom in for all`,
+    levels.length && `Computed at ${list(levels)}${level}`,
+  ];
 }
 
 /** While tiles load: how many are there, for how long, and what is known of the rest. */

@@ -271,8 +271,9 @@ function countBits(sets) {
   return n;
 }
 
-/** Distance of a tile from the middle of its map, in tiles. */
-function distanceToCentre({ layer, coords }) {
+/** Distance of a tile from the middle of its map, in tiles; the base map, which costs next to nothing, comes first. */
+function distanceToCentre({ layer, coords, url }) {
+  if (url.startsWith("muses:base/")) return -1;
   const map = layer._map;
   const centre = map.project(map.getCenter(), coords.z).unscaleBy(layer.getTileSize());
   return Math.hypot(coords.x + 0.5 - centre.x, coords.y + 0.5 - centre.y);
