@@ -41,6 +41,8 @@ class WindowReport:
     """Metres per pixel of the levels shown."""
     thinned: tuple[int, int] | None = None
     """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
+    native: tuple[float, ...] = ()
+    """Metres per pixel that the grids have at their finest; equal to `levels` where the map shows native pixels."""
 
     @property
     def scenes_used(self) -> int:
@@ -228,5 +230,6 @@ def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
         failed=tuple(sorted(report.failed.items())),
         levels=tuple(sorted(set(plan.levels.values()))),
         thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
+        native=tuple(sorted({part.grid.pixel_metres(0) for part in plan.parts})),
     )
     return Pixels(out, found)

@@ -15,6 +15,7 @@ from muses_lab.service.failures import Timeout
 from muses_lab.service.reports import Reports
 from muses_lab.service.shared import Recent, Share, Shares
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_report import SceneNumbers
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
 from muses_lab.style import Style
@@ -39,6 +40,7 @@ class Service:
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
         self._chains: Recent[Any] = Recent(32)
         self._styles: Recent[Style] = Recent(256)
+        self._scene_numbers: Recent[SceneNumbers] = Recent(32)
         self._pixels: Recent[Any] = Recent(number("MUSES_TILE_CACHE_BYTES", 64 << 20), lambda p: p.values.nbytes)
         self._under_way: Shares[Any] = Shares()
         self._preparing: Shares[Any] = Shares()
@@ -102,6 +104,14 @@ class Service:
         from muses_lab.chain import load_resolved
 
         return load_resolved(chain_hash, self.store())
+
+    def scene_numbers(self, resolved: Any) -> SceneNumbers:
+        """The numbers of a chain's scenes in what its tiles report."""
+        numbers = self._scene_numbers.get(resolved.chain_hash)
+        if numbers is None:
+            numbers = SceneNumbers(resolved)
+            self._scene_numbers.put(resolved.chain_hash, numbers)
+        return numbers
 
     # Pixels
 

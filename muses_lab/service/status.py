@@ -11,8 +11,8 @@ class StatusHandler(ServiceHandler):
     """What is known of a chain's tiles at the zoom shown last (or `?z=`), and of the queue.
 
     `scenes_used` of `scenes_found`, `thinned` ({used, of}: dates of a long series, null where all are used),
-    `metres_per_pixel` (of the levels shown), `failed` ([{id, reason}]: scenes left out), `errors` (tiles that failed),
-    `queue` (null while nothing has been computed).
+    `metres_per_pixel` (of the levels shown), `native_metres_per_pixel` (of the grids at their finest), `failed`
+    ([{id, reason}]: scenes left out), `errors` (tiles that failed), `queue` (null while nothing has been computed).
     """
 
     @answer

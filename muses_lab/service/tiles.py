@@ -10,6 +10,7 @@ from muses_lab.errors import NotAnImage
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.shared import Share
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_report import HEADER, tile_report
 
 IMMUTABLE = "private, max-age=31536000, immutable"
 
@@ -46,6 +47,7 @@ class TileHandler(ServiceHandler):
         self._share = self.service.ask(resolved, tile)
         pixels = await self.service.wait(self._share, resolved, tile)
         png = await self.service.run(rendering.render, pixels.values, look, pixels.bands)
+        self.set_header(HEADER, tile_report(self.service.scene_numbers(resolved), pixels.report))
         if pixels.report.failed:
             self._etag = None
             self.clear_header("Etag")
