@@ -157,14 +157,14 @@ class DaskBackend:
                 except (KilledWorker, _WorkersDied):
                     deaths += 1
                     if deaths == DEATHS:
-                        text = f"workers died again and again while they computed {task!r}, probably for lack of memory"
+                        text = "workers died again and again while they computed this, probably for lack of memory"
                         raise ComputeError(f"{text}; see the cluster's log", task=repr(task)) from None
                 except _ClusterLost as loss:
                     lost += 1
                     await self._forget(client)
                     if lost == TRIES:
-                        text = f"the {self.name} cluster was lost {TRIES} times while it computed {task!r}"
-                        raise ComputeError(f"{text} ({loss.__cause__}); see its log") from None
+                        text = f"the {self.name} cluster was lost {TRIES} times while it computed this"
+                        raise ComputeError(f"{text} ({loss.__cause__}); see its log", task=repr(task)) from None
         finally:
             self._under_way.discard(token)
             self._cancelled.discard(token)

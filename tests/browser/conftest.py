@@ -35,7 +35,7 @@ FLAGS = [
 class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
-    def __init__(self, root: Path, home: Path) -> None:
+    def __init__(self, root: Path, home: Path, **environment: str) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
@@ -49,6 +49,7 @@ class Lab:
         state = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
         # The token goes by the environment: other users of this machine can read the command line.
         env = {**os.environ, **state, "MUSES_LAB_HOME": str(home), "JUPYTER_TOKEN": self.token}
+        env |= environment
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
@@ -246,15 +247,16 @@ class Notebook:
     def panel(self):
         return self.page.locator(".muses-panel").first
 
-    def loaded(self, failed: int = 0, timeout: float = 120) -> Notebook:
-        """Waits until all tiles of the view have arrived; `failed` of them as failures."""
+    def loaded(self, failed: int = 0, timeout: float = 120, waits: bool = False) -> Notebook:
+        """Waits until all tiles of the view have arrived; `failed` of them as failures, now or (`waits`) in the end."""
         self.panel.wait_for(state="attached", timeout=60_000)
         self.panel.scroll_into_view_if_needed()  # what is far off the screen JupyterLab does not draw
         self.page.wait_for_timeout(250)  # a move is noticed a frame later
         panel = self.panel
 
         def settled() -> bool:
-            return panel.get_attribute("data-loading") == "0"
+            ended = panel.get_attribute("data-loading") == "0"
+            return ended and (not waits or panel.get_attribute("data-failed") == str(failed))
 
         self.until(settled, timeout, "tiles did not arrive")
         assert panel.get_attribute("data-failed") == str(failed), panel.inner_text()
@@ -307,6 +309,16 @@ class Notebook:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests measured (`record_property("measured", text)`): told, not asserted."""
+    reports = [r for several in terminalreporter.stats.values() for r in several if isinstance(r, pytest.TestReport)]
+    told = [text for r in reports if r.when == "call" for name, text in r.user_properties if name == "measured"]
+    if told:
+        terminalreporter.section("measured in the browser")
+        for text in told:
+            terminalreporter.write_line(text)
+
+
 def _free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -327,16 +339,16 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="module")
-def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], Lab]]:
-    """Starts JupyterLabs, each with a home of its own that knows one catalogue."""
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """Starts JupyterLabs, each with a home of its own that knows one catalogue; more settings are named as variables."""
     started: list[Lab] = []
 
-    def start(name: str, catalog: Path) -> Lab:
+    def start(name: str, catalog: Path, **environment: str) -> Lab:
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MUSES_LAB_HOME", str(folder / "home"))
             open_catalog(catalog)
-        started.append(Lab(folder / "work", folder / "home"))
+        started.append(Lab(folder / "work", folder / "home", **environment))
         return started[-1]
 
     yield start
@@ -345,7 +357,7 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 @pytest.fixture(scope="module")
-def lab(start_lab: Callable[[str, Path], Lab], sample_catalog: Path) -> Lab:
+def lab(start_lab: Callable[..., Lab], sample_catalog: Path) -> Lab:
     """A JupyterLab that knows the small sample."""
     return start_lab("lab", sample_catalog)
 
