@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import nbformat
 import pytest
@@ -69,11 +70,15 @@ class Lab:
 
     def api(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(
-            f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+            urljoin(f"{self.url}api/", path), method=method, headers={"Authorization": f"token {self.token}"}
         )
         with urllib.request.urlopen(request, timeout=10) as response:
             body = response.read()
         return json.loads(body) if body else None
+
+    def muses(self, path: str) -> Any:
+        """What the map's service answers."""
+        return self.api(f"../muses/{path}")
 
     def kernels(self) -> list[str]:
         return [kernel["id"] for kernel in self.api("kernels")]
@@ -176,7 +181,7 @@ class Notebook:
 
         def ready() -> bool:
             self.choose_kernel()
-            return "| Idle" in self.page.locator("#jp-main-statusbar").inner_text()
+            return self.is_idle()
 
         def started() -> bool:
             return any(text.strip("[]: *") for text in prompts.all_inner_texts())
@@ -215,6 +220,15 @@ class Notebook:
         prompt = cell.locator(".jp-InputPrompt")
         self.until(lambda: prompt.inner_text().strip()[1:-2].isdigit(), timeout, "the cell did not finish")
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()).strip()
+
+    def is_idle(self) -> bool:
+        return "| Idle" in self.page.locator("#jp-main-statusbar").inner_text()
+
+    def chain(self, layer: str = "NDVI") -> str:
+        """The hash of the chain that a layer shows."""
+        title = self.panel.locator(f"[data-name='{layer}'] .muses-name").get_attribute("title")
+        assert title
+        return title.split("chain ")[1].split()[0]
 
     def idle(self, timeout: float = 180) -> None:
         def finished() -> bool:
@@ -340,7 +354,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="module")
 def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
-    """Starts JupyterLabs, each with a home of its own that knows one catalogue; more settings are named as variables."""
+    """Starts JupyterLabs, each with a home of its own that knows one catalogue, and with other settings if need be."""
     started: list[Lab] = []
 
     def start(name: str, catalog: Path, **environment: str) -> Lab:

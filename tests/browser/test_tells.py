@@ -72,7 +72,7 @@ def test_progress_time_and_queue_are_told_while_tiles_come(opened, layer):
     bar = opened.panel.get_by_role("progressbar", name="Tiles shown")
     opened.until(lambda: re.search(r"^\d+ of \d+ tiles · \d+ s", told(opened)), 30, "no progress")
     opened.until(lambda: "left" in told(opened), 30, "no expected time")
-    opened.until(lambda: "ahead" in told(opened) or 0 < int(bar.get_attribute("aria-valuenow") or 0), 30, "no queue")
+    opened.until(lambda: "ahead" in told(opened) or int(bar.get_attribute("aria-valuenow") or 0) > 0, 30, "no queue")
     opened.screenshot("tells-progress")
     assert re.match(r"\d+ of \d+ tiles…", opened.panel.locator(".muses-summary").inner_text())
     opened.loaded()

@@ -2,6 +2,8 @@
 
 `slow SECONDS`: every block takes so much longer, and can be told to stop. `stuck`: blocks never end, whatever they are
 told. `die`: the worker is killed at once. `die-once NAME`: only the first time. Empty: nothing is wrong.
+
+Which blocks are begun, and when, is written to `MUSES_TEST_RUNS` if that names a file.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ class FaultyEngine:
         return getattr(self._engine, name)
 
     def run(self, chain_hash: str, task: Any, cancelled: Callable[[], bool]) -> Any:
+        if "MUSES_TEST_RUNS" in os.environ:
+            _note(chain_hash, task)
         fault, *arguments = Path(os.environ["MUSES_TEST_FAULT"]).read_text().split() or [""]
         if fault == "slow":
             end = time.monotonic() + float(arguments[0])
@@ -46,6 +50,13 @@ class FaultyEngine:
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
         return self._engine.run(chain_hash, task, cancelled)
+
+
+def _note(chain_hash: str, task: Any) -> None:
+    """A line: seconds since 1970, chain, block."""
+    handle = os.open(os.environ["MUSES_TEST_RUNS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(handle, f"{time.time()} {chain_hash} {task!r}\n".encode())
+    os.close(handle)
 
 
 @cache
