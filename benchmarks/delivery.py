@@ -1,7 +1,7 @@
 """The whole way as a contestant: tiles from a Jupyter server and its Dask cluster, in a browser's six connections.
 
-`python -m benchmarks.delivery embedded`, or `gateway`: the server in a process of its own, logged in by cookie as a page
-is. Chains are published by this process, as a kernel does it.
+`python -m benchmarks.delivery embedded`, or `gateway`: the server in a process of its own, logged in by cookie as a
+page is. Chains are published by this process, as a kernel does it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,20 @@ CONNECTIONS = 6
 """How many Chromium and Firefox open to one origin."""
 PALETTES = ("viridis", "magma", "cividis", "inferno", "plasma", "YlGn", "BrBG", "Spectral", "cubehelix", "turbo")
 BIN = Path(sys.executable).parent
-EXTENSIONS = {"muses_lab.service": True, "benchmarks.delivery_server": True} | ({"dltrace": True} if os.environ.get("DLTRACE") else {}) | dict.fromkeys(
-    ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook", "notebook_shim", "voila.server_extension"),
-    False,
+EXTENSIONS = (
+    {"muses_lab.service": True, "benchmarks.delivery_server": True}
+    | ({"dltrace": True} if os.environ.get("DLTRACE") else {})
+    | dict.fromkeys(
+        (
+            "jupyterlab",
+            "jupyter_lsp",
+            "jupyter_server_terminals",
+            "notebook",
+            "notebook_shim",
+            "voila.server_extension",
+        ),
+        False,
+    )
 )
 
 GATEWAY = """

@@ -17,10 +17,12 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.core import empty
+from muses_lab.engine.grid import BLOCK
 from muses_lab.engine.layout import Layout, Report, fill, layout
 from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
@@ -91,6 +93,13 @@ class WindowTicket:
             raise ComputeError(f"the window was not ready after {timeout:g} s") from None
         return assemble(self.plan, self._results)
 
+    def prioritise(self, priority: float) -> None:
+        """The blocks that have not begun take another place in the queue."""
+        with self._lock:
+            tickets = list(self._tickets)
+        for ticket in tickets:
+            ticket.prioritise(priority)
+
     def release(self) -> None:
         """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
         self._end(Cancelled("nobody waits for this window any more"))
@@ -110,6 +119,7 @@ class WindowTicket:
         self.done.set_exception(error)
 
 
+_costs: weakref.WeakKeyDictionary[Executor, Costs] = weakref.WeakKeyDictionary()
 _kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()
 _kept_lock = threading.Lock()
 
@@ -122,20 +132,33 @@ def _cache(executor: Executor) -> Cache:
         return _kept[executor]
 
 
+def costs(executor: Executor) -> Costs:
+    """What blocks took here."""
+    with _kept_lock:
+        return _costs.setdefault(executor, Costs())
+
+
 def forget(executor: Executor) -> None:
     """Drops the results that are kept on the asker's side."""
     _cache(executor).clear()
 
 
+Admit = Callable[[float, float], None]
+"""Told what a block of a window is expected to take, and how many blocks' worth of pixels it shows; may raise."""
+
+
 def request_window(
-    executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None
-) -> WindowTicket:
+    executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None,
+    admit: Admit | None = None,
+) -> WindowTicket:  # fmt: skip
     """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
     resolved = prepare(executor, resolved, priority, store)
-    return _request(executor, resolved, layout(resolved.program, window), priority)
+    return _request(executor, resolved, layout(resolved.program, window), priority, admit)
 
 
-def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: float) -> WindowTicket:
+def _request(
+    executor: Executor, resolved: Resolved, plan: Layout, priority: float, admit: Admit | None = None
+) -> WindowTicket:
     ticket = WindowTicket(plan)
     cache = _cache(executor)
     missing = []
@@ -149,6 +172,10 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         ticket._end()
         return ticket
     ticket._waiting = len(missing)
+    known_costs = costs(executor)
+    seconds = {key: known_costs.expected(resolved, key) for key in missing}
+    if admit is not None:
+        admit(max(seconds.values()), _share(plan))
 
     def arrived(key: BlockKey) -> Callable[[Future[Result]], None]:
         def take(future: Future[Result]) -> None:
@@ -159,6 +186,7 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
                 ticket._end(error)
                 return
             result = future.result()
+            known_costs.took(resolved, key, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
@@ -171,7 +199,7 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         return take
 
     for key in missing:
-        claim = executor.request(resolved, key, priority)
+        claim = executor.request(resolved, key, priority, seconds[key])
         with ticket._lock:
             ticket._tickets.append(claim)
             gone = ticket._released
@@ -179,6 +207,12 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         if gone:
             claim.release()
     return ticket
+
+
+def _share(plan: Layout) -> float:
+    """How many blocks' worth of pixels a window shows: neighbouring windows share blocks."""
+    sides = [part.around.shape for part in plan.parts]
+    return sum(rows * cols for rows, cols in sides) / BLOCK**2
 
 
 def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store: Store | None = None) -> Resolved:

@@ -1,9 +1,9 @@
 """Results handed over in memory that asker and worker share, instead of through the cluster's connections.
 
-A block is a megabyte; through Dask it is encrypted, sent to the scheduler, and encrypted and sent again, after a message
-that it is there and one that asks for it. Where both ends are one user on one machine the worker leaves it as a file in
-a folder in memory that the asker made, and the message that the task is done is all that travels. Where they are not,
-the memory is full, or there is none such (macOS), results go the ordinary way.
+A block is a megabyte; through Dask it is encrypted, sent to the scheduler, and encrypted and sent again, after a
+message that it is there and one that asks for it. Where both ends are one user on one machine the worker leaves it as
+a file in a folder in memory that the asker made, and the message that the task is done is all that travels. Where they
+are not, the memory is full, or there is none such (macOS), results go the ordinary way.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ def leave(place: Place, token: str, answer: Any) -> bool:
     return True
 
 
-def _packed(text: bytes, views: list[memoryview]) -> list[bytes | memoryview]:
+def _packed(text: bytes, views: list[memoryview]) -> list[Any]:
     sizes = [len(text), *(view.nbytes for view in views)]
     head = _HEAD.pack(len(views), len(text)) + b"".join(struct.pack("<Q", view.nbytes) for view in views)
-    pieces: list[bytes | memoryview] = [head + bytes(-len(head) % _ALIGNED)]
+    pieces: list[Any] = [head + bytes(-len(head) % _ALIGNED)]
     for piece, size in zip((text, *views), sizes, strict=True):
         pieces.append(piece)
         if size % _ALIGNED:
