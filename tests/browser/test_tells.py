@@ -87,7 +87,6 @@ def test_a_reload_tells_the_same_of_tiles_that_the_browser_kept(opened, traffic)
     opened.open("tells.ipynb").loaded()
     scenes, level = told(opened).split("\n")
     assert scenes.split(" · ")[0] == before.split(" · ")[0] and level == before.split("\n")[1]
-    opened.run_all().loaded()
 
 
 def test_failures_have_a_reason_and_tiles_come_by_themselves(opened, layer, fault):

@@ -228,10 +228,16 @@ function describeWait(state, queue) {
   const parts = [`${tilesDone(state)} of ${plural(total, "tile")}`];
   if (seconds >= 1) parts.push(`${Math.floor(seconds)} s`);
   if (queue?.cluster && queue.cluster.state !== "ready") parts.push(`cluster: ${queue.cluster.state}`);
-  else if (queue?.expected_seconds) parts.push(`about ${formatSeconds(Math.max(1, queue.expected_seconds))} left`);
+  else if (queue?.expected_seconds) parts.push(`about ${expected(jobs.size, queue)} left`);
   if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
   if (refusal) parts.push(refusal);
   return parts.join(" · ");
+}
+
+/** The service knows of the tiles that have been asked for; those that wait here for a connection take as long each. */
+function expected(tiles, { expected_seconds, waiting }) {
+  const seconds = Math.ceil(expected_seconds * Math.max(1, tiles / Math.max(1, waiting)));
+  return seconds < 100 ? `${seconds} s` : formatSeconds(seconds);
 }
 
 function describeTime(state) {
