@@ -23,6 +23,7 @@ CHAIN, STYLE = "c" * 64, "5" * 64
 
 def view(z: int = 10, left: float = 512, top: float = 512, width: float = 5, height: float = 3, **more: Any) -> View:
     """A view whose corner is so many tiles from the pyramid's."""
+
     def latitude(y: float) -> float:
         return math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * y / 2**z))))
 

@@ -21,6 +21,7 @@ from muses_lab.compute import tasks
 from muses_lab.compute.handover import Mailbox
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError, MusesError
+from muses_lab.settings import number
 
 TRIES = 2
 """To how many clusters a block is sent: a lost one is looked for, or started, again once."""
@@ -34,8 +35,11 @@ DEATHS = 3
 TOGETHER = 0.001
 """Seconds that a block waits for others to be sent with it: a message costs more than a block in it."""
 
-PATIENCE = 30.0
-"""Seconds that a worker or scheduler may take to answer a message that is not a block."""
+PATIENCE = number("MUSES_ANSWER_SECONDS", 30)
+"""Seconds that a worker or scheduler may take to answer a message that is not a block; later ones are lost."""
+
+LOOK = 5.0
+"""Seconds after which who waits for a block looks whether the cluster is still there."""
 
 BROKEN = (CancelledError, CommClosedError, OSError, TimeoutError)
 """What a broken connection raises, here or in the middle of Dask."""
@@ -92,6 +96,8 @@ class DaskBackend:
         self._cancelled: set[str] = set()
         self._untold: set[str] = set()  # cancel flags that the workers do not know of yet
         self._telling = False
+        self._looking: asyncio.Task[Any] | None = None
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
         self._outbox: list[_Letter] = []
         self._mailbox = Mailbox()
         self._suspects = asyncio.Lock()
@@ -151,14 +157,14 @@ class DaskBackend:
                 except (KilledWorker, _WorkersDied):
                     deaths += 1
                     if deaths == DEATHS:
-                        text = f"workers died again and again while they computed {task!r}, probably for lack of memory"
+                        text = "workers died again and again while they computed this, probably for lack of memory"
                         raise ComputeError(f"{text}; see the cluster's log", task=repr(task)) from None
                 except _ClusterLost as loss:
                     lost += 1
                     await self._forget(client)
                     if lost == TRIES:
-                        text = f"the {self.name} cluster was lost {TRIES} times while it computed {task!r}"
-                        raise ComputeError(f"{text} ({loss.__cause__}); see its log") from None
+                        text = f"the {self.name} cluster was lost {TRIES} times while it computed this"
+                        raise ComputeError(f"{text} ({loss.__cause__}); see its log", task=repr(task)) from None
         finally:
             self._under_way.discard(token)
             self._cancelled.discard(token)
@@ -258,12 +264,13 @@ class DaskBackend:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
+        A connection may be dead without having ended: then it is the scheduler's silence that tells.
         """
         answer = asyncio.ensure_future(self._result(future, token))
         try:
-            while home and not (await asyncio.wait({answer}, timeout=2))[0]:
-                await self._refresh(client)
-                if home not in self._workers:
+            while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
+                await self._look(client)
+                if home and home not in self._workers:
                     return None
             return await answer
         finally:
@@ -317,6 +324,7 @@ class DaskBackend:
             return
         self._cancelled.add(token)
         self._untold.add(token)
+        self._loop.call_later(self._stuck_seconds, self._check, token)
         if not self._telling:
             self._telling = True
             self._spawn(self._tell())
@@ -333,6 +341,19 @@ class DaskBackend:
             self._untold.clear()  # there is no cluster, so nothing runs there
         finally:
             self._telling = False
+
+    def _check(self, token: str) -> None:
+        if token in self._under_way and not self._closed:
+            self._spawn(self._end_stuck_worker(token))
+
+    async def _end_stuck_worker(self, token: str) -> None:
+        """Work that does not hear its cancel flag holds a thread for good: the worker that runs it is started anew.
+
+        Its other blocks are sent again, as after any death.
+        """
+        client = await self._client()
+        with suppress(*BROKEN, ValueError):  # it answers no more
+            await wait_for(client.run(tasks.end_if_running, token, on_error="ignore"), PATIENCE)
 
     # The connection
 
@@ -369,6 +390,12 @@ class DaskBackend:
             self._workers_seen = self._loop.time()
             self._mailbox.sweep()
             self._spawn(self._refresh(client))
+
+    async def _look(self, client: Client) -> None:
+        """Refreshes what is known of the workers, once for all who ask meanwhile."""
+        if self._looking is None or self._looking.done():
+            self._looking = self._spawn(self._refresh(client))
+        await asyncio.shield(self._looking)
 
     async def _refresh(self, client: Client) -> dict[str, int]:
         if client.status != "running":  # a closed client has no scheduler to ask

@@ -6,6 +6,7 @@ Tiles, arrays, values and exports all go this way, so that a preview equals its 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -237,11 +238,19 @@ def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store
             assert result.body is not None
             body = result.body
             if not result.report.failed:
-                digest = hashlib.sha256(body).hexdigest()
-                store.put_artefact(digest, step.operator.id, body)
-                store.put_result(node, digest)
+                _keep(store, node, step.operator.id, body)
         resolved = resolved.with_results({node: body})
     return resolved
+
+
+def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
+    """Keeps a result for others; on a full disk it is used all the same, and evaluated again when it is next needed."""
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        store.put_artefact(digest, kind, body)
+        store.put_result(node, digest)
+    except Exception as error:
+        logging.getLogger(__name__).warning("the result of %s could not be kept: %s", kind, error)
 
 
 def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:

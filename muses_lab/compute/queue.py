@@ -115,12 +115,13 @@ class Executor:
     - At most about twice as many blocks as there are threads are handed to the backend, so that what nobody waits for
       any more can still be dropped; running work of which the last asker leaves gets its cancel flag.
     - A block that does not come back within `task_seconds` (`MUSES_TASK_SECONDS`, default 900) fails with a
-      `ComputeError`.
+      `ComputeError`. One that was told to stop gives its place to others after `MUSES_STUCK_SECONDS` (default 60).
     """
 
     def __init__(self, backend: Backend, task_seconds: float | None = None) -> None:
         self.backend = backend
         self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS", 900)
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
         self._lock = threading.Lock()
         self._wanted: dict[tuple[str, Any], _Work] = {}  # what a new asker can join
         self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
@@ -319,6 +320,7 @@ class Executor:
             self._events["dropped" if work in self._queued else "stopped"] += 1
             self._queued.discard(work)
             token = work.token if work in self._running else ""
+            work.deadline = min(work.deadline, monotonic() + self._stuck_seconds)  # its place is not kept for ever
         if token:
             self.backend.cancel(token)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import pickle
 import threading
@@ -104,6 +105,8 @@ class CancelFlags:
 
 
 flags = CancelFlags()
+running: set[str] = set()
+"""Tokens of what this worker's threads evaluate now."""
 
 
 def announce(here: Engine, chain_hash: str, task: Any) -> None:
@@ -135,6 +138,7 @@ def run_block(
     worker = get_worker().address
     if asker_release != release():
         return Foreign(worker, release())
+    running.add(token)
     try:
         if token in flags:
             raise Cancelled("nobody waits for this block any more")
@@ -152,6 +156,7 @@ def run_block(
             return Absent(worker)
         return failure(worker, error)
     finally:
+        running.discard(token)
         flags.discard(token)
 
 
@@ -186,6 +191,13 @@ async def put_document(chain_hash: str, payload: bytes) -> Failed | None:
 def cancel(tokens: tuple[str, ...]) -> None:
     """Sets the cancel flags of `tokens`."""
     flags.add(tokens)
+
+
+def end_if_running(token: str) -> None:
+    """Ends this process, whose nanny starts another one, if it still evaluates what it was told to stop long ago."""
+    if token in running:
+        logging.getLogger(__name__).error("a block did not stop when it was told to: this worker is started anew")
+        os._exit(1)
 
 
 async def counters() -> dict[str, int]:

@@ -13,7 +13,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import httputil, web
 
 from muses_lab.errors import MusesError, NotFound
-from muses_lab.service.failures import CODES, BadRequest, public
+from muses_lab.service.failures import CODES, BadRequest, disk_full, public
 from muses_lab.service.state import Service
 
 
@@ -28,6 +28,11 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
             await method(self, *args)
         except MusesError as error:
             self.fail(error.http_status, error.code, public(error.message), public(error.details))
+        except Exception as error:
+            full = disk_full(error)
+            if full is None:
+                raise
+            self.fail(full.http_status, full.code, full.message)
 
     return guarded
 

@@ -121,7 +121,7 @@ class Service:
         """The numbers of a chain's scenes in what its tiles report."""
         numbers = self._scene_numbers.get(resolved.chain_hash)
         if numbers is None:
-            numbers = SceneNumbers(resolved)
+            numbers = SceneNumbers.of(resolved)
             self._scene_numbers.put(resolved.chain_hash, numbers)
         return numbers
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,11 +23,15 @@ LONGEST_LIST = 40_000
 class SceneNumbers:
     """The pinned scenes of a chain, numbered: which ones several tiles used together is told in a bit per scene."""
 
-    def __init__(self, resolved: Any) -> None:
+    def __init__(self, ids: Iterable[str]) -> None:
+        self._numbers = {id: n for n, id in enumerate(dict.fromkeys(ids))}
+
+    @classmethod
+    def of(cls, resolved: Any) -> SceneNumbers:
         from muses_lab.engine.sources import source_of
 
-        lists = [source_of(resolved.scenes[digest]).columns.ids for digest in sorted(resolved.scenes)]
-        self._numbers = {id: n for n, id in enumerate(dict.fromkeys(id for ids in lists for id in ids))}
+        lists = (source_of(resolved.scenes[digest]).columns.ids for digest in sorted(resolved.scenes))
+        return cls(chain.from_iterable(lists))
 
     def bits(self, found: frozenset[str], used: frozenset[str]) -> dict[str, str]:
         """`found`: a bit for each scene of the chain; `used`: a bit for each found one, in their order."""

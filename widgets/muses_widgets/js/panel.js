@@ -293,13 +293,17 @@ class Panel {
     const failing = [];
     let loading = 0;
     let total = 0;
+    let done = 0;
     let failed = 0;
     let leftOut = 0;
     for (const row of this.rows.values()) {
       const state = row.drawState();
       if (!row.visible) continue;
       loading += state.jobs.size;
-      if (state.jobs.size) total += state.total;
+      if (state.jobs.size) {
+        total += state.total;
+        done += tilesDone(state);
+      }
       failed += state.failed.size;
       leftOut += row.unread.length;
       if (state.failed.size) failing.push(row);
@@ -308,7 +312,7 @@ class Panel {
     const latitude = (this.map.getCenter().lat * Math.PI) / 180;
     const metres = (WEB_MERCATOR_METRES * Math.cos(latitude)) / (256 * 2 ** zoom);
     const parts = [];
-    if (loading) parts.push(`${total - loading} of ${plural(total, "tile")}…`);
+    if (loading) parts.push(`${done} of ${plural(total, "tile")}…`);
     if (failed) parts.push(`${plural(failed, "tile")} failed`);
     else if (leftOut) parts.push(`${plural(leftOut, "scene")} left out`);
     else if (rows.length && !loading) parts.push("All tiles shown");

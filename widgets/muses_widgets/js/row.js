@@ -158,14 +158,18 @@ class Row {
   drawState() {
     const { state } = this;
     this.element.classList.toggle("muses-busy", state.jobs.size > 0);
-    const done = state.total - state.jobs.size;
+    const done = tilesDone(state);
     this.filled.style.width = `${state.total ? (100 * done) / state.total : 0}%`;
+    this.element.dataset.seconds = state.seconds ?? "";
+    this.element.dataset.tiles = state.total;
     this.bar.setAttribute("aria-valuenow", done);
     this.bar.setAttribute("aria-valuemax", state.total);
     const loading = state.jobs.size > 0;
+    // Tiles that are still those of the chain before do not count.
+    const reports = [...state.reports.values()].filter((report) => report.source === this.layer._url);
     showLines(this.note, [
       loading && describeWait(state, this.queue),
-      ...describeReport(joinReports([...state.reports.values()]), loading ? null : describeTime(state)),
+      ...describeReport(joinReports(reports), loading ? null : describeTime(state)),
     ]);
     this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
     return state;
@@ -217,21 +221,31 @@ function describeReport(report, time) {
 }
 
 /** While tiles load: how many are there, for how long, and what is known of the rest. */
-function describeWait({ jobs, total, begun }, queue) {
+function describeWait(state, queue) {
+  const { jobs, total, begun } = state;
   const seconds = (performance.now() - begun) / 1000;
   const refusal = [...jobs.values()].find((job) => job.refusal)?.refusal;
-  const parts = [`${total - jobs.size} of ${plural(total, "tile")}`];
+  const parts = [`${tilesDone(state)} of ${plural(total, "tile")}`];
   if (seconds >= 1) parts.push(`${Math.floor(seconds)} s`);
   if (queue?.cluster && queue.cluster.state !== "ready") parts.push(`cluster: ${queue.cluster.state}`);
-  else if (queue?.expected_seconds) parts.push(`about ${formatSeconds(Math.max(1, queue.expected_seconds))} left`);
+  else if (queue?.expected_seconds) parts.push(`about ${expected(jobs.size, queue)} left`);
   if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
   if (refusal) parts.push(refusal);
   return parts.join(" · ");
 }
 
-function describeTime({ total, seconds, failed }) {
-  return seconds === null || !total ? null : `${plural(total - failed.size, "tile")} in ${formatSeconds(seconds)}`;
+/** The service knows of the tiles that have been asked for; those that wait here for a connection take as long each. */
+function expected(tiles, { expected_seconds, waiting }) {
+  const seconds = Math.ceil(expected_seconds * Math.max(1, tiles / Math.max(1, waiting)));
+  return seconds < 100 ? `${seconds} s` : formatSeconds(seconds);
 }
+
+function describeTime(state) {
+  const done = tilesDone(state);
+  return state.seconds === null || !done ? null : `${plural(done, "tile")} in ${formatSeconds(state.seconds)}`;
+}
+
+const tilesDone = ({ total, jobs, failed }) => Math.max(0, total - jobs.size - failed.size);
 
 /** One line per reason for failed tiles, one per scene that was left out. */
 function describeFailures(failedTiles, failedScenes) {

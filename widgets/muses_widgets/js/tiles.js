@@ -62,6 +62,7 @@ class TileLoader {
       layer,
       img,
       url,
+      source: layer._url,
       coords: { x: coords.x, y: coords.y, z: coords.z },
       done: done ?? earlier?.done,
       tries,
@@ -138,7 +139,7 @@ class TileLoader {
   }
 
   async run(job) {
-    const { layer, img, abort } = job;
+    const { layer, img, abort, source } = job;
     const state = layer._muses;
     let failure = null;
     let report = null;
@@ -163,7 +164,7 @@ class TileLoader {
     state.jobs.delete(img);
     img.classList.toggle("muses-tile-failed", failure !== null);
     state.reports.delete(img);
-    if (report) state.reports.set(img, report);
+    if (report) state.reports.set(img, { ...report, source });
     if (failure) this.noteFailure(job, failure);
     this.settle(state);
     job.done?.(null, img);
