@@ -14,6 +14,7 @@ from muses_lab.errors import MusesError, NotFound, TooLarge
 from muses_lab.service.failures import Timeout
 from muses_lab.service.reports import Reports
 from muses_lab.service.shared import Recent, Share, Shares
+from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
@@ -34,6 +35,7 @@ class Service:
     def __init__(self) -> None:
         self.timeout = number("MUSES_TILE_TIMEOUT", 120)
         self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
+        self.throttle = Throttle()
         self.reports = Reports()
         self.computed = False
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
