@@ -365,8 +365,8 @@ class _Machine:
         if operation not in _STRICT:
             return None
         numbers = {number for number, _ in self.constants}
-        masks = {self._masked.get(r, (r, None, None))[1:] for r in registers if r not in numbers}
-        return next(iter(masks)) if len(masks) == 1 and (None, None) not in masks else None
+        masks = {self._masked[r][1:] if r in self._masked else None for r in registers if r not in numbers}
+        return next(iter(masks)) if len(masks) == 1 else None
 
     def on_dates(self, value: Value, dates: frozenset[np.datetime64]) -> Value:
         """The value on some dates, missing on the others."""
