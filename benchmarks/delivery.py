@@ -37,20 +37,16 @@ CONNECTIONS = 6
 """How many Chromium and Firefox open to one origin."""
 PALETTES = ("viridis", "magma", "cividis", "inferno", "plasma", "YlGn", "BrBG", "Spectral", "cubehelix", "turbo")
 BIN = Path(sys.executable).parent
-EXTENSIONS = (
-    {"muses_lab.service": True, "benchmarks.delivery_server": True}
-    | ({"dltrace": True} if os.environ.get("DLTRACE") else {})
-    | dict.fromkeys(
-        (
-            "jupyterlab",
-            "jupyter_lsp",
-            "jupyter_server_terminals",
-            "notebook",
-            "notebook_shim",
-            "voila.server_extension",
-        ),
-        False,
-    )
+EXTENSIONS = {"muses_lab.service": True, "benchmarks.delivery_server": True} | dict.fromkeys(
+    (
+        "jupyterlab",
+        "jupyter_lsp",
+        "jupyter_server_terminals",
+        "notebook",
+        "notebook_shim",
+        "voila.server_extension",
+    ),
+    False,
 )
 
 GATEWAY = """

@@ -46,6 +46,13 @@ def disk_full(error: BaseException | None) -> DiskFull | None:
     return None
 
 
+class TooManyRequests(MusesError):
+    """A user asks faster than the service answers; `retry_after` says in how many seconds to come back."""
+
+    code = "too-many-requests"
+    http_status = 429
+
+
 CODES = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 500: "internal"}
 
 _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
@@ -67,7 +74,7 @@ def public(value: Any) -> Any:
         return [public(v) for v in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = str(value)
+    text = str(value).replace("\0", "")  # it marks places below
     for root in _roots():
         text = text.replace(root, "")
     kept: list[str] = []

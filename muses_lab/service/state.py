@@ -20,6 +20,7 @@ from muses_lab.service.lag import Lag
 from muses_lab.service.prefetch import LAST, Prefetch
 from muses_lab.service.reports import Reports
 from muses_lab.service.shared import Recent, Share, Shares
+from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
 from muses_lab.service.tile_report import SceneNumbers, tile_report
 from muses_lab.service.views import View, Views
@@ -43,6 +44,7 @@ class Service:
         self.timeout = number("MUSES_TILE_TIMEOUT", 120)
         self.admission = Admission()
         self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
+        self.throttle = Throttle()
         self.reports = Reports()
         self.views = Views()
         self.lag = Lag()
