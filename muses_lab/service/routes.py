@@ -7,6 +7,7 @@ from tornado.web import Application
 
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
+from muses_lab.service.cluster import ClusterHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
 from muses_lab.service.state import Service
@@ -27,6 +28,7 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"legend/{PART}", LegendHandler),
     (f"values/{PART}", ValuesHandler),
     (f"status/{PART}", StatusHandler),
+    ("cluster", ClusterHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
 ]
