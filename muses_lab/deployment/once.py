@@ -2,7 +2,8 @@
 
     python -m muses_lab.deployment.once STATE/gateway.json COMMAND …
 
-Its messages go to a file of the same name, `.log`. The former one is killed, not asked to end: a gateway that ends takes its clusters along, a dead one's are found again.
+Its messages go to a file of the same name, `.log`. The former one is killed, not asked to end: a gateway that ends takes
+its clusters along, those of a dead one are found again.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 import psutil
 
 from muses_lab.compute import leases
-
 
 LOG_BYTES = 20 << 20
 
