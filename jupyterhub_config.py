@@ -50,6 +50,7 @@ GATEWAY_PREFIX = "/services/dask-gateway"
 STORE = f"127.0.0.1:{hub.port('STORE', 8788)}"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+STORE_LIMITS = ("MUSES_MAX_", "MUSES_AUDIT_", "MUSES_HUB_USER_BYTES", "MUSES_HUB_TOKEN_SECONDS")
 # What the workers must see as the servers do: where files may be read from, where the code is.
 SHARED = {name: os.environ[name] for name in ("MUSES_ALLOWED_HOSTS", "PYTHONPATH") if os.environ.get(name)}
 
@@ -62,6 +63,7 @@ def configure_hub() -> None:
     # The hub and its proxy. Only the proxy listens where users come from; all else is on loopback.
 
     c.JupyterHub.bind_url = hub.url
+    c.JupyterHub.public_url = hub.public_url + "/"  # what links start with
     c.JupyterHub.hub_bind_url = HUB_API
     c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.port('PROXY', 8001)}"
     c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")  # by which one that a killed hub has left is ended
@@ -126,7 +128,7 @@ def configure_hub() -> None:
         "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
         "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
         "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-        "XMUSES_STORE_URL": f"http://{STORE}/services/muses",
+        "MUSES_STORE_URL": f"http://{STORE}/services/muses",
     }
 
     # Services, started and kept by the hub: the clusters, and the store of documents, jobs, shares and audit
@@ -154,23 +156,20 @@ def configure_hub() -> None:
             },
             "display": False,
         },
-        *[
-            {
-                "name": "muses",
-                "url": f"http://{STORE}",
-                "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
-                "environment": {
-                    **SHARED,
-                    "PATH": PATH,
-                    "MUSES_HUB_DATABASE": hub.database,
-                    "MUSES_LAB_HOME": str(STATE),
-                },
-                "oauth_no_confirm": True,
-                "display": False,
-            }
-            for _ in [1]
-            if __import__("importlib.util").util.find_spec("muses_lab.hub")
-        ],
+        {
+            "name": "muses",
+            "url": f"http://{STORE}",
+            "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
+            "environment": {
+                **SHARED,
+                **{name: value for name, value in os.environ.items() if name.startswith(STORE_LIMITS)},
+                "MUSES_HUB_DATABASE": hub.database,
+                "MUSES_LAB_HOME": str(STATE),
+                "PATH": PATH,
+            },
+            "oauth_no_confirm": True,
+            "display": False,
+        },
     ]
     # Both roles: the browser comes as a user, the kernel with its server's token.
     SERVICES = ["access:services!service=dask-gateway", "access:services!service=muses"]

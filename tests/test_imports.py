@@ -43,9 +43,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "zonal": PIXELS | {"compute", "store"},
     "chain": CHAIN,
     "muses_lab": CHAIN | {"chain", "sample"},  # the package itself: the names that users see
+    "hub": {"errors", "settings", "store"},
     "service": CHAIN | {"chain", "sample", "muses_lab"},
     "doctor": CHAIN | {"chain", "sample", "service", "muses_lab"},
-    "cli": CHAIN | {"chain", "sample", "service", "doctor", "muses_lab"},
+    "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "muses_lab"},
     "muses_widgets": CHAIN | {"chain", "muses_lab"},
 }
 """What each room of muses_lab (and the widgets) may import from the others."""

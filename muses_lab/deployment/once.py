@@ -2,8 +2,8 @@
 
     python -m muses_lab.deployment.once STATE/gateway.json COMMAND …
 
-Its messages go to a file of the same name, `.log`. The former one is killed, not asked to end: a gateway that ends takes
-its clusters along, those of a dead one are found again.
+Its messages go to a file of the same name, `.log`. The former one is killed, not asked to end: a gateway that ends
+takes its clusters along, those of a dead one are found again.
 """
 
 from __future__ import annotations
