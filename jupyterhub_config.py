@@ -30,7 +30,7 @@ from pathlib import Path
 
 from muses_lab.deployment.accounts import Accounts, separated
 from muses_lab.deployment.config import HubSettings
-from muses_lab.deployment.gateway import UserClusters, cluster_options, encryption_key
+from muses_lab.deployment.gateway import HubAuthenticator, UserClusters, cluster_options, encryption_key
 
 c = get_config()  # noqa: F821 (given by JupyterHub and Dask Gateway)
 
@@ -39,7 +39,7 @@ HERE = Path(__file__).resolve().parent
 STATE = hub.state
 separate, why_not = separated(hub)
 os.umask(0o077)  # databases, keys and logs of the hub and its services are its own …
-for folder in (STATE, STATE / "clusters"):  # … but users' processes pass through to what is theirs
+for folder in (STATE, STATE / "home", STATE / "clusters"):  # … but users' processes pass through to what is theirs
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711 if separate else 0o700)
 accounts = Accounts(hub, separate)
@@ -191,7 +191,7 @@ def configure_gateway() -> None:
     UserClusters.accounts = accounts
     UserClusters.logs = STATE / "logs"
     c.DaskGateway.backend_class = UserClusters
-    c.DaskGateway.authenticator_class = "dask_gateway_server.auth.JupyterHubAuthenticator"
+    c.DaskGateway.authenticator_class = HubAuthenticator
     c.DaskGateway.address = f"127.0.0.1:{hub.port('GATEWAY_API', 8786)}"
     c.Proxy.address = GATEWAY
     c.Proxy.prefix = GATEWAY_PREFIX

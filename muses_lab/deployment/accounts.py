@@ -44,13 +44,16 @@ class Account:
 
     def environment(self, name: str) -> dict[str, str]:
         """Of all processes of the user `name`: server, kernels, scheduler, workers."""
-        return {
+        found = {
             "HOME": str(self.home),
             "USER": name,
             "LOGNAME": name,
             "SHELL": self.shell,
             "MUSES_LAB_HOME": str(self.home / ".local" / "share" / "muses-lab"),
         }
+        if self.uid is not None:  # the compiled kernels beside the code are not theirs to renew
+            found["NUMBA_CACHE_DIR"] = str(self.home / ".cache" / "numba")
+        return found
 
 
 class Accounts:
@@ -80,8 +83,7 @@ class Accounts:
             uid = self._uid(name)
             account = Account(account.home, uid, uid)
         if not account.home.is_dir():
-            self._homes.mkdir(mode=0o711, parents=True, exist_ok=True)
-            account.home.mkdir(mode=0o700, exist_ok=True)
+            account.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             if account.uid is not None:
                 os.chown(account.home, account.uid, account.uid)
         return account

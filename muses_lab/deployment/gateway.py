@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+from aiohttp import web
+from dask_gateway_server.auth import JupyterHubAuthenticator
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.local import LocalBackend
 from dask_gateway_server.options import Float, Integer, Options
@@ -52,6 +54,18 @@ def cluster_options(settings: HubSettings, environment: dict[str, str]) -> Calla
         )
 
     return options
+
+
+class HubAuthenticator(JupyterHubAuthenticator):
+    """The hub says who it is; a token that it does not know is refused, not a failure of ours."""
+
+    async def authenticate(self, request: web.Request) -> Any:
+        try:
+            return await super().authenticate(request)
+        except web.HTTPInternalServerError as error:
+            if "Permission failure" not in error.reason:
+                raise
+            raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "jupyterhub"}, reason="Unknown token") from None
 
 
 class UserClusters(LocalBackend):

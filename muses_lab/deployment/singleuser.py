@@ -5,6 +5,7 @@ Runs as the user: what it writes in the home, only the user could have placed th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -40,9 +41,28 @@ def give_catalogs(source: Path) -> None:
         settings.register_catalog(name, offered[name]["root"], offered[name]["roots"], offered[name].get("source"))
 
 
+def give_kernels(package: Path, cache: Path) -> None:
+    """Links to the kernels that were compiled at the installation; else the first view waits a minute for a compiler.
+
+    Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does.
+    """
+    for compiled in package.rglob("*.nb[ic]"):
+        folder = compiled.parent.parent
+        place = cache / f"{folder.name}_{hashlib.sha1(str(folder).encode()).hexdigest()}"
+        place.mkdir(parents=True, exist_ok=True)
+        link = place / compiled.name
+        if link.is_symlink() and not link.exists():
+            link.unlink()
+        if not link.exists():
+            link.symlink_to(compiled)
+
+
 def main() -> None:
     notebooks, catalogs = os.environ.get("MUSES_HUB_NOTEBOOKS"), os.environ.get("MUSES_HUB_CATALOGS")
+    kernels = os.environ.get("NUMBA_CACHE_DIR")
     try:
+        if kernels:
+            give_kernels(Path(settings.__file__).parent, Path(kernels))
         if notebooks and Path(notebooks).is_dir():
             give_notebooks(Path(notebooks), Path.home() / "notebooks")
         if catalogs:
