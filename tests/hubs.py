@@ -97,7 +97,7 @@ class RunningHub:
                 return all(requests.get(self.url + path, timeout=2).status_code == 200 for path in paths)
             return False
 
-        until(answers, 120, self.messages)
+        until(answers, 180, self.messages)
 
     def messages(self) -> str:
         files = [self.log, *sorted(self.state.glob("*.log")), *sorted(self.state.glob("logs/*/*.log"))]
@@ -107,7 +107,7 @@ class RunningHub:
         """Ends the hub as Ctrl-C does; fails when anything stays behind."""
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(90)
+        self.process.wait(150)
         left = until_none(self.processes, 10)
         assert not left, [(p.pid, " ".join(p.cmdline())[:150]) for p in left]
 
@@ -179,14 +179,14 @@ class HubUser:
             answer = self.session.get(f"{self.hub.url}/user/{self.name}/lab", timeout=60)
             return answer.ok and "jupyter-config-data" in answer.text
 
-        until(opened, 90, self.hub.messages)
+        until(opened, 180, self.hub.messages)
         return self
 
     def ask(self, path: str, method: str = "GET", of: str | None = None, **options: Any) -> requests.Response:
         """A request to a user's server (`of`, by default one's own), as `fetch` in a page does it."""
         url = f"{self.hub.url}/user/{of or self.name}/{path}"
         headers = {"X-XSRFToken": self._xsrf(f"/user/{of or self.name}/"), "Sec-Fetch-Mode": "cors"}
-        return self.session.request(method, url, headers=headers, timeout=150, **options)
+        return self.session.request(method, url, headers=headers, timeout=250, **options)
 
     def hub_api(self, path: str, method: str = "GET", **options: Any) -> requests.Response:
         headers = {"X-XSRFToken": self._xsrf("/hub/"), "Referer": f"{self.hub.url}/hub/home"}

@@ -17,7 +17,7 @@ import requests
 
 from .hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
 
 TILE = "muses/tiles/{}/{}/12/2063/1495.png"
 

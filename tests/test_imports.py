@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "muses_lab": CHAIN | {"chain", "sample"},  # the package itself: the names that users see
     "hub": {"errors", "settings", "store"},
     "service": CHAIN | {"chain", "sample", "muses_lab"},
+    "deployment": {"settings", "compute"},
     "doctor": CHAIN | {"chain", "sample", "service", "muses_lab"},
     "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "muses_lab"},
     "muses_widgets": CHAIN | {"chain", "muses_lab"},

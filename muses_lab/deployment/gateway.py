@@ -19,13 +19,15 @@ from dask_gateway_server.auth import JupyterHubAuthenticator
 from dask_gateway_server.backends.base import PublicException
 from dask_gateway_server.backends.local import LocalBackend
 from dask_gateway_server.options import Float, Integer, Options
-from traitlets import Float as FloatTrait
 
 from muses_lab.compute import leases
 from muses_lab.deployment.accounts import Accounts
 from muses_lab.deployment.config import HubSettings
 
 GIB = 1 << 30
+SERVER_PERIOD = 5.0
+"""Seconds between looks whether the users who have clusters have servers."""
+
 KEEP_LOGS_FOR = 7 * 24 * 3600.0
 IMPORTS = 0.6
 """GiB of a worker that the libraries take; the rest is the engine's (`settings.worker_bytes`)."""
@@ -75,10 +77,6 @@ class UserClusters(LocalBackend):
     logs: Path
     """A folder per cluster, not below the cluster's own: what root writes must not be where users can place links."""
 
-    server_period = FloatTrait(
-        5, config=True, help="Seconds between looks whether the users who have clusters have servers."
-    )
-
     # One cluster each
 
     async def start_cluster(self, user: Any, cluster_options: dict[str, Any]) -> str:
@@ -97,7 +95,7 @@ class UserClusters(LocalBackend):
 
     async def _watch_servers(self) -> None:
         while True:
-            await asyncio.sleep(self.server_period)
+            await asyncio.sleep(SERVER_PERIOD)
             for cluster in list(self.db.active_clusters()):
                 try:
                     if not await self._has_server(cluster.username):
