@@ -313,7 +313,8 @@ def user_bytes() -> int:
 def _insert(connection: Connection, table: Table, **row: Any) -> bool:
     """Adds a row; False when there is one with this key."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def _checked(what: str, key: str, body: bytes) -> bytes:
