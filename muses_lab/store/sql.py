@@ -69,6 +69,8 @@ class SqlStore(Store):
         body = _checked("chain", hash, text.encode())
         with self.database.begin() as connection:
             _insert(connection, document, hash=hash, body=text)
+            if self._given(connection, "document", hash):  # looking at it does not make it theirs
+                return
             if self._hold(connection, "document", hash, len(body)):
                 audit.add(connection, self.who.name, [AuditEntry("published", hash, bytes=len(body))])
 
@@ -89,7 +91,8 @@ class SqlStore(Store):
         body = _checked("style", hash, text.encode())
         with self.database.begin() as connection:
             _insert(connection, style, hash=hash, body=text)
-            self._hold(connection, "style", hash, len(body))
+            if not self._given(connection, "style", hash):
+                self._hold(connection, "style", hash, len(body))
 
     def style(self, hash: str) -> str:
         return self._get(style, hash).body
@@ -187,7 +190,7 @@ class SqlStore(Store):
             for kind, key in items:
                 if not connection.scalar(select(self._held(kind, key))):
                     raise NotFound(
-                        f"the {NOUNS[kind]} {short(key)} is not one of yours; publish it before you share it",
+                        f"the {NOUNS[kind]} {short(key)} is not one of yours; what others share with you is theirs",
                         **{kind: key},
                     )
             added = _insert(
@@ -275,6 +278,11 @@ class SqlStore(Store):
             share_item.c.kind == kind, share_item.c.key == key, share_item.c.share == share.c.id, self._granted()
         )
         return or_(self._held(kind, key), given)
+
+    def _given(self, connection: Connection, kind: str, key: str) -> bool:
+        """Whether the user may read it only because somebody shares it with them."""
+        held, readable = connection.execute(select(self._held(kind, key), self._readable(kind, key))).one()
+        return readable and not held
 
     def _get(self, table: Table, key: str) -> Any:
         """The row with this hash, if the user may read it; whether there is one that they may not is not told."""
