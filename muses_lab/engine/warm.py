@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from muses_lab.engine import kernels
-from muses_lab.engine.fuse import networks
 from muses_lab.operators.kernels import box_mean
 
 
@@ -42,12 +41,12 @@ def _program() -> None:
     """One pixel through the machine: all instructions and reducers are of one function."""
     image = np.zeros((1, 1), np.uint8)
     plane = (image.__array_interface__["data"][0], 1, 0, kernels.NOTHING, -1, 0, 0, 0, 1, kernels.STRAIGHT)
-    planes, factors = np.array([plane], np.int64), np.ones((1, 2))
+    planes, factors = np.array([plane], np.int64), np.ones((1, 4))
     maps, tables, absent = np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32)
     kernels.run(
         np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
         np.array([[0, 1]], np.int32), planes, factors, maps, tables, absent, np.ones((0, 1), np.bool_),
-        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *networks(1, False), 32, 32,
+        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *kernels.networks(1, False), 32,
         np.empty((1, 1, 1), np.float32),
     )  # fmt: skip
     kernels.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)

@@ -104,7 +104,8 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
     @functools.wraps(method)
     async def guarded(self: Api, *args: str) -> None:
         try:
-            self.check_size()
+            if self._refusal is not None:
+                raise self._refusal
             async with self.service.access.turn(self.who.name):
                 await method(self, *args)
         except MusesError as error:
@@ -122,29 +123,26 @@ class Api(Base):
 
     async def prepare(self) -> None:
         self._chunks: list[bytes] = []
+        self._refusal: MusesError | None = None
         try:
             self.who = await self.service.access.who(self.request.headers)
         except MusesError as error:
-            self.fail(error)  # the body, if there is one, stays unread: tornado closes the connection
-            return
+            self._refusal = error
         announced = self.request.headers.get("Content-Length", "")
         length = int(announced) if announced.isascii() and announced.isdigit() else 0
-        self._too_large = length if length > self.max_body() else 0
-        self.request.connection.set_max_body_size(max(length, self.max_body()))  # type: ignore[union-attr]
+        limit = self.max_body()
+        if self._refusal is None and length > limit:
+            message = f"{length} bytes are above the limit of {limit}"
+            self._refusal = TooLarge(message, size=length, limit=limit)
+        # A body that is refused is read, and dropped, or the proxy would not pass the answer on; of strangers not much.
+        largest = MAX_RECORD if not self.who.name else max(length, limit)
+        self.request.connection.set_max_body_size(largest)  # type: ignore[union-attr]
 
     def max_body(self) -> int:
         return self.limit
 
-    def check_size(self) -> None:
-        if self._too_large:
-            raise TooLarge(
-                f"{self._too_large} bytes are above the limit of {self.max_body()}",
-                size=self._too_large,
-                limit=self.max_body(),
-            )
-
     def data_received(self, chunk: bytes) -> None:
-        if not self._too_large:  # else it is read so that the answer can be, but not kept
+        if self._refusal is None:
             self._chunks.append(chunk)
 
     @property

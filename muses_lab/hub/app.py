@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
 from tornado.httpserver import HTTPServer
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 
 from muses_lab import settings
 from muses_lab.errors import MusesError, StoreUnavailable
@@ -81,9 +81,18 @@ def application(service: Service, auth: HubOAuth) -> Application:
         ],
         cookie_secret=secrets.token_bytes(32),  # a new start asks the hub anew who visits; nobody has to type anything
         xsrf_cookies=True,
+        log_function=log_request,
         default_handler_class=UnknownHandler,
         default_handler_args=shared,
     )
+
+
+def log_request(handler: RequestHandler) -> None:
+    """One line for each request that failed, without what was asked for in it: that may be a secret."""
+    status = handler.get_status()
+    if status >= 400:
+        took = 1000 * handler.request.request_time()
+        logger.info("%d %s %s (%.0f ms)", status, handler.request.method, handler.request.path, took)
 
 
 async def serve() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from muses_lab.errors import MusesError, StoreUnavailable
@@ -46,17 +46,20 @@ class Database:
     upgrade
         Whether an older schema is brought up to date. SQLite files of users are (True by default), other databases have
         administrators who want a backup first.
+    schema
+        Whether the tables are looked after at all.
     """
 
-    def __init__(self, url: str | URL, upgrade: bool | None = None) -> None:
-        self.url = make_url(url)
+    def __init__(self, url: str | URL, upgrade: bool | None = None, schema: bool = True) -> None:
+        self.url = _checked(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         name = self.url.database if self.sqlite else None
         self.file = Path(name).resolve() if name and name != ":memory:" else None
         self.engine = create_engine(self.url, **self._options())
         if self.sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
-        self._open(self.sqlite if upgrade is None else upgrade)
+        if schema:
+            self._open(self.sqlite if upgrade is None else upgrade)
 
     def _options(self) -> dict[str, Any]:
         if self.url.get_backend_name() == "postgresql":
@@ -179,6 +182,18 @@ class Database:
             raise
 
 
+def _checked(url: str | URL) -> URL:
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        raise MusesError(
+            f"{str(url)[:20]!r}… is not the URL of a database: sqlite:///file or postgresql+psycopg://…"
+        ) from None
+    if found.get_backend_name() not in ("sqlite", "postgresql"):
+        raise MusesError(f"a store is in SQLite or PostgreSQL, not in {found.get_backend_name()!r}")
+    return found.set(drivername="postgresql+psycopg") if found.drivername == "postgresql" else found
+
+
 def revision(connection: Connection) -> str | None:
     """The schema's revision; the first release that had a store did not write it down."""
     tables = inspect(connection).get_table_names()
@@ -195,13 +210,14 @@ def lock(connection: Connection) -> None:
         connection.execute(text(_LOCK))
 
 
-def stamp(connection: Connection, value: str) -> None:
-    """Writes the revision down where alembic looks for it."""
+def stamp(connection: Connection, value: str | None) -> None:
+    """Writes the revision down where alembic looks for it; None: there is no schema yet."""
     connection.execute(
         text("CREATE TABLE IF NOT EXISTS alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)")
     )
     connection.execute(text("DELETE FROM alembic_version"))
-    connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:value)"), {"value": value})
+    if value is not None:
+        connection.execute(text("INSERT INTO alembic_version (version_num) VALUES (:value)"), {"value": value})
 
 
 def _tune_sqlite(connection: Any, _: Any) -> None:

@@ -20,12 +20,20 @@ SCRIPTS = Path(__file__).with_name("migrations")
 
 def upgrade(database: Database, target: str = REVISION) -> tuple[str | None, str]:
     """Migrates up to `target`; returns the revision that was found and the one that there is now."""
-    with _transaction(database) as connection:
+    with transaction(database) as connection:
         found = revision(connection)
-        if found is not None:
+        if found != target:
             stamp(connection, found)
-        command.upgrade(_config(connection), target)
+            run(connection, target)
     return found, target
+
+
+def run(connection: Connection, target: str) -> None:
+    """The migrations up to `target`, within the connection's transaction."""
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)
 
 
 def check_known(database: Database, found: str) -> None:
@@ -38,15 +46,8 @@ def check_known(database: Database, found: str) -> None:
         )
 
 
-def _config(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    config.attributes["connection"] = connection
-    return config
-
-
 @contextmanager
-def _transaction(database: Database) -> Iterator[Connection]:
+def transaction(database: Database) -> Iterator[Connection]:
     """All changes of the schema are one transaction, which Python's sqlite3 does not do by itself."""
     if not database.sqlite:
         with database.begin() as connection:

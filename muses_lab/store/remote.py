@@ -18,7 +18,10 @@ from muses_lab import errors
 from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable
 from muses_lab.settings import number
 from muses_lab.store.interface import Store
-from muses_lab.store.records import AuditEntry, JobRecord, Share, from_json, to_json
+from muses_lab.store.records import AuditEntry, JobRecord, Share, check_hash, from_json, to_json
+
+WAIT = 45
+"""Seconds that calls wait for the service by default: JupyterHub looks every 30 whether a service is still there."""
 
 CACHE_BYTES = 32 << 20
 """Documents and styles that are kept once fetched: they never change."""
@@ -30,7 +33,7 @@ _ERRORS = {kind.code: kind for kind in vars(errors).values() if isinstance(kind,
 class RemoteStore(Store):
     """The store behind a hub's service (see `Store`).
 
-    While the service, its database or the hub's proxy is away, calls wait for it, `MUSES_STORE_SECONDS` (20) at most,
+    While the service, its database or the hub's proxy is away, calls wait for it, `MUSES_STORE_SECONDS` (45) at most,
     and then raise `StoreUnavailable`. What is repeated (everything but `note`) may be: nothing is done twice.
 
     Parameters
@@ -56,20 +59,20 @@ class RemoteStore(Store):
     # Documents and styles
 
     def put_document(self, hash: str, text: str) -> None:
-        self._ask("PUT", f"documents/{hash}", text.encode())
+        self._ask("PUT", f"documents/{check_hash(hash)}", text.encode())
 
     def document(self, hash: str) -> str:
-        return self._once(f"documents/{hash}")
+        return self._once(f"documents/{_part(hash)}")
 
     def documents(self, limit: int = 100) -> list[tuple[str, datetime]]:
         found = self._json("GET", "documents", limit=limit)
         return [(entry["hash"], datetime.fromisoformat(entry["created"])) for entry in found]
 
     def put_style(self, hash: str, text: str) -> None:
-        self._ask("PUT", f"styles/{hash}", text.encode())
+        self._ask("PUT", f"styles/{check_hash(hash)}", text.encode())
 
     def style(self, hash: str) -> str:
-        return self._once(f"styles/{hash}")
+        return self._once(f"styles/{_part(hash)}")
 
     def _once(self, path: str) -> str:
         body = self._known.get(path)
@@ -81,20 +84,20 @@ class RemoteStore(Store):
     # Artefacts
 
     def put_artefact(self, digest: str, kind: str, body: bytes) -> None:
-        if not self.has_artefact(digest):
+        if not self.has_artefact(check_hash(digest)):
             self._ask("PUT", f"artefacts/{digest}", body, kind=kind)
 
     def artefact(self, digest: str) -> bytes:
-        return self._ask("GET", f"artefacts/{digest}")
+        return self._ask("GET", f"artefacts/{_part(digest)}")
 
     def has_artefact(self, digest: str) -> bool:
-        return self._json("GET", f"holdings/{digest}")["held"]
+        return self._json("GET", f"holdings/{_part(digest)}")["held"]
 
     def put_result(self, node_hash: str, digest: str) -> str:
-        return self._json("PUT", f"results/{node_hash}", {"digest": digest})["digest"]
+        return self._json("PUT", f"results/{check_hash(node_hash)}", {"digest": check_hash(digest)})["digest"]
 
     def result(self, node_hash: str) -> str | None:
-        return self._json("GET", f"results/{node_hash}")["digest"]
+        return self._json("GET", f"results/{_part(node_hash)}")["digest"]
 
     # Jobs
 
@@ -102,7 +105,7 @@ class RemoteStore(Store):
         self._json("PUT", f"jobs/{job.id}", to_json(job))
 
     def job(self, id: str) -> JobRecord:
-        return from_json(JobRecord, self._json("GET", f"jobs/{quote(id, safe='')}"))
+        return from_json(JobRecord, self._json("GET", f"jobs/{_part(id)}"))
 
     def jobs(self, limit: int = 100) -> list[JobRecord]:
         return [from_json(JobRecord, body) for body in self._json("GET", "jobs", limit=limit)]
@@ -113,7 +116,7 @@ class RemoteStore(Store):
         return from_json(Share, self._json("PUT", f"shares/{share.id}", to_json(share)))
 
     def share(self, id: str) -> Share:
-        return from_json(Share, self._json("GET", f"shares/{quote(id, safe='')}"))
+        return from_json(Share, self._json("GET", f"shares/{_part(id)}"))
 
     def shares(self, limit: int = 100) -> list[Share]:
         return [from_json(Share, body) for body in self._json("GET", "shares", limit=limit)]
@@ -122,7 +125,7 @@ class RemoteStore(Store):
         return [from_json(Share, body) for body in self._json("GET", "shared-with-me", limit=limit)]
 
     def revoke(self, id: str) -> None:
-        self._ask("DELETE", f"shares/{quote(id, safe='')}")
+        self._ask("DELETE", f"shares/{_part(id)}")
 
     # Audit
 
@@ -141,7 +144,7 @@ class RemoteStore(Store):
     def _ask(self, method: str, path: str, body: bytes | None = None, **query: Any) -> bytes:
         """The answer's body; a failure that the service names becomes that error, others are waited for."""
         url = f"{self.url}/api/{path}{'?' + urlencode(query) if query else ''}"
-        end = time.monotonic() + (number("MUSES_STORE_SECONDS", 20) if method != "POST" else 0)
+        end = time.monotonic() + (number("MUSES_STORE_SECONDS", WAIT) if method != "POST" else 0)
         pause = 0.1
         while True:
             try:
@@ -200,6 +203,11 @@ def _failure(answer: urllib3.BaseHTTPResponse, url: str) -> MusesError:
     if kind is None:
         kind = {401: AccessDenied, 403: AccessDenied, 404: NotFound}.get(answer.status, MusesError)
     return kind(message, **details)
+
+
+def _part(name: str) -> str:
+    """A name as one part of an address, whatever it is."""
+    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _token() -> str:

@@ -69,6 +69,8 @@ class SqlStore(Store):
         body = _checked("chain", hash, text.encode())
         with self.database.begin() as connection:
             _insert(connection, document, hash=hash, body=text)
+            if self._given(connection, "document", hash):  # looking at it does not make it theirs
+                return
             if self._hold(connection, "document", hash, len(body)):
                 audit.add(connection, self.who.name, [AuditEntry("published", hash, bytes=len(body))])
 
@@ -89,7 +91,8 @@ class SqlStore(Store):
         body = _checked("style", hash, text.encode())
         with self.database.begin() as connection:
             _insert(connection, style, hash=hash, body=text)
-            self._hold(connection, "style", hash, len(body))
+            if not self._given(connection, "style", hash):
+                self._hold(connection, "style", hash, len(body))
 
     def style(self, hash: str) -> str:
         return self._get(style, hash).body
@@ -187,7 +190,7 @@ class SqlStore(Store):
             for kind, key in items:
                 if not connection.scalar(select(self._held(kind, key))):
                     raise NotFound(
-                        f"the {NOUNS[kind]} {short(key)} is not one of yours; publish it before you share it",
+                        f"the {NOUNS[kind]} {short(key)} is not one of yours; what others share with you is theirs",
                         **{kind: key},
                     )
             added = _insert(
@@ -276,6 +279,11 @@ class SqlStore(Store):
         )
         return or_(self._held(kind, key), given)
 
+    def _given(self, connection: Connection, kind: str, key: str) -> bool:
+        """Whether the user may read it only because somebody shares it with them."""
+        held, readable = connection.execute(select(self._held(kind, key), self._readable(kind, key))).one()
+        return readable and not held
+
     def _get(self, table: Table, key: str) -> Any:
         """The row with this hash, if the user may read it; whether there is one that they may not is not told."""
         kind = table.name
@@ -313,7 +321,8 @@ def user_bytes() -> int:
 def _insert(connection: Connection, table: Table, **row: Any) -> bool:
     """Adds a row; False when there is one with this key."""
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def _checked(what: str, key: str, body: bytes) -> bytes:
