@@ -7,6 +7,7 @@ from tornado.web import Application
 
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
+from muses_lab.service.cluster import ClusterHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
 from muses_lab.service.state import Service
@@ -30,6 +31,7 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"status/{PART}", StatusHandler),
     ("status", StatusesHandler),
     ("view", ViewHandler),
+    ("cluster", ClusterHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
 ]
