@@ -72,6 +72,11 @@ def muses(label: str = "muses", **environment: str) -> Program:
     return Program(label, [sys.executable, "-m", "benchmarks.engine"], **environment)
 
 
+def delivery(kind: str) -> Program:
+    """The whole way: a Jupyter server and the `embedded` cluster, or one behind a Dask `gateway`."""
+    return Program(f"muses {kind}", [sys.executable, "-m", "benchmarks.delivery", kind])
+
+
 def limit(here: bool) -> Program:
     """In its own environment, or in this one with what there is."""
     python = sys.executable if here else str(environment_of(HERE / "limit.txt", make=True))

@@ -49,6 +49,15 @@ if TYPE_CHECKING:  # the finder needs no Dask until it connects
 
 SCRATCH = "muses-cluster-"
 
+_SECRET = re.compile(
+    "TOKEN|SECRET|PASSW|CREDENTIAL|COOKIE|PRIVATE|API_?KEY|ACCESS_KEY"
+    "|^(JUPYTERHUB|CONFIGPROXY|DASK_GATEWAY|MUSES_HUB|PG).*|^MUSES_STORE_URL$",
+    re.IGNORECASE,
+)
+"""Names of variables that hold keys, or places for which one needs them."""
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+"""In addresses."""
+
 _held: set[Path] = set()  # this process's leases; more than one only if its settings have changed meanwhile
 
 
@@ -139,6 +148,11 @@ def status() -> dict[str, Any]:
         return {"running": False, "log": log}
     known = {k: v for k, v in asdict(info).items() if k not in ("certificate", "key", "start")}
     return {"running": True, **known, "holders": leases.holders(folder / "leases"), "log": log}
+
+
+def running() -> ClusterInfo | None:
+    """The running cluster, for who only looks: no lease is taken."""
+    return _read(_folder())
 
 
 def stop(timeout: float = 15) -> bool:
@@ -246,7 +260,7 @@ def _start(folder: Path, timeout: float) -> ClusterInfo:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(folder)],  # -P: a notebook's folder must not shadow modules
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**_environment(), "PYTHONPATH": _python_path()},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -266,6 +280,21 @@ def _start(folder: Path, timeout: float) -> ClusterInfo:
     _kill_tree(process.pid)
     process.wait(5)
     raise ComputeError(f"the cluster did not start within {timeout:g} s (MUSES_START_TIMEOUT):\n{_tail(folder)}")
+
+
+def _environment() -> dict[str, str]:
+    """What workers are told: not the keys of the server or kernel that happens to ask first.
+
+    They run what chains say, read files and answer the scheduler; `MUSES_WORKER_ENVIRONMENT` names what they need
+    nevertheless.
+    """
+    kept = {name.strip() for name in os.environ.get("MUSES_WORKER_ENVIRONMENT", "").split(",")}
+
+    def is_secret(name: str, value: str) -> bool:
+        in_address = _PASSWORD.search(value) and not name.lower().endswith("_proxy")
+        return bool(_SECRET.search(name) or in_address)
+
+    return {name: value for name, value in os.environ.items() if name in kept or not is_secret(name, value)}
 
 
 def _python_path() -> str:
@@ -337,6 +366,8 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.worker.http.routes": [],
             "distributed.deploy.lost-worker-timeout": "1h",  # else one that is slow to come back is given up for good
             "distributed.comm.timeouts.connect": "10s",  # a worker that has just died is tried for so long
+            "distributed.scheduler.worker-saturation": "inf",  # what waits is in our queue, and few blocks are sent
+            "distributed.worker.profile.enabled": False,  # looks at all threads a hundred times a second
             "distributed.scheduler.allowed-failures": 0,  # the backend tries again, and knows what it tries
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }

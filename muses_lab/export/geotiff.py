@@ -20,8 +20,10 @@ from rasterio.shutil import copy
 from rasterio.windows import Window as Pixels
 
 from muses_lab import compute
+from muses_lab.compute.admission import check_export
 from muses_lab.compute.evaluate import Executor, WindowTicket, prepare, request_window
 from muses_lab.engine import Resolved
+from muses_lab.engine.plan import plan
 from muses_lab.engine.program import Step
 from muses_lab.errors import ExtentRequired, MusesError
 from muses_lab.export.job import Job
@@ -67,6 +69,8 @@ def export(
         The file is there and `overwrite` is false.
     ExtentRequired
         No window was given.
+    TooCostly
+        The job's: the plan is above `MUSES_EXPORT_SECONDS`.
     """
     target = Path(path).expanduser().absolute()
     if target.suffix.lower() not in (".tif", ".tiff"):
@@ -86,6 +90,7 @@ def export(
 
     def work(job: Job) -> None:
         executor = compute.executor()
+        check_export(plan(resolved.program, window))
         _remove_leftovers(target)
         with tempfile.TemporaryDirectory(prefix=f"{_mark(target)}{os.getpid()}-", dir=target.parent) as folder:
             plain = Path(folder, "pieces.tif")

@@ -7,13 +7,15 @@ from tornado.web import Application
 
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
+from muses_lab.service.cluster import ClusterHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
 from muses_lab.service.state import Service
-from muses_lab.service.status import StatusHandler
+from muses_lab.service.status import StatusesHandler, StatusHandler
 from muses_lab.service.styles import LegendHandler, StyleHandler, StylesHandler
 from muses_lab.service.tiles import TileHandler
 from muses_lab.service.values import ValuesHandler
+from muses_lab.service.view import ViewHandler
 
 PART = "([^/]+)"
 
@@ -27,6 +29,9 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"legend/{PART}", LegendHandler),
     (f"values/{PART}", ValuesHandler),
     (f"status/{PART}", StatusHandler),
+    ("status", StatusesHandler),
+    ("view", ViewHandler),
+    ("cluster", ClusterHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
 ]
