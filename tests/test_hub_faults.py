@@ -20,10 +20,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 PARTS = {
     "worker": ("dask worker",),
     "scheduler": ("dask scheduler",),
-    "gateway": ("dask_gateway_server",),
+    "gateway": ("-m dask_gateway_server",),
     "gateway's proxy": ("dask-gateway-proxy",),
     "proxy": ("configurable-http-proxy",),
-    "store": ("muses_lab.hub",),
+    "store": ("-m muses_lab.hub",),
     "hub": ("-m jupyterhub -f",),
 }
 RELOADS = 120.0
