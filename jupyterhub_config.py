@@ -75,6 +75,7 @@ def configure_hub() -> None:
     c.JupyterHub.db_url = f"sqlite:///{STATE / 'jupyterhub.sqlite'}"
     c.JupyterHub.implicit_spawn_seconds = 1  # the page of a server that died is the page of one that starts
     c.Spawner.poll_interval = 5
+    c.Spawner.http_timeout = 120  # a class starts all its servers in the same minute
     # Services are kept by a spawner without configuration: a dead gateway would be noticed after 30 s.
     _ServiceSpawner.poll_interval.default_value = 2
 

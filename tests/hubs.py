@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +22,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from tornado.httpclient import HTTPRequest
+from tornado.websocket import websocket_connect
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PASSWORD = "correct-horse-battery"
@@ -208,10 +213,60 @@ class HubUser:
             found.append(answer.json()["hash"])
         return found[0], found[1]
 
+    def kernel(self) -> Kernel:
+        """A new kernel on the user's server."""
+        answer = self.ask("api/kernels", "POST", json={"name": "python3"})
+        assert answer.status_code == 201, answer.text
+        return Kernel(self, answer.json()["id"])
+
     def cluster(self) -> dict[str, Any]:
         answer = self.ask("muses/cluster")
         assert answer.ok, answer.text[:1000]
         return answer.json()
+
+
+class Kernel:
+    """A notebook's kernel, spoken to as a page does it: over the server's websocket, with the user's cookies."""
+
+    def __init__(self, user: HubUser, id: str) -> None:
+        self.user = user
+        self.id = id
+
+    def run(self, code: str, seconds: float = 120) -> str:
+        """Runs a cell; what it printed. Its error is raised here."""
+        return asyncio.run(asyncio.wait_for(self._run(code), seconds))
+
+    async def _run(self, code: str) -> str:
+        url = f"{self.user.hub.url}/user/{self.user.name}/api/kernels/{self.id}/channels"
+        cookies = requests.cookies.get_cookie_header(self.user.session.cookies, requests.Request("GET", url).prepare())
+        request = HTTPRequest(
+            url.replace("http", "ws", 1), headers={"Cookie": cookies or "", "Origin": self.user.hub.url}
+        )
+        socket = await websocket_connect(request)
+        header = {
+            "msg_id": uuid.uuid4().hex, "username": self.user.name, "session": uuid.uuid4().hex,
+            "msg_type": "execute_request", "version": "5.3", "date": "2026-01-01T00:00:00Z",
+        }  # fmt: skip
+        content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False, "stop_on_error": True}
+        message = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell"}
+        await socket.write_message(json.dumps({**message, "buffers": []}))
+        printed = []
+        try:
+            while True:
+                text = await socket.read_message()
+                assert isinstance(text, str), f"the connection to the kernel ended after {printed}"
+                answer = json.loads(text)
+                if answer["parent_header"].get("msg_id") != header["msg_id"]:
+                    continue
+                kind, content = answer["header"]["msg_type"], answer["content"]
+                if kind == "stream":
+                    printed.append(content["text"])
+                elif kind == "error":
+                    raise AssertionError("\n".join(content["traceback"]))
+                elif kind == "status" and content["execution_state"] == "idle":
+                    return "".join(printed)
+        finally:
+            socket.close()
 
 
 def alive(process: psutil.Process) -> bool:
