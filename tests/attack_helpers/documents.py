@@ -17,6 +17,7 @@ TEXTS = [
     "0" * 64, "GEOGCS[" * 20, "{{7*7}}", "a:b:c", "muses:focal_mean",
 ]  # fmt: skip
 NUMBERS = [0, -1, 1, 2, 0.5, 1e-320, 1e308, -1e308, 2**31, 2**63, 2**64, 10**300, 4326, 32631, 255, 65536, 1.5, -0.0]
+BYTES = [b"[", b"{", b'"', b"\\u0000", b"\\ud800", b"1e999", b"NaN", b"-", b"\xff"]
 KEYS = [
     "process_id", "arguments", "result", "namespace", "from_node", "from_parameter", "process_graph", "data", "x", "y",
     "type", "west", "crs", "coordinates", "reducer", "muses:operators", "__proto__", "",
