@@ -462,10 +462,14 @@ def start(tmp_path: Path) -> Iterator[Any]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         environment = {
-            "MUSES_HUB_DATABASE": database, "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "PYTHONPATH": PYTHON_PATH, "JUPYTERHUB_SERVICE_NAME": "muses", "JUPYTERHUB_SERVICE_PREFIX": "/services/muses/",
-            "JUPYTERHUB_API_TOKEN": "none", "JUPYTERHUB_CLIENT_ID": "service-muses",
-        }  # fmt: skip
+            "MUSES_HUB_DATABASE": database,
+            "PYTHONPATH": PYTHON_PATH,
+            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
+            "JUPYTERHUB_SERVICE_NAME": "muses",
+            "JUPYTERHUB_SERVICE_PREFIX": "/services/muses/",
+            "JUPYTERHUB_API_TOKEN": "none",
+            "JUPYTERHUB_CLIENT_ID": "service-muses",
+        }
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "muses_lab.hub"],
