@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import mmap
 import os
 import subprocess
 import sys
@@ -343,18 +344,26 @@ def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, wh
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
 
 
+def written(size: int) -> mmap.mmap:
+    """So much memory, fresh from the system: the allocator's would be what was freed before."""
+    fresh = mmap.mmap(-1, size)
+    fresh.write(bytes(size))
+    return fresh
+
+
 def test_the_allocator_is_asked_where_the_process_has_grown() -> None:
     memory = Memory(16 << 20)
     memory.cache.put("a", 1, 1 << 20, 1.0)
     assert memory.trims == 0
-    others = np.ones(8 << 20)  # 64 MiB that nobody counts, and that cannot be given back
+    others = written(64 << 20)  # nobody counts them, and they cannot be given back
     for n in range(10):
         memory.cache.put(n, 1, 1 << 20, 1.0)
     assert memory.trims == 1, "asked again and again for what it does not have"
-    more = np.ones(1 << 20)
+    more = written(16 << 20)
     memory.cache.put("b", 1, 1 << 20, 1.0)
     assert memory.trims == 2
-    del others, more
+    others.close()
+    more.close()
     memory.cache.put("c", 1, 1 << 20, 1.0)
     assert memory.trims == 2
 
