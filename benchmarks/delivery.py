@@ -32,6 +32,7 @@ from benchmarks import engine  # first: it gives this process a home of its own
 from benchmarks.peers.contestant import View, day_of
 from benchmarks.protocol import serve
 from muses_lab.chain import Layer
+from muses_lab.compute import tuning
 
 CONNECTIONS = 6
 """How many Chromium and Firefox open to one origin."""
@@ -95,6 +96,7 @@ def gateway(folder: Path) -> Iterator[dict[str, str]]:
     """A Dask Gateway with its proxy; gives the settings that lead there."""
     private, public = free_port(), free_port()
     environment = {name: os.environ[name] for name in ("MUSES_LAB_HOME", "PYTHONPATH", "HOME") if name in os.environ}
+    environment |= tuning.environment()
     names = {"private": private, "public": public, "folder": str(folder), "dask": str(BIN / "dask")}
     text = GATEWAY.format(environment=environment, threads=os.cpu_count() or 1, **names)
     file = folder / "gateway.py"

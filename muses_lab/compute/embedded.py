@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jupyter_core.paths import jupyter_runtime_dir
 
 from muses_lab import settings
-from muses_lab.compute import leases
+from muses_lab.compute import leases, tuning
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 
@@ -366,12 +366,11 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.worker.http.routes": [],
             "distributed.deploy.lost-worker-timeout": "1h",  # else one that is slow to come back is given up for good
             "distributed.comm.timeouts.connect": "10s",  # a worker that has just died is tried for so long
-            "distributed.scheduler.worker-saturation": "inf",  # what waits is in our queue, and few blocks are sent
-            "distributed.worker.profile.enabled": False,  # looks at all threads a hundred times a second
             "distributed.scheduler.allowed-failures": 0,  # the backend tries again, and knows what it tries
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }
     )
+    dask.config.set(tuning.SETTINGS)
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)
