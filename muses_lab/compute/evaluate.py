@@ -20,11 +20,13 @@ from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.core import empty
+from muses_lab.engine.grid import BLOCK
 from muses_lab.engine.layout import Layout, Report, fill, layout
 from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
+from muses_lab.store.ledger import ledger
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
                 ticket._end(error)
                 return
             result = future.result()
+            ledger.computed(resolved.chain_hash, BLOCK * BLOCK, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
