@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
+from typer.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 
@@ -22,6 +23,7 @@ from made import Made, chain_of, window, write_tif  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
 from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.cli import app  # noqa: E402
 from muses_lab.errors import Cancelled, ComputeError, MusesError, StoreUnavailable  # noqa: E402
 from muses_lab.export import Job, geotiff, journal, pieces  # noqa: E402
 from muses_lab.resuming import job as named  # noqa: E402
@@ -102,6 +104,7 @@ def interrupt(chain: Chain, path: Path) -> Job:
 # --------------------------------------------------------------------------------------------------------- exports
 
 
+@pytest.mark.slow
 def test_a_killed_export_goes_on_where_it_was(chain: Chain, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     killed(chain, path, pieces=4)
@@ -131,8 +134,8 @@ def test_pieces_that_are_damaged_are_made_again(chain: Chain, tmp_path: Path) ->
     values.flush()
     with (folder / pieces.DONE).open("a") as file:
         file.write("1024_1024 0")  # half a line
-    job = ml.jobs()[0].resume(progress=False)
-    job.wait(60)
+    done = CliRunner().invoke(app, ["jobs", "resume", ml.jobs()[0].id[:8]])
+    assert done.exit_code == 0 and "a.tif is written" in done.output, done.output
     assert np.array_equal(read(path)[0], chain.compute(WHOLE).values, equal_nan=True)
 
 
@@ -187,11 +190,14 @@ def test_a_process_that_died_before_saying_so(chain: Chain, tmp_path: Path) -> N
 # --------------------------------------------------------------------------------------------------------- pyramids
 
 
+@pytest.mark.slow
 def test_a_killed_pyramid_goes_on_where_it_was(chain: Chain) -> None:
     chain = chain * 5
     killed(chain, None, pieces=2)
     known = ml.jobs()[0]
     assert (known.state, known.record.kind) == ("interrupted", "pyramid")
+    listed = CliRunner().invoke(app, ["jobs", "list"]).output.splitlines()[0]
+    assert listed.startswith(known.id[:8]) and "interrupted" in listed
     job = known.resume(progress=False)
     job.wait(60)
     assert job.total < 9 and ml.jobs()[0].state == "done"
