@@ -28,6 +28,7 @@ from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
+from muses_lab.store.ledger import ledger
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,7 @@ def _request(
                 return
             result = future.result()
             known_costs.took(resolved, key, result.seconds)
+            ledger.computed(resolved.chain_hash, BLOCK * BLOCK, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
