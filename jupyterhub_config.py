@@ -196,6 +196,7 @@ def configure_gateway() -> None:
     c.DaskGateway.address = f"127.0.0.1:{hub.port('GATEWAY_API', 8786)}"
     c.Proxy.address = GATEWAY
     c.Proxy.prefix = GATEWAY_PREFIX
+    c.Proxy.proxy_status_period = 2
     c.UserClusters.clusters_directory = str(STATE / "clusters")
     # Clusters are written down, so that a gateway that was killed finds them again.
     c.UserClusters.db_url = f"sqlite:///{STATE / 'gateway.sqlite'}"

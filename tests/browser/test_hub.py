@@ -113,6 +113,33 @@ def test_the_cluster_panel_shows_stops_and_starts_it(hub, visits):
     assert box.get_attribute("data-workers") == "1"
 
 
+def test_a_shared_layer_is_computed_on_the_cluster_of_whom_it_is_shared_with(hub, visits):
+    alice, bob = visits["alice"].notebook, visits["bob"]
+    link = alice.run("link = ndvi.where(ndvi > 0.3).style(cmap='viridis').share(user='bob'); print(link.url)").split()[
+        -1
+    ]
+    assert link.startswith(f"{hub.url}/services/muses/shared/")
+    page = bob.page.context.new_page()
+    page.goto(link)
+    assert "alice shares this with you" in page.inner_text("body")
+    page.close()
+    before = hub.those("dask scheduler", user="alice")
+    bob.traffic.forget()
+    bob.notebook.run(f"m.add(ml.shared({link.rpartition('/')[2]!r}), name='Shared')")
+    bob.notebook.until(lambda: bob.traffic.tiles(), 60, "no tile of the shared layer is asked for")
+    bob.notebook.loaded(timeout=300)
+    tiles = bob.traffic.tiles()
+    assert {tile.status for tile in tiles} == {200}
+    assert all(tile.url.startswith(f"{hub.url}/user/bob/") for tile in tiles)
+    assert hub.those("dask scheduler", user="alice") == before
+    assert "NotFound" in bob.notebook.run(
+        "try:\n    ml.shared('0' * 22)\nexcept Exception as e: print(type(e).__name__)"
+    )
+    alice.run("link.revoke()")
+    gone = f"try:\n    ml.shared({link.rpartition('/')[2]!r})\nexcept Exception as e: print(type(e).__name__)"
+    assert "NotFound" in bob.notebook.run(gone)
+
+
 def test_everything_of_the_others_is_refused(hub, visits):
     alice, bob = visits["alice"], visits["bob"]
     chain = alice.tiles[0].split("/muses/tiles/")[1].split("/")[0]
