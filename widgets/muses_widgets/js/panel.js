@@ -207,8 +207,8 @@ class Panel {
       row.update(entry);
     }
     this.reportView();
-    for (const row of [...this.rows.values()]) await row.adopt();
     await this.adoptBase();
+    for (const row of [...this.rows.values()]) await row.adopt();
     // The first in the list lies on top.
     const top = entries.length;
     entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
