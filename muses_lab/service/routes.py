@@ -9,7 +9,7 @@ from tornado.web import Application
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
 from muses_lab.service.cluster import ClusterHandler
-from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
+from muses_lab.service.handler import UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
 from muses_lab.service.opening import SharedHandler
 from muses_lab.service.state import Service
