@@ -150,6 +150,11 @@ def status() -> dict[str, Any]:
     return {"running": True, **known, "holders": leases.holders(folder / "leases"), "log": log}
 
 
+def running() -> ClusterInfo | None:
+    """The running cluster, for who only looks: no lease is taken."""
+    return _read(_folder())
+
+
 def stop(timeout: float = 15) -> bool:
     """Ends the cluster although it may be in use; False when there is none."""
     folder = _folder()

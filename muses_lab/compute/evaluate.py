@@ -21,13 +21,14 @@ from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
 from muses_lab.engine.cache import Cache
-from muses_lab.engine.core import empty
+from muses_lab.engine.core import named
 from muses_lab.engine.grid import BLOCK
 from muses_lab.engine.layout import Layout, Report, fill, layout
 from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
+from muses_lab.store.ledger import ledger
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,19 @@ class WindowReport:
 class Pixels:
     """A chain's values on a window."""
 
-    array: xr.DataArray
+    values: np.ndarray
     """Dims of (t, bands, y, x) that the chain has; NaN where missing."""
     report: WindowReport
+    step: Step
 
     @property
-    def values(self) -> np.ndarray:
-        return np.asarray(self.array.data)
+    def array(self) -> xr.DataArray:
+        """The values with their dimensions and coordinates."""
+        return named(self.step, self.values)
 
     @property
     def bands(self) -> tuple[str, ...] | None:
-        return tuple(self.array.bands.values) if "bands" in self.array.dims else None
+        return self.step.meta.bands
 
 
 class WindowTicket:
@@ -187,6 +190,7 @@ def _request(
                 return
             result = future.result()
             known_costs.took(resolved, key, result.seconds)
+            ledger.computed(resolved.chain_hash, BLOCK * BLOCK, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
@@ -255,18 +259,17 @@ def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
 
 def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
-    shape = (plan.window.shape.y, plan.window.shape.x)
-    out = empty(plan.step, shape)
     report = Report()
     pieces: dict[BlockKey, np.ndarray] = {}
     for key, result in results.items():
         assert result.values is not None
         pieces[key] = result.values
         report = report | result.report
-    if any(v.dtype == np.float64 for v in pieces.values()):
-        out = out.astype(np.float64)
+    double = any(v.dtype == np.float64 for v in pieces.values())
+    shape = plan.step.shape((plan.window.shape.y, plan.window.shape.x))
+    out = np.full(shape, np.nan, np.float64 if double else np.float32)
     for part in plan.parts:
-        fill(part, pieces, out.data)
+        fill(part, pieces, out)
     found = WindowReport(
         used=report.used & set(plan.found),
         found=frozenset(plan.found),
@@ -275,4 +278,4 @@ def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
         thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
         native=tuple(sorted({part.grid.pixel_metres(0) for part in plan.parts})),
     )
-    return Pixels(out, found)
+    return Pixels(out, found, plan.step)

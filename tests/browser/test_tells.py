@@ -109,6 +109,7 @@ def test_a_lost_connection_is_told_and_made_up_for(opened, layer, lab):
     row.locator(".muses-failures summary").get_by_text("again in").wait_for(timeout=60_000)
     row.locator(".muses-failures").evaluate("details => (details.open = true)")
     row.get_by_text("The Jupyter server does not answer").first.wait_for()
+    opened.panel.scroll_into_view_if_needed()
     opened.screenshot("tells-unreachable")
     opened.page.unroute("**/muses/tiles/**")
     row.get_by_role("button", name="Retry").click()

@@ -152,7 +152,7 @@ def test_a_burst_of_20_pans_and_zooms_costs_its_last_view(opened, lab, runs, rec
     assert after["submitted"] - counts["submitted"] <= len(wanted)
     assert after["dropped"] > 0
 
-    show("m.close()\nm = Map(center=m.center, zoom=m.zoom)\nm")  # the last view alone
+    show("m.close()\nm = Map(center=m.center, zoom=m.zoom)\ndisplay(m)")  # the last view alone
     opened.loaded()
     alone = float(opened.panel.locator("[data-name=NDVI]").get_attribute("data-seconds"))
     record_property(

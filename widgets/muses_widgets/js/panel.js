@@ -41,6 +41,7 @@ class Panel {
     this.inspector = h("div", { class: "muses-inspector", "aria-live": "polite", hidden: true });
     this.hint = h("div", { class: "muses-section muses-note" }, "Click the map to read values.");
     this.exportBox = h("div", { class: "muses-section muses-export" });
+    this.cluster = clusterBox(this.signal, false);
     this.body = h(
       "div",
       { class: "muses-body" },
@@ -50,6 +51,7 @@ class Panel {
       this.baseNote,
       this.hint,
       this.exportBox,
+      this.cluster,
     );
     this.root = h(
       "section",
@@ -205,8 +207,8 @@ class Panel {
       row.update(entry);
     }
     this.reportView();
-    for (const row of [...this.rows.values()]) await row.adopt();
     await this.adoptBase();
+    for (const row of [...this.rows.values()]) await row.adopt();
     // The first in the list lies on top.
     const top = entries.length;
     entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));

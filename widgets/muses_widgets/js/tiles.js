@@ -121,14 +121,15 @@ class TileLoader {
   }
 
   pump() {
-    while (this.running.size < PARALLEL) {
+    for (;;) {
       let best = null;
       for (const job of this.waiting) {
         if (!job.layer._muses.adopted || !job.layer._map || job.notBefore > performance.now()) continue;
         job.rank = distanceToCentre(job);
         if (best === null || job.rank < best.rank) best = job;
       }
-      if (best === null) return;
+      // Base map tiles take milliseconds: they do not wait until slow ones give a connection back.
+      if (best === null || this.running.size >= PARALLEL + (isBase(best) ? 1 : 0)) return;
       this.waiting.delete(best);
       this.running.add(best);
       this.run(best).finally(() => {
@@ -272,9 +273,12 @@ function countBits(sets) {
   return n;
 }
 
+const isBase = ({ url }) => url.startsWith("muses:base/");
+
 /** Distance of a tile from the middle of its map, in tiles; the base map, which costs next to nothing, comes first. */
-function distanceToCentre({ layer, coords, url }) {
-  if (url.startsWith("muses:base/")) return -1;
+function distanceToCentre(job) {
+  if (isBase(job)) return -1;
+  const { layer, coords } = job;
   const map = layer._map;
   const centre = map.project(map.getCenter(), coords.z).unscaleBy(layer.getTileSize());
   return Math.hypot(coords.x + 0.5 - centre.x, coords.y + 0.5 - centre.y);
