@@ -27,13 +27,11 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
     async def guarded(self: ServiceHandler, *args: str) -> None:
         try:
             await method(self, *args)
-        except MusesError as error:
-            self.fail(error.http_status, error.code, public(error.message), public(error.details))
         except Exception as error:
-            full = disk_full(error)
-            if full is None:
+            told = disk_full(error) or error
+            if not isinstance(told, MusesError):
                 raise
-            self.fail(full.http_status, full.code, full.message)
+            self.fail(told.http_status, told.code, public(told.message), public(told.details))
 
     return guarded
 
