@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado.web import Application
 
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
 from muses_lab.service.cluster import ClusterHandler
-from muses_lab.service.handler import UnknownRouteHandler
+from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
 from muses_lab.service.opening import SharedHandler
 from muses_lab.service.state import Service
@@ -21,7 +20,7 @@ from muses_lab.service.view import ViewHandler
 
 PART = "([^/]+)"
 
-ROUTES: list[tuple[str, type[JupyterHandler]]] = [
+ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (rf"tiles/{PART}/{PART}/{PART}/{PART}/{PART}\.png", TileHandler),  # chain / style / z / x / y
     (rf"base/{PART}/{PART}/{PART}\.png", BaseTileHandler),
     ("chains", ChainsHandler),
@@ -34,15 +33,18 @@ ROUTES: list[tuple[str, type[JupyterHandler]]] = [
     ("status", StatusesHandler),
     ("view", ViewHandler),
     ("cluster", ClusterHandler),
-    (r"shared/([A-Za-z0-9_-]{8,64})", SharedHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
 ]
+
+PAGES = [(r"shared/([A-Za-z0-9_-]{8,64})", SharedHandler)]
+"""What people open themselves: who is not logged in is asked to."""
 
 
 def add_routes(web_app: Application) -> Service:
     """Adds the service to a Jupyter server's application."""
     service = web_app.settings["muses_service"] = Service()
     base_url = web_app.settings["base_url"]
-    web_app.add_handlers(".*$", [(url_path_join(base_url, "muses", path), handler) for path, handler in ROUTES])
+    routes = [*PAGES, *ROUTES]
+    web_app.add_handlers(".*$", [(url_path_join(base_url, "muses", path), handler) for path, handler in routes])
     return service
