@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
     from muses_lab.compute import use
     from muses_lab.received import shared, shares
+    from muses_lab.resuming import jobs
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "Window",
     "__version__",
     "collection",
+    "jobs",
     "open_catalog",
     "rgb",
     "shared",
@@ -40,6 +42,10 @@ def __getattr__(name: str) -> Any:
         from muses_lab.compute import use
 
         return use
+    if name == "jobs":
+        from muses_lab.resuming import jobs
+
+        return jobs
     if name in ("shared", "shares"):
         from muses_lab import received
 

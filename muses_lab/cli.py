@@ -37,7 +37,9 @@ catalog_app = typer.Typer(help="The catalogues of scenes that this user has regi
 cluster_app = typer.Typer(help="The embedded Dask cluster of this user.", no_args_is_help=True)
 pyramids_app = typer.Typer(help="Results that `chain.materialize()` has kept on disk.", no_args_is_help=True)
 store_app = typer.Typer(help="The store of chains, shares and jobs: for its administrator.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Exports and pyramids, also those that were interrupted.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(pyramids_app, name="pyramids")
 app.add_typer(store_app, name="store")
@@ -223,6 +225,28 @@ def remove_pyramids(
     for name in hashes:
         gone = remove(name)
         typer.echo(f"{gone.node[:12]} removed, {_size(gone.bytes)} freed")
+
+
+@jobs_app.command("list")
+def list_jobs(limit: Annotated[int, typer.Option(help="How many, from the newest.")] = 20) -> None:
+    """List the user's jobs, the newest first."""
+    from muses_lab.resuming import jobs
+
+    for known in jobs(limit):
+        started = f"{known.record.created:%Y-%m-%d %H:%M}"
+        typer.echo(
+            f"{known.id[:8]}  {started}  {known.state:11}  {known.record.done}/{known.record.total}  {known.path}"
+        )
+
+
+@jobs_app.command("resume")
+def resume_job(
+    name: Annotated[str, typer.Argument(help="How the job's name in `muses-lab jobs list` begins.")],
+) -> None:
+    """Go on with a job that was interrupted, failed or was cancelled, and wait for its end."""
+    from muses_lab.resuming import job
+
+    typer.echo(f"{job(name).resume().wait()} is written")
 
 
 StoreUrl = Annotated[

@@ -71,10 +71,16 @@ def shared(id: str | None = None) -> Any:
     m.add(ml.shared("2mJw…"))
     ```
     """
-    store = default_store()
     if id is None:
+        store = default_store()
         return [Received(share, store) for share in store.shared()]
-    return Received(store.share(id.rstrip("/").rpartition("/")[2]), store).open()
+    return received(id).open()
+
+
+def received(id: str) -> Received:
+    """One share by its id, or by its link."""
+    store = default_store()
+    return Received(store.share(id.rstrip("/").rpartition("/")[2]), store)
 
 
 def shares() -> list[sharing.Link]:

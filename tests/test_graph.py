@@ -385,7 +385,7 @@ WRONG: list[tuple[str, str, dict[str, Any], str]] = [
     ("apply_kernel", "kernel", {"kernel": [[1, 2, 3], [3]]}, "same length"),
     ("apply_kernel", "border", {"kernel": [[1]], "border": "reflect"}, "0"),
     ("ndvi", "nir", {"nir": ["B08"]}, "string"),
-    ("resample_spatial", "resolution", {"resolution": -5, "projection": 4326}, "greater than 0"),
+    ("resample_spatial", "resolution", {"resolution": -5, "projection": 4326}, "greater than"),
     ("muses:focal_mean", "radius", {"radius": "2"}, "number"),
     ("muses:focal_mean", "radius", {"radius": True}, "number"),
     ("muses:focal_mean", "radius", {"radius": 0}, "greater than 0"),

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,18 +19,26 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+import rasterio
 import requests
 
+sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 sys.path.insert(0, str(Path(__file__).with_name("store_helpers")))
 
 from filled import digest, document, fill, seen  # noqa: E402
 from first import make_first  # noqa: E402
 from hub import PYTHON_PATH, Hub, proxy  # noqa: E402
+from made import Made, chain_of, window, write_tif  # noqa: E402
 
+import muses_lab as ml  # noqa: E402
 from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable, TooLarge  # noqa: E402
+from muses_lab.received import received  # noqa: E402
+from muses_lab.scenes import Band  # noqa: E402
 from muses_lab.store import AuditEntry, JobRecord, Share, Who, new_id  # noqa: E402
+from muses_lab.store.ledger import ledger  # noqa: E402
 from muses_lab.store.remote import RemoteStore  # noqa: E402
 from muses_lab.store.sql import SqlStore  # noqa: E402
 
@@ -388,6 +397,113 @@ def test_the_pages_cookie_opens_nothing_else(alice: RemoteStore, hub: Hub) -> No
     assert forged.status_code == 302 and "/hub/api/oauth2/authorize" in forged.headers["Location"]
 
 
+# --------------------------------------------------------------------------------- in a kernel: layers, links, exports
+
+
+@pytest.fixture
+def as_user(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Makes this process one of a user's kernels."""
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+    monkeypatch.setenv("MUSES_STORE_URL", hub.store_url)
+
+    def become(user: str) -> None:
+        ledger.send()
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", hub.token(user))
+        monkeypatch.setattr("muses_lab.store._stores", {})
+        monkeypatch.setattr("muses_lab.compute.evaluate._kept", weakref.WeakKeyDictionary())
+
+    yield become
+    ledger.send()
+
+
+@pytest.fixture(scope="module")
+def layer(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> ml.Layer:
+    made = Made(tmp_path_factory.mktemp("scenes"))
+    values = np.arange(600 * 600, dtype=np.uint16).reshape(600, 600)
+    scene = made.scene(
+        "scene", "2018-06-10", {"B04": made.asset(write_tif(made.folder / "B04.tif", values))}, grid="M-1"
+    )
+    return chain_of(made.scenes([Band("B04", "red", nodata=0.0)], [scene])).max("t").max("bands").style(cmap="viridis")
+
+
+def test_a_layer_is_shared_opened_computed_and_exported(
+    hub: Hub, as_user: Any, layer: ml.Layer, tmp_path: Path
+) -> None:
+    box = window(600, 600)
+    as_user("alice")
+    link = layer.share(user="bob", title="Red", view={"center": (43.6, 1.4), "zoom": 12})
+    assert link.url == f"/services/muses/shared/{link.id}" and "for bob" in repr(link)
+    job = layer.chain.export(tmp_path / "a.tif", box, progress=False)
+    job.wait(60)
+    export = job.share(group="class", days=1)
+    assert [shared.id for shared in ml.shares()][:2] == [export.id, link.id]
+    mine = layer.chain.compute(box).values
+
+    as_user("bob")
+    (known,) = [r for r in ml.shared() if r.id == link.id]
+    assert (known.title, known.owner, known.view["zoom"]) == ("Red", "alice", 12)  # type: ignore[index]
+    opened = ml.shared(link.url)
+    assert isinstance(opened, ml.Layer) and opened.chain.hash == layer.chain.resolved.chain_hash
+    assert np.array_equal(opened.chain.compute(box).values, mine, equal_nan=True)
+    assert opened.drawn == layer.drawn and opened.publish() == layer.publish()
+    ledger.send()
+    actions = {e.action: e for e in hub.store("bob").audit() if e.chain == opened.chain.hash}
+    assert set(actions) == {"opened", "computed"}, "what was looked at is not published anew"
+    assert actions["computed"].count == 4 and actions["computed"].pixels == 4 * 512**2
+    with pytest.raises(NotFound):
+        ml.shared(export.id)
+    with pytest.raises(NotFound, match="not one of yours"):
+        opened.share(user="dan")
+    assert job.id not in [j.id for j in ml.jobs()]
+
+    as_user("carol")
+    found = received(export.id)
+    copy = found.open().export(tmp_path / "carols.tif", found.window, progress=False)  # type: ignore[union-attr]
+    copy.wait(60)
+    with rasterio.open(tmp_path / "a.tif") as a, rasterio.open(tmp_path / "carols.tif") as b:
+        assert np.array_equal(a.read(), b.read(), equal_nan=True) and a.tags() == b.tags()
+    assert "exported" in {e.action for e in hub.store("carol").audit() if e.chain == opened.chain.hash}
+
+    as_user("alice")
+    link.revoke()
+    as_user("bob")
+    with pytest.raises(NotFound, match="no longer"):
+        ml.shared(link.id)
+    assert link.id not in [r.id for r in ml.shared()]
+
+
+def test_without_a_hub_there_is_nobody_to_share_with(layer: ml.Layer, fresh_home: Path) -> None:
+    with pytest.raises(MusesError, match="needs a hub"):
+        layer.share(user="bob")
+    assert ml.shared() == []
+
+
+def test_with_nobody_and_for_never_are_refused(as_user: Any, layer: ml.Layer) -> None:
+    as_user("alice")
+    with pytest.raises(MusesError, match="with whom"):
+        layer.share()
+    with pytest.raises(MusesError, match="days=0"):
+        layer.share(user="bob", days=0)
+    with pytest.raises(MusesError, match="without a name"):
+        layer.share(user=["bob", ""])
+
+
+def test_what_was_computed_is_sent_when_the_hub_is_back(
+    hub: Hub, as_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    as_user("alice")
+    chain = digest(new_id())
+    monkeypatch.setenv("MUSES_STORE_URL", "http://127.0.0.1:1/services/muses")
+    ledger.computed(chain, 100, 0.5)
+    ledger.send()
+    monkeypatch.setenv("MUSES_STORE_URL", hub.store_url)
+    ledger.computed(chain, 100, 0.5)
+    ledger.send()
+    ledger.send()
+    (entry,) = [e for e in hub.store("alice").audit() if e.chain == chain]
+    assert (entry.count, entry.pixels, entry.seconds) == (2, 200, 1.0)
+
+
 # -------------------------------------------------------------------------------------------------------------- audit
 
 
@@ -462,10 +578,14 @@ def start(tmp_path: Path) -> Iterator[Any]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         environment = {
-            "MUSES_HUB_DATABASE": database, "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
-            "PYTHONPATH": PYTHON_PATH, "JUPYTERHUB_SERVICE_NAME": "muses", "JUPYTERHUB_SERVICE_PREFIX": "/services/muses/",
-            "JUPYTERHUB_API_TOKEN": "none", "JUPYTERHUB_CLIENT_ID": "service-muses",
-        }  # fmt: skip
+            "MUSES_HUB_DATABASE": database,
+            "PYTHONPATH": PYTHON_PATH,
+            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}",
+            "JUPYTERHUB_SERVICE_NAME": "muses",
+            "JUPYTERHUB_SERVICE_PREFIX": "/services/muses/",
+            "JUPYTERHUB_API_TOKEN": "none",
+            "JUPYTERHUB_CLIENT_ID": "service-muses",
+        }
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "muses_lab.hub"],
@@ -532,8 +652,23 @@ def test_a_server_has_what_it_takes(hub: Hub, alice: RemoteStore) -> None:
         headers = {"Authorization": f"token {hub.token('alice', 'access:servers!user=alice')}"}
         answer = requests.get(f"{hub.url}user/alice/muses/chains/{names['chain']}", headers=headers, timeout=60)
         assert answer.status_code == 200 and answer.json() == json.loads(alice.document(names["chain"]))
-        other = publish(hub.store("bob"))
-        answer = requests.get(f"{hub.url}user/alice/muses/chains/{other['chain']}", headers=headers, timeout=60)
+        bobs = publish(hub.store("bob"))
+        answer = requests.get(f"{hub.url}user/alice/muses/chains/{bobs['chain']}", headers=headers, timeout=60)
         assert answer.status_code == 404
+        share = hub.store("bob").put_share(shared_with(bobs, users=("alice",)))
+        visitor = log_in(hub, "alice")
+        for _ in range(2):  # the second time it is there, and opened as it is
+            opened = visitor.get(f"{hub.url}hub/user-redirect/muses/shared/{share.id}", timeout=60)
+            assert re.search(r"/user/alice/lab/tree/shared/NDVI-of-Toulouse-\w{8}\.ipynb$", opened.url), opened.url
+        listed = requests.get(f"{hub.url}user/alice/api/contents/shared", headers=headers, timeout=60).json()["content"]
+        (found,) = [entry["path"] for entry in listed]
+        body = requests.get(f"{hub.url}user/alice/api/contents/{found}", headers=headers, timeout=60).json()["content"]
+        text, code = (cell["source"] for cell in body["cells"])
+        assert text.startswith("`bob` shares `NDVI <of> Toulouse` with you")
+        assert f'm.add(ml.shared({share.id!r}), name="NDVI <of> Toulouse")' in code and "zoom=11" in code
+        hub.store("bob").revoke(share.id)
+        assert visitor.get(f"{hub.url}user/alice/muses/shared/{share.id}", timeout=60).status_code == 404
+        stranger = log_in(hub, "dan").get(f"{hub.url}user/alice/muses/shared/{share.id}", timeout=60)
+        assert stranger.status_code == 403 and "NDVI" not in stranger.text
     finally:
         hub.api("DELETE", "users/alice/server")

@@ -39,17 +39,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "catalog": BASE | {"graph", "products"},
     "sample": BASE | CATALOG,
     "loading": PIXELS | CATALOG,
-    "export": PIXELS | DRAWING | {"compute", "store"},
+    "export": PIXELS | DRAWING | {"compute", "store", "sharing", "window"},
     "series": PIXELS | {"compute", "store"},
     "zonal": PIXELS | {"compute", "store"},
     "chain": CHAIN,
     "received": CHAIN | {"chain"},
-    "muses_lab": CHAIN | {"chain", "received", "sample"},  # the package itself: the names that users see
+    "resuming": CHAIN | {"chain"},
+    "muses_lab": CHAIN | {"chain", "received", "resuming", "sample"},  # the package itself: the names that users see
     "hub": {"errors", "settings", "store"},
     "deployment": {"settings", "compute"},
     "service": CHAIN | {"chain", "received", "sample", "muses_lab"},
     "doctor": CHAIN | {"chain", "sample", "service", "muses_lab"},
-    "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "muses_lab"},
+    "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "resuming", "muses_lab"},
     "muses_widgets": CHAIN | {"chain", "muses_lab"},
 }
 """What each room of muses_lab (and the widgets) may import from the others."""

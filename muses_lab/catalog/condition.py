@@ -8,7 +8,8 @@ that *no* item of the collection has is a mistake, and an error that names it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import cql2
@@ -17,6 +18,14 @@ from muses_lab.catalog.query import QueryError
 
 OWN_FIELDS = frozenset({"id", "collection", "geometry"})
 """What CQL2 finds on the item itself; everything else is looked for among its properties."""
+
+MAX_LENGTH = 8_000
+MAX_BRACKETS = 10
+"""Open at once. The parser tries an opening bracket in two ways: with each further one it takes twice as long."""
+MAX_TERMS = 500
+"""Names, numbers, texts and signs other than commas: the parser goes as deep, and would take the process along."""
+
+_TOKEN = re.compile(r"'(?:[^']|'')*'?|\"(?:[^\"]|\"\")*\"?|[A-Za-z0-9_:.]+|,|\s+|.", re.DOTALL)
 
 
 class Condition:
@@ -30,9 +39,12 @@ class Condition:
 
     def __init__(self, text: str) -> None:
         self.text = text
+        _check_size(text)
         try:
             self._expression = cql2.Expr(text)
             self.json = self._expression.to_json()
+        except RecursionError:
+            raise QueryError(f"the filter {_short(text)} is nested too deeply") from None
         except Exception as error:  # cql2 raises plain Exception with the parser's drawing of the place
             raise QueryError(f"the filter {text!r} is not CQL2:\n{error}") from None
         self.properties = frozenset(_properties(self.json))
@@ -65,15 +77,36 @@ class Condition:
             ) from None
 
 
-def _properties(node: Any) -> set[str]:
+def _check_size(text: str) -> None:
+    """Refuses what cql2 would take for ever to read, or die of: it is found out before it is asked."""
+    if len(text) > MAX_LENGTH:
+        raise QueryError(f"the filter {_short(text)} has {len(text)} characters; the limit is {MAX_LENGTH}")
+    depth = terms = 0
+    for match in _TOKEN.finditer(text):
+        token = match.group()
+        if token.isspace() or token == ",":
+            continue
+        depth += (token == "(") - (token == ")")
+        terms += 1
+        if depth > MAX_BRACKETS:
+            raise QueryError(f"the filter {_short(text)} opens more than {MAX_BRACKETS} brackets at once")
+    if terms > MAX_TERMS:
+        raise QueryError(f"the filter {_short(text)} has {terms} terms; the limit is {MAX_TERMS}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "…")
+
+
+def _properties(document: Any) -> Iterator[str]:
     """Names of the properties in CQL2 JSON."""
-    if isinstance(node, dict):
-        if isinstance(node.get("property"), str):
-            return {node["property"]}
-        return set().union(*(_properties(value) for value in node.values())) if node else set()
-    if isinstance(node, list):
-        return set().union(*(_properties(value) for value in node)) if node else set()
-    return set()
+    stack = [document]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict) and isinstance(node.get("property"), str):
+            yield node["property"]
+        elif isinstance(node, dict | list):
+            stack.extend(node.values() if isinstance(node, dict) else node)
 
 
 def _value(item: dict[str, Any], name: str) -> Any:

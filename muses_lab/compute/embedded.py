@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jupyter_core.paths import jupyter_runtime_dir
 
 from muses_lab import settings
-from muses_lab.compute import leases
+from muses_lab.compute import leases, tuning
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 
@@ -48,6 +48,15 @@ if TYPE_CHECKING:  # the finder needs no Dask until it connects
     from distributed import Client, Security
 
 SCRATCH = "muses-cluster-"
+
+_SECRET = re.compile(
+    "TOKEN|SECRET|PASSW|CREDENTIAL|COOKIE|PRIVATE|API_?KEY|ACCESS_KEY"
+    "|^(JUPYTERHUB|CONFIGPROXY|DASK_GATEWAY|MUSES_HUB|PG).*|^MUSES_STORE_URL$",
+    re.IGNORECASE,
+)
+"""Names of variables that hold keys, or places for which one needs them."""
+_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
+"""In addresses."""
 
 _held: set[Path] = set()  # this process's leases; more than one only if its settings have changed meanwhile
 
@@ -251,7 +260,7 @@ def _start(folder: Path, timeout: float) -> ClusterInfo:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(folder)],  # -P: a notebook's folder must not shadow modules
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": _python_path()},
+            env={**_environment(), "PYTHONPATH": _python_path()},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -271,6 +280,21 @@ def _start(folder: Path, timeout: float) -> ClusterInfo:
     _kill_tree(process.pid)
     process.wait(5)
     raise ComputeError(f"the cluster did not start within {timeout:g} s (MUSES_START_TIMEOUT):\n{_tail(folder)}")
+
+
+def _environment() -> dict[str, str]:
+    """What workers are told: not the keys of the server or kernel that happens to ask first.
+
+    They run what chains say, read files and answer the scheduler; `MUSES_WORKER_ENVIRONMENT` names what they need
+    nevertheless.
+    """
+    kept = {name.strip() for name in os.environ.get("MUSES_WORKER_ENVIRONMENT", "").split(",")}
+
+    def is_secret(name: str, value: str) -> bool:
+        in_address = _PASSWORD.search(value) and not name.lower().endswith("_proxy")
+        return bool(_SECRET.search(name) or in_address)
+
+    return {name: value for name, value in os.environ.items() if name in kept or not is_secret(name, value)}
 
 
 def _python_path() -> str:
@@ -346,6 +370,7 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }
     )
+    dask.config.set(tuning.SETTINGS)
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)

@@ -875,36 +875,58 @@ def _reduce(
 
 
 @njit(cache=True, nogil=True)
+def _between_row(nodes, row, first_column, step, line, share, out):
+    """A row of `between`; `line` has room for a row of nodes."""
+    j, down = row // step, share[row % step]
+    for k in range(nodes.shape[1]):
+        line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
+    for k in range(nodes.shape[1] - 1):
+        start = k * step - first_column
+        low, apart = line[k], line[k + 1] - line[k]
+        for c in range(max(start, 0), min(start + step, out.size)):
+            out[c] = low + apart * share[c - start]
+
+
+@njit(cache=True, nogil=True)
 def between(nodes, first_row, first_column, step, rows, columns):
     """Linear interpolation between the nodes of a lattice, `step` pixels apart: along columns, then along rows."""
     out = np.empty((rows, columns))
-    line = np.empty(nodes.shape[1])
-    share = np.arange(step) / step
+    line, share = np.empty(nodes.shape[1]), np.arange(step) / step
     for r in range(rows):
-        j = (first_row + r) // step
-        down = share[(first_row + r) % step]
-        for k in range(nodes.shape[1]):
-            line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
-        row = out[r]
-        for k in range(nodes.shape[1] - 1):
-            start = k * step - first_column
-            low, apart = line[k], line[k + 1] - line[k]
-            for c in range(max(start, 0), min(start + step, columns)):
-                row[c] = low + apart * share[c - start]
+        _between_row(nodes, first_row + r, first_column, step, line, share, out[r])
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _pixels_row(x, y, west, north, size, far, rows, cols):
+    for c in range(x.size):
+        row, col = np.floor((north - y[c]) / size), np.floor((x[c] - west) / size)
+        row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
+        rows[c] = np.int32(row if row < far else far)
+        cols[c] = np.int32(col if col < far else far)
+
+
+@njit(cache=True, nogil=True)
 def pixels_at(x, y, west, north, size, far):
     """Rows and columns of the pixels that hold points; places that a CRS cannot show are far outside."""
     rows = np.empty(x.shape, np.int32)
     cols = np.empty(x.shape, np.int32)
     for r in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            row, col = np.floor((north - y[r, c]) / size), np.floor((x[r, c] - west) / size)
-            row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
-            rows[r, c] = np.int32(row if row < far else far)
-            cols[r, c] = np.int32(col if col < far else far)
+        _pixels_row(x[r], y[r], west, north, size, far, rows[r], cols[r])
+    return rows, cols
+
+
+@njit(cache=True, nogil=True)
+def pixels_between(xs, ys, first_row, first_column, step, shape, west, north, size, far):
+    """`pixels_at` the points `between` the nodes `xs`, `ys`."""
+    rows = np.empty(shape, np.int32)
+    cols = np.empty(shape, np.int32)
+    x, y = np.empty(shape[1]), np.empty(shape[1])
+    line, share = np.empty(xs.shape[1]), np.arange(step) / step
+    for r in range(shape[0]):
+        _between_row(xs, first_row + r, first_column, step, line, share, x)
+        _between_row(ys, first_row + r, first_column, step, line, share, y)
+        _pixels_row(x, y, west, north, size, far, rows[r], cols[r])
     return rows, cols
 
 

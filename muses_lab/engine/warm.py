@@ -29,6 +29,8 @@ def warm() -> None:
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
             kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+    nodes = np.zeros((3, 3))
+    kernels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
     rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
     kernels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))

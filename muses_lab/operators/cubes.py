@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
+import pyproj
 import xarray as xr
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pyproj.exceptions import ProjError
 
 from muses_lab.errors import BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
@@ -26,19 +30,62 @@ from muses_lab.operators.declare import (
 NAN = np.float32("nan")
 
 
+_CRS_NAME = re.compile(r"[A-Za-z]{2,12}:[A-Za-z0-9.]{1,24}|[A-Z]{4,24}\[.{1,9000}\]", re.DOTALL)
+
+
+def _crs(value: int | str) -> int | str:
+    if isinstance(value, str) and not _CRS_NAME.fullmatch(value):
+        # texts of PROJ may name files of this machine (+nadgrids, +init), and what is unknown is looked for slowly
+        raise ValueError(f"{value[:40]!r} is neither a code, as 32631 or 'EPSG:32631', nor WKT")
+    _to_degrees(value)
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _to_degrees(value: int | str) -> pyproj.Transformer:
+    """From a system to longitude and latitude; refuses what is no place on the Earth's surface."""
+    name = f"EPSG:{value}" if isinstance(value, int) else value
+    try:
+        crs = pyproj.CRS(name)
+        if not (crs.is_geographic or crs.is_projected):
+            raise ValueError(f"{name[:40]!r} has no longitude and latitude, and no easting and northing")
+        return pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
+    except ProjError:
+        raise ValueError(f"{name[:40]!r} is not known, or not on Earth") from None
+
+
+Crs = Annotated[int | str, AfterValidator(_crs)]
+"""A coordinate reference system: EPSG code, `authority:code`, or WKT."""
+
+
+Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
+Resolution = Annotated[float, Field(ge=1e-6, le=1e7)]
+"""Of a pixel, in units of the coordinate reference system."""
+Metres = Annotated[float, Field(ge=1e-3, le=1e7)]
+
+
 class BBox(BaseModel):
     """openEO bounding box: west, south, east, north in `crs` (EPSG code or name; longitude/latitude by default)."""
 
     model_config = ConfigDict(extra="forbid")
-    west: float
-    south: float
-    east: float
-    north: float
-    crs: int | str = 4326
+    west: Coordinate
+    south: Coordinate
+    east: Coordinate
+    north: Coordinate
+    crs: Crs = 4326
 
     def model_post_init(self, _context: Any) -> None:
         if self.south >= self.north or self.west >= self.east:
             raise ValueError("west must be less than east, and south less than north")
+        degrees = self.west, self.south, self.east, self.north
+        if self.crs not in (4326, "EPSG:4326"):
+            try:
+                degrees = _to_degrees(self.crs).transform_bounds(*degrees, errcheck=True)
+            except ProjError:
+                raise ValueError(f"there is no such place in {self.crs}") from None
+        west, south, east, north = degrees
+        if max(-west, east) > 360 or max(-south, north) > 90:
+            raise ValueError("longitudes run from -360 to 360, latitudes from -90 to 90")
 
 
 def _area(value: dict[str, Any]) -> dict[str, Any]:
@@ -69,11 +116,14 @@ def _interval(value: list[str | None]) -> list[str | None]:
 
 
 def instant(stamp: str) -> np.datetime64:
-    """An ISO date or date-time (UTC where it has no zone) as a NumPy instant."""
+    """An ISO date or date-time (UTC where it has no zone) as a NumPy instant; the nearest one there is."""
     time = dt.datetime.fromisoformat(stamp)
-    if time.tzinfo is not None:
-        time = time.astimezone(dt.UTC).replace(tzinfo=None)
-    return np.datetime64(time, "ns")
+    zone = time.utcoffset() or dt.timedelta(0)
+    return np.datetime64(min(max(time.replace(tzinfo=None), _FIRST), _LAST) - zone, "ns")
+
+
+_FIRST, _LAST = dt.datetime(1678, 1, 1), dt.datetime(2262, 1, 1)
+"""What nanoseconds since 1970 in 64 bits can say."""
 
 
 Interval = Annotated[list[str | None], Field(min_length=2, max_length=2), AfterValidator(_interval)]
@@ -317,8 +367,8 @@ def ndvi(
 @operator("resample_spatial", support=Structural())
 def resample_spatial(
     data: Cube,
-    resolution: Annotated[float, Field(gt=0)],
-    projection: int | str,
+    resolution: Resolution,
+    projection: Crs,
     method: Literal["near"] = "near",
     align: Literal["upper-left"] = "upper-left",
 ) -> Cube:
@@ -345,6 +395,6 @@ def resample_cube_spatial(data: Cube, target: Cube, method: Literal["near"] = "n
 
 
 @operator("muses:at_resolution", support=Structural())
-def at_resolution(data: Cube, resolution: Annotated[float, Field(gt=0)]) -> Cube:
+def at_resolution(data: Cube, resolution: Metres) -> Cube:
     """The cube evaluated at the level of this resolution (metres), whatever level is shown."""
     raise DocumentError("levels are chosen by the engine")

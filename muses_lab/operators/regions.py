@@ -10,7 +10,7 @@ from pydantic import Field
 from skimage.measure import label
 
 from muses_lab.errors import DocumentError
-from muses_lab.operators.cubes import BBox
+from muses_lab.operators.cubes import BBox, Metres
 from muses_lab.operators.declare import Cube, Meta, Region, operator
 
 
@@ -27,7 +27,7 @@ def connected_components(
     min_area: Annotated[float, Field(ge=0)] = 0.0,
     connectivity: Literal[4, 8] = 8,
     extent: BBox | None = None,
-    resolution: Annotated[float, Field(gt=0)] | None = None,
+    resolution: Metres | None = None,
     pixel_size: float = 1.0,
 ) -> Cube:
     """Labels 1, 2, … of the connected regions that are true and have at least `min_area` (m²); 0 elsewhere.

@@ -9,7 +9,7 @@ from pydantic import Field
 from skimage.filters import threshold_otsu
 
 from muses_lab.errors import MusesError
-from muses_lab.operators.cubes import BBox
+from muses_lab.operators.cubes import BBox, Metres
 from muses_lab.operators.declare import Cube, Fit, operator
 from muses_lab.operators.regions import _image
 
@@ -35,7 +35,7 @@ def otsu(
     data: Cube,
     bins: Annotated[int, Field(ge=2, le=65_536)] = 256,
     extent: BBox | None = None,
-    resolution: Annotated[float, Field(gt=0)] | None = None,
+    resolution: Metres | None = None,
     fitted: dict[str, Any] | None = None,
 ) -> Cube:
     """1 where the value is above Otsu's threshold of the pinned extent, else 0 (Otsu 1979)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,9 +24,38 @@ class Timeout(MusesError):
     http_status = 504
 
 
+class DiskFull(MusesError):
+    """What was to be kept could not be written."""
+
+    code = "disk-full"
+    http_status = 507
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def disk_full(error: BaseException | None) -> DiskFull | None:
+    """What a full disk looks like to a user, if that is what lies behind `error`."""
+    while error is not None:
+        name = getattr(error, "sqlite_errorname", "")
+        if getattr(error, "errno", None) in _FULL or name == "SQLITE_FULL":
+            return DiskFull("the disk is full: nothing can be kept there until some of it is freed")
+        if name.startswith("SQLITE_IOERR"):
+            return DiskFull(f"the store cannot be written ({error}): is the disk full?")
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return None
+
+
+class TooManyRequests(MusesError):
+    """A user asks faster than the service answers; `retry_after` says in how many seconds to come back."""
+
+    code = "too-many-requests"
+    http_status = 429
+
+
 CODES = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 500: "internal"}
 
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]+", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w./:~-])(?:/|[A-Za-z]:[\\/])(?:[^\s'\":;,()\\/]+[\\/])+([^\s'\":;,()\\/]*)")
 
 
@@ -44,7 +74,7 @@ def public(value: Any) -> Any:
         return [public(v) for v in value]
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = str(value)
+    text = str(value).replace("\0", "")  # it marks places below
     for root in _roots():
         text = text.replace(root, "")
     kept: list[str] = []

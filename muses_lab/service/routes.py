@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.utils import url_path_join
 from tornado.web import Application
 
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
 from muses_lab.service.cluster import ClusterHandler
-from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
+from muses_lab.service.handler import UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
+from muses_lab.service.opening import SharedHandler
 from muses_lab.service.state import Service
-from muses_lab.service.status import StatusHandler
+from muses_lab.service.status import StatusesHandler, StatusHandler
 from muses_lab.service.styles import LegendHandler, StyleHandler, StylesHandler
 from muses_lab.service.tiles import TileHandler
 from muses_lab.service.values import ValuesHandler
+from muses_lab.service.view import ViewHandler
 
 PART = "([^/]+)"
 
-ROUTES: list[tuple[str, type[ServiceHandler]]] = [
+ROUTES: list[tuple[str, type[JupyterHandler]]] = [
     (rf"tiles/{PART}/{PART}/{PART}/{PART}/{PART}\.png", TileHandler),  # chain / style / z / x / y
     (rf"base/{PART}/{PART}/{PART}\.png", BaseTileHandler),
     ("chains", ChainsHandler),
@@ -28,7 +31,10 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"legend/{PART}", LegendHandler),
     (f"values/{PART}", ValuesHandler),
     (f"status/{PART}", StatusHandler),
+    ("status", StatusesHandler),
+    ("view", ViewHandler),
     ("cluster", ClusterHandler),
+    (r"shared/([A-Za-z0-9_-]{8,64})", SharedHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
 ]

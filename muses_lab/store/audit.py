@@ -22,8 +22,8 @@ ROWS_A_DAY = 2000
 """Rows that one user's day may have. What they do with further chains is counted in one row for each hour and action:
 nobody can fill the log, or drive somebody else's traces (or their own) out of it."""
 
-_MOST = 2**60
-"""Where counting ends: the columns have 64 bits."""
+_MOST = 2**53 - 1
+"""Where counting ends: what JSON's numbers hold exactly."""
 
 
 def add(connection: Connection, user: str, entries: Iterable[AuditEntry]) -> None:

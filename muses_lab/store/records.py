@@ -131,7 +131,7 @@ class AuditEntry:
             check_hash(self.chain)
         for name in ("count", "pixels", "bytes", "seconds"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**50:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
                 raise MusesError(f"{name}={value!r} is not a number of an audit entry")
 
 
