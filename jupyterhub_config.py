@@ -201,7 +201,10 @@ def configure_gateway() -> None:
     # Clusters are written down, so that a gateway that was killed finds them again.
     c.UserClusters.db_url = f"sqlite:///{STATE / 'gateway.sqlite'}"
     c.UserClusters.db_encrypt_keys = [encryption_key(STATE / "gateway.key")]
+    # Straight to the gateway, not through its proxy; and one who is late on a busy machine is not taken for dead.
+    c.UserClusters.api_url = f"http://127.0.0.1:{hub.port('GATEWAY_API', 8786)}/api"
     c.UserClusters.cluster_heartbeat_period = 5
+    c.UserClusters.cluster_heartbeat_timeout = 60
     c.UserClusters.sigint_timeout = 3
     c.UserClusters.sigterm_timeout = 1
     c.UserClusters.cluster_options = cluster_options(

@@ -142,7 +142,7 @@ def test_a_killed_part_comes_back_during_panning_and_exports(hub, alice, kernel,
         if name != "worker":
             assert len(until(lambda words=words: hub.those(*words), 10, name)) == 1, name
     assert alive(back[0])
-    assert alice.cluster()["state"] in ("idle", "busy")
+    until(lambda: alice.cluster()["state"] in ("idle", "busy"), 60, lambda: str(alice.cluster()))
 
 
 def test_a_killed_server_takes_its_cluster_along_and_comes_back_with_the_page(hub, alice, map_, undisturbed):

@@ -28,7 +28,7 @@ from muses_lab.settings import number
 
 T = TypeVar("T")
 
-ANSWER = 10.0
+ANSWER = 30.0
 """Seconds in which a scheduler answers that its gateway says is running; one that does not is dead."""
 
 ABSENT = (ClientError, OSError, GatewayServerError, TimeoutError)
