@@ -10,7 +10,7 @@ SETTINGS: dict[str, Any] = {
     # Looks at all threads a hundred times a second.
     "distributed.worker.profile.enabled": False,
     # Dask's nanny makes malloc give back every 64 KB: a block's memory would come anew from the system, page by page,
-    # each time, which doubles the time of a median. The engine gives memory back itself (`engine.memory`).
+    # each time. The engine gives memory back itself (`engine.memory`).
     "distributed.nanny.pre-spawn-environ": {
         "MALLOC_TRIM_THRESHOLD_": 256 << 20,
         "MALLOC_MMAP_THRESHOLD_": 32 << 20,
