@@ -28,6 +28,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from muses_lab.compute import tuning
 from muses_lab.deployment.accounts import Accounts, separated
 from muses_lab.deployment.config import HubSettings
 from muses_lab.deployment.gateway import HubAuthenticator, UserClusters, cluster_options, encryption_key
@@ -211,6 +212,7 @@ def configure_gateway() -> None:
         hub,
         {
             **SHARED,
+            **tuning.environment(),
             "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",  # pages that show code, paths and logs
             "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # MUSES Lab tries again, and knows what it tries
