@@ -106,8 +106,8 @@ def test_the_cluster_panel_shows_stops_and_starts_it(hub, visits):
     box.get_by_role("button", name="Stop").click()
     visit.notebook.until(lambda: box.get_attribute("data-state") == "off", 60, "the cluster is not stopped")
     until(lambda: not alive(before), 30, "the scheduler runs on")
-    box.get_by_label("workers").fill("1")
-    box.get_by_label("workers").press("Tab")
+    box.get_by_role("spinbutton", name="workers").fill("1")
+    box.get_by_role("spinbutton", name="workers").press("Tab")
     box.get_by_role("button", name="Start").click()
     visit.notebook.until(lambda: box.get_attribute("data-state") == "idle", 90, "the cluster does not start")
     assert box.get_attribute("data-workers") == "1"
