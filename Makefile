@@ -59,7 +59,7 @@ hub: install $(PROXY)
 
 # JupyterHub's proxy is a Node program; package-lock.json decides its version.
 $(PROXY): package-lock.json
-	$(call need,command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 20)',nodejs npm)
+	$(call need,command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)',nodejs npm)
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
