@@ -32,7 +32,7 @@ class TooManyRequests(MusesError):
 
 CODES = {403: "forbidden", 404: "not-found", 405: "method-not-allowed", 413: "too-large", 500: "internal"}
 
-_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]{0,20}://[^\s'\"<>]+", re.IGNORECASE)
 _PATH = re.compile(r"(?<![\w./:~-])(?:/|[A-Za-z]:[\\/])(?:[^\s'\":;,()\\/]+[\\/])+([^\s'\":;,()\\/]*)")
 
 

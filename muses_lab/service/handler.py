@@ -65,7 +65,8 @@ class ServiceHandler(APIHandler):
             self.set_header(name, value)
 
     async def prepare(self) -> None:  # type: ignore[override]
-        self._body, self._length = bytearray(), int(self.request.headers.get("Content-Length") or 0)
+        said = self.request.headers.get("Content-Length", "")
+        self._body, self._length = bytearray(), int(said) if said.isascii() and said.isdecimal() else 0
         try:
             await super().prepare()
             self._admit()
