@@ -1,4 +1,4 @@
-# make install | lab | test | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
+# make install | lab | hub | test | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -9,9 +9,10 @@ NOTEBOOK ?= notebooks/01-first-map.ipynb
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+PROXY := node_modules/.package-lock.json
 SOURCES := muses_lab widgets tests notebooks benchmarks jupyterhub_config.py
 
-.PHONY: install lab test bench lint format lock browser clean
+.PHONY: install lab hub test bench lint format lock browser clean
 .DEFAULT_GOAL := install
 
 # $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
@@ -52,8 +53,19 @@ lab: install
 	$(BIN)/muses-lab sample
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK)
 
+# JupyterHub with a Dask cluster for each user, on loopback; jupyterhub_config.py lists the settings. Ctrl-C ends it.
+hub: install $(PROXY)
+	@exec $(BIN)/python -m muses_lab.deployment.run
+
+# JupyterHub's proxy is a Node program; package-lock.json decides its version.
+$(PROXY): package-lock.json
+	$(call need,command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 20)',nodejs npm)
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
 # Everything: slow tests too, and those in a real browser, which get the machine to themselves. ARGS choose within all.
 test: install browser
+	@$(MAKE) --no-print-directory $(PROXY) || echo 'Going on without the proxy: tests of the hub are skipped.' >&2
 ifeq ($(strip $(ARGS)),)
 	@failed=0; set -x; \
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser" || failed=1; \

@@ -1,88 +1,228 @@
-"""JupyterHub for a class on one machine: a server and a Dask cluster for each user, on the same environment.
+"""JupyterHub with a Dask cluster for each user, on one machine: `make hub` starts it and says where to log in.
 
-    npm install --prefix ~/chp configurable-http-proxy         # JupyterHub's proxy; Node 20 or newer
-    export PATH=~/chp/node_modules/.bin:$PATH MUSES_HUB_PASSWORD=...   # one password for all users, 8 letters or more
-    .venv/bin/jupyterhub -f jupyterhub_config.py               # then http://127.0.0.1:8000
+    make hub                                    # a demonstration: on loopback, one password for all
+    MUSES_HUB_AUTH=pam MUSES_HUB_USERS=@students MUSES_HUB_URL=https://lab.example.org \\
+        MUSES_HUB_TLS_CERT=/etc/… MUSES_HUB_TLS_KEY=/etc/… make hub        # as root: the machine's own accounts
 
-Everybody's servers and clusters run as the account that starts the hub: users share its files, so this form is for
-people who trust one another. Tiles need nothing here: `muses_lab.service` is part of every user's own server.
+Settings are environment variables (`muses_lab/deployment/config.py` checks them, `docs/administrators.md` explains):
+
+    MUSES_HUB_URL        where the hub listens                                        http://127.0.0.1:8000
+    MUSES_HUB_STATE      its folder: databases, secrets, homes, shared catalogues     ~/.local/share/muses-lab/hub
+    MUSES_HUB_AUTH       demo (MUSES_HUB_PASSWORD, one for all) | pam | oauth (MUSES_HUB_OAUTH_…, see below)
+    MUSES_HUB_USERS      who may log in: names, @unix-group, or *                     demo: *, else none
+    MUSES_HUB_ADMINS     names of administrators                                      none
+    MUSES_HUB_ACCOUNTS   separate: users' servers and clusters under Unix accounts of their own; one: all under the
+                         hub's; auto: separate where that is possible                 auto
+    MUSES_HUB_DATABASE   of documents, jobs, shares, audit: postgresql+psycopg://…    SQLite in MUSES_HUB_STATE
+    MUSES_HUB_WORKERS, _CORES, _MEMORY   of one user's cluster: workers, threads and GiB of each       2, 2, 2
+    MUSES_HUB_LIMITS     JSON file with other limits for groups and users             none
+    MUSES_HUB_IDLE       seconds after which a cluster without work ends              600
+    MUSES_HUB_SERVER_IDLE  seconds after which a user's server without use ends       0: never
+    MUSES_HUB_TLS_CERT, _TLS_KEY   for https; MUSES_HUB_BEHIND_TLS=1 where a server in front of the hub encrypts
+
 The hub and the gateway both read this file; each takes what is its own.
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
-from muses_lab import settings
+from muses_lab.deployment.accounts import Accounts, separated
+from muses_lab.deployment.config import HubSettings
+from muses_lab.deployment.gateway import HubAuthenticator, UserClusters, cluster_options, encryption_key
 
 c = get_config()  # noqa: F821 (given by JupyterHub and Dask Gateway)
 
-BIN = Path(sys.prefix, "bin")
-STATE = settings.home() / "hub"
-STATE.mkdir(exist_ok=True, mode=0o700)
+hub = HubSettings.from_environment()
+HERE = Path(__file__).resolve().parent
+STATE = hub.state
+separate, why_not = separated(hub)
+os.umask(0o077)  # databases, keys and logs of the hub and its services are its own …
+for folder in (STATE, STATE / "home", STATE / "clusters"):  # … but users' processes pass through to what is theirs
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711 if separate else 0o700)
+accounts = Accounts(hub, separate)
+
+HUB_API = f"http://127.0.0.1:{hub.port('API', 8081)}"
+GATEWAY = f"127.0.0.1:{hub.port('GATEWAY', 8787)}"
+GATEWAY_PREFIX = "/services/dask-gateway"
+STORE = f"127.0.0.1:{hub.port('STORE', 8788)}"
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
-PATH = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+STORE_LIMITS = ("MUSES_MAX_", "MUSES_AUDIT_", "MUSES_HUB_USER_BYTES", "MUSES_HUB_TOKEN_SECONDS")
+# What the workers must see as the servers do: where files may be read from, where the code is.
+SHARED = {name: os.environ[name] for name in ("MUSES_ALLOWED_HOSTS", "PYTHONPATH") if os.environ.get(name)}
 
-HUB = os.environ.get("MUSES_HUB_URL", "http://127.0.0.1:8000")
-GATEWAY = "127.0.0.1:8787"
-SERVICE = "/services/dask-gateway"
 
-# The hub
+def configure_hub() -> None:
+    from jupyterhub.services.service import _ServiceSpawner
 
-c.JupyterHub.bind_url = HUB
-c.JupyterHub.hub_bind_url = "http://127.0.0.1:8081"
-c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:8001"
-c.JupyterHub.cookie_secret_file = str(STATE / "cookie_secret")
-c.JupyterHub.db_url = f"sqlite:///{STATE / 'jupyterhub.sqlite'}"
-c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")
+    from muses_lab.deployment.spawner import AccountSpawner
 
-c.JupyterHub.authenticator_class = "shared-password"
-c.SharedPasswordAuthenticator.user_password = os.environ.get("MUSES_HUB_PASSWORD", "")
-c.Authenticator.allow_all = True
+    # The hub and its proxy. Only the proxy listens where users come from; all else is on loopback.
 
-c.JupyterHub.spawner_class = "simple"
-c.SimpleLocalProcessSpawner.home_dir_template = str(STATE / "home" / "{username}")
-c.Spawner.cmd = [str(BIN / "jupyterhub-singleuser")]
-c.Spawner.args = ["--allow-root"] if ROOT else []
-c.Spawner.default_url = "/lab"
-c.Spawner.environment = {
-    "PATH": PATH,
-    "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp",
-    "MUSES_COMPUTE": "gateway",  # the limits below are the hub's, not the notebook's
-    "DASK_GATEWAY__ADDRESS": HUB + SERVICE,
-    "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
-    "DASK_GATEWAY__PUBLIC_ADDRESS": SERVICE,
-    "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
-}
+    c.JupyterHub.bind_url = hub.url
+    c.JupyterHub.public_url = hub.public_url + "/"  # what links start with
+    c.JupyterHub.hub_bind_url = HUB_API
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.port('PROXY', 8001)}"
+    c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")  # by which one that a killed hub has left is ended
+    chp = str(HERE / "node_modules" / ".bin" / "configurable-http-proxy")  # by `make hub`, else the system's
+    c.ConfigurableHTTPProxy.command = [shutil.which(chp) or shutil.which("configurable-http-proxy") or chp]
+    c.JupyterHub.ssl_cert = hub.certificate
+    c.JupyterHub.ssl_key = hub.key
+    c.JupyterHub.cookie_secret_file = str(STATE / "cookie_secret")
+    c.JupyterHub.db_url = f"sqlite:///{STATE / 'jupyterhub.sqlite'}"
+    c.JupyterHub.implicit_spawn_seconds = 1  # the page of a server that died is the page of one that starts
+    c.Spawner.poll_interval = 5
+    c.Spawner.http_timeout = 120  # a class starts all its servers in the same minute
+    # Services are kept by a spawner without configuration: a dead gateway would be noticed after 30 s.
+    _ServiceSpawner.poll_interval.default_value = 2
 
-c.JupyterHub.services = [
-    {
-        "name": "dask-gateway",
-        "url": f"http://{GATEWAY}",
-        "command": [str(BIN / "dask-gateway-server"), "-f", str(Path(__file__).resolve())],
-        "environment": {"PATH": PATH, "MUSES_LAB_HOME": str(settings.home())},
-        "oauth_no_confirm": True,
+    # Who may come in
+
+    c.Authenticator.allow_all = "*" in hub.users
+    c.Authenticator.allowed_users = {name for name in hub.users if name[0] not in "*@"}
+    c.Authenticator.admin_users = hub.admins
+    c.Authenticator.blocked_users = {"root"}
+    c.Authenticator.username_pattern = r"[a-z0-9][a-z0-9._@+-]{0,62}"  # it becomes the name of a folder
+    if hub.authentication == "demo":
+        c.JupyterHub.authenticator_class = "shared-password"
+        c.SharedPasswordAuthenticator.user_password = hub.password
+    elif hub.authentication == "pam":
+        c.JupyterHub.authenticator_class = "pam"
+        c.PAMAuthenticator.allowed_groups = {name[1:] for name in hub.users if name.startswith("@")}
+    else:
+        c.JupyterHub.authenticator_class = "generic-oauth"
+        c.GenericOAuthenticator.client_id = hub.oauth("CLIENT_ID")
+        c.GenericOAuthenticator.client_secret = hub.oauth("CLIENT_SECRET")
+        c.GenericOAuthenticator.authorize_url = hub.oauth("AUTHORIZE_URL")
+        c.GenericOAuthenticator.token_url = hub.oauth("TOKEN_URL")
+        c.GenericOAuthenticator.userdata_url = hub.oauth("USERDATA_URL")
+        c.GenericOAuthenticator.oauth_callback_url = f"{hub.public_url}/hub/oauth_callback"
+        c.GenericOAuthenticator.username_claim = hub.environment.get("OAUTH_NAME", "preferred_username")
+        c.GenericOAuthenticator.scope = hub.environment.get("OAUTH_SCOPE", "openid profile").split()
+        c.GenericOAuthenticator.enable_pkce = True
+
+    # Users' servers: JupyterLab, the notebooks, the tile service (part of every Jupyter server with MUSES Lab)
+
+    AccountSpawner.accounts = accounts
+    c.JupyterHub.spawner_class = AccountSpawner
+    c.Spawner.cmd = [sys.executable, "-m", "muses_lab.deployment.singleuser"]
+    c.Spawner.args = ["--allow-root"] if ROOT and not separate else []
+    server_idle = int(hub.seconds("SERVER_IDLE", 0))
+    if server_idle:
+        c.Spawner.args += [
+            f"--ServerApp.shutdown_no_activity_timeout={server_idle}",
+            f"--MappingKernelManager.cull_idle_timeout={server_idle}",
+        ]
+    c.Spawner.default_url = "/lab"
+    c.Spawner.environment = {
+        **SHARED,
+        "PATH": PATH,
+        "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp",
+        "MUSES_HUB_NOTEBOOKS": str(HERE / "notebooks"),
+        "MUSES_HUB_CATALOGS": str(STATE / "catalogs.json"),
+        # Straight to the services, not through the hub's proxy: one part less that may fail, and less to pass.
+        "MUSES_COMPUTE": "gateway",  # the limits below are the hub's, not the notebook's
+        "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}{GATEWAY_PREFIX}",
+        "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
+        "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
+        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+        "MUSES_STORE_URL": f"http://{STORE}/services/muses",
     }
-]
-# Both roles: the browser comes as a user, the kernel with its server's token.
-c.JupyterHub.load_roles = [
-    {"name": "user", "scopes": ["self", "access:services!service=dask-gateway"]},
-    {
-        "name": "server",
-        "scopes": ["users:activity!user", "access:servers!server", "access:services!service=dask-gateway"],
-    },
-]
 
-# The gateway, a service of the hub
+    # Services, started and kept by the hub: the clusters, and the store of documents, jobs, shares and audit
 
-c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
-c.DaskGateway.authenticator_class = "dask_gateway_server.auth.JupyterHubAuthenticator"
-c.DaskGateway.address = "127.0.0.1:8786"
-c.Proxy.address = GATEWAY
-c.Proxy.prefix = SERVICE
-# distributed has no `dask-scheduler` and `dask-worker` any more; workers would listen on all interfaces.
-c.ClusterConfig.scheduler_cmd = [str(BIN / "dask"), "scheduler"]
-c.ClusterConfig.worker_cmd = [str(BIN / "dask"), "worker", "--host", "127.0.0.1"]
-c.ClusterConfig.worker_cores = 2
-c.ClusterConfig.cluster_max_workers = 2
-c.ClusterConfig.idle_timeout = 600
+    ONCE = [sys.executable, "-m", "muses_lab.deployment.once"]
+    c.JupyterHub.services = [
+        {
+            "name": "dask-gateway",
+            "url": f"http://{GATEWAY}",
+            "command": [
+                *ONCE,
+                str(STATE / "gateway.json"),
+                sys.executable,
+                "-m",
+                "dask_gateway_server",
+                "-f",
+                __file__,
+            ],
+            "environment": {
+                **SHARED,
+                **hub.without_secrets(),
+                "MUSES_HUB_STATE": str(STATE),
+                "MUSES_HUB_ACCOUNTS": "separate" if separate else "one",
+                "PATH": PATH,
+            },
+            "display": False,
+        },
+        {
+            "name": "muses",
+            "url": f"http://{STORE}",
+            "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
+            "environment": {
+                **SHARED,
+                **{name: value for name, value in os.environ.items() if name.startswith(STORE_LIMITS)},
+                "MUSES_HUB_DATABASE": hub.database,
+                "MUSES_LAB_HOME": str(STATE),
+                "PATH": PATH,
+            },
+            "oauth_no_confirm": True,
+            "display": False,
+        },
+    ]
+    # Both roles: the browser comes as a user, the kernel with its server's token.
+    SERVICES = ["access:services!service=dask-gateway", "access:services!service=muses"]
+    c.JupyterHub.load_roles = [
+        {"name": "user", "scopes": ["self", *SERVICES]},
+        {"name": "server", "scopes": ["users:activity!user", "access:servers!server", *SERVICES]},
+        # Clusters end with their user's server: the gateway asks whether there is one.
+        {"name": "clusters", "scopes": ["read:users:name", "read:servers"], "services": ["dask-gateway"]},
+    ]
+
+    whose = "each under an account of its own"
+    if not separate:
+        whose = f"all under the hub's account ({why_not}), so users can read each other's files"
+    print(f"MUSES Lab: users' servers and clusters run {whose}", file=sys.stderr)
+
+
+def configure_gateway() -> None:
+    """One cluster for each user."""
+    UserClusters.accounts = accounts
+    UserClusters.logs = STATE / "logs"
+    c.DaskGateway.backend_class = UserClusters
+    c.DaskGateway.authenticator_class = HubAuthenticator
+    c.DaskGateway.address = f"127.0.0.1:{hub.port('GATEWAY_API', 8786)}"
+    c.Proxy.address = GATEWAY
+    c.Proxy.prefix = GATEWAY_PREFIX
+    c.Proxy.proxy_status_period = 2
+    c.UserClusters.clusters_directory = str(STATE / "clusters")
+    # Clusters are written down, so that a gateway that was killed finds them again.
+    c.UserClusters.db_url = f"sqlite:///{STATE / 'gateway.sqlite'}"
+    c.UserClusters.db_encrypt_keys = [encryption_key(STATE / "gateway.key")]
+    # Straight to the gateway, not through its proxy; and one who is late on a busy machine is not taken for dead.
+    c.UserClusters.api_url = f"http://127.0.0.1:{hub.port('GATEWAY_API', 8786)}/api"
+    c.UserClusters.cluster_heartbeat_period = 5
+    c.UserClusters.cluster_heartbeat_timeout = 60
+    c.UserClusters.sigint_timeout = 3
+    c.UserClusters.sigterm_timeout = 1
+    c.UserClusters.cluster_options = cluster_options(
+        hub,
+        {
+            **SHARED,
+            "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",  # pages that show code, paths and logs
+            "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # MUSES Lab tries again, and knows what it tries
+        },
+    )
+    # distributed has no programs `dask-scheduler` and `dask-worker` any more.
+    c.ClusterConfig.scheduler_cmd = [sys.executable, "-m", "dask", "scheduler"]
+    c.ClusterConfig.worker_cmd = [sys.executable, "-m", "dask", "worker"]
+    c.ClusterConfig.idle_timeout = hub.seconds("IDLE", 600)
+
+
+if os.environ.get("JUPYTERHUB_SERVICE_NAME") == "dask-gateway":
+    configure_gateway()
+else:
+    configure_hub()

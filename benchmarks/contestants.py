@@ -20,10 +20,13 @@ PEERS = {
     "titiler-openeo, whole view": ("titiler_openeo", "whole=1"),
     "rio-tiler": ("rio_tiler",),
     "rio-tiler, whole view": ("rio_tiler", "strips=2"),
+    "titiler": ("titiler",),
     "odc-stac": ("odc_stac",),
     "openeo-processes-dask": ("openeo_processes_dask",),
 }
 """Program and settings; without settings, the best that were found for a map's tiles."""
+SHARED = {"titiler": "titiler_openeo"}
+"""Programs that have no environment of their own."""
 
 
 class Program:
@@ -72,6 +75,11 @@ def muses(label: str = "muses", **environment: str) -> Program:
     return Program(label, [sys.executable, "-m", "benchmarks.engine"], **environment)
 
 
+def delivery(kind: str) -> Program:
+    """The whole way: a Jupyter server and the `embedded` cluster, or one behind a Dask `gateway`."""
+    return Program(f"muses {kind}", [sys.executable, "-m", "benchmarks.delivery", kind])
+
+
 def limit(here: bool) -> Program:
     """In its own environment, or in this one with what there is."""
     python = sys.executable if here else str(environment_of(HERE / "limit.txt", make=True))
@@ -82,7 +90,7 @@ def peers(make: bool) -> list[Program]:
     """Those whose environments are there, or can be made now."""
     found = []
     for label, (name, *settings) in PEERS.items():
-        python = environment_of(HERE / "peers" / f"{name}.txt", make)
+        python = environment_of(HERE / "peers" / f"{SHARED.get(name, name)}.txt", make)
         if python is not None:
             found.append(Program(label, [str(python), str(HERE / "peers" / f"{name}.py"), *settings]))
     return found

@@ -25,6 +25,7 @@ from benchmarks.protocol import FOCAL, serve  # noqa: E402
 from muses_lab import compute, engine, settings  # noqa: E402
 from muses_lab.chain import Chain, Collection, Layer  # noqa: E402
 from muses_lab.compute import evaluate  # noqa: E402
+from muses_lab.engine import layout  # noqa: E402
 from muses_lab.render import render  # noqa: E402
 
 COLLECTION = "sentinel-2-l2a"
@@ -112,10 +113,11 @@ class Muses:
         }
 
     def forget(self) -> None:
-        """No decoded block, no result, no open file, no header; chains stay published."""
+        """No decoded block, no result, no open file, no header, no known window; chains stay published."""
         here = engine.worker_engine()
         here.reader.close()
         here.cache.clear()
+        layout.forget()
         with evaluate._kept_lock:
             evaluate._kept.clear()
 

@@ -31,8 +31,8 @@ class Contestant(Protocol):
     def forget(self) -> None:
         """Drop whatever is kept of earlier views."""
 
-    def view(self, view: View) -> dict[str, Any]:
-        """Compute it: seconds, mean, valid, counters."""
+    def view(self, view: View, **how: Any) -> dict[str, Any]:
+        """Compute it: seconds, mean, valid, counters. `how`: what only the whole way knows (see `delivery.py`)."""
 
 
 def serve(contestant: Contestant) -> None:
@@ -53,7 +53,7 @@ def serve(contestant: Contestant) -> None:
             contestant.forget()
             answer = {"ok": True}
         else:
-            answer = contestant.view(look(request, items))
+            answer = contestant.view(look(request, items), **request.get("how", {}))
         print(json.dumps(answer), file=answers)
 
 

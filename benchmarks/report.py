@@ -21,6 +21,23 @@ AFTER_MEDIAN = ("W1", "W4", "W6", "W7")
 MEAN_MAY_DIFFER, VALID_MAY_DIFFER = 0.01, 0.01
 """Peers warp each date before they compute, which moves pixels by up to a half: nothing more may differ."""
 PEER_TARGETS = {"titiler-openeo": 20, "rio-tiler": 15, "odc-stac": 4}
+BEHIND_HTTP = {"titiler-openeo": 15, "rio-tiler": 10, "titiler": 10}
+"""How many times as long a peer takes as a cold view through HTTP and the embedded cluster."""
+
+
+@dataclass(frozen=True)
+class Way:
+    """Milliseconds that a way from the engine to the page may take, beside a share of L."""
+
+    cold: float
+    one_date: float
+    known: float
+    """Nothing is computed."""
+
+
+WAYS = {"embedded": Way(60, 80, 60), "gateway": Way(150, 170, 120)}
+STATUS = 50
+"""Milliseconds that other requests to the server may take while a view is loaded."""
 METHODS = ("GDAL", "imagecodecs", "async-tiff")
 VARIANTS = ("again", "classes", "threshold", "moved", "moved again", "zoomed")
 
@@ -81,6 +98,9 @@ class Measured:
         mine, its = self.samples(a, workload, zoom, variant), self.samples(b, workload, zoom)
         return [(of(mine[n]) - less) / max(of(its[n]), 1e-6) for n in mine if n in its]
 
+    def milliseconds(self, who: str, workload: str, zoom: int, variant: str) -> list[float]:
+        return [1000 * s.seconds for s in self.samples(who, workload, zoom, variant).values()]
+
     def over_zooms(self, a: str, b: str, workload: str, variant: str = "cold", *, less: float = 0.0) -> Spread | None:
         """The spread, over zooms, of the median ratio at each."""
         each = [self.ratios(a, b, workload, zoom, variant, less=less) for zoom in self.zooms]
@@ -106,7 +126,16 @@ def make(
     """The targets, and all of it as text."""
     found = Measured(samples, zooms)
     rows = list(_targets(found, new, opened))
-    parts = [_cold(found), _after(found), _peers(found), _agreement(found), _more(found), _rows(rows)]
+    rows += _delivered_targets(found)
+    parts = [
+        _cold(found),
+        _after(found),
+        _delivered(found),
+        _peers(found),
+        _agreement(found),
+        _more(found),
+        _rows(rows),
+    ]
     return rows, "\n\n".join(part for part in parts if part)
 
 
@@ -169,6 +198,36 @@ def _special_targets(found: Measured, opened: dict[str, dict[str, Any]]) -> Iter
         yield Row("W1 cold, remote: (seconds - L) / 50 ms", r.text(1), f"≤ {TRIPS} round trips", r.middle <= TRIPS)
 
 
+def _delivered_targets(found: Measured) -> Iterable[Row]:
+    """Through HTTP and Dask, in a browser's six connections."""
+    for name, way in WAYS.items():
+        who = f"muses {name}"
+        for workload in found.workloads():
+            share, more = (2, way.one_date) if workload in ("W2", "W3") else (1.7, way.cold)
+            if r := found.over_zooms(who, "limit", workload, less=more / 1000):
+                yield Row(f"{name}: ({workload} cold - {more:g} ms) / L", r.text(), f"≤ {share:g}", r.middle <= share)
+            if r := found.over_zooms(who, "limit", workload, "classes", less=way.cold / 1000):
+                yield Row(f"{name}: ({workload} classes - {way.cold:g} ms) / L", r.text(), "≤ 0.5", r.middle <= 0.5)
+        for variant in ("reloaded", "palette"):
+            every = [found.milliseconds(who, w, z, variant) for w in found.workloads() for z in found.zooms]
+            if cells := [cell for cell in every if cell]:
+                r = _over(cells)
+                yield Row(f"{name}: {variant}, ms", r.text(0), f"≤ {way.known:g}", r.middle <= way.known)
+        waits = [
+            wait
+            for zoom in found.zooms
+            for sample in found.samples(who, "W1", zoom, "beside others").values()
+            for wait in sample.counters["status_seconds"]
+        ]
+        if waits:
+            p95 = 1000 * sorted(waits)[int(0.95 * len(waits))]
+            text = f"{p95:.0f} (most {1000 * max(waits):.0f}, {len(waits)} requests)"
+            yield Row(f"{name}: /api/status beside a cold W1, p95 ms", text, f"≤ {STATUS}", p95 <= STATUS)
+    for peer, least in BEHIND_HTTP.items():
+        if r := found.over_zooms(peer, "muses embedded", "W1"):
+            yield Row(f"W1 cold: {peer} / embedded", r.text(1), f"≥ {least}", r.middle >= least)
+
+
 def _over(cells: Sequence[Sequence[float]]) -> Spread:
     """The spread, over zooms, of the medians over rounds."""
     each = [median(cell) for cell in cells]
@@ -218,6 +277,29 @@ def _after(found: Measured) -> str:
                     line.append("")
             lines.append(line)
     return _table("Then, each changing one thing of the known view: ms · blocks read", ["", "", *VARIANTS], lines)
+
+
+def _delivered(found: Measured) -> str:
+    lines = []
+    for name in WAYS:
+        who = f"muses {name}"
+        for workload in found.workloads():
+            for zoom in found.zooms:
+                if not found.samples(who, workload, zoom):
+                    continue
+                later = ("reloaded", "palette", "classes")
+                more = [found.milliseconds(who, workload, zoom, variant) for variant in later]
+                r = Spread.of(found.ratios(who, "limit", workload, zoom))
+                engine = Spread.of(found.ratios(who, "muses", workload, zoom))
+                used = Spread.of(found.ratios(who, "muses", workload, zoom, of=_cpu))
+                assert r and engine and used
+                lines.append([
+                    name, workload, f"z{zoom}", _ms(found.seconds(who, workload, zoom)), r.text(), engine.text(),
+                    used.text(), *(f"{median(values):.0f}" if values else "" for values in more),
+                    f"{found.counter(who, workload, zoom, 'cold', 'png_bytes') / 1000:.0f}",
+                ])  # fmt: skip
+    header = ["", "", "", "cold ms", "/ L", "/ muses", "of CPU", "reloaded", "palette", "classes", "kB"]
+    return _table("Through HTTP and Dask, six connections", header, lines)
 
 
 def _peers(found: Measured) -> str:

@@ -23,7 +23,10 @@ from benchmarks.needs import needs
 from benchmarks.protocol import look, read_items
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7")
-MORE = ("many", "remote", "long")
+MORE = ("many", "remote", "long", "embedded", "gateway")
+WAYS = ("embedded", "gateway")
+"""Through HTTP and Dask."""
+DELIVERED = ("W1", "W2", "W3", "W4")
 CLEAR, OTHERS = [4, 5, 6], [4, 5, 6, 7, 11]
 THRESHOLD = {"W4": 0.08}
 HOME = "MGRS-31TCJ"
@@ -78,6 +81,9 @@ class Run:
             program = contestants.muses("muses remote", MUSES_ALLOWED_HOSTS="127.0.0.1")
             self._add(program, server.items(self.folder, place / "remote"))
             self.server = server
+        for way in WAYS:
+            if way in wanted:
+                self._add(contestants.delivery(way), self.folder)
         if not self.options.no_peers:
             for program in contestants.peers(make=self.options.peers):
                 self._add(program, self.folder)
@@ -107,7 +113,7 @@ class Run:
                 for workload in self._workloads:
                     self._cell(workload, zoom, number)
                 for name in MORE:
-                    if name in self.options.only:
+                    if name in self.options.only and name not in WAYS:
                         self._special(name, zoom, number)
             print(f"round {number + 1} of {rounds}: {time.monotonic() - start:.0f} s", file=sys.stderr)
 
@@ -125,6 +131,9 @@ class Run:
             self._keep(label, "cold", number, view, self.programs[label].cold(**view))
             if label == "muses":
                 self._after(view, number)
+                for way in WAYS:
+                    if way in self.options.only and workload in DELIVERED:
+                        self._delivered(self.programs[f"muses {way}"], view, number)
 
     def _after(self, view: dict[str, Any], number: int) -> None:
         """What follows the first look: each changes one thing of the view that is known."""
@@ -141,6 +150,16 @@ class Run:
             del changes["classes"]  # they have no mask
         for variant, change in changes.items():
             self._keep("muses", variant, number, view, muses.view(**{**view, **change}))
+
+    def _delivered(self, program: Program, view: dict[str, Any], number: int) -> None:
+        """A page's first look, the same after a reload, and what its panel changes."""
+        self._keep(program.label, "cold", number, view, program.cold(**view))
+        self._keep(program.label, "reloaded", number, view, program.view(**view))
+        self._keep(program.label, "palette", number, view, program.view(**view, how={"palette": True}))
+        if view["workload"] not in ("W2", "W3"):
+            self._keep(program.label, "classes", number, view, program.view(**{**view, "classes": OTHERS}))
+        if view["workload"] == "W1":
+            self._keep(program.label, "beside others", number, view, program.cold(**view, how={"status": True}))
 
     def _special(self, name: str, zoom: int, number: int) -> None:
         view = {"workload": "W1", "zoom": zoom, "classes": CLEAR}
@@ -195,7 +214,7 @@ def options() -> argparse.Namespace:
     found = parser.parse_args()
     found.size = data.FULL if found.full else found.size
     found.data = (found.data or data.default_folder(found.size)).resolve()
-    names = [name for name in found.only.split(",") if name] or [*WORKLOADS, "many", "remote"]
+    names = [name for name in found.only.split(",") if name] or [*WORKLOADS, "many", "remote", *WAYS]
     if unknown := set(names) - {*WORKLOADS, *MORE}:
         parser.error(f"there is no workload {', '.join(sorted(unknown))}; there are {', '.join((*WORKLOADS, *MORE))}")
     found.only = names

@@ -15,10 +15,25 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
     from muses_lab.compute import use
+    from muses_lab.received import shared, shares
+    from muses_lab.resuming import jobs
 
 __version__ = "0.1.0"
 
-__all__ = ["Chain", "Collection", "Layer", "Window", "__version__", "collection", "open_catalog", "rgb", "use"]
+__all__ = [
+    "Chain",
+    "Collection",
+    "Layer",
+    "Window",
+    "__version__",
+    "collection",
+    "jobs",
+    "open_catalog",
+    "rgb",
+    "shared",
+    "shares",
+    "use",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,6 +42,14 @@ def __getattr__(name: str) -> Any:
         from muses_lab.compute import use
 
         return use
+    if name == "jobs":
+        from muses_lab.resuming import jobs
+
+        return jobs
+    if name in ("shared", "shares"):
+        from muses_lab import received
+
+        return getattr(received, name)
     if name in __all__:
         from muses_lab import chain
 

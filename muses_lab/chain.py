@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import compute, graph, loading, products
+from muses_lab import compute, graph, loading, products, sharing
 from muses_lab.catalog import Catalog, Query, find_catalog, open_catalog, place
 from muses_lab.compute.evaluate import Pixels, request_window
 from muses_lab.engine import Resolved
@@ -474,6 +474,45 @@ class Chain:
         store.put_document(resolved.chain_hash, resolved.document.decode())
         return resolved.chain_hash
 
+    def share(
+        self,
+        user: sharing.Names = None,
+        group: sharing.Names = None,
+        *,
+        title: str | None = None,
+        days: float | None = None,
+        view: Mapping[str, Any] | None = None,
+    ) -> sharing.Link:
+        """Lets other users of the hub open this, on servers and clusters of their own; returns the link.
+
+        ```python
+        link = ndvi.share(user="bob", days=30)
+        link.revoke()
+        ```
+
+        `user` and `group` are names, or lists of them. Until it is revoked, or for so many `days`. `view` is where a
+        map shall show it: `{"center": (lat, lon), "zoom": z}`. The link opens nothing for anybody else.
+        """
+        store = default_store()
+        sharing.address(store, "")
+        content: dict[str, Any] = {"chain": self.publish(store)}
+        if view is not None:
+            content["view"] = view
+        return sharing.grant(store, content, self._shown_scenes(), title or self._title(), user, group, days)
+
+    def with_scenes_of(self, store: Store) -> Chain:
+        """The chain with its lists of scenes as a store has them."""
+        digests = {n.arguments["digest"] for n in graph.walk(self._node) if n.process == "muses:load_items"}
+        return Chain(self._node, {**self._scenes, **{digest: _stored_scenes(store, digest) for digest in digests}})
+
+    def _shown_scenes(self) -> Iterable[str]:
+        """Digests of the lists of scenes that the published chain refers to."""
+        return self.resolved.scenes
+
+    def _title(self) -> str:
+        steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
+        return " → ".join(steps[-4:])
+
     def _check_pinned(self) -> None:
         for node in self._unpinned():
             raise ExtentRequired(
@@ -711,6 +750,26 @@ class Layer:
         look = self.drawn
         store.put_style(look.hash, look.to_text())
         return chain_hash, look.hash
+
+    def share(
+        self,
+        user: sharing.Names = None,
+        group: sharing.Names = None,
+        *,
+        title: str | None = None,
+        days: float | None = None,
+        view: Mapping[str, Any] | None = None,
+    ) -> sharing.Link:
+        """Lets other users of the hub open this layer; see `Chain.share`."""
+        store = default_store()
+        sharing.address(store, "")
+        chain_hash, style_hash = self.publish(store)
+        content: dict[str, Any] = {"chain": chain_hash, "style": style_hash}
+        if view is not None:
+            content["view"] = view
+        return sharing.grant(
+            store, content, self.chain._shown_scenes(), title or self.chain._title(), user, group, days
+        )
 
 
 def collection(id: str, catalog: str | Catalog | None = None) -> Collection:

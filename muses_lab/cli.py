@@ -36,9 +36,13 @@ app = typer.Typer(
 catalog_app = typer.Typer(help="The catalogues of scenes that this user has registered.", no_args_is_help=True)
 cluster_app = typer.Typer(help="The embedded Dask cluster of this user.", no_args_is_help=True)
 pyramids_app = typer.Typer(help="Results that `chain.materialize()` has kept on disk.", no_args_is_help=True)
+store_app = typer.Typer(help="The store of chains, shares and jobs: for its administrator.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Exports and pyramids, also those that were interrupted.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
+app.add_typer(jobs_app, name="jobs")
 app.add_typer(cluster_app, name="cluster")
 app.add_typer(pyramids_app, name="pyramids")
+app.add_typer(store_app, name="store")
 
 
 @app.command()
@@ -221,6 +225,117 @@ def remove_pyramids(
     for name in hashes:
         gone = remove(name)
         typer.echo(f"{gone.node[:12]} removed, {_size(gone.bytes)} freed")
+
+
+@jobs_app.command("list")
+def list_jobs(limit: Annotated[int, typer.Option(help="How many, from the newest.")] = 20) -> None:
+    """List the user's jobs, the newest first."""
+    from muses_lab.resuming import jobs
+
+    for known in jobs(limit):
+        started = f"{known.record.created:%Y-%m-%d %H:%M}"
+        typer.echo(
+            f"{known.id[:8]}  {started}  {known.state:11}  {known.record.done}/{known.record.total}  {known.path}"
+        )
+
+
+@jobs_app.command("resume")
+def resume_job(
+    name: Annotated[str, typer.Argument(help="How the job's name in `muses-lab jobs list` begins.")],
+) -> None:
+    """Go on with a job that was interrupted, failed or was cancelled, and wait for its end."""
+    from muses_lab.resuming import job
+
+    typer.echo(f"{job(name).resume().wait()} is written")
+
+
+StoreUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        help="SQLAlchemy URL; by default MUSES_HUB_DATABASE, else MUSES_STORE_URL, else the user's own file.",
+        show_default=False,
+    ),
+]
+
+
+@store_app.command("backup")
+def backup_store(
+    file: Annotated[Path, typer.Argument(help="The new file.")],
+    url: StoreUrl = None,
+) -> None:
+    """Write the whole store to one file; it may be in use meanwhile."""
+    from muses_lab.store.backup import backup
+
+    counts = backup(_database(url), file)
+    typer.echo(f"{file}: {_size(file.stat().st_size)}, {_counts(counts)}")
+
+
+@store_app.command("restore")
+def restore_store(
+    file: Annotated[Path, typer.Argument(help="A file that `muses-lab store backup` has made.")],
+    url: StoreUrl = None,
+) -> None:
+    """Fill an empty store from a backup, of SQLite or PostgreSQL."""
+    from muses_lab.store.backup import restore
+
+    database = _database(url)
+    typer.echo(f"{database}: {_counts(restore(file, database))}")
+
+
+@store_app.command("migrate")
+def migrate_store(url: StoreUrl = None) -> None:
+    """Bring the store's tables to what this release needs. Make a backup first."""
+    from muses_lab.store import migrate
+    from muses_lab.store.schema import REVISION
+
+    database = _database(url, schema=False)
+    found = database.revision()
+    if found == REVISION:
+        typer.echo(f"{database} has the schema {REVISION} already")
+        return
+    if found is not None:
+        migrate.check_known(database, found)
+    migrate.upgrade(database)
+    typer.echo(f"{database}: schema {found or 'none'} → {REVISION}")
+
+
+@store_app.command("audit")
+def show_audit(
+    url: StoreUrl = None,
+    user: Annotated[str | None, typer.Option(help="Only what this user did.")] = None,
+    limit: Annotated[int, typer.Option(help="How many entries, from the newest.")] = 100,
+) -> None:
+    """Show who published, computed, exported and shared which chain, by the hour, as a table (CSV)."""
+    import csv
+    import sys
+
+    from muses_lab.store import audit
+
+    writer = csv.writer(sys.stdout)
+    writer.writerow(["hour", "user", "action", "chain", "count", "pixels", "bytes", "seconds"])
+    with _database(url).connect() as connection:
+        for e in audit.read(connection, limit, user):
+            hour = f"{e.hour:%Y-%m-%d %H:%M}"
+            writer.writerow([hour, e.user, e.action, e.chain, e.count, e.pixels, e.bytes, round(e.seconds, 1)])
+
+
+def _database(url: str | None, schema: bool = True) -> Any:
+    """The store's database itself, not the hub's service before it."""
+    import os
+
+    from muses_lab.store.database import Database
+
+    url = url or os.environ.get("MUSES_HUB_DATABASE") or settings.store_url()
+    if url.startswith(("http://", "https://")):
+        raise MusesError(
+            f"{url} is the hub's service; its administrator runs this where the database is, with MUSES_HUB_DATABASE"
+        )
+    return Database(url, schema=schema)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "empty"
 
 
 def _size(number: float) -> str:

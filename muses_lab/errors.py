@@ -97,3 +97,10 @@ class ComputeError(MusesError):
 
     code = "compute-failed"
     http_status = 503
+
+
+class StoreUnavailable(MusesError):
+    """The store's database, or the hub that has it, cannot be reached; it may be back soon."""
+
+    code = "store-unavailable"
+    http_status = 503

@@ -156,11 +156,9 @@ class Client:
             future, work, arguments = self._work.get()
             if future.set_running_or_notify_cancel():
                 try:
-                    result = work(*arguments)
+                    future.set_result(work(*arguments))  # kept nowhere else: this thread may wait for long
                 except BaseException as error:
                     future.set_exception(error)
-                else:
-                    future.set_result(result)
             del future, work, arguments
             self._idle.release()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 import textwrap
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,14 +50,40 @@ def render(values: np.ndarray, style: Style, bands: Sequence[str] | None = None)
     BandError
         The style names a band that there is not, or `values` has neither one nor three bands.
     """
+    return draw(values, style, bands).png(style)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture encoded as far as colours do not matter: another palette for it costs no encoding."""
+
+    head: bytes
+    body: bytes
+    indexed: bool
+    """Whether the colours are apart."""
+
+    @property
+    def nbytes(self) -> int:
+        return len(self.head) + len(self.body)
+
+    def png(self, style: Style) -> bytes:
+        """The picture in the colours of a style with the same `shapes`."""
+        return self.head + (_colours(style) if self.indexed else b"") + self.body
+
+
+def draw(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> Drawing:
+    """The picture of `values` (see `render`), good for all styles with the same `shapes`."""
     picked = pick(values, style, bands)
     if picked.ndim == 3:
-        return _png_rgba(_rgba(picked, style))
+        return _drawing_rgba(_rgba(picked, style))
     if style.classes:
-        index, palette = _classified(picked, style)
-    else:
-        index, palette = _stretched(picked, *style.range_of("continuous"), style.gamma, top=255), _palette(style)
-    return _png_indexed(index, palette, style.opacity)
+        return _drawing_indexed(_classified(picked, style))
+    return _drawing_indexed(_stretched(picked, *style.range_of("continuous"), style.gamma, top=255))
+
+
+def shapes(style: Style) -> Hashable:
+    """What of a style decides which pixels are alike: all but the colours of its palette, and its words."""
+    return (style.bands, tuple(style.classes or ()), style.vmin, style.vmax, style.gamma, style.opacity)
 
 
 def pick(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> np.ndarray:
@@ -101,7 +128,8 @@ def error_tile(text: str, size: int = TILE) -> bytes:
     left, top, right, bottom = draw.multiline_textbbox(spot, body, font=font(12), anchor="mm", align="center")
     draw.rounded_rectangle([left - 8, top - 6, right + 8, bottom + 6], 4, fill=(255, 250, 248, 235), outline=ink)
     draw.multiline_text(spot, body, font=font(12), anchor="mm", align="center", fill=ink)
-    return _png_rgba(np.asarray(image))
+    picture = _drawing_rgba(np.asarray(image))
+    return picture.head + picture.body
 
 
 @lru_cache(maxsize=32)
@@ -138,14 +166,12 @@ def _gamma_table(gamma: float, top: int) -> np.ndarray:
     return np.concatenate([[0], 1 + np.rint(t * (top - 1))]).astype(np.uint8)
 
 
-def _classified(values: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
+def _classified(values: np.ndarray, style: Style) -> np.ndarray:
     """Indices 1, 2, ... of the classes in order of value; 0 where the value is missing or not listed."""
     assert style.classes is not None
     keys = np.array(list(style.classes), dtype=values.dtype)  # the same rounding as the values
     place = np.searchsorted(keys, values).clip(max=len(keys) - 1)
-    index = np.where(keys[place] == values, place + 1, 0).astype(np.uint8)
-    palette = [_rgb(colour) for _, colour in style.classes.values()]
-    return index, np.array([(0, 0, 0), *palette], np.uint8)
+    return np.where(keys[place] == values, place + 1, 0).astype(np.uint8)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:
@@ -154,7 +180,9 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=64)
 def _palette(style: Style) -> np.ndarray:
-    """256 × RGB; entry 0 is the transparent one, 1 to 255 run through the colormap (gamma is in the indices)."""
+    """RGB of each index: 0 is transparent, a colormap runs from 1 to 255 (gamma is in the indices)."""
+    if style.classes:
+        return np.array([(0, 0, 0), *(_rgb(colour) for _, colour in style.classes.values())], np.uint8)
     colours = style.colormap()(np.linspace(0, 1, 255), bytes=True)[:, :3]
     return np.concatenate([np.zeros((1, 3), np.uint8), colours])
 
@@ -182,32 +210,42 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _png(width: int, height: int, colour_type: int, extra: bytes, rows: np.ndarray, level: int) -> bytes:
-    head = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    body = bytes(imagecodecs.deflate_encode(rows.tobytes(), level=level))  # zlib's format, a third of its time
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + extra + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+def _head(width: int, height: int, colour_type: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))
 
 
-def _png_indexed(index: np.ndarray, palette: np.ndarray, opacity: float = 1.0) -> bytes:
+def _body(rows: np.ndarray, level: int = _LEVEL) -> bytes:
+    packed = bytes(imagecodecs.deflate_encode(rows.tobytes(), level=level))  # zlib's format, a third of its time
+    return _chunk(b"IDAT", packed) + _chunk(b"IEND", b"")
+
+
+@lru_cache(maxsize=64)
+def _colours(style: Style) -> bytes:
+    """The chunks that say what the indices look like."""
+    palette = _palette(style)
+    alpha = b"\0" if style.opacity >= 1 else b"\0" + bytes([round(255 * style.opacity)]) * (len(palette) - 1)
+    return _chunk(b"PLTE", palette.tobytes()) + _chunk(b"tRNS", alpha)
+
+
+def _drawing_indexed(index: np.ndarray) -> Drawing:
     height, width = index.shape
     rows = np.zeros((height, width + 1), np.uint8)  # each row starts with its filter: 0, none
     rows[:, 1:] = index
-    alpha = b"\0" if opacity >= 1 else b"\0" + bytes([round(255 * opacity)]) * (len(palette) - 1)
-    extra = _chunk(b"PLTE", palette.tobytes()) + _chunk(b"tRNS", alpha)
-    return _png(width, height, 3, extra, rows, _LEVEL)
+    return Drawing(_head(width, height, 3), _body(rows), indexed=True)
 
 
-def _png_rgba(pixels: np.ndarray) -> bytes:
+def _drawing_rgba(pixels: np.ndarray) -> Drawing:
     height, width, _ = pixels.shape
     flat = pixels.reshape(height, width * 4)
     rows = np.zeros((height, width * 4 + 1), np.uint8)
     rows[:, 0] = 2  # "up": differences to the row above compress better than colours
     rows[0, 1:] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=rows[1:, 1:])
-    return _png(width, height, 6, b"", rows, _LEVEL)
+    return Drawing(_head(width, height, 6), _body(rows), indexed=False)
 
 
 @lru_cache(maxsize=4)
 def _empty(size: int) -> bytes:
     index = np.zeros((size, size), np.uint8)
-    return _png(size, size, 3, _chunk(b"PLTE", b"\0\0\0") + _chunk(b"tRNS", b"\0"), np.pad(index, ((0, 0), (1, 0))), 9)
+    colours = _chunk(b"PLTE", b"\0\0\0") + _chunk(b"tRNS", b"\0")
+    return _head(size, size, 3) + colours + _body(np.pad(index, ((0, 0), (1, 0))), 9)

@@ -88,3 +88,17 @@ def zoom_resolution(zoom: float) -> float:
 
 def _outer(low: float, high: float) -> tuple[int, int]:
     return math.floor(low + 1e-6), max(math.ceil(high - 1e-6), math.floor(low + 1e-6) + 1)
+
+
+def to_json(window: GeoBox) -> dict[str, Any]:
+    """A window as jobs and shares keep it."""
+    return {"shape": list(window.shape), "affine": list(window.affine)[:6], "crs": str(window.crs)}
+
+
+def from_json(body: Any) -> GeoBox:
+    """The window of `to_json`."""
+    try:
+        rows, columns = body["shape"]
+        return GeoBox((int(rows), int(columns)), Affine(*map(float, body["affine"])), str(body["crs"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a window: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,6 +69,25 @@ def chromium() -> str:
     if not found:
         pytest.skip("no Chromium on the PATH; `make browser` installs it, or set MUSES_TEST_CHROMIUM")
     return found
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Any]:
+    """A PostgreSQL server for this test run (see `store_helpers/postgres.py`)."""
+    sys.path.insert(0, str(REPOSITORY / "tests" / "store_helpers"))
+    import postgres
+
+    if postgres.binaries() is None:
+        pytest.skip("no PostgreSQL server here; on Debian: apt-get install postgresql")
+    cluster = postgres.Cluster()
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def postgres(postgres_cluster: Any) -> str:
+    """SQLAlchemy URL of a new, empty PostgreSQL database."""
+    return postgres_cluster.database()
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from muses_lab.errors import BandError, DocumentError, ExtentRequired, MusesErro
 from muses_lab.graph import walk
 from muses_lab.operators import registry
 from muses_lab.store import Store
+from muses_lab.store.sql import SqlStore
 from muses_lab.window import zoom_resolution
 
 from .rasters import CRS, ORIGIN, own_window, stack
@@ -53,7 +54,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> ml.Collection:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(f"sqlite:///{tmp_path / 'store.db'}")
+    return SqlStore(f"sqlite:///{tmp_path / 'store.db'}")
 
 
 def processes(chain: ml.Chain) -> list[str]:

@@ -118,11 +118,43 @@ def test_no_more_than_twice_the_threads_are_in_flight_and_the_most_urgent_goes_n
     assert backend.order == [0, 1]
     assert executor.status() == {
         "backend": "scripted", "workers": 1, "threads": 1, "state": "ready", "queued": 8, "running": 2,
+        "expected_seconds": 0, "counts": {"submitted": 2, "finished": 0, "dropped": 0, "stopped": 0},
     }  # fmt: skip
     for n in (0, 1, 9, 8, 7, 6, 5, 4, 3, 2):
         backend.finish(n)
         assert len(backend.given) <= 2
     assert backend.order == [0, 1, 9, 8, 7, 6, 5, 4, 3, 2]
+
+
+def test_what_has_not_begun_changes_its_place_when_its_asker_says_so(scripted):
+    backend, executor = scripted
+    tickets = [executor.request(Document(), n, priority=n) for n in range(6)]
+    tickets[5].prioritise(-1)
+    tickets[2].prioritise(9)
+    tickets[0].prioritise(99)  # it is running: nothing changes
+    for n in (0, 1, 5, 3, 4, 2):
+        backend.finish(n)
+    assert backend.order == [0, 1, 5, 3, 4, 2]
+
+
+def test_progress_tells_the_place_in_the_queue_and_the_seconds_until_the_end(scripted):
+    backend, executor = scripted
+    other = Document(hash="d" * 64)
+    for n in range(3):
+        executor.request(other, n, seconds=4)
+    mine = [executor.request(Document(), n, priority=1, seconds=3) for n in range(2)]
+    found = executor.progress(Document().hash)
+    assert (found.queued, found.running, found.position) == (2, 0, 1)
+    assert found.expected_seconds == 2 * 4 / 2 + 4 + 2 * 3  # half of what is running, on one thread
+    assert executor.expected_seconds() == found.expected_seconds
+    for n in range(2):
+        backend.finish(n)
+    assert executor.progress(Document().hash).position == 0  # its first block is running
+    mine[1].release()
+    mine[0].release()
+    assert executor.progress(Document().hash).position is None
+    backend.finish(2)
+    assert executor.status()["counts"] == {"submitted": 4, "finished": 3, "dropped": 1, "stopped": 1}
 
 
 def test_equals_go_in_order_of_arrival(scripted):

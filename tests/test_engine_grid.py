@@ -308,3 +308,24 @@ def test_values_on_a_lattice_grid_with_negative_rows(tmp_path: Path) -> None:
     expected = np.full((320, 220), np.nan)
     expected[10:310, 10:210] = truth
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        Window.tile(12, 2063, 1494),
+        Window.tile(14, 8250, 5978)[3:200, 5:77],
+        Window.tile(3, 4, 2),  # pixels so large that nothing is interpolated
+        Window.from_bounds((1.40, 43.55, 1.50, 43.65), crs="EPSG:32631", resolution=10),
+        GeoBox((50, 70), Affine.translation(370000, 4830000) * Affine.rotation(20) * Affine.scale(10, -10), 32631),
+    ],
+    ids=["tile", "part", "world", "own CRS", "rotated"],
+)
+def test_pixels_of_a_window_are_those_at_its_places(box: GeoBox) -> None:
+    grid = Grid("g", "EPSG:32631", (300000.0, 4900020.0), 10.0, Rect(0, 10980, 0, 10980))
+    x, y = places(box, grid.crs)
+    for got, expected in zip(grid.pixels(1, box), grid.indices(1, x, y), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    west, south, east, north = grid.around(box)
+    assert west <= x.min() and x.max() <= east
+    assert south <= y.min() and y.max() <= north

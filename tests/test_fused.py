@@ -19,7 +19,7 @@ from made import Made, pixels, window, write_tif  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
 from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.engine import Engine, core, fuse  # noqa: E402
+from muses_lab.engine import Engine, core, fuse, kernels  # noqa: E402
 from muses_lab.scenes import Band, Scene  # noqa: E402
 
 ROWS, COLUMNS = 44, 76
@@ -212,6 +212,23 @@ def test_a_scene_cut_into_two_is_one_date(series: Chain) -> None:
     fast, slow = both(series.band("B04").count("t"))
     np.testing.assert_array_equal(fast, slow)
     assert fast.max() <= 6
+
+
+def test_a_missing_result_is_no_missing_value(series: Chain) -> None:
+    """Where scenes overlap the first with data counts, also if a function makes nothing of it."""
+    same(series.band("VH").ln().count("t"))
+    same((series.band("VH").ln() + series.band("B04")).median("t"))
+    same(series.band("B11").sqrt().count("t"))
+
+
+def test_an_index_of_masked_bands_is_masked_once(series: Chain) -> None:
+    clear = series.mask(~series.band("SCL").isin([4, 5]))
+    chain = (clear.normalized_difference("nir", "red") * 2 - abs(clear.band("red"))).median("t")
+    same(chain)
+    program = chain.resolved.program
+    assert fuse.compiled(program, program.output).code[:, 0].tolist().count(kernels.MASK) == 1
+    other = clear.band("nir") - series.mask(series.band("SCL") == 4).band("red")
+    same(other.median("t"))
 
 
 def test_nothing_here(series: Chain) -> None:

@@ -19,7 +19,7 @@ BASE = {"errors", "settings", "scenes"}
 PIXELS = BASE | {"graph", "operators", "engine", "remote"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
-CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "loading", "window"}
+CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "loading", "window", "sharing"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
@@ -34,18 +34,23 @@ MAY_IMPORT: dict[str, set[str]] = {
     "style": {"errors"},
     "render": {"errors", "style"},
     "store": {"errors", "settings"},
+    "sharing": {"errors", "store"},
     "products": BASE | {"graph"},
     "catalog": BASE | {"graph", "products"},
     "sample": BASE | CATALOG,
     "loading": PIXELS | CATALOG,
-    "export": PIXELS | DRAWING | {"compute", "store"},
+    "export": PIXELS | DRAWING | {"compute", "store", "sharing", "window"},
     "series": PIXELS | {"compute", "store"},
     "zonal": PIXELS | {"compute", "store"},
     "chain": CHAIN,
-    "muses_lab": CHAIN | {"chain", "sample"},  # the package itself: the names that users see
-    "service": CHAIN | {"chain", "sample", "muses_lab"},
+    "received": CHAIN | {"chain"},
+    "resuming": CHAIN | {"chain"},
+    "muses_lab": CHAIN | {"chain", "received", "resuming", "sample"},  # the package itself: the names that users see
+    "hub": {"errors", "settings", "store"},
+    "deployment": {"settings", "compute"},
+    "service": CHAIN | {"chain", "received", "sample", "muses_lab"},
     "doctor": CHAIN | {"chain", "sample", "service", "muses_lab"},
-    "cli": CHAIN | {"chain", "sample", "service", "doctor", "muses_lab"},
+    "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "resuming", "muses_lab"},
     "muses_widgets": CHAIN | {"chain", "muses_lab"},
 }
 """What each room of muses_lab (and the widgets) may import from the others."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from muses_lab.engine import kernels
-from muses_lab.engine.fuse import network, networks
+from muses_lab.engine.fused import factors_of
 
 SINGLE = st.floats(width=32, allow_nan=True, allow_infinity=True)
 MILD = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32))
@@ -39,10 +39,11 @@ def reduced(stack: np.ndarray, kinds: Sequence[tuple[int, float]], piece: int = 
     out = np.empty((len(kinds), rows, columns), np.float32)
     kernels.run(
         np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
-        np.arange(dates + 1, dtype=np.int32)[None], np.array(planes, np.int64), np.tile([1.0, 0.0], (dates, 1)), maps,
-        np.zeros(1, np.float32), np.array([np.nan], np.float32), np.ones((0, dates), np.bool_), np.zeros(1, np.int32),
-        np.array([(kind, 0) for kind, _ in kinds], np.int32), np.array([p for _, p in kinds]),
-        *networks(dates, any(kind == kernels.QUANTILE for kind, _ in kinds)), piece, piece, out,
+        np.arange(dates + 1, dtype=np.int32)[None], np.array(planes, np.int64),
+        np.tile([1.0, 0.0, 0.0, 0.0], (dates, 1)), maps, np.zeros(1, np.float32), np.array([np.nan], np.float32),
+        np.ones((0, dates), np.bool_), np.zeros(1, np.int32), np.array([(kind, 0) for kind, _ in kinds], np.int32),
+        np.array([p for _, p in kinds]),
+        *kernels.networks(dates, any(kind == kernels.QUANTILE for kind, _ in kinds)), piece, out,
     )  # fmt: skip
     return out
 
@@ -106,30 +107,59 @@ def test_order_statistics_of_any_numbers_are_exact(stack: np.ndarray) -> None:
             assert median[row, col] == np.sort(valid)[valid.size // 2]
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 24, 63, 64, 65, 97, 130])
-def test_networks_put_the_ranks_that_are_asked_for_in_order(size: int) -> None:
+@pytest.mark.parametrize("size", [2, 4, 8, 24, 64, 66, 130])
+def test_comparators_put_the_ranks_that_are_asked_for_in_order(size: int) -> None:
     rng = np.random.default_rng(size)
-    for highest in {0, size // 2, size - 1}:
-        low, high = network(size, highest)
+    for first, last in (kernels.everything(size), kernels.middle(size), (0, 0), (size - 1, size - 1)):
         for _ in range(20):
             values = rng.integers(0, 9, size)
-            for a, b in zip(low, high, strict=True):
+            expected = np.sort(values)[first : last + 1]
+            for a, b in kernels.comparators(size, first, last):
                 values[a], values[b] = min(values[a], values[b]), max(values[a], values[b])
-            assert (values[: highest + 1] == np.sort(values)[: highest + 1]).all()
-            assert (np.diff(values[: highest + 1]) >= 0).all()
+            assert (values[first : last + 1] == expected).all()
 
 
-@pytest.mark.parametrize("size", [3, 63, 64, 65, 97, 200])
-def test_long_series_with_gaps_have_the_medians_of_numpy(size: int) -> None:
-    """Beyond 64 dates a network serves several numbers of dates: gaps of whole rows make all of them appear."""
+@pytest.mark.parametrize("dates", [1, 4, 5, 24, 32, 33, 97, 340, 1200])
+def test_there_is_a_network_for_every_number_of_dates(dates: int) -> None:
+    step, begins, _, _ = kernels.networks(dates, False)
+    reachable = kernels.sizes(dates)
+    assert reachable.step == step
+    assert len(begins) == len(reachable) + 1
+    assert reachable[-1] >= dates
+    written_out = kernels.sizes(kernels.UNROLLED)
+    assert all(size in written_out or begins[size // step + 1] > begins[size // step] for size in reachable[1:])
+
+
+@pytest.mark.parametrize("size", [3, 23, 31, 32, 33, 63, 97, 200])
+def test_series_with_gaps_have_the_medians_of_numpy(size: int) -> None:
+    """Gaps of whole rows make all numbers of dates appear that there are networks for; rows of one run differ."""
     rng = np.random.default_rng(size)
-    stack = rng.normal(size=(size, 6, 48)).astype(np.float32)
+    stack = rng.normal(size=(size, 6, 300)).astype(np.float32)
     stack[rng.random(stack.shape) < 0.3] = np.nan
     for row in range(6):
         stack[rng.random(size) < row / 5, row] = np.nan
-    for complete in (False, True):
-        kind = (kernels.QUANTILE, 0.5) if complete else (kernels.MEDIAN, 0.0)
-        np.testing.assert_allclose(reduced(stack, [kind])[0], numpy_of(*kind, stack), rtol=1e-6, atol=1e-6)
+    for kind in ((kernels.QUANTILE, 0.5), (kernels.MEDIAN, 0.0)):
+        got = reduced(stack, [kind], 1024)[0]
+        np.testing.assert_allclose(got, numpy_of(*kind, stack), rtol=1e-6, atol=1e-6)
+    both = reduced(stack, [(kernels.MEDIAN, 0), (kernels.MEAN, 0), (kernels.QUANTILE, 0.9), (kernels.COUNT, 0)], 1024)
+    np.testing.assert_array_equal(both[0], numpy_of(kernels.MEDIAN, 0, stack))
+    np.testing.assert_array_equal(both[3], numpy_of(kernels.COUNT, 0, stack))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset", "quick"),
+    [("<u2", 1e-4, -0.1, True), ("<u2", 1e-4, 0.0, True), ("|u1", 1 / 200, 0.0, True), ("<u2", 0.0000275, -0.2, False),
+     ("<u2", 1.0, 0.0, False), ("<u2", 1e-3, 1e-5, False)],
+)  # fmt: skip
+def test_a_division_stands_in_for_scale_and_offset_only_where_every_value_stays(
+    dtype: str, scale: float, offset: float, quick: bool
+) -> None:
+    _, _, addend, divisor = factors_of(dtype, scale, offset)
+    assert (divisor != 0) is quick
+    if quick:
+        stored = np.arange(2 ** (8 * np.dtype(dtype).itemsize))
+        exact = (stored * scale + offset).astype(np.float32)
+        np.testing.assert_array_equal((stored.astype(np.float32) + np.float32(addend)) / np.float32(divisor), exact)
 
 
 @given(hnp.arrays(st.sampled_from(["u1", "u2", "u4"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))

@@ -35,7 +35,7 @@ from muses_lab.engine.resolved import Resolved  # noqa: E402
 from muses_lab.engine.sources import Placed, Source, source_of  # noqa: E402
 from muses_lab.errors import GridError  # noqa: E402
 from muses_lab.scenes import Asset, Band, Scene, Scenes, canonical  # noqa: E402
-from muses_lab.store import Store  # noqa: E402
+from muses_lab.store.sql import SqlStore  # noqa: E402
 
 few = settings(max_examples=25, deadline=None)
 BANDS = (Band("B", resolution=10.0), Band("C", resolution=20.0))
@@ -297,7 +297,7 @@ def test_a_payload_holds_the_chain_its_lists_and_its_results(scenes: Scenes) -> 
 
 
 def test_a_long_published_list_is_kept_ready_for_use(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    store = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
     for count, ready in ((300, True), (30, False)):
         chain: Chain = chain_of(world(count)).max("t")
         name = chain.publish(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import mmap
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
 
 from made import Made, chain_of, never, pixels, window, write_tif  # noqa: E402
+from range_server import serving  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
 from muses_lab.chain import Chain  # noqa: E402
@@ -279,8 +282,11 @@ def test_entries_count_what_they_hold(scenes: Scenes) -> None:
     assert blocks > 100 and engine.cache.bytes == sum(e.size for e in engine.cache._entries.values())
 
 
-def in_this_process(folder: str) -> None:
-    """Long series in one process: prints the budget and how much the resident memory grew, both in MiB."""
+def in_this_process(folder: str, url: str = "") -> None:
+    """Long series in one process: prints the budget and how much the resident memory grew, both in MiB.
+
+    `url`: of a server on which the folder is; without one the files are local.
+    """
     made = Made(Path(folder))
     rng = np.random.default_rng(3)
     size, source = 1200, {}
@@ -292,7 +298,8 @@ def in_this_process(folder: str) -> None:
         assets = {}
         for band, path in source.items():
             os.link(path, other := made.folder / f"{n}-{band}.tif")
-            assets[band] = made.asset(other)
+            asset = made.asset(other)
+            assets[band] = replace(asset, href=f"{url}/{asset.href}") if url else asset
         day = dt.date(2018, 1, 1) + dt.timedelta(n)
         found.append(made.scene(f"s{n}", day.isoformat(), assets, grid="MADE-1"))
     series = chain_of(made.scenes(BANDS[:2], found))
@@ -309,7 +316,8 @@ def in_this_process(folder: str) -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    for chain in (series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")):
+    chains = [series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")]
+    for chain in chains[1:] if url else chains:
         with ThreadPoolExecutor(2) as pool:
             assert all(np.isfinite(r.values).any() for r in pool.map(lambda key, c=chain: run(engine, c, key), keys))
     ended.set()
@@ -319,16 +327,45 @@ def in_this_process(folder: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    code = (
-        f"import sys; sys.path.insert(0, {str(here)!r}); from test_memory import in_this_process; "
-        f"in_this_process({str(tmp_path / 'scenes')!r})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+@pytest.mark.parametrize("where", ["files"])
+def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, where: str) -> None:
+    here, folder = Path(__file__).parent, tmp_path / "scenes"
+    folder.mkdir()
+    with serving(folder) as server:
+        url = server.url if where == "server" else ""
+        code = (
+            f"import sys; sys.path.insert(0, {str(here)!r}); from test_memory import in_this_process; "
+            f"in_this_process({str(folder)!r}, {url!r})"
+        )
+        env = {**os.environ, "MUSES_ALLOWED_HOSTS": f"127.0.0.1:{server.port}"}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=env)
     assert done.returncode == 0, done.stderr
     budget, grown = map(int, done.stdout.split())
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
+
+
+def written(size: int) -> mmap.mmap:
+    """So much memory, fresh from the system: the allocator's would be what was freed before."""
+    fresh = mmap.mmap(-1, size)
+    fresh.write(bytes(size))
+    return fresh
+
+
+def test_the_allocator_is_asked_where_the_process_has_grown() -> None:
+    memory = Memory(16 << 20)
+    memory.cache.put("a", 1, 1 << 20, 1.0)
+    assert memory.trims == 0
+    others = written(64 << 20)  # nobody counts them, and they cannot be given back
+    for n in range(10):
+        memory.cache.put(n, 1, 1 << 20, 1.0)
+    assert memory.trims == 1, "asked again and again for what it does not have"
+    more = written(16 << 20)
+    memory.cache.put("b", 1, 1 << 20, 1.0)
+    assert memory.trims == 2
+    others.close()
+    more.close()
+    memory.cache.put("c", 1, 1 << 20, 1.0)
+    assert memory.trims == 2
 
 
 # --------------------------------------------------------------------------------------------------------- waiting

@@ -148,6 +148,16 @@ def test_every_handler_of_the_package_has_a_route() -> None:
     assert below(ServiceHandler) - {ServiceHandler} == {handler for _, handler in ROUTES}
 
 
+def test_pages_ask_strangers_to_log_in(server: Server) -> None:
+    for method in METHODS:
+        response = requests.request(method, server.muses("shared/12345678"), timeout=30, allow_redirects=False)
+        if response.status_code == 302:
+            assert method in ("GET", "HEAD") and "/login?" in response.headers["Location"]
+        else:
+            assert response.status_code in (403, 405) and method != "GET", (method, response.status_code)
+    assert server.get("shared/12345678").status_code == 404
+
+
 def test_other_pages_cannot_post_with_the_users_cookie(server: Server) -> None:
     browser = requests.Session()
     browser.trust_env = False

@@ -68,6 +68,8 @@ def test_a_tile_is_the_layers_tile_and_is_cached_for_good(server: Server, layer:
     assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
     assert len(np.unique(picture(response).reshape(-1, 4), axis=0)) > 50
     assert "Set-Cookie" not in response.headers
+    told = json.loads(response.headers["X-Muses-Report"])
+    assert 0 < told["scenes"][0] <= told["scenes"][1] and told["levels"] == told["native"] == [10.0]
 
 
 def test_neighbouring_tiles_are_cut_from_one_picture(server: Server, layer: ml.Layer, published: tuple) -> None:

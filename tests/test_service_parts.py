@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import errno
+import json
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,14 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from odc.geo.gridspec import GridSpec
+from sqlalchemy.exc import OperationalError
 
 from muses_lab import settings
 from muses_lab.compute.evaluate import WindowReport
 from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError
-from muses_lab.service.failures import BadRequest, Timeout, public
+from muses_lab.service.failures import BadRequest, Timeout, disk_full, public
 from muses_lab.service.reports import Reports
 from muses_lab.service.shared import Recent, Shares
 from muses_lab.service.tile import MAX_LATITUDE, Place, Tile
+from muses_lab.service.tile_report import LONGEST_LIST, SceneNumbers, tile_report
 
 # Sharing
 
@@ -185,6 +191,45 @@ def test_status_sums_up_the_zoom_shown_last() -> None:
     reports.done("c", Tile(9, 2, 2), report(12, 12))
     assert reports.summary("c")["errors"] == []
     assert reports.summary("other")["tiles"] == 0
+
+
+def test_a_tile_reports_its_scenes_as_bits() -> None:
+    """What the page reads: which of the chain's scenes the tile touches, and which of those it uses."""
+    numbers = SceneNumbers(f"scene-{n}" for n in range(20))
+    seen = WindowReport(
+        used=frozenset({"scene-3", "scene-12"}),
+        found=frozenset({"scene-0", "scene-3", "scene-12", "scene-13"}),
+        failed=(("scene-0", "gone"),),
+        levels=(20.0,),
+        thinned=(48, 300),
+        native=(10.0,),
+    )
+    told = json.loads(tile_report(numbers, seen))
+    bits = {name: [f"{byte:08b}" for byte in base64.b64decode(text)] for name, text in told.pop("bits").items()}
+    assert bits == {"found": ["10010000", "00001100"], "used": ["01100000"]}
+    assert told == {"scenes": [2, 4], "levels": [20.0], "native": [10.0], "thinned": [48, 300], "failed": 1}
+
+
+def test_a_very_long_list_of_scenes_does_not_make_a_header_that_proxies_refuse() -> None:
+    for count, bits in ((LONGEST_LIST, True), (LONGEST_LIST + 1, False)):
+        every = frozenset(map(str, range(count)))
+        text = tile_report(SceneNumbers(every), WindowReport(every, every, (), (10.0,), native=(10.0,)))
+        assert len(text) < 16_000 and ("bits" in json.loads(text)) is bits
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_told_as_such(tmp_path: Path, wrapped: bool) -> None:
+    with pytest.raises(OSError) as full, open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+    database = sqlite3.connect(tmp_path / "small.sqlite")
+    database.execute("create table t (x)")
+    database.execute("pragma max_page_count = 2")
+    with pytest.raises(sqlite3.OperationalError) as sqlite_full:
+        database.execute("insert into t values (zeroblob(100000))")
+    for error in (full.value, sqlite_full.value):
+        told = disk_full(OperationalError("insert", {}, error) if wrapped else error)
+        assert told is not None and (told.code, told.http_status) == ("disk-full", 507)
+    assert disk_full(OSError(errno.ENOENT, "no such file")) is None
 
 
 def test_errors_of_the_library_keep_their_code() -> None:

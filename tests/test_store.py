@@ -4,20 +4,24 @@ import hashlib
 import multiprocessing
 import os
 import stat
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from muses_lab import store as store_module
 from muses_lab.errors import MusesError, NotFound
-from muses_lab.store import FILE_BYTES, Store, default_store
+from muses_lab.store import Store, default_store
+from muses_lab.store.database import FILE_BYTES, Database
+from muses_lab.store.sql import SqlStore
 
 HASH = "ab" * 32
 
 
-def digest(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+def digest(body: bytes | str) -> str:
+    return hashlib.sha256(body.encode() if isinstance(body, str) else body).hexdigest()
 
 
 @pytest.fixture
@@ -25,28 +29,32 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'deep' / 'store.sqlite'}"
 
 
-@pytest.fixture(params=["file", "memory"])
-def store(request: pytest.FixtureRequest, url: str) -> Store:
-    return Store(url if request.param == "file" else "sqlite://")
+@pytest.fixture(params=["file", "memory", "postgres"])
+def store(request: pytest.FixtureRequest, url: str) -> Iterator[SqlStore]:
+    urls = {"file": lambda: url, "memory": lambda: "sqlite://", "postgres": lambda: request.getfixturevalue("postgres")}
+    store = SqlStore(urls[request.param]())
+    yield store
+    store.close()
 
 
 def test_what_is_put_is_found_again(store: Store) -> None:
-    store.put_document(HASH, '{"a": "é"}')
-    store.put_style(HASH, '{"cmap": "viridis"}')
-    body = b"\0items\xff"
+    document, style, body = '{"a": "é"}', '{"cmap": "viridis"}', b"\0items\xff"
+    store.put_document(digest(document), document)
+    store.put_style(digest(style), style)
     store.put_artefact(digest(body), "muses:items", body)
-    assert store.document(HASH) == '{"a": "é"}'
-    assert store.style(HASH) == '{"cmap": "viridis"}'
+    assert store.document(digest(document)) == document
+    assert store.style(digest(style)) == style
     assert store.artefact(digest(body)) == body
     assert store.has_artefact(digest(body)) and not store.has_artefact(HASH)
-    assert [h for h, _ in store.documents()] == [HASH]
+    assert [h for h, _ in store.documents()] == [digest(document)]
 
 
-def test_puts_are_idempotent_and_the_first_stays(store: Store) -> None:
-    for body in ("first", "second"):
-        store.put_document(HASH, body)
-        store.put_style(HASH, body)
-    assert store.document(HASH) == store.style(HASH) == "first"
+def test_puts_are_idempotent_and_the_first_result_stays(store: Store) -> None:
+    for _ in range(2):
+        store.put_document(digest("{}"), "{}")
+        store.put_style(digest("{}"), "{}")
+        store.put_artefact(digest("{}"), "muses:items", b"{}")
+    assert len(store.documents()) == 1
     assert store.result(HASH) is None
     assert store.put_result(HASH, "11" * 32) == "11" * 32
     assert store.put_result(HASH, "22" * 32) == "11" * 32
@@ -61,22 +69,28 @@ def test_what_is_not_there_is_named(store: Store) -> None:
 
 
 def test_wrong_hashes_are_refused(store: Store) -> None:
+    """Nobody can put something under the name of what somebody else is about to publish."""
     with pytest.raises(MusesError, match="SHA-256"):
         store.put_artefact(HASH, "muses:items", b"something else")
     assert not store.has_artefact(HASH)
+    for put, get in ((store.put_document, store.document), (store.put_style, store.style)):
+        with pytest.raises(MusesError, match="SHA-256"):
+            put(HASH, "{}")
+        with pytest.raises(NotFound):
+            get(HASH)
     for key in ("", "../../etc", "XY" * 32, "ab/" * 8):
         with pytest.raises(MusesError, match="not a hash"):
             store.put_document(key, "{}")
 
 
 def test_large_bodies_are_files_beside_the_store(url: str, tmp_path: Path) -> None:
-    store = Store(url)
+    store = SqlStore(url)
     body = os.urandom(FILE_BYTES + 1)
     for _ in range(2):
         store.put_artefact(digest(body), "labels", body)
     files = [f for f in (tmp_path / "deep" / "store.artefacts").rglob("*") if f.is_file()]
     assert [f.name for f in files] == [digest(body)]
-    assert Store(url).artefact(digest(body)) == body
+    assert SqlStore(url).artefact(digest(body)) == body
     files[0].unlink()
     assert not store.has_artefact(digest(body))
     with pytest.raises(NotFound, match="gone"):
@@ -88,8 +102,8 @@ def test_large_bodies_are_files_beside_the_store(url: str, tmp_path: Path) -> No
 def test_only_the_user_can_read_the_store(url: str, tmp_path: Path) -> None:
     old = os.umask(0o022)
     try:
-        store = Store(url)
-        store.put_document(HASH, "{}")
+        store = SqlStore(url)
+        store.put_document(digest("{}"), "{}")
         body = os.urandom(FILE_BYTES + 1)
         store.put_artefact(digest(body), "labels", body)
     finally:
@@ -102,13 +116,14 @@ def test_only_the_user_can_read_the_store(url: str, tmp_path: Path) -> None:
     assert "store.sqlite-wal" in modes and set(modes.values()) == {0o600}
 
 
-def test_threads_share_a_store(url: str) -> None:
-    store = Store(url)
+@pytest.mark.parametrize("where", ["url", "postgres"])
+def test_threads_share_a_store(request: pytest.FixtureRequest, where: str) -> None:
+    store = SqlStore(request.getfixturevalue(where))
 
     def write(i: int) -> str:
-        store.put_document(f"{i:064x}", str(i))
-        store.put_document(HASH, "shared")
-        return store.document(f"{i:064x}")
+        store.put_document(digest(str(i)), str(i))
+        store.put_document(digest("shared"), "shared")
+        return store.document(digest(str(i)))
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(write, range(200))) == [str(i) for i in range(200)]
@@ -117,9 +132,9 @@ def test_threads_share_a_store(url: str) -> None:
 
 def _writer(url: str, who: int, gate) -> None:
     gate.wait()
-    store = Store(url)  # all of them make the tables together
+    store = SqlStore(url)  # all of them make the tables together
     for i in range(60):
-        store.put_document(f"{who:032x}{i:032x}", f"{who} {i}")
+        store.put_document(digest(f"{who} {i}"), f"{who} {i}")
         body = f"shared {i}".encode() * 1000
         store.put_artefact(digest(body), "muses:items", body)
         assert store.artefact(digest(body)) == body
@@ -127,7 +142,9 @@ def _writer(url: str, who: int, gate) -> None:
     store.put_artefact(digest(large), "labels", large)
 
 
-def test_processes_write_at_once(url: str) -> None:
+@pytest.mark.parametrize("where", ["url", "postgres"])
+def test_processes_write_at_once(request: pytest.FixtureRequest, where: str) -> None:
+    url = request.getfixturevalue(where)
     spawn = multiprocessing.get_context("spawn")
     gate = spawn.Barrier(5)
     writers = [spawn.Process(target=_writer, args=(url, who, gate)) for who in range(4)]
@@ -137,9 +154,9 @@ def test_processes_write_at_once(url: str) -> None:
     for process in writers:
         process.join(120)
     assert [process.exitcode for process in writers] == [0] * 4
-    store = Store(url)
+    store = SqlStore(url)
     assert len(store.documents(limit=1000)) == 240
-    assert all(store.document(f"{who:032x}{i:032x}") == f"{who} {i}" for who in range(4) for i in range(60))
+    assert all(store.document(digest(f"{who} {i}")) == f"{who} {i}" for who in range(4) for i in range(60))
     assert store.artefact(digest(b"large" * (1 << 20))) == b"large" * (1 << 20)
 
 
@@ -156,8 +173,6 @@ def test_default_store_is_one_per_process_and_place(monkeypatch: pytest.MonkeyPa
 
 
 def test_passwords_are_not_shown() -> None:
-    from sqlalchemy.engine import make_url
-
-    store = Store.__new__(Store)
-    store.url = make_url("postgresql+psycopg://muses:secret@db/muses")
-    assert "secret" not in repr(store)
+    database = Database.__new__(Database)
+    database.url = make_url("postgresql+psycopg://muses:secret@db/muses")
+    assert "secret" not in repr(SqlStore(database)) and "secret" not in str(database)

@@ -269,6 +269,8 @@ class TestService:
                 service.warn_without_service()
             assert len(caught) == (0 if enabled else 1)
             assert enabled or service.CURE in str(caught[0].message)
+            monkeypatch.setattr(service, "version", lambda name: "9.9")
+            assert ("This kernel has MUSES Lab 9.9, the Jupyter server" in find_service().detail) == enabled
         finally:
             server.terminate()
             server.wait(30)

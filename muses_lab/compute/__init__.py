@@ -10,11 +10,11 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from muses_lab.compute.queue import Backend, Executor, Ticket
 
-__all__ = ["Backend", "Executor", "Ticket", "executor", "shutdown", "use"]
+__all__ = ["Backend", "Executor", "Ticket", "executor", "forget", "kind", "pending", "shutdown", "use"]
 
 Kind = Literal["threads", "embedded", "gateway"]
 
@@ -30,12 +30,36 @@ def use(kind: Kind) -> None:
     _default = _checked(kind)
 
 
+def kind() -> Kind:
+    """Where this process evaluates: `use()`, else `MUSES_COMPUTE`, else "embedded"."""
+    return _checked(_chosen())
+
+
+def _chosen() -> str:
+    return _default or os.environ.get("MUSES_COMPUTE") or "embedded"
+
+
+def pending(kind: Kind) -> dict[str, int]:
+    """How many blocks this process has under way there (`queued`, `running`), without starting anything."""
+    with _lock:
+        known = _executors.get(kind)
+    return {name: known.status()[name] if known else 0 for name in ("queued", "running")}
+
+
+def forget(kind: Kind) -> None:
+    """Ends this process's executor of that kind and cancels its work; the next request makes a new one."""
+    with _lock:
+        known = _executors.pop(kind, None)
+    if known is not None:
+        known.close()
+
+
 def executor(kind: Kind | None = None) -> Executor:
-    """This process's executor of that kind (default: `use()`, else `MUSES_COMPUTE`, else "embedded").
+    """This process's executor of that kind (default: that of `compute.kind()`).
 
     Returns at once: a cluster is found or started in the background when the first block is asked for.
     """
-    name = _checked(kind or _default or os.environ.get("MUSES_COMPUTE") or "embedded")
+    name = _checked(kind or _chosen())
     with _lock:
         if name not in _executors:
             _executors[name] = Executor(_backend(name))
@@ -55,10 +79,10 @@ def shutdown() -> None:
         embedded.drop_lease()
 
 
-def _checked(kind: str) -> str:
+def _checked(kind: str) -> Kind:
     if kind not in get_args(Kind):
         raise ValueError(f"{kind!r} is not a place to compute; there are {', '.join(map(repr, get_args(Kind)))}")
-    return kind
+    return cast(Kind, kind)
 
 
 def _backend(kind: str) -> Backend:

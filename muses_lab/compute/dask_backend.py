@@ -10,14 +10,18 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, KilledWorker
+from distributed.client import _wait  # the public one asks for a default client
 from distributed.comm import CommClosedError
 
 from muses_lab.compute import tasks
+from muses_lab.compute.handover import Mailbox
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError, MusesError
+from muses_lab.settings import number
 
 TRIES = 2
 """To how many clusters a block is sent: a lost one is looked for, or started, again once."""
@@ -28,8 +32,14 @@ SENDS = 3
 DEATHS = 3
 """How often a block may be there when workers die: once more among others, then alone, then it fails."""
 
-PATIENCE = 30.0
-"""Seconds that a worker or scheduler may take to answer a message that is not a block."""
+TOGETHER = 0.001
+"""Seconds that a block waits for others to be sent with it: a message costs more than a block in it."""
+
+PATIENCE = number("MUSES_ANSWER_SECONDS", 30)
+"""Seconds that a worker or scheduler may take to answer a message that is not a block; later ones are lost."""
+
+LOOK = 5.0
+"""Seconds after which who waits for a block looks whether the cluster is still there."""
 
 BROKEN = (CancelledError, CommClosedError, OSError, TimeoutError)
 """What a broken connection raises, here or in the middle of Dask."""
@@ -41,6 +51,20 @@ class _ClusterLost(Exception):
 
 class _WorkersDied(Exception):
     """A block was given to one worker after the other: those before are gone."""
+
+
+@dataclass(eq=False)
+class _Letter:
+    """A block on its way to Dask."""
+
+    client: Client
+    home: str | None
+    chain: str
+    task: Any
+    token: str
+    key: str
+    sent: asyncio.Future[Any]
+    """Dask's future."""
 
 
 class DaskBackend:
@@ -72,6 +96,10 @@ class DaskBackend:
         self._cancelled: set[str] = set()
         self._untold: set[str] = set()  # cancel flags that the workers do not know of yet
         self._telling = False
+        self._looking: asyncio.Task[Any] | None = None
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
+        self._outbox: list[_Letter] = []
+        self._mailbox = Mailbox()
         self._suspects = asyncio.Lock()
         self._count = itertools.count()
         self._closed = False
@@ -111,6 +139,7 @@ class DaskBackend:
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._mailbox.close()
 
     # One block
 
@@ -128,14 +157,14 @@ class DaskBackend:
                 except (KilledWorker, _WorkersDied):
                     deaths += 1
                     if deaths == DEATHS:
-                        text = f"workers died again and again while they computed {task!r}, probably for lack of memory"
+                        text = "workers died again and again while they computed this, probably for lack of memory"
                         raise ComputeError(f"{text}; see the cluster's log", task=repr(task)) from None
                 except _ClusterLost as loss:
                     lost += 1
                     await self._forget(client)
                     if lost == TRIES:
-                        text = f"the {self.name} cluster was lost {TRIES} times while it computed {task!r}"
-                        raise ComputeError(f"{text} ({loss.__cause__}); see its log") from None
+                        text = f"the {self.name} cluster was lost {TRIES} times while it computed this"
+                        raise ComputeError(f"{text} ({loss.__cause__}); see its log", task=repr(task)) from None
         finally:
             self._under_way.discard(token)
             self._cancelled.discard(token)
@@ -153,6 +182,9 @@ class DaskBackend:
             if isinstance(answer, tasks.Done):
                 self._remember(task, answer.worker)
                 return answer.result
+            if isinstance(answer, tasks.Left):  # and is not there: somebody cleaned up, so the ordinary way
+                self._mailbox.close()
+                continue
             if isinstance(answer, tasks.Failed):
                 raise answer.unpacked()
             if isinstance(answer, tasks.Foreign):
@@ -172,14 +204,11 @@ class DaskBackend:
         home = self._home.get(task)
         if len(self._workers) < 2 or home not in self._workers:
             home = None
-        where = {"workers": [home], "allow_other_workers": True} if home else {}
         key = f"muses-{token}-{next(self._count)}"
         future = None
         try:
-            future = client.submit(
-                tasks.run_block, self._release, chain_hash, task, token, key=key, pure=False, **where
-            )
-            return await self._answer(client, future, home)
+            future = await self._put_in(client, home, chain_hash, task, token, key)
+            return await self._answer(client, future, home, token)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -193,16 +222,55 @@ class DaskBackend:
             if future is not None:
                 future.release()
 
-    async def _answer(self, client: Client, future: Any, home: str | None) -> Any:
+    async def _put_in(self, client: Client, home: str | None, chain: str, task: Any, token: str, key: str) -> Any:
+        """Sends a block with those that are asked for at the same time; Dask's future of it."""
+        letter = _Letter(client, home, chain, task, token, key, self._loop.create_future())
+        self._outbox.append(letter)
+        if len(self._outbox) == 1:
+            self._loop.call_later(TOGETHER, self._post)
+        return await letter.sent
+
+    def _post(self) -> None:
+        letters, self._outbox = self._outbox, []
+        groups: dict[tuple[Any, str | None], list[_Letter]] = {}
+        for letter in letters:
+            if not letter.sent.done():  # its asker has gone
+                groups.setdefault((letter.client, letter.home), []).append(letter)
+        for (client, home), together in groups.items():
+            where = {"workers": [home], "allow_other_workers": True} if home else {}
+            known = home or len(self._workers) == 1  # else they may go to several workers
+            ahead = tuple((letter.chain, letter.task) for letter in together[1:]) if known else ()
+            count = len(together)
+            columns = zip(*((letter.chain, letter.task, letter.token) for letter in together), strict=True)
+            try:
+                futures = client.map(
+                    tasks.run_block, [self._release] * count, *map(list, columns), [self._mailbox.place] * count,
+                    [ahead, *[()] * (count - 1)], key=[letter.key for letter in together], pure=False, **where,
+                )  # fmt: skip
+            except Exception as error:
+                for letter in together:
+                    letter.sent.set_exception(error)
+                continue
+            for letter, future in zip(together, futures, strict=True):
+                letter.sent.set_result(future)
+
+    async def _result(self, future: Any, token: str) -> Any:
+        """A task's answer: as the worker left it here, else from the worker."""
+        await _wait([future])
+        left = self._mailbox.take(token) if future.status == "finished" else None
+        return await future if left is None else left
+
+    async def _answer(self, client: Client, future: Any, home: str | None, token: str) -> Any:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
+        A connection may be dead without having ended: then it is the scheduler's silence that tells.
         """
-        answer = asyncio.ensure_future(future)
+        answer = asyncio.ensure_future(self._result(future, token))
         try:
-            while home and not (await asyncio.wait({answer}, timeout=2))[0]:
-                await self._refresh(client)
-                if home not in self._workers:
+            while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
+                await self._look(client)
+                if home and home not in self._workers:
                     return None
             return await answer
         finally:
@@ -256,6 +324,7 @@ class DaskBackend:
             return
         self._cancelled.add(token)
         self._untold.add(token)
+        self._loop.call_later(self._stuck_seconds, self._check, token)
         if not self._telling:
             self._telling = True
             self._spawn(self._tell())
@@ -272,6 +341,19 @@ class DaskBackend:
             self._untold.clear()  # there is no cluster, so nothing runs there
         finally:
             self._telling = False
+
+    def _check(self, token: str) -> None:
+        if token in self._under_way and not self._closed:
+            self._spawn(self._end_stuck_worker(token))
+
+    async def _end_stuck_worker(self, token: str) -> None:
+        """Work that does not hear its cancel flag holds a thread for good: the worker that runs it is started anew.
+
+        Its other blocks are sent again, as after any death.
+        """
+        client = await self._client()
+        with suppress(*BROKEN, ValueError):  # it answers no more
+            await wait_for(client.run(tasks.end_if_running, token, on_error="ignore"), PATIENCE)
 
     # The connection
 
@@ -306,7 +388,14 @@ class DaskBackend:
 
         if self._loop.time() - self._workers_seen > 2:
             self._workers_seen = self._loop.time()
+            self._mailbox.sweep()
             self._spawn(self._refresh(client))
+
+    async def _look(self, client: Client) -> None:
+        """Refreshes what is known of the workers, once for all who ask meanwhile."""
+        if self._looking is None or self._looking.done():
+            self._looking = self._spawn(self._refresh(client))
+        await asyncio.shield(self._looking)
 
     async def _refresh(self, client: Client) -> dict[str, int]:
         if client.status != "running":  # a closed client has no scheduler to ask

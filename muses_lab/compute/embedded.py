@@ -40,7 +40,7 @@ from filelock import FileLock, Timeout
 from jupyter_core.paths import jupyter_runtime_dir
 
 from muses_lab import settings
-from muses_lab.compute import leases
+from muses_lab.compute import leases, tuning
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 
@@ -148,6 +148,11 @@ def status() -> dict[str, Any]:
         return {"running": False, "log": log}
     known = {k: v for k, v in asdict(info).items() if k not in ("certificate", "key", "start")}
     return {"running": True, **known, "holders": leases.holders(folder / "leases"), "log": log}
+
+
+def running() -> ClusterInfo | None:
+    """The running cluster, for who only looks: no lease is taken."""
+    return _read(_folder())
 
 
 def stop(timeout: float = 15) -> bool:
@@ -365,6 +370,7 @@ async def _serve(folder: Path, scratch: str) -> None:
             "distributed.scheduler.reuse-broadcast-comm": True,  # cancel flags without a TLS handshake each
         }
     )
+    dask.config.set(tuning.SETTINGS)
     ending = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ending.set)

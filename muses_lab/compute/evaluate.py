@@ -6,6 +6,7 @@ Tiles, arrays, values and exports all go this way, so that a preview equals its 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -16,15 +17,18 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
 from muses_lab.engine.cache import Cache
-from muses_lab.engine.core import empty
+from muses_lab.engine.core import named
+from muses_lab.engine.grid import BLOCK
 from muses_lab.engine.layout import Layout, Report, fill, layout
 from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
+from muses_lab.store.ledger import ledger
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class WindowReport:
     """Metres per pixel of the levels shown."""
     thinned: tuple[int, int] | None = None
     """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
+    native: tuple[float, ...] = ()
+    """Metres per pixel that the grids have at their finest; equal to `levels` where the map shows native pixels."""
 
     @property
     def scenes_used(self) -> int:
@@ -55,17 +61,19 @@ class WindowReport:
 class Pixels:
     """A chain's values on a window."""
 
-    array: xr.DataArray
+    values: np.ndarray
     """Dims of (t, bands, y, x) that the chain has; NaN where missing."""
     report: WindowReport
+    step: Step
 
     @property
-    def values(self) -> np.ndarray:
-        return np.asarray(self.array.data)
+    def array(self) -> xr.DataArray:
+        """The values with their dimensions and coordinates."""
+        return named(self.step, self.values)
 
     @property
     def bands(self) -> tuple[str, ...] | None:
-        return tuple(self.array.bands.values) if "bands" in self.array.dims else None
+        return self.step.meta.bands
 
 
 class WindowTicket:
@@ -88,6 +96,13 @@ class WindowTicket:
             raise ComputeError(f"the window was not ready after {timeout:g} s") from None
         return assemble(self.plan, self._results)
 
+    def prioritise(self, priority: float) -> None:
+        """The blocks that have not begun take another place in the queue."""
+        with self._lock:
+            tickets = list(self._tickets)
+        for ticket in tickets:
+            ticket.prioritise(priority)
+
     def release(self) -> None:
         """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
         self._end(Cancelled("nobody waits for this window any more"))
@@ -107,6 +122,7 @@ class WindowTicket:
         self.done.set_exception(error)
 
 
+_costs: weakref.WeakKeyDictionary[Executor, Costs] = weakref.WeakKeyDictionary()
 _kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()
 _kept_lock = threading.Lock()
 
@@ -119,15 +135,33 @@ def _cache(executor: Executor) -> Cache:
         return _kept[executor]
 
 
+def costs(executor: Executor) -> Costs:
+    """What blocks took here."""
+    with _kept_lock:
+        return _costs.setdefault(executor, Costs())
+
+
+def forget(executor: Executor) -> None:
+    """Drops the results that are kept on the asker's side."""
+    _cache(executor).clear()
+
+
+Admit = Callable[[float, float], None]
+"""Told what a block of a window is expected to take, and how many blocks' worth of pixels it shows; may raise."""
+
+
 def request_window(
-    executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None
-) -> WindowTicket:
+    executor: Executor, resolved: Resolved, window: GeoBox, priority: float = 0.0, store: Store | None = None,
+    admit: Admit | None = None,
+) -> WindowTicket:  # fmt: skip
     """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
     resolved = prepare(executor, resolved, priority, store)
-    return _request(executor, resolved, layout(resolved.program, window), priority)
+    return _request(executor, resolved, layout(resolved.program, window), priority, admit)
 
 
-def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: float) -> WindowTicket:
+def _request(
+    executor: Executor, resolved: Resolved, plan: Layout, priority: float, admit: Admit | None = None
+) -> WindowTicket:
     ticket = WindowTicket(plan)
     cache = _cache(executor)
     missing = []
@@ -141,6 +175,10 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         ticket._end()
         return ticket
     ticket._waiting = len(missing)
+    known_costs = costs(executor)
+    seconds = {key: known_costs.expected(resolved, key) for key in missing}
+    if admit is not None:
+        admit(max(seconds.values()), _share(plan))
 
     def arrived(key: BlockKey) -> Callable[[Future[Result]], None]:
         def take(future: Future[Result]) -> None:
@@ -151,6 +189,8 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
                 ticket._end(error)
                 return
             result = future.result()
+            known_costs.took(resolved, key, result.seconds)
+            ledger.computed(resolved.chain_hash, BLOCK * BLOCK, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
@@ -163,7 +203,7 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         return take
 
     for key in missing:
-        claim = executor.request(resolved, key, priority)
+        claim = executor.request(resolved, key, priority, seconds[key])
         with ticket._lock:
             ticket._tickets.append(claim)
             gone = ticket._released
@@ -171,6 +211,12 @@ def _request(executor: Executor, resolved: Resolved, plan: Layout, priority: flo
         if gone:
             claim.release()
     return ticket
+
+
+def _share(plan: Layout) -> float:
+    """How many blocks' worth of pixels a window shows: neighbouring windows share blocks."""
+    sides = [part.around.shape for part in plan.parts]
+    return sum(rows * cols for rows, cols in sides) / BLOCK**2
 
 
 def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store: Store | None = None) -> Resolved:
@@ -196,32 +242,40 @@ def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store
             assert result.body is not None
             body = result.body
             if not result.report.failed:
-                digest = hashlib.sha256(body).hexdigest()
-                store.put_artefact(digest, step.operator.id, body)
-                store.put_result(node, digest)
+                _keep(store, node, step.operator.id, body)
         resolved = resolved.with_results({node: body})
     return resolved
 
 
+def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
+    """Keeps a result for others; on a full disk it is used all the same, and evaluated again when it is next needed."""
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        store.put_artefact(digest, kind, body)
+        store.put_result(node, digest)
+    except Exception as error:
+        logging.getLogger(__name__).warning("the result of %s could not be kept: %s", kind, error)
+
+
 def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
-    shape = (plan.window.shape.y, plan.window.shape.x)
-    out = empty(plan.step, shape)
     report = Report()
     pieces: dict[BlockKey, np.ndarray] = {}
     for key, result in results.items():
         assert result.values is not None
         pieces[key] = result.values
         report = report | result.report
-    if any(v.dtype == np.float64 for v in pieces.values()):
-        out = out.astype(np.float64)
+    double = any(v.dtype == np.float64 for v in pieces.values())
+    shape = plan.step.shape((plan.window.shape.y, plan.window.shape.x))
+    out = np.full(shape, np.nan, np.float64 if double else np.float32)
     for part in plan.parts:
-        fill(part, pieces, out.data)
+        fill(part, pieces, out)
     found = WindowReport(
         used=report.used & set(plan.found),
         found=frozenset(plan.found),
         failed=tuple(sorted(report.failed.items())),
         levels=tuple(sorted(set(plan.levels.values()))),
         thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
+        native=tuple(sorted({part.grid.pixel_metres(0) for part in plan.parts})),
     )
-    return Pixels(out, found)
+    return Pixels(out, found, plan.step)

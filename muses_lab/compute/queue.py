@@ -6,8 +6,10 @@ import heapq
 import itertools
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Protocol
 
@@ -60,6 +62,10 @@ class Ticket:
         self._work = work
         self.future.add_done_callback(self._withdraw_if_cancelled)
 
+    def prioritise(self, priority: float) -> None:
+        """This asker is in more of a hurry than it was, or in less: what has not begun changes its place."""
+        self._executor._prioritise(self._work, self, priority)
+
     def release(self) -> None:
         """This asker no longer waits; when it was the last one, the work is dropped or told to stop."""
         self.future.cancel()
@@ -72,16 +78,32 @@ class Ticket:
 class _Work:
     """One block of one chain, however many wait for it. Changed only under the executor's lock."""
 
-    def __init__(self, key: tuple[str, Any], document: Document, order: int) -> None:
+    def __init__(self, key: tuple[str, Any], document: Document, order: int, seconds: float) -> None:
         self.key = key
         self.document = document
         self.order = order
+        self.seconds = seconds  # that it is expected to take
         self.tickets: set[Ticket] = set()
         self.priority = float("inf")
         self.token = ""  # of the try that is under way
         self.tries = 0
         self.deadline = float("inf")
         self.abandoned = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the work on a chain is."""
+
+    queued: int
+    running: int
+    position: int | None
+    """Blocks of any chain that go before the next one of this; 0 where one is running, None where none waits."""
+    expected_seconds: float | None
+    """Until the last of them is there."""
+
+
+NOTHING_WAITS = Progress(0, 0, None, None)
 
 
 class Executor:
@@ -93,31 +115,33 @@ class Executor:
     - At most about twice as many blocks as there are threads are handed to the backend, so that what nobody waits for
       any more can still be dropped; running work of which the last asker leaves gets its cancel flag.
     - A block that does not come back within `task_seconds` (`MUSES_TASK_SECONDS`, default 900) fails with a
-      `ComputeError`.
+      `ComputeError`. One that was told to stop gives its place to others after `MUSES_STUCK_SECONDS` (default 60).
     """
 
     def __init__(self, backend: Backend, task_seconds: float | None = None) -> None:
         self.backend = backend
         self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS", 900)
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
         self._lock = threading.Lock()
         self._wanted: dict[tuple[str, Any], _Work] = {}  # what a new asker can join
         self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
         self._queued: set[_Work] = set()
         self._running: set[_Work] = set()
         self._count = itertools.count()
+        self._events: Counter[str] = Counter()
         self._pumping = self._pump_again = False
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def request(self, resolved: Document, task: Any, priority: float = 0.0) -> Ticket:
-        """Asks for one block; returns at once. Lower numbers go sooner."""
+    def request(self, resolved: Document, task: Any, priority: float = 0.0, seconds: float = 0.0) -> Ticket:
+        """Asks for one block; returns at once. Lower numbers go sooner; `seconds` are what it is expected to take."""
         key = (resolved.hash, task)
         with self._lock:
             if self._closing.is_set():
                 raise ComputeError("this executor is closed; ask muses_lab.compute.executor() for a new one")
             work = self._wanted.get(key)
             if work is None:
-                work = self._wanted[key] = _Work(key, resolved, next(self._count))
+                work = self._wanted[key] = _Work(key, resolved, next(self._count), seconds)
                 self._queued.add(work)
             ticket = Ticket(self, work, priority)
             work.tickets.add(ticket)
@@ -126,10 +150,35 @@ class Executor:
         return ticket
 
     def status(self) -> dict[str, Any]:
-        """Backend, workers, threads, and how many blocks wait and run."""
+        """Backend, workers, threads; how many blocks wait and run, and for how long; what became of all there were.
+
+        `counts`, since the start: blocks `submitted` to the backend (again, too), `finished` with a result or an error,
+        `dropped` before they were submitted, `stopped` while they were under way.
+        """
         with self._lock:
             counts = {"queued": len(self._queued), "running": len(self._running)}
-        return {**self.backend.status(), **counts}
+            events = {name: self._events[name] for name in ("submitted", "finished", "dropped", "stopped")}
+        return {**self.backend.status(), **counts, "expected_seconds": self.expected_seconds(), "counts": events}
+
+    def expected_seconds(self) -> float:
+        """Until all that is asked for is there."""
+        with self._lock:
+            work = sum(w.seconds for w in self._queued) + sum(w.seconds for w in self._running) / 2
+        return work / max(1, self.backend.threads)
+
+    def progress(self, chain_hash: str) -> Progress:
+        """How far the work on a chain is: from memory, at once."""
+        with self._lock:
+            waiting = sorted(self._queued, key=lambda w: (w.priority, w.order))
+            running = list(self._running)
+        places = [place for place, work in enumerate(waiting) if work.key[0] == chain_hash]
+        active = sum(work.key[0] == chain_hash and not work.abandoned for work in running)
+        if not places and not active:
+            return NOTHING_WAITS
+        last = places[-1] + 1 if places else 0
+        seconds = sum(w.seconds for w in waiting[:last]) + sum(w.seconds for w in running) / 2
+        position = 0 if active else places[0]
+        return Progress(len(places), active, position, seconds / max(1, self.backend.threads))
 
     def counters(self, timeout: float = 10) -> dict[str, int]:
         """The engine's counters, summed over the workers."""
@@ -157,6 +206,12 @@ class Executor:
             work.priority = priority
             self._push(work)
 
+    def _prioritise(self, work: _Work, ticket: Ticket, priority: float) -> None:
+        with self._lock:
+            ticket.priority = priority
+            if ticket in work.tickets:
+                self._rank(work)
+
     def _push(self, work: _Work) -> None:
         if len(self._heap) > 1000 + 4 * len(self._queued):  # mostly entries of work that was dropped: let it go
             self._heap = [entry for entry in self._heap if entry[-1] in self._queued]
@@ -171,6 +226,7 @@ class Executor:
             if work in self._queued and priority == work.priority:
                 self._queued.discard(work)
                 self._running.add(work)
+                self._events["submitted"] += 1
                 work.token = uuid.uuid4().hex
                 work.deadline = monotonic() + self._task_seconds
                 return work
@@ -234,6 +290,8 @@ class Executor:
 
     def _end(self, work: _Work, result: Any = None, error: BaseException | None = None) -> None:
         with self._lock:
+            if work in self._running and not work.abandoned:
+                self._events["finished"] += 1
             self._running.discard(work)
             self._queued.discard(work)
             if self._wanted.get(work.key) is work:
@@ -259,8 +317,10 @@ class Executor:
             work.abandoned = True
             if self._wanted.get(work.key) is work:
                 del self._wanted[work.key]  # a new asker must not join work that is about to stop
+            self._events["dropped" if work in self._queued else "stopped"] += 1
             self._queued.discard(work)
             token = work.token if work in self._running else ""
+            work.deadline = min(work.deadline, monotonic() + self._stuck_seconds)  # its place is not kept for ever
         if token:
             self.backend.cancel(token)
 

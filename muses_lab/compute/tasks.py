@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import os
 import pickle
 import threading
@@ -19,6 +20,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from muses_lab.compute import handover
+from muses_lab.compute.handover import Place
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError
 
@@ -42,6 +45,13 @@ def engine() -> Engine:
 class Done:
     worker: str
     result: Any
+
+
+@dataclass(frozen=True)
+class Left:
+    """The result lies in memory that the asker shares, see `handover`."""
+
+    worker: str
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,8 @@ class CancelFlags:
 
 
 flags = CancelFlags()
+running: set[str] = set()
+"""Tokens of what this worker's threads evaluate now."""
 
 
 def announce(here: Engine, chain_hash: str, task: Any) -> None:
@@ -111,25 +123,40 @@ def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
         tell(chain_hash, task)
 
 
-def run_block(asker_release: str, chain_hash: str, task: Any, token: str) -> Done | Absent | Foreign | Failed:
-    """Evaluates one block (or node) with this worker's engine."""
+Answer = Done | Left | Absent | Foreign | Failed
+
+
+def run_block(
+    asker_release: str, chain_hash: str, task: Any, token: str, place: Place | None = None, ahead: tuple[Any, ...] = ()
+) -> Answer:
+    """Evaluates one block (or node) with this worker's engine.
+
+    `place`: where the asker would take the result from; `ahead`: blocks that were sent with this one.
+    """
     from distributed import get_worker  # late: evaluation in threads needs no Dask
 
     worker = get_worker().address
     if asker_release != release():
         return Foreign(worker, release())
+    running.add(token)
     try:
         if token in flags:
             raise Cancelled("nobody waits for this block any more")
         worker_engine = engine()
         if not worker_engine.has(chain_hash):
             return Absent(worker)
-        return Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
+        for chain, next_task in ahead:
+            announce(worker_engine, chain, next_task)
+        done = Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
+        if place is not None and getattr(done.result, "nbytes", 0) >= handover.LEAST and token not in flags:
+            return Left(worker) if handover.leave(place, token, done) else done
+        return done
     except Exception as error:
         if is_missing(error):  # dropped between has() and run()
             return Absent(worker)
         return failure(worker, error)
     finally:
+        running.discard(token)
         flags.discard(token)
 
 
@@ -164,6 +191,13 @@ async def put_document(chain_hash: str, payload: bytes) -> Failed | None:
 def cancel(tokens: tuple[str, ...]) -> None:
     """Sets the cancel flags of `tokens`."""
     flags.add(tokens)
+
+
+def end_if_running(token: str) -> None:
+    """Ends this process, whose nanny starts another one, if it still evaluates what it was told to stop long ago."""
+    if token in running:
+        logging.getLogger(__name__).error("a block did not stop when it was told to: this worker is started anew")
+        os._exit(1)
 
 
 async def counters() -> dict[str, int]:

@@ -82,7 +82,9 @@ class _Request:
     size: int
     wants: dict[Hashable, Want]
     """Blocks that have not been taken."""
-    future: Future[bytes] | None = None
+    future: Future[None] | None = None
+    body: bytes = b""
+    """Kept here and not as the future's result: the thread that fetched it holds that until its next request."""
 
 
 class Ahead:
@@ -143,7 +145,9 @@ class Ahead:
 
     def read(self, opened: Opened, offset: int, size: int, cancelled: Flag = None) -> bytes:
         """A range of a file, now."""
-        return remote.wait(remote.client().start(_read, opened, offset, size), cancelled)
+        request = _Request(opened, offset, size, {})
+        remote.wait(remote.client().start(_fill, request), cancelled)
+        return request.body
 
     # --------------------------------------------------------------------------------------------- blocks
 
@@ -163,7 +167,8 @@ class Ahead:
         if request is None or request.future is None:
             return self.read(want.opened, want.offset, want.size, cancelled)
         try:
-            body = remote.wait(request.future, cancelled)
+            remote.wait(request.future, cancelled)
+            body = request.body
         except Cancelled:
             with self._lock:
                 self._leave(want.key, here)
@@ -237,7 +242,7 @@ class Ahead:
     def _start(self, request: _Request) -> None:
         self._held += request.size
         self._use(request.size)
-        request.future = remote.client().start(_read, request.opened, request.offset, request.size)
+        request.future = remote.client().start(_fill, request)
 
 
 @dataclass(eq=False)
@@ -316,11 +321,11 @@ def _open(url: str) -> Opened:
             return Opened(url, start, None)
 
 
-def _read(opened: Opened, offset: int, size: int) -> bytes:
-    part = remote.client().fetch(opened.url, offset, size)
-    if not part.same_file(opened.start):
+def _fill(request: _Request) -> None:
+    part = remote.client().fetch(request.opened.url, request.offset, request.size)
+    if not part.same_file(request.opened.start):
         raise Replaced("the file was replaced while it was read")
-    return part.body
+    request.body = part.body
 
 
 class RangeFile(io.RawIOBase):

@@ -31,8 +31,9 @@ class _Entry:
 class Cache:
     """Values by key under a byte budget; thread-safe."""
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, added: Callable[[int], None] = lambda size: None) -> None:
         self.budget = budget
+        self._added = added
         self.lent = 0
         """Bytes of the budget that others use for now."""
         self.bytes = 0
@@ -115,6 +116,7 @@ class Cache:
             self.bytes += size
             self._push(key, entry)
             self._make_room()
+        self._added(size)
 
     def lend(self, size: int) -> None:
         """So many bytes of the budget are used by others from now on: what does not fit beside them goes."""

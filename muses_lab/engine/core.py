@@ -508,16 +508,17 @@ def _empty_like(values: xr.DataArray, rect: Rect) -> xr.DataArray:
 
 def empty(step: Step, shape: tuple[int, int], dtype: Any = np.float32) -> xr.DataArray:
     """An array of missing values with the dimensions of a step."""
-    sizes: dict[str, int] = {"y": shape[0], "x": shape[1]}
+    return named(step, np.full(step.shape(shape), np.nan, dtype))
+
+
+def named(step: Step, values: np.ndarray) -> xr.DataArray:
+    """A step's values with its dimensions and coordinates."""
     coords: dict[str, Any] = {}
     if step.meta.time:
         coords["t"] = np.array(step.times, dtype="datetime64[ns]")
-        sizes["t"] = len(step.times)
     if step.meta.bands is not None:
         coords["bands"] = np.array(step.meta.bands, dtype=object)
-        sizes["bands"] = len(step.meta.bands)
-    dims = [d for d in DIMS if d in sizes]
-    return xr.DataArray(np.full([sizes[d] for d in dims], np.nan, dtype), dims=dims, coords=coords)
+    return xr.DataArray(values, dims=[d for d in DIMS if d in coords or d in ("y", "x")], coords=coords)
 
 
 _ENGINE: Engine | None = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -39,6 +38,9 @@ _REDUCERS = {
     "max": kernels.MAX, "count": kernels.COUNT, "variance": kernels.VARIANCE, "sd": kernels.SD,
     "median": kernels.MEDIAN,
 }  # fmt: skip
+_STRICT = {*range(kernels.ADD, kernels.NORMALIZED_DIFFERENCE + 1), *range(kernels.GT, kernels.NEQ + 1), kernels.CLIP,
+           kernels.NOT, kernels.XOR, kernels.ABSOLUTE, kernels.SQRT, kernels.FLOOR, kernels.CEIL}  # fmt: skip
+"""Instructions whose result is missing where an argument is."""
 _MAX_REGISTERS = 4096
 _MISSING = np.float32("nan")
 
@@ -129,12 +131,11 @@ class Compiled:
         """The steps whose results it gives, the one asked for first."""
         return tuple({o.step.node.hash: o.step for o in self.outputs}.values())
 
-    def networks(self, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The comparators that put up to as many dates in order as the reducers need: see `kernels.run`."""
+    def networks(self, dates: int) -> kernels.Networks:
+        """What sorts as many dates for the reducers: see `kernels.run`."""
         kinds = set(self.reducers[:, 0].tolist())
-        if kinds.isdisjoint((kernels.MEDIAN, kernels.QUANTILE)):
-            return _NO_NETWORKS
-        return networks(dates, kernels.QUANTILE in kinds)
+        ranked = not kinds.isdisjoint((kernels.MEDIAN, kernels.QUANTILE))
+        return kernels.networks(dates if ranked else 0, kernels.QUANTILE in kinds)
 
 
 _known: WeakKeyDictionary[Program, dict[str, Compiled | None]] = WeakKeyDictionary()
@@ -307,6 +308,8 @@ class _Machine:
     _loaded: dict[int, int] = field(default_factory=dict)
     _numbers: dict[str, int] = field(default_factory=dict)
     _made: dict[tuple[int, ...], int] = field(default_factory=dict)
+    _masked: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    """What is missing where a mask is true: value, mask, the number for missing."""
     _count: int = 0
 
     def is_byte(self, leaf: Leaf) -> bool:
@@ -343,16 +346,40 @@ class _Machine:
             a, b, c = (*arguments, 0, 0, 0)[:3]
             self.lines.append((operation, target, a, b, c))
             self._made[key] = target
+            if operation == kernels.MASK and any(number == c and np.isnan(v) for number, v in self.constants):
+                self._masked[target] = (a, b, c)
         return self._made[key]
 
     def do(self, operation: int, *arguments: Value) -> Value:
-        return _Register(self._line(operation, *(self.register(a) for a in arguments)))
+        registers = [self.register(a) for a in arguments]
+        mask = self._common_mask(operation, registers)
+        if mask is None:
+            return _Register(self._line(operation, *registers))
+        # what is missing stays missing: the result is masked once, instead of each of its arguments
+        removed, missing = mask
+        bare = [self._masked[r][0] if r in self._masked else r for r in registers]
+        return _Register(self._line(kernels.MASK, self._line(operation, *bare), removed, missing))
+
+    def _common_mask(self, operation: int, registers: Sequence[int]) -> tuple[int, int] | None:
+        """The mask that all arguments of an instruction have that are no numbers; None where it would matter."""
+        if operation not in _STRICT:
+            return None
+        numbers = {number for number, _ in self.constants}
+        masks = {self._masked[r][1:] if r in self._masked else None for r in registers if r not in numbers}
+        return next(iter(masks)) if len(masks) == 1 else None
 
     def on_dates(self, value: Value, dates: frozenset[np.datetime64]) -> Value:
         """The value on some dates, missing on the others."""
         if dates not in self.allowed:
             self.allowed.append(dates)
         return _Register(self._line(kernels.DATES, self.register(value), self.allowed.index(dates)))
+
+    def _drop_unused(self, results: Sequence[int]) -> None:
+        wanted = set(results)
+        for line in reversed(self.lines):
+            if line[1] in wanted:
+                wanted.update(_arguments(line))
+        self.lines = [line for line in self.lines if line[1] in wanted]
 
     def _skip(self, results: Sequence[int]) -> None:
         """Where a mask removes everything that comes out, the mask goes first, and ends the date if it is all true."""
@@ -374,6 +401,7 @@ class _Machine:
 
     def finished(self, results: Sequence[int]) -> tuple[np.ndarray, int, np.ndarray]:
         """The code with registers used again once nobody needs what they hold, and where the results are."""
+        self._drop_unused(results)
         self._skip(results)
         held = {number for number, _ in self.constants}
         last: dict[int, int] = {number: len(self.lines) for number in (*results, *held)}
@@ -417,7 +445,7 @@ class _Machine:
         kernels.run(
             code, *self.numbers(), registers, np.zeros((len(self.inputs), 2), np.int32), *no_planes,
             np.array([leaf.absent for leaf in self.inputs], np.float32), np.ones((len(self.allowed), 1), np.bool_),
-            layers, reducers, np.zeros(layers.size), *_NO_NETWORKS, 32, 32, out,
+            layers, reducers, np.zeros(layers.size), *kernels.networks(0, False), 32, out,
         )  # fmt: skip
         return bool((out > 0).any())
 
@@ -591,52 +619,3 @@ _STEPS: dict[str, Callable[[_Machine, Step, Mapping[str, Images]], dict[str | No
     "reduce_dimension": _reduce_bands, "merge_cubes": _merge, "mask": _mask, "add_dimension": _add_dimension,
     "ndvi": _ndvi,
 }  # fmt: skip
-
-
-# -------------------------------------------------------------------------------------------------- networks
-
-_NO_NETWORKS = np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.int32)
-
-
-@lru_cache(maxsize=64)
-def networks(size: int, complete: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Networks for 0 to `size` values one after the other: where each begins, lower rows, higher rows.
-
-    For many values the smaller networks are those of some larger sizes, whose further rows do not matter.
-    """
-    step = 1 if size <= kernels.EVERY_SIZE else -(-size // kernels.EVERY_SIZE)
-    low, high, pairs = [], [], [0]
-    for n in range(size + 1):
-        larger = min(size, -(-n // step) * step)
-        a, b = network(larger, larger - 1 if complete else larger // 2)
-        low.append(a)
-        high.append(b)
-        pairs.append(pairs[-1] + a.size)
-    return np.array(pairs, np.int64), np.concatenate(low), np.concatenate(high)
-
-
-@lru_cache(maxsize=1024)
-def network(size: int, highest: int) -> tuple[np.ndarray, np.ndarray]:
-    """Comparators (lower row, higher row) that bring the values of ranks 0 to `highest` to their places.
-
-    Batcher's odd-even merge sort (Knuth, TAOCP 5.2.2 M), without the comparators that those ranks do not depend on.
-    """
-    pairs = []
-    p = 1
-    while p < size:
-        k = p
-        while k >= 1:
-            for j in range(k % p, size - k, 2 * k):
-                for i in range(min(k, size - j - k)):
-                    if (i + j) // (2 * p) == (i + j + k) // (2 * p):
-                        pairs.append((i + j, i + j + k))
-            k //= 2
-        p *= 2
-    wanted = set(range(highest + 1))
-    kept = []
-    for low, high in reversed(pairs):
-        if low in wanted or high in wanted:
-            wanted |= {low, high}
-            kept.append((low, high))
-    found = np.array(kept[::-1], np.int32).reshape(-1, 2)
-    return np.ascontiguousarray(found[:, 0]), np.ascontiguousarray(found[:, 1])

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 _PIECE = 2048
 """Pixels that instructions treat at a time."""
-_SORTED = 128
-"""Pixels that are sorted at a time, so few that clouds hide all of them on many dates, which need no place then."""
 
 Time = np.datetime64 | None
 
@@ -39,7 +37,7 @@ class _Planes:
 
     rect: Rect
     integers: list[tuple[int, ...]] = field(default_factory=list)
-    factors: list[tuple[float, float]] = field(default_factory=list)
+    factors: list[tuple[float, ...]] = field(default_factory=list)
     maps: list[np.ndarray] = field(default_factory=list)
     tables: list[np.ndarray] = field(default_factory=list)
     of: dict[tuple[int, Time], list[int]] = field(default_factory=dict)
@@ -59,6 +57,8 @@ class _Planes:
             raise Unfit(f"{values.dtype} values")
         rows, cols = stored.rows, stored.cols
         if not stored.one_each or (leaf.functions and values.dtype.kind == "f"):
+            if leaf.functions and (number, time) in self.of:
+                raise Unfit("scenes that overlap, of which a function no longer tells where they have data")
             values = leaf.of(stored.physical(self.rect.shape))
             if values.dtype != np.float32:
                 raise Unfit(f"{values.dtype} values")
@@ -78,7 +78,7 @@ class _Planes:
                 values.__array_interface__["data"][0] + first, values.strides[0], kind, _whole(nodata), table,
                 self._map(rows, self.rect.shape[0]), self._map(cols, self.rect.shape[1]), low, high, order,
             ),
-            (scale, offset),
+            factors_of(values.dtype.str, scale, offset),
         )  # fmt: skip
 
     def fixed(self, number: int, values: np.ndarray) -> None:
@@ -91,10 +91,12 @@ class _Planes:
         height, width = self.rect.shape
         everything = self._range(height)
         where = values.__array_interface__["data"][0], values.strides[0], kernels.AS_IS, kernels.NOTHING, -1
-        self._add(number, time, values, (*where, everything, everything, 0, width, kernels.STRAIGHT), (1.0, 0.0))
+        self._add(
+            number, time, values, (*where, everything, everything, 0, width, kernels.STRAIGHT), (1.0, 0.0, 0.0, 0.0)
+        )
 
     def _add(
-        self, number: int, time: Time, values: np.ndarray, fields: tuple[int, ...], factors: tuple[float, float]
+        self, number: int, time: Time, values: np.ndarray, fields: tuple[int, ...], factors: tuple[float, ...]
     ) -> None:
         self.of.setdefault((number, time), []).append(len(self.integers))
         self.integers.append(fields)
@@ -132,7 +134,7 @@ class _Planes:
         """Planes, factors, maps and tables for the kernel."""
         return (
             np.array(self.integers, np.int64).reshape(-1, 10),
-            np.array(self.factors, np.float64).reshape(-1, 2),
+            np.array(self.factors, np.float64).reshape(-1, 4),
             np.concatenate(self.maps) if self.maps else np.zeros(1, np.int32),
             np.concatenate(self.tables) if self.tables else np.zeros(1, np.float32),
         )
@@ -154,6 +156,20 @@ class _Planes:
 def _whole(nodata: float | None) -> int:
     """The stored value that means missing; one that no integer can have means none."""
     return int(nodata) if nodata is not None and np.isfinite(nodata) and nodata == int(nodata) else kernels.NOTHING
+
+
+@lru_cache(maxsize=256)
+def factors_of(dtype: str, scale: float, offset: float) -> tuple[float, float, float, float]:
+    """A plane's factors: also addend and divisor, if they give the same for every stored value."""
+    with np.errstate(all="ignore"):
+        divisor, addend = np.round(1 / np.float64(scale)), np.round(offset / np.float64(scale))
+    if np.dtype(dtype).kind == "u" and 1 < divisor < 2**24 and abs(addend) < 2**23:
+        stored = np.arange(2 ** (8 * np.dtype(dtype).itemsize))
+        exact = (stored * scale + offset).astype(np.float32)
+        quick = (stored.astype(np.float32) + np.float32(addend)) / np.float32(divisor)
+        if (exact.view(np.int32) == quick.view(np.int32)).all():
+            return scale, offset, float(addend), float(divisor)
+    return scale, offset, 0.0, 0.0
 
 
 def evaluate_fused(
@@ -307,7 +323,7 @@ def _run(program: Compiled, planes: _Planes, dates: list[Time], out: np.ndarray)
     kernels.run(
         program.code, program.constants, program.constant_values, program.registers, starts, integers[order],
         factors[order], maps, tables, np.array([leaf.absent for leaf in program.inputs], np.float32), allowed,
-        program.layers, program.reducers, program.probabilities, *program.networks(len(dates)), _PIECE, _SORTED, out,
+        program.layers, program.reducers, program.probabilities, *program.networks(len(dates)), _PIECE, out,
     )  # fmt: skip
 
 

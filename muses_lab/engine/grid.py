@@ -18,7 +18,7 @@ import pyproj
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from muses_lab.engine.kernels import between, pixels_at
+from muses_lab.engine.kernels import between, pixels_at, pixels_between
 
 BLOCK = 512
 """Rows and columns of a block."""
@@ -135,19 +135,7 @@ class Grid:
         Measured at the grid's centre, so that it depends on zoom and grid only, never on a single tile.
         """
         a = window.affine
-        if same_crs(str(window.crs), self.crs):
-            size = math.sqrt(abs(a.determinant))
-        else:
-            w, s, e, n = self.bounds()
-            centre = ((w + e) / 2, (s + n) / 2)
-            there = transformer(self.crs, str(window.crs))
-            back = transformer(str(window.crs), self.crs)
-            x, y = there.transform(*centre)
-            xs, ys = back.transform([x, x + a.a, x + a.b], [y, y + a.d, y + a.e])
-            ux, uy = xs[1] - xs[0], ys[1] - ys[0]
-            vx, vy = xs[2] - xs[0], ys[2] - ys[0]
-            size = math.sqrt(abs(ux * vy - uy * vx))
-        return self.level_of(size)
+        return self.level_of(_pixel_of(self, str(window.crs), a.a, a.b, a.d, a.e))
 
     def level_of(self, size: float) -> int:
         """The coarsest level whose pixels are not larger than `size` (units of the CRS)."""
@@ -157,10 +145,38 @@ class Grid:
         """The level whose pixel size is nearest to so many metres."""
         return max(0, round(math.log2(metres / (self.resolution * self.metres))))
 
+    def pixels(self, level: int, window: GeoBox) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns (int32) of the pixels of a level that hold those of a window: `indices` of its `places`."""
+        nodes = _nodes(window, self.crs)
+        if nodes is None:
+            return self.indices(level, *places(window, self.crs))
+        at = self.origin[0], self.origin[1], self.pixel(level), _FAR
+        shape = window.shape.y, window.shape.x
+        return pixels_between(nodes.x, nodes.y, nodes.first_row, nodes.first_column, _STEP, shape, *at)
+
+    def around(self, window: GeoBox) -> tuple[float, float, float, float]:
+        """Bounds in the grid's CRS that surely hold all pixel centres of a window."""
+        nodes = _nodes(window, self.crs)
+        x, y = places(window, self.crs) if nodes is None else nodes[:2]
+        return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
     def indices(self, level: int, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows and columns (int32) of the pixels of a level that hold the points of a window; far outside: ±2^30."""
         rows, cols = pixels_at(np.atleast_2d(x), np.atleast_2d(y), *self.origin, self.pixel(level), _FAR)
         return rows.reshape(np.shape(x)), cols.reshape(np.shape(x))
+
+
+@lru_cache(maxsize=4096)
+def _pixel_of(grid: Grid, crs: str, xx: float, xy: float, yx: float, yy: float) -> float:
+    """Size in units of a grid's CRS of a pixel of another one, in the middle of the grid."""
+    if same_crs(crs, grid.crs):
+        return math.sqrt(abs(xx * yy - xy * yx))
+    w, s, e, n = grid.bounds()
+    x, y = transformer(grid.crs, crs).transform((w + e) / 2, (s + n) / 2)
+    xs, ys = transformer(crs, grid.crs).transform([x, x + xx, x + xy], [y, y + yx, y + yy])
+    ux, uy = xs[1] - xs[0], ys[1] - ys[0]
+    vx, vy = xs[2] - xs[0], ys[2] - ys[0]
+    return math.sqrt(abs(ux * vy - uy * vx))
 
 
 @lru_cache(maxsize=256)
@@ -208,18 +224,40 @@ def places(window: GeoBox, crs: str | int) -> tuple[np.ndarray, np.ndarray]:
         x = x0 + (col0 + np.arange(columns) + 0.5) * a.a
         y = y0 + (row0 + np.arange(rows) + 0.5) * a.e
         return np.broadcast_to(x, (rows, columns)), np.broadcast_to(y[:, None], (rows, columns))
-    there = transformer(str(window.crs), crs)
-    if max(abs(a.a), abs(a.e)) * _STEP * _units(str(window.crs)) > _FLAT:
+    nodes = _nodes(window, crs)
+    if nodes is None:
         x = x0 + (col0 + np.arange(columns) + 0.5) * a.a
         y = y0 + (row0 + np.arange(rows) + 0.5) * a.e
-        return there.transform(*np.meshgrid(x, y))
+        return transformer(str(window.crs), crs).transform(*np.meshgrid(x, y))
+    inner = nodes.first_row, nodes.first_column, _STEP, rows, columns
+    return between(nodes.x, *inner), between(nodes.y, *inner)
+
+
+class _Nodes(NamedTuple):
+    """Exact coordinates in another CRS, every 16th pixel of the lattice that a window is part of."""
+
+    x: np.ndarray
+    y: np.ndarray
+    first_row: int
+    """Of the window, from the first node on."""
+    first_column: int
+
+
+def _nodes(window: GeoBox, crs: str) -> _Nodes | None:
+    """None where places must not be interpolated: rotated windows, large pixels, the window's own CRS."""
+    a = window.affine
+    large = max(abs(a.a), abs(a.e)) * _STEP * _units(str(window.crs)) > _FLAT
+    if a.b or a.d or large or same_crs(str(window.crs), crs):
+        return None
+    rows, columns = window.shape.y, window.shape.x
+    col0, x0 = _lattice(a.c, a.a)
+    row0, y0 = _lattice(a.f, a.e)
     first_c, first_r = col0 // _STEP, row0 // _STEP
     node_c = np.arange(first_c, (col0 + columns - 1) // _STEP + 2) * _STEP
     node_r = np.arange(first_r, (row0 + rows - 1) // _STEP + 2) * _STEP
-    xs, ys = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
-    inner = row0 - first_r * _STEP, col0 - first_c * _STEP, _STEP, rows, columns
-    x, y = (between(nodes, *inner) for nodes in there.transform(xs, ys))
-    return x, y
+    at = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
+    x, y = transformer(str(window.crs), crs).transform(*at)
+    return _Nodes(x, y, row0 - first_r * _STEP, col0 - first_c * _STEP)
 
 
 def _lattice(corner: float, step: float) -> tuple[int, float]:

@@ -4,7 +4,8 @@ An evaluation runs a short program (see `fuse`) over pieces of a row that stay i
 values of every date are loaded and made physical, go through the program's vector instructions, and end as one layer of
 a stack; then the stack is reduced. Nothing is compiled for a chain: the instructions are, once, and kept on disk.
 
-Medians and quantiles come from sorting networks over the dates, many pixels at a time (Batcher 1968, odd-even merge).
+Medians and quantiles come from sorting networks over the dates, many pixels at a time (Batcher 1968, odd-even merge);
+those of up to `UNROLLED` dates are written out as vector instructions that keep the values in registers.
 
 All of it is in one file, with the numbers it uses: Numba compiles again when the function's own file has changed, not
 when one that it imports from has.
@@ -12,7 +13,10 @@ when one that it imports from has.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
+from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
@@ -32,13 +36,17 @@ MEDIAN, QUANTILE = 20, 21
 ADDRESS, STRIDE, KIND, NODATA, TABLE, ROWS, COLUMNS, LOW, HIGH, ORDER = range(10)
 # how the stored values lie in a row: by a map; side by side; each for two pixels (+1: the first for one)
 MAPPED, STRAIGHT, DOUBLED = range(3)
-# and floating point
-SCALE, OFFSET = range(2)
+# and floating point; physical = stored * scale + offset, in double precision, or (stored + addend) / divisor in single
+# where that gives the same for every stored value (divisor 0: it does not)
+SCALE, OFFSET, ADDEND, DIVISOR = range(4)
 KINDS = {"|u1": 0, "<u2": 1, "<i2": 2, "<f4": 3}
 AS_IS = 4
 """Single precision that is a result already: infinity is a value, in files it is none."""
-EVERY_SIZE = 64
-"""Up to so many dates there is a sorting network for every number of them."""
+RUN = 128
+"""Pixels that are sorted together, so few that clouds hide all of them on many dates, which need no place then."""
+UNROLLED = 32
+"""Up to so many dates a sorting network is written out."""
+_LANES = 8
 NOTHING = -(1 << 30)
 """Where there is no nodata value."""
 
@@ -55,7 +63,7 @@ def _pointer_to(kind):
 
 
 _u8, _u16 = _pointer_to(types.uint8), _pointer_to(types.uint16)
-_i16, _f32 = _pointer_to(types.int16), _pointer_to(types.float32)
+_i16, _f32, _i32 = _pointer_to(types.int16), _pointer_to(types.float32), _pointer_to(types.int32)
 
 
 @njit(cache=True, nogil=True)
@@ -87,10 +95,18 @@ def undo_differences(stored, out):
 # ------------------------------------------------------------------------------------------------- loading
 
 
-@njit(cache=True, nogil=True)
-def _physical(values, scale, offset, nodata, out):
+@njit(cache=True, nogil=True, error_model="numpy")
+def _physical(values, factors, p, nodata, out):
     """Physical values of stored integers that lie side by side."""
     nodata = np.int32(nodata)
+    if factors[p, DIVISOR] != 0:
+        addend, divisor = np.float32(factors[p, ADDEND]), np.float32(factors[p, DIVISOR])
+        for i in range(out.size):
+            v = np.int32(values[i])
+            physical = (np.float32(v) + addend) / divisor
+            out[i] = np.float32(np.nan) if v == nodata else physical
+        return
+    scale, offset = factors[p, SCALE], factors[p, OFFSET]
     for i in range(out.size):
         v = np.int32(values[i])
         physical = np.float32(np.float64(v) * scale + offset)
@@ -144,14 +160,15 @@ def _floats(values, straight, nodata, scale, offset, maps, at, out):
 
 
 @njit(cache=True, nogil=True)
-def _integers(values, order, nodata, scale, offset, tables, table, maps, at, phase, out, scratch):
+def _integers(values, order, nodata, factors, p, tables, table, maps, at, phase, out, scratch):
     if order == STRAIGHT and table < 0:
-        _physical(values, scale, offset, nodata, out)
+        _physical(values, factors, p, nodata, out)
     elif order == STRAIGHT:
         _look_up(values, tables, table, out)
     elif order >= DOUBLED and table >= 0:
         _doubled(values, tables, table, phase, out, scratch)
     else:
+        scale, offset = factors[p, SCALE], factors[p, OFFSET]
         _gather(values, order == STRAIGHT, nodata, scale, offset, tables, table, maps, at, out)
 
 
@@ -197,10 +214,10 @@ def _plane_rows(
         at = planes[p, ADDRESS] + stored * planes[p, STRIDE]
         if kind == 0:
             bytes_ = carray(_u8(at + skip), many)
-            _integers(bytes_, order, nodata, scale, offset, tables, table, maps, columns, phase, inside, aside)
+            _integers(bytes_, order, nodata, factors, p, tables, table, maps, columns, phase, inside, aside)
         elif kind == 1:
             words = carray(_u16(at + 2 * skip), many)
-            _integers(words, order, nodata, scale, offset, tables, table, maps, columns, phase, inside, aside)
+            _integers(words, order, nodata, factors, p, tables, table, maps, columns, phase, inside, aside)
         elif kind == 2:
             signed = carray(_i16(at + 2 * skip), many)
             _gather(signed, order == STRAIGHT, nodata, scale, offset, tables, table, maps, columns, inside)
@@ -397,53 +414,179 @@ def _choose(operation, r, to, a, b, c, n):
 
 # Values are sorted as whole numbers of the same order (a float's bits, those of negative ones turned): of floats LLVM
 # makes masked stores, which cost some processors ten times as much.
-LAST_KEY = np.int32(0x7FFFFFFF)
+LAST_KEY, INFINITE = np.int32(0x7FFFFFFF), np.int32(0x7F800000)
 
 
-@njit(cache=True, nogil=True)
-def _sort(keys, low, high, n):
-    """Sorts along the first axis, by a network of comparators (rows `low`, rows `high`)."""
-    for q in range(low.size):
-        a, b = low[q], high[q]
-        for i in range(n):
-            x, y = keys[a, i], keys[b, i]
-            keys[a, i] = min(x, y)
-            keys[b, i] = max(x, y)
+def comparators(size, first, last):
+    """(lower row, higher row) of comparators that bring the values of ranks `first` to `last` to their places.
 
-
-@njit(cache=True, nogil=True)
-def _keys_of(bits, start, keys, n):
-    """Keys of a piece of a stack, given as its bits, without dates that have nothing there; how many dates are left.
-
-    Missing values become the last key.
+    Batcher's odd-even merge sort (Knuth, TAOCP 5.2.2 M), without the comparators that those ranks do not depend on.
     """
-    height = 0
-    for t in range(bits.shape[0]):
-        known = np.int32(0)
-        for i in range(n):
-            stored = bits[t, start + i]
-            missing = np.int32(stored & LAST_KEY) > np.int32(0x7F800000)
-            key = np.int32(stored ^ np.int32(np.int32(stored >> np.int32(31)) & LAST_KEY))
-            keys[height, i] = LAST_KEY if missing else key
-            known += np.int32(0) if missing else np.int32(1)
-        if known > 0:
-            height += 1
-    if keys.shape[0] > EVERY_SIZE:  # the network may be for more
-        keys[height:] = LAST_KEY
-    return height
+    pairs = []
+    p = 1
+    while p < size:
+        k = p
+        while k >= 1:
+            for j in range(k % p, size - k, 2 * k):
+                for i in range(min(k, size - j - k)):
+                    if (i + j) // (2 * p) == (i + j + k) // (2 * p):
+                        pairs.append((i + j, i + j + k))
+            k //= 2
+        p *= 2
+    wanted = set(range(first, last + 1))
+    kept = []
+    for low, high in reversed(pairs):
+        if low in wanted or high in wanted:
+            wanted |= {low, high}
+            kept.append((low, high))
+    return kept[::-1]
+
+
+def middle(size):
+    """The two ranks in the middle of an even number of values."""
+    return size // 2 - 1, size // 2
+
+
+def everything(size):
+    return 0, size - 1
+
+
+def sizes(dates):
+    """Numbers of rows for which there are networks, from 0 on as far as so many dates may need, at equal distances."""
+    step = 4 if dates <= UNROLLED else max(8, -(-dates // 512) * 8)
+    return range(0, dates + step, step)
+
+
+Networks = tuple[int, np.ndarray, np.ndarray, np.ndarray]
+
+
+@lru_cache(maxsize=64)
+def networks(dates: int, complete: bool) -> Networks:
+    """How up to so many dates are sorted: see `run`.
+
+    The distance of `sizes`, and for those of more than `UNROLLED` rows where the network of each begins, its
+    comparators' lower rows and higher rows.
+    """
+    begins: list[int] = [0]
+    found: list[tuple[int, int]] = []
+    for size in sizes(dates):
+        if size > UNROLLED:
+            found += comparators(size, *(everything(size) if complete else middle(size)))
+        begins.append(len(found))
+    pairs = np.array(found, np.int32).reshape(-1, 2)
+    low, high = np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1])
+    return sizes(dates).step, np.array(begins, np.int64), low, high
+
+
+def _written_out(name, ranks):
+    """A function (address of the first row, number of rows) that sorts the columns of `RUN` keys in place.
+
+    For each number of rows there is a vector loop with all values in registers; only the `ranks` are put back.
+    """
+
+    def network(module, size):
+        index, key = ir.IntType(64), ir.VectorType(ir.IntType(32), _LANES)
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [index]), f"{name}_{size}")
+        function.linkage = "internal"
+        entry, body, end = (function.append_basic_block(part) for part in ("entry", "body", "end"))
+        builder = ir.IRBuilder(entry)
+        builder.branch(body)
+        builder.position_at_end(body)
+        column = builder.phi(index)
+        column.add_incoming(ir.Constant(index, 0), entry)
+        address = builder.add(function.args[0], column)
+        places = [
+            builder.inttoptr(builder.add(address, ir.Constant(index, 4 * RUN * row)), key.as_pointer())
+            for row in range(size)
+        ]
+        values = [builder.load(place, align=4) for place in places]
+        first, last = ranks(size)
+        for low, high in comparators(size, first, last):
+            x, y = values[low], values[high]
+            less = builder.icmp_signed("<", x, y)
+            values[low], values[high] = builder.select(less, x, y), builder.select(less, y, x)
+        for row in range(first, last + 1):
+            builder.store(values[row], places[row], align=4)
+        following = builder.add(column, ir.Constant(index, 4 * _LANES))
+        column.add_incoming(following, body)
+        builder.cbranch(builder.icmp_signed("<", following, ir.Constant(index, 4 * RUN)), body, end)
+        builder.position_at_end(end)
+        builder.ret_void()
+        return function
+
+    @intrinsic
+    def sort(_context, address, size):
+        def generate(context, builder, signature, arguments):
+            done = builder.append_basic_block(f"{name}_done")
+            chosen = builder.switch(arguments[1], done)
+            for count in sizes(UNROLLED)[1:]:
+                case = builder.append_basic_block(f"{name}_{count}")
+                chosen.add_case(ir.Constant(ir.IntType(64), count), case)
+                with builder.goto_block(case):
+                    builder.call(network(builder.module, count), [arguments[0]])
+                    builder.branch(done)
+            builder.position_at_end(done)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    return sort
+
+
+_sort_middle, _sort_all = _written_out("middle", middle), _written_out("all", everything)
 
 
 @njit(cache=True, nogil=True)
-def _push(stack, layer, height, r, a, valid, n):
-    """Puts a register on a stack and counts its valid values; whether there are any."""
+def _sort(address, size, step, complete, begins, low, high):
+    """Sorts so many rows of `RUN` keys, by columns: all of them, or so that the two in the middle are right."""
+    if size <= UNROLLED:
+        if complete:
+            _sort_all(address, size)
+        else:
+            _sort_middle(address, size)
+        return
+    for q in range(begins[size // step], begins[size // step + 1]):
+        a, b = carray(_i32(address + 4 * RUN * low[q]), (RUN,)), carray(_i32(address + 4 * RUN * high[q]), (RUN,))
+        for i in range(RUN):
+            x, y = a[i], b[i]
+            a[i] = min(x, y)
+            b[i] = max(x, y)
+
+
+@njit(cache=True, nogil=True)
+def _push(values, stack, valid, counted, n):
+    """Puts a piece of a date on a stack, and counts its valid values if nobody else does; whether there are any."""
     some = np.int32(0)
     for i in range(n):
-        v = r[a, i]
-        known = np.int32(1) if v == v else np.int32(0)
-        stack[layer, height, i] = v
-        valid[layer, i] += known
-        some += known
+        v = values[i]
+        stack[i] = v
+        some += np.int32(1) if v == v else np.int32(0)
+    if some > 0 and not counted:
+        for i in range(n):
+            valid[i] += np.int32(1) if values[i] == values[i] else np.int32(0)
     return some > 0
+
+
+@njit(cache=True, nogil=True)
+def _rank(bits, keys, pads, turn, valid, n):
+    """Puts a run of a date, given as its bits, on rows that are to be sorted; False where nothing is valid.
+
+    Missing values become what is in `pads`: the last key where all ranks are asked for. For medians (`turn` -1) they
+    are the last and the first key in turn, so that the middle of the valid values is in the middle of all.
+    """
+    known = np.int32(0)
+    for i in range(n):
+        known += np.int32(0) if np.int32(bits[i] & LAST_KEY) > INFINITE else np.int32(1)
+    if known == 0:
+        return False
+    for i in range(n):
+        stored, pad = bits[i], pads[i]
+        missing = np.int32(stored & LAST_KEY) > INFINITE
+        key = np.int32(stored ^ np.int32(np.int32(stored >> np.int32(31)) & LAST_KEY))
+        keys[i] = pad if missing else key
+        pads[i] = np.int32(pad ^ turn) if missing else pad
+        valid[i] += np.int32(0) if missing else np.int32(1)
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -520,21 +663,31 @@ def _value(key):
 
 
 @njit(cache=True, nogil=True)
-def _ranked(kind, probability, keys, valid, first, out, n):
+def _median(below, above, valid, out, n):
+    """Medians from the two keys in the middle, of which the lower one is that of an odd number of valid values."""
+    for i in range(n):
+        x, y = _value(below[i]), _value(above[i])
+        both = np.float32(0.5) * (x + y)
+        found = x if valid[i] & np.int32(1) else both
+        out[i] = np.float32(np.nan) if valid[i] == 0 else found
+
+
+@njit(cache=True, nogil=True)
+def _ranked(kind, probability, keys, valid, out, n):
     """Medians and quantiles (type 7 of Hyndman & Fan 1996) of sorted keys; those of missing values are at the end."""
     for i in range(n):
-        m = valid[first + i]
+        m = valid[i]
         if m == 0:
-            out[first + i] = np.float32(np.nan)
+            out[i] = np.float32(np.nan)
         elif kind == MEDIAN:
             middle = _value(keys[m >> 1, i])
-            out[first + i] = middle if m & 1 else np.float32(0.5) * (_value(keys[(m >> 1) - 1, i]) + middle)
+            out[i] = middle if m & 1 else np.float32(0.5) * (_value(keys[(m >> 1) - 1, i]) + middle)
         else:
             place = (m - 1) * probability
             low = int(np.floor(place))
             fraction = np.float32(place - low)
             x = _value(keys[low, i])
-            out[first + i] = x if fraction == 0 else x + (_value(keys[min(low + 1, m - 1), i]) - x) * fraction
+            out[i] = x if fraction == 0 else x + (_value(keys[min(low + 1, m - 1), i]) - x) * fraction
 
 
 # --------------------------------------------------------------------------------------------- the machine
@@ -589,7 +742,7 @@ def _date(
 @njit(cache=True, nogil=True)
 def run(
     code, constants, constant_values, registers, starts, planes, factors, maps, tables, absent, allowed,
-    layers, reducers, probabilities, pairs, low, high, piece, at_once, out,
+    layers, reducers, probabilities, step, begins, low, high, piece, out,
 ):  # fmt: skip
     """Evaluates a program on a rectangle.
 
@@ -609,26 +762,40 @@ def run(
         Registers that are stacked over the dates.
     reducers, probabilities
         int32 (outputs, 2): what and of which stack; quantiles' probabilities.
-    pairs, low, high
-        Sorting networks: where that of so many dates begins, and its comparators. Dates without a valid value in a
-        piece are left out there.
-    piece, at_once
-        Pixels that instructions treat at a time (several rows, or a part of one), and that are sorted at a time.
+    step, begins, low, high
+        See `networks`. Dates without a valid value in a run are left out there.
+    piece
+        Pixels that instructions treat at a time: several rows, or a part of one.
     out
         float32 (outputs, rows, columns).
     """
     rows, columns = out.shape[1:]
     dates = starts.shape[1] - 1
+    stacked = np.zeros(layers.size, np.bool_)  # what is done with each layer
+    ranked = np.zeros(layers.size, np.bool_)
+    complete = np.zeros(layers.size, np.bool_)
+    for m in range(reducers.shape[0]):
+        kind, j = reducers[m]
+        if kind >= MEDIAN:
+            ranked[j] = True
+        else:
+            stacked[j] = True
+    for m in range(reducers.shape[0]):  # a stack of which not only the median is asked for is sorted as a whole
+        if reducers[m, 0] > MEDIAN:
+            complete[reducers[m, 1]] = True
+    runs, depth = (piece + RUN - 1) // RUN, max(step * (begins.size - 2), 1)
     register = np.empty((registers, piece), np.float32)
-    stack = np.empty((layers.size, dates, piece), np.float32)
-    bits = stack.view(np.int32)
-    keys = np.empty((dates + 1, at_once), np.int32)
+    stack = np.empty((layers.size if stacked.any() else 0, dates, piece), np.float32)
+    filled = np.empty(layers.size, np.int64)
+    keys = np.empty((layers.size if ranked.any() else 0, runs, depth, RUN), np.int32)
+    heights = np.empty((layers.size, runs), np.int64)
+    pads = np.empty((layers.size, runs * RUN), np.int32)
+    valid = np.empty((layers.size, runs * RUN), np.int32)
     spare = np.empty((4, piece), np.float32)
     wide = np.empty((2, piece), np.float64)
-    address, spare_address = register.ctypes.data, spare.ctypes.data
-    valid = np.empty((layers.size, piece), np.int32)
-    filled = np.empty(layers.size, np.int64)
     results = np.empty((reducers.shape[0], piece), np.float32)
+    address, spare_address = register.ctypes.data, spare.ctypes.data
+    stack_at, keys_at, pads_at, valid_at = stack.ctypes.data, keys.ctypes.data, pads.ctypes.data, valid.ctypes.data
     for k in range(constants.size):
         register[constants[k], :] = constant_values[k]
     width = min(columns, piece)
@@ -639,20 +806,45 @@ def run(
             wide_here = min(width, columns - start)
             n = some * wide_here
             filled[:] = 0
+            heights[:] = 0
             valid[:] = 0
+            pads[:] = LAST_KEY
             for t in range(dates):
-                if _date(
+                if not _date(
                     code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, some,
                     start, wide_here, spare_address,
                 ):  # fmt: skip
-                    for j in range(layers.size):
-                        if _push(stack, j, filled[j], register, layers[j], valid, n):
+                    continue
+                for j in range(layers.size):
+                    here = address + 4 * layers[j] * piece
+                    if stacked[j]:
+                        layer = carray(_f32(stack_at + 4 * (j * dates + filled[j]) * piece), (piece,))
+                        count = carray(_i32(valid_at + 4 * j * runs * RUN), (piece,))
+                        if _push(carray(_f32(here), (piece,)), layer, count, ranked[j], n):
                             filled[j] += 1
+                    if ranked[j]:
+                        turn = np.int32(0) if complete[j] else np.int32(-1)
+                        for k in range((n + RUN - 1) // RUN):
+                            run = 4 * RUN * (j * runs + k)
+                            if _rank(
+                                carray(_i32(here + 4 * RUN * k), (RUN,)),
+                                carray(_i32(keys_at + run * depth + 4 * RUN * heights[j, k]), (RUN,)),
+                                carray(_i32(pads_at + run), (RUN,)), turn, carray(_i32(valid_at + run), (RUN,)),
+                                min(RUN, n - k * RUN),
+                            ):  # fmt: skip
+                                heights[j, k] += 1
             for j in range(layers.size):
-                _reduce(
-                    j, reducers, probabilities, stack[j, : filled[j]], bits[j, : filled[j]], valid[j], keys, pairs, low,
-                    high, spare, wide, at_once, results, n,
-                )  # fmt: skip
+                if stacked[j]:
+                    for m in range(reducers.shape[0]):
+                        if reducers[m, 1] == j and reducers[m, 0] < MEDIAN:
+                            _in_order(reducers[m, 0], stack[j, : filled[j]], valid[j], spare, wide, results[m], n)
+                if ranked[j]:
+                    for k in range((n + RUN - 1) // RUN):
+                        _reduce(
+                            j, reducers, probabilities, keys[j, k], heights[j, k], complete[j],
+                            pads[j, k * RUN : (k + 1) * RUN], valid[j, k * RUN : (k + 1) * RUN], step, begins, low,
+                            high, results[:, k * RUN :], min(RUN, n - k * RUN),
+                        )  # fmt: skip
             for m in range(reducers.shape[0]):
                 for k in range(some):
                     for i in range(wide_here):
@@ -661,61 +853,80 @@ def run(
 
 @njit(cache=True, nogil=True)
 def _reduce(
-    layer, reducers, probabilities, stack, bits, valid, keys, pairs, low, high, spare, wide, at_once, results, n
+    layer, reducers, probabilities, keys, height, complete, pads, valid, step, begins, low, high, results, n
 ):  # fmt: skip
-    """All reducers of one layer of a piece."""
-    ranked = False
+    """Medians and quantiles of a layer on a run."""
+    size = max(step, (height + step - 1) // step * step)
+    for row in range(height, size):
+        for i in range(n):
+            keys[row, i] = pads[i]
+            if not complete:
+                pads[i] = ~pads[i]
+    _sort(keys.ctypes.data, size, step, complete, begins, low, high)
     for m in range(reducers.shape[0]):
-        if reducers[m, 1] == layer:
-            if reducers[m, 0] >= MEDIAN:
-                ranked = True
+        if reducers[m, 1] == layer and reducers[m, 0] >= MEDIAN:
+            if complete:
+                _ranked(reducers[m, 0], probabilities[m], keys, valid, results[m], n)
             else:
-                _in_order(reducers[m, 0], stack, valid, spare, wide, results[m], n)
-    if not ranked:
-        return
-    for first in range(0, n, at_once):
-        size = min(at_once, n - first)
-        height = _keys_of(bits, first, keys, size)
-        _sort(keys, low[pairs[height] : pairs[height + 1]], high[pairs[height] : pairs[height + 1]], size)
-        for m in range(reducers.shape[0]):
-            if reducers[m, 1] == layer and reducers[m, 0] >= MEDIAN:
-                _ranked(reducers[m, 0], probabilities[m], keys, valid, first, results[m], size)
+                _median(keys[size // 2 - 1], keys[size // 2], valid, results[m], n)
 
 
 # ------------------------------------------------------------------------------------- windows and their blocks
 
 
 @njit(cache=True, nogil=True)
+def _between_row(nodes, row, first_column, step, line, share, out):
+    """A row of `between`; `line` has room for a row of nodes."""
+    j, down = row // step, share[row % step]
+    for k in range(nodes.shape[1]):
+        line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
+    for k in range(nodes.shape[1] - 1):
+        start = k * step - first_column
+        low, apart = line[k], line[k + 1] - line[k]
+        for c in range(max(start, 0), min(start + step, out.size)):
+            out[c] = low + apart * share[c - start]
+
+
+@njit(cache=True, nogil=True)
 def between(nodes, first_row, first_column, step, rows, columns):
     """Linear interpolation between the nodes of a lattice, `step` pixels apart: along columns, then along rows."""
     out = np.empty((rows, columns))
-    line = np.empty(nodes.shape[1])
-    share = np.arange(step) / step
+    line, share = np.empty(nodes.shape[1]), np.arange(step) / step
     for r in range(rows):
-        j = (first_row + r) // step
-        down = share[(first_row + r) % step]
-        for k in range(nodes.shape[1]):
-            line[k] = nodes[j, k] + (nodes[j + 1, k] - nodes[j, k]) * down
-        row = out[r]
-        for k in range(nodes.shape[1] - 1):
-            start = k * step - first_column
-            low, apart = line[k], line[k + 1] - line[k]
-            for c in range(max(start, 0), min(start + step, columns)):
-                row[c] = low + apart * share[c - start]
+        _between_row(nodes, first_row + r, first_column, step, line, share, out[r])
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _pixels_row(x, y, west, north, size, far, rows, cols):
+    for c in range(x.size):
+        row, col = np.floor((north - y[c]) / size), np.floor((x[c] - west) / size)
+        row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
+        rows[c] = np.int32(row if row < far else far)
+        cols[c] = np.int32(col if col < far else far)
+
+
+@njit(cache=True, nogil=True)
 def pixels_at(x, y, west, north, size, far):
     """Rows and columns of the pixels that hold points; places that a CRS cannot show are far outside."""
     rows = np.empty(x.shape, np.int32)
     cols = np.empty(x.shape, np.int32)
     for r in range(x.shape[0]):
-        for c in range(x.shape[1]):
-            row, col = np.floor((north - y[r, c]) / size), np.floor((x[r, c] - west) / size)
-            row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
-            rows[r, c] = np.int32(row if row < far else far)
-            cols[r, c] = np.int32(col if col < far else far)
+        _pixels_row(x[r], y[r], west, north, size, far, rows[r], cols[r])
+    return rows, cols
+
+
+@njit(cache=True, nogil=True)
+def pixels_between(xs, ys, first_row, first_column, step, shape, west, north, size, far):
+    """`pixels_at` the points `between` the nodes `xs`, `ys`."""
+    rows = np.empty(shape, np.int32)
+    cols = np.empty(shape, np.int32)
+    x, y = np.empty(shape[1]), np.empty(shape[1])
+    line, share = np.empty(xs.shape[1]), np.arange(step) / step
+    for r in range(shape[0]):
+        _between_row(xs, first_row + r, first_column, step, line, share, x)
+        _between_row(ys, first_row + r, first_column, step, line, share, y)
+        _pixels_row(x, y, west, north, size, far, rows[r], cols[r])
     return rows, cols
 
 

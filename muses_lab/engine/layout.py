@@ -19,7 +19,7 @@ from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
 from muses_lab.engine.kernels import paste, touched
 from muses_lab.engine.keys import BlockKey
 from muses_lab.engine.program import Program, Step
-from muses_lab.engine.thinning import Thinning
+from muses_lab.engine.thinning import Thinning, limits
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,14 @@ class Layout:
 
 def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout:
     """Which blocks of a step (the chain's result by default) a window needs."""
-    step = step or program.output
+    place = _Place(window)
+    find = _kept_layout if place.small else _layout
+    return find(program, (step or program.output).node.hash, place, limits())
+
+
+def _layout(program: Program, node: str, place: _Place, _limits: tuple[int, ...]) -> Layout:
+    """The last argument tells layouts apart that are kept: thinning depends on it."""
+    step, window = program.steps[node], place.window
     parts: list[Part] = []
     candidates: list[tuple[Grid, int, _Pixels, BaseGeometry]] = []
     found: dict[str, None] = {}
@@ -116,8 +123,9 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
         if not _may_touch(window, footprint, grid):
             continue
         level = grid.level_for(window)
-        candidates.append((grid, level, _pixels(window, grid, level), footprint))
-    owner = _owners([(grid, at.x, at.y, footprint) for grid, _, at, footprint in candidates])
+        pixels = _kept_pixels if place.small else _pixels
+        candidates.append((grid, level, pixels(place, grid, level), footprint))
+    owner = _owners([(grid, at, footprint) for grid, _, at, footprint in candidates])
     for number, (grid, level, at, _) in enumerate(candidates):
         where = None if owner is None else owner == number
         if where is not None and where.all():
@@ -139,44 +147,66 @@ def layout(program: Program, window: GeoBox, step: Step | None = None) -> Layout
     return Layout(window, step, tuple(parts), tuple(found), thinned)
 
 
+class _Place:
+    """A window that can be remembered. A `GeoBox` is one too, but takes a millisecond to write its CRS down."""
+
+    def __init__(self, window: GeoBox) -> None:
+        self.window = window
+        self.small = window.shape.x * window.shape.y <= _KEPT_PIXELS
+        a = window.affine
+        self._key = (*window.shape, a.a, a.b, a.c, a.d, a.e, a.f, str(window.crs))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Place) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+
+_KEPT_PIXELS = 512 * 512
+"""Pixels up to which a window is worth remembering: a tile is asked for again with every change of a chain or style."""
+
+
 @dataclass(frozen=True)
 class _Pixels:
     """Where the pixels of a window lie on a grid: the same for all chains."""
 
-    x: np.ndarray
-    y: np.ndarray
+    window: GeoBox
     part: Part
     """As if the grid owned them all."""
 
+    @cached_property
+    def around(self) -> tuple[float, float, float, float]:
+        return self.part.grid.around(self.window)
 
-_KEPT_PIXELS = 512 * 512
-"""Pixels up to which a window is worth remembering: a tile is asked for again with every change of a chain."""
-
-
-def _pixels(window: GeoBox, grid: Grid, level: int) -> _Pixels:
-    small = window.shape.x * window.shape.y <= _KEPT_PIXELS
-    return _kept_pixels(window, grid, level) if small else _found_pixels(window, grid, level)
+    def places(self) -> tuple[np.ndarray, np.ndarray]:
+        return places(self.window, self.part.grid.crs)
 
 
-def _found_pixels(window: GeoBox, grid: Grid, level: int) -> _Pixels:
-    x, y = places(window, grid.crs)
-    return _Pixels(x, y, Part(grid, level, None, *grid.indices(level, x, y)))
+def _pixels(place: _Place, grid: Grid, level: int) -> _Pixels:
+    return _Pixels(place.window, Part(grid, level, None, *grid.pixels(level, place.window)))
 
 
-_kept_pixels = lru_cache(maxsize=64)(_found_pixels)
+_kept_pixels = lru_cache(maxsize=64)(_pixels)
+_kept_layout = lru_cache(maxsize=64)(_layout)
 
 
-def _owners(candidates: list[tuple[Grid, np.ndarray, np.ndarray, BaseGeometry]]) -> np.ndarray | None:
+def forget() -> None:
+    """Drops what is remembered of windows."""
+    _kept_pixels.cache_clear()
+    _kept_layout.cache_clear()
+
+
+def _owners(candidates: list[tuple[Grid, _Pixels, BaseGeometry]]) -> np.ndarray | None:
     """Number of the grid that owns each pixel of a window, -1 where none does; None where the only one owns all."""
     if not candidates:
         return None
     if len(candidates) == 1:
-        _, x, y, footprint = candidates[0]
-        bounds = x.min(), y.min(), x.max(), y.max()
-        if all(np.isfinite(bounds)) and footprint.contains(shapely.box(*bounds)):
+        _, at, footprint = candidates[0]
+        if all(np.isfinite(at.around)) and footprint.contains(shapely.box(*at.around)):
             return None
     # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
-    depth = np.stack([_depth(footprint, x, y) * grid.metres for grid, x, y, footprint in candidates])
+    depth = np.stack([_depth(footprint, *at.places()) * grid.metres for grid, at, footprint in candidates])
     owner = depth.argmax(axis=0)
     owner[(depth < 0).all(axis=0)] = -1
     return owner

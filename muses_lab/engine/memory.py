@@ -10,11 +10,17 @@ The budget (`MUSES_WORKER_BYTES`, beyond what the imported libraries take) is di
 
 A task that alone needs more than that runs when no other does; more than three quarters are refused. Waiting cannot
 end in a deadlock: a task waits before it begins, so whoever waits holds nothing that another one could wait for.
+
+What is let go is not always given back: every thread has an arena of glibc's, in which blocks that are freed lie
+between others that are kept (measured: as much again as the whole budget). So the process itself is looked at, too:
+where it has grown by more than the budget, the allocator gives back what is free.
 """
 
 from __future__ import annotations
 
 import ctypes
+import mmap
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,6 +36,11 @@ _LEAST = 16 << 20
 """Bytes that an evaluation works with in any case: a few blocks and what they are made of."""
 _TRIM = 32 << 20
 """Bytes of a task after which the allocator is asked to give back what is free."""
+_PAGE = mmap.PAGESIZE
+_LOOK_EACH = 64
+"""Part of the budget that is put into the cache between two looks at the process, which take 30 µs."""
+_STEP = 16
+"""Part of the budget by which the process must grow until the allocator is asked again: asking costs time, too."""
 
 
 class Memory:
@@ -37,7 +48,7 @@ class Memory:
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
-        self.cache = Cache(budget * 7 // 8)
+        self.cache = Cache(budget * 7 // 8, self._look)
         self.together = max(budget * 5 // 8, 2 * _LEAST)
         """Bytes that tasks under way may need."""
         self.piece = max(budget // 8, _LEAST)
@@ -52,6 +63,12 @@ class Memory:
         """Most bytes that cache and evaluations have had together."""
         self.waits = 0
         """Tasks that had to wait."""
+        self.trims = 0
+        """Times that the process had grown by more than the budget."""
+        self._most_resident = resident() + budget
+        self._trim_at = self._most_resident
+        self._not_looked = 0
+        self._looking = threading.Lock()
         self._running = 0
         self._queue: deque[object] = deque()
         self._changed = threading.Condition()
@@ -124,6 +141,39 @@ class Memory:
             self.in_use += size
             self.cache.lend(self.in_use)
             self.peak = max(self.peak, self.in_use + self.cache.bytes)
+
+    def _look(self, added: int) -> None:
+        """Where the process has grown by more than the budget, the allocator gives back what is free.
+
+        What is not ours (arrays in a notebook) may have grown: then only further growth is a reason to ask again.
+        """
+        self._not_looked += added  # roughly: threads may overtake each other
+        if self._not_looked < self.budget // _LOOK_EACH or not self._looking.acquire(blocking=False):
+            return
+        try:
+            self._not_looked = 0
+            now = resident()
+            if now > self._trim_at:
+                self.trims += 1
+                trim()
+                now = resident()
+                self._trim_at = now + self.budget // _STEP
+            else:
+                self._trim_at = min(self._trim_at, now + self.budget // _STEP)
+            self._trim_at = max(self._trim_at, self._most_resident)
+        finally:
+            self._looking.release()
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where the system has no /proc."""
+    with suppress(OSError):
+        handle = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return int(os.read(handle, 128).split()[1]) * _PAGE
+        finally:
+            os.close(handle)
+    return 0
 
 
 def trim() -> None:

@@ -69,6 +69,11 @@ class Step:
         """`times` as a set."""
         return frozenset(self.times)
 
+    def shape(self, pixels: tuple[int, int]) -> tuple[int, ...]:
+        """Sizes of the dimensions (t, bands, y, x) that its result has on so many rows and columns."""
+        bands = () if self.meta.bands is None else (len(self.meta.bands),)
+        return (*((len(self.times),) if self.meta.time else ()), *bands, *pixels)
+
 
 class Program:
     """The steps of a chain by node hash, inputs first."""

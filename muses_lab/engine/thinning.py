@@ -54,25 +54,26 @@ def sentence(used: int, of: int) -> str:
 
 def limit(level: int) -> int | None:
     """How many observations of a grid may be used at a level; None: all."""
-    limits = _limits()
-    if level < FIRST_LEVEL or not limits:
+    most = limits()
+    if level < FIRST_LEVEL or not most:
         return None
-    return limits[min(level - FIRST_LEVEL, len(limits) - 1)]
+    return most[min(level - FIRST_LEVEL, len(most) - 1)]
 
 
-def _limits() -> tuple[int, ...]:
+def limits() -> tuple[int, ...]:
+    """Numbers of observations from `FIRST_LEVEL` on; empty: all are used."""
     text = os.environ.get("MUSES_THINNING")
     if not text:
         return LIMITS
     if text.strip().lower() == "off":
         return ()
     try:
-        limits = tuple(int(part) for part in text.split(","))
+        most = tuple(int(part) for part in text.split(","))
     except ValueError:
-        limits = (0,)
-    if min(limits) < 1:
+        most = (0,)
+    if min(most) < 1:
         raise ValueError(f"MUSES_THINNING={text!r} is neither 'off' nor numbers of dates such as '128,96,64,48'")
-    return limits
+    return most
 
 
 def thinned(clouds: Mapping[np.datetime64, float], most: int | None) -> Thinning | None:

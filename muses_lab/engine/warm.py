@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from muses_lab.engine import kernels
-from muses_lab.engine.fuse import networks
 from muses_lab.operators.kernels import box_mean
 
 
@@ -30,6 +29,8 @@ def warm() -> None:
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
             kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+    nodes = np.zeros((3, 3))
+    kernels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
     rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
     kernels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
@@ -42,12 +43,12 @@ def _program() -> None:
     """One pixel through the machine: all instructions and reducers are of one function."""
     image = np.zeros((1, 1), np.uint8)
     plane = (image.__array_interface__["data"][0], 1, 0, kernels.NOTHING, -1, 0, 0, 0, 1, kernels.STRAIGHT)
-    planes, factors = np.array([plane], np.int64), np.ones((1, 2))
+    planes, factors = np.array([plane], np.int64), np.ones((1, 4))
     maps, tables, absent = np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32)
     kernels.run(
         np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
         np.array([[0, 1]], np.int32), planes, factors, maps, tables, absent, np.ones((0, 1), np.bool_),
-        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *networks(1, False), 32, 32,
+        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *kernels.networks(1, False), 32,
         np.empty((1, 1, 1), np.float32),
     )  # fmt: skip
     kernels.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import shutil
-import socket
-import tempfile
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import psutil
-import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.shutil import copy
 from rasterio.windows import Window as Pixels
 
 from muses_lab import compute
+from muses_lab.compute.admission import check_export
 from muses_lab.compute.evaluate import Executor, WindowTicket, prepare, request_window
 from muses_lab.engine import Resolved
+from muses_lab.engine.plan import plan
 from muses_lab.engine.program import Step
 from muses_lab.errors import ExtentRequired, MusesError
 from muses_lab.export.job import Job
+from muses_lab.export.journal import Journal
+from muses_lab.export.pieces import Pieces, workplace
 from muses_lab.settings import number
+from muses_lab.store import JobRecord, default_store, new_id
+from muses_lab.window import to_json
 
 if TYPE_CHECKING:
     from muses_lab.chain import Chain
@@ -59,7 +61,8 @@ def export(
 
     Values are the chain's own (float32, NaN where missing), never stretched for display; equal to the tiles of the
     same level, grid and resampling. Bands are in the order of `t`, then `bands`, with their labels as descriptions.
-    The file appears when it is complete; the chain's document and its pinned scenes are in its metadata.
+    The file appears when it is complete; the chain's document and its pinned scenes are in its metadata. An export
+    whose process was killed goes on where it was when it is started again, by `ml.jobs()` or by the same call.
 
     Raises
     ------
@@ -67,8 +70,16 @@ def export(
         The file is there and `overwrite` is false.
     ExtentRequired
         No window was given.
+    TooCostly
+        The job's: the plan is above `MUSES_EXPORT_SECONDS`.
     """
-    target = Path(path).expanduser().absolute()
+    return start(chain, Path(path).expanduser().absolute(), window, overwrite=overwrite, progress=progress)
+
+
+def start(
+    chain: Chain, target: Path, window: GeoBox | None, *, overwrite: bool, progress: bool, id: str | None = None
+) -> Job:
+    """An export, new or (`id`) one that was interrupted: its pieces that are there are not computed again."""
     if target.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"{target.name!r} is not a GeoTIFF's name; it must end in .tif or .tiff")
     if window is None:
@@ -86,36 +97,36 @@ def export(
 
     def work(job: Job) -> None:
         executor = compute.executor()
-        _remove_leftovers(target)
-        with tempfile.TemporaryDirectory(prefix=f"{_mark(target)}{os.getpid()}-", dir=target.parent) as folder:
-            plain = Path(folder, "pieces.tif")
-            _write_pieces(job, executor, prepare(executor, resolved, EXPORT_PRIORITY), window, labels, plain)
+        check_export(plan(resolved.program, window))
+        with workplace(target, _key(resolved, window), job) as folder:
+            pieces = Pieces(folder, window.shape, len(labels), PIECE)
+            _write_pieces(job, executor, prepare(executor, resolved, EXPORT_PRIORITY), window, pieces)
             job.check()
-            finished = Path(folder, target.name)
+            finished = folder / target.name
             copy(
-                plain, finished, driver="COG", COMPRESS="DEFLATE", PREDICTOR="YES", BLOCKSIZE=PIECE,
-                OVERVIEW_RESAMPLING="NEAREST", BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS",
+                pieces.described(window, labels, _tags(resolved, job)), finished, driver="COG", COMPRESS="DEFLATE",
+                PREDICTOR="YES", BLOCKSIZE=PIECE, OVERVIEW_RESAMPLING="NEAREST", BIGTIFF="IF_SAFER",
+                NUM_THREADS="ALL_CPUS",
             )  # fmt: skip
             job.check()
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} was made by somebody else meanwhile; it is left as it is")
             os.replace(finished, target)
 
-    return Job(target, work, progress)
+    options = {"window": to_json(window), "overwrite": overwrite, "scenes": sorted(resolved.scenes)}
+    record = JobRecord(
+        id or new_id(), "export", target.name, str(target), chain.publish(), options,
+        pixels=window.shape.x * window.shape.y * len(labels),
+    )  # fmt: skip
+    return Job(target, work, Journal(record, default_store()), progress)
 
 
-def _mark(target: Path) -> str:
-    """How the names of the temporary folders of exports from this machine to a file begin."""
-    return f".{target.name}.{socket.gethostname()}."
+def _key(resolved: Resolved, window: GeoBox) -> str:
+    """Names what an export to a file computes: pieces that are there are only used for the same."""
+    from muses_lab import __version__
 
-
-def _remove_leftovers(target: Path) -> None:
-    """Removes temporary folders of exports to this file whose process was killed."""
-    mark = _mark(target)
-    for folder in target.parent.iterdir():
-        pid, _, rest = folder.name.removeprefix(mark).partition("-")
-        if folder.name.startswith(mark) and rest and pid.isdigit() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(folder, ignore_errors=True)
+    text = f"{resolved.chain_hash} {to_json(window)} {__version__}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _labels(step: Step) -> list[str]:
@@ -125,46 +136,27 @@ def _labels(step: Step) -> list[str]:
     return [" ".join(filter(None, (date, band))) for date in dates for band in bands]
 
 
-def _write_pieces(
-    job: Job, executor: Executor, resolved: Resolved, window: GeoBox, labels: list[str], path: Path
-) -> None:
-    pieces = [
-        Pixels(col, row, min(PIECE, window.shape.x - col), min(PIECE, window.shape.y - row))
-        for row in range(0, window.shape.y, PIECE)
-        for col in range(0, window.shape.x, PIECE)
-    ]
-    job.begin(len(pieces))
-    profile: dict[str, Any] = {
-        "driver": "GTiff", "height": window.shape.y, "width": window.shape.x, "count": len(labels),
-        "dtype": "float32", "crs": str(window.crs), "transform": window.affine, "nodata": float("nan"),
-        "tiled": True, "blockxsize": PIECE, "blockysize": PIECE, "bigtiff": "IF_SAFER", "interleave": "band",
-    }  # fmt: skip
-    ahead = max(1, min(8, _AHEAD // (4 * 4 * PIECE**2 * len(labels))))  # a piece may touch four blocks
+def _write_pieces(job: Job, executor: Executor, resolved: Resolved, window: GeoBox, pieces: Pieces) -> None:
+    job.begin(len(pieces.all), done=len(pieces.all) - len(pieces.missing))
+    ahead = max(1, min(8, _AHEAD // (4 * 4 * PIECE**2 * pieces.layers)))  # a piece may touch four blocks
     waiting: deque[tuple[Pixels, WindowTicket]] = deque()
-    todo = deque(pieces)
-    with rasterio.open(path, "w", **profile) as file:
-        for index, label in enumerate(labels, 1):
-            if label:
-                file.set_band_description(index, label)
-        file.update_tags(**_provenance(resolved))
-        try:
-            while todo or waiting:
-                # A few pieces ahead keep the cluster busy while one is being written.
-                while todo and len(waiting) < ahead:
-                    piece = todo.popleft()
-                    waiting.append((piece, request_window(executor, resolved, _part(window, piece), EXPORT_PRIORITY)))
-                piece, ticket = waiting[0]
-                found = _wait(job, ticket)
-                values = found.values.reshape(len(labels), *found.values.shape[-2:]).astype(np.float32)
-                file.write(values, window=piece)
-                job.failed.update(found.report.failed)
-                waiting.popleft()
-                job.step()
-        finally:
-            for _, ticket in waiting:
-                ticket.release()
-        if job.failed:
-            file.update_tags(**{f"{PREFIX}FAILED_SCENES": json.dumps(job.failed, sort_keys=True)})
+    todo = deque(pieces.missing)
+    try:
+        while todo or waiting:
+            # A few pieces ahead keep the cluster busy while one is being written.
+            while todo and len(waiting) < ahead:
+                piece = todo.popleft()
+                waiting.append((piece, request_window(executor, resolved, _part(window, piece), EXPORT_PRIORITY)))
+            piece, ticket = waiting[0]
+            found = _wait(job, ticket)
+            values = found.values.reshape(pieces.layers, *found.values.shape[-2:]).astype(np.float32)
+            job.failed.update(found.report.failed)
+            pieces.put(piece, values, final=not found.report.failed)
+            waiting.popleft()
+            job.step()
+    finally:
+        for _, ticket in waiting:
+            ticket.release()
 
 
 def _wait(job: Job, ticket: WindowTicket):
@@ -184,8 +176,8 @@ def _part(window: GeoBox, piece: Pixels) -> GeoBox:
     return GeoBox((int(piece.height), int(piece.width)), affine, window.crs)
 
 
-def _provenance(resolved: Resolved) -> dict[str, str]:
-    """What it takes to make the file again: the document, the pinned scenes, and their names."""
+def _tags(resolved: Resolved, job: Job) -> dict[str, str]:
+    """What it takes to make the file again: the document, the pinned scenes, and their names; and what is missing."""
     from muses_lab import __version__
 
     scenes = {digest: scenes.to_json() for digest, scenes in resolved.scenes.items()}
@@ -194,4 +186,5 @@ def _provenance(resolved: Resolved) -> dict[str, str]:
         f"{PREFIX}DOCUMENT": resolved.document.decode(),
         f"{PREFIX}SCENES": json.dumps(scenes, sort_keys=True),
         f"{PREFIX}RELEASE": __version__,
+        **({f"{PREFIX}FAILED_SCENES": json.dumps(job.failed, sort_keys=True)} if job.failed else {}),
     }

@@ -10,7 +10,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from muses_lab import sharing
 from muses_lab.errors import Cancelled
+from muses_lab.export.journal import Journal
 
 logger = logging.getLogger(__name__)
 
@@ -24,8 +26,12 @@ class Job:
     ```
     """
 
-    def __init__(self, path: Path, work: Callable[[Job], Any], progress: bool = True, name: str | None = None) -> None:
+    def __init__(
+        self, path: Path, work: Callable[[Job], Any], journal: Journal, progress: bool = True, name: str | None = None
+    ) -> None:
         self.path = path
+        self.id = journal.record.id
+        """Names it in the store: `ml.jobs()` lists it, also after a restart."""
         self.name = name or path.name
         """What it is called in messages."""
         self.total = 0
@@ -35,14 +41,16 @@ class Job:
         self.failed: dict[str, str] = {}
         """Scenes that could not be read and were left out: id → reason."""
         self.error: BaseException | None = None
+        self.ended = threading.Event()
+        self._journal = journal
         self._bar: Any = None
         self._show = progress
         self._stop = threading.Event()
-        self._ended = threading.Event()
         self._listeners: list[Callable[[Job], None]] = []
         self._work = work
         self._thread = threading.Thread(target=self._run, name=f"export {self.name}", daemon=True)
         self._thread.start()
+        journal.follow(self)
 
     def __repr__(self) -> str:
         return f"<Job {self.name}: {self.state}, {self.done} of {self.total} pieces>"
@@ -50,7 +58,7 @@ class Job:
     @property
     def state(self) -> str:
         """`running`, `done`, `failed` or `cancelled`."""
-        if not self._ended.is_set():
+        if not self.ended.is_set():
             return "running"
         if self.error is None:
             return "done"
@@ -69,10 +77,21 @@ class Job:
         """Stops the job; nothing is left of an export, and a pyramid keeps the blocks that are done."""
         self._stop.set()
 
+    def share(
+        self,
+        user: sharing.Names = None,
+        group: sharing.Names = None,
+        *,
+        title: str | None = None,
+        days: float | None = None,
+    ) -> sharing.Link:
+        """Lets other users of the hub make the same file, on clusters of their own; see `Chain.share`."""
+        return self._journal.share(user, group, title, days)
+
     def observe(self, listener: Callable[[Job], None]) -> None:
         """Calls `listener(job)` after every piece and at the end, in the job's own thread; at once if it has ended."""
         self._listeners.append(listener)
-        if self._ended.is_set():
+        if self.ended.is_set():
             self._tell_one(listener)
 
     # What the work calls
@@ -85,10 +104,11 @@ class Job:
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def begin(self, total: int) -> None:
-        self.total = total
+    def begin(self, total: int, done: int = 0) -> None:
+        """`done` of the pieces are there from an earlier try."""
+        self.total, self.done = total, done
         if self._show:
-            self._bar = tqdm(total=total, desc=self.name, unit="block")
+            self._bar = tqdm(total=total, initial=done, desc=self.name, unit="block")
 
     def step(self) -> None:
         self.done += 1
@@ -114,5 +134,6 @@ class Job:
         finally:
             if self._bar is not None:
                 self._bar.close()
-            self._ended.set()
+            self.ended.set()
+        self._journal.end(self)
         self._tell()

@@ -39,8 +39,9 @@ from muses_lab.engine.pyramid import GDAL, Index, Kept
 from muses_lab.errors import AccessDenied, ComputeError, MusesError, NotFound, ReadError
 from muses_lab.export.geotiff import EXPORT_PRIORITY, PREFIX, _labels
 from muses_lab.export.job import Job
+from muses_lab.export.journal import Journal
 from muses_lab.settings import number
-from muses_lab.store import default_store
+from muses_lab.store import JobRecord, default_store, new_id
 
 if TYPE_CHECKING:
     from muses_lab.chain import Chain
@@ -84,15 +85,24 @@ def materialize(
     MusesError
         The chain has no data in the area.
     """
+    return start(chain, None if area is None else _outline(area), levels, progress=progress)
+
+
+def start(
+    chain: Chain, outline: Geometry | None, levels: int | Iterable[int] | None, *, progress: bool, id: str | None = None
+) -> Job:
+    """The making of a pyramid, new or (`id`) one that was interrupted."""
     chain._check_pinned()
     resolved = chain.resolved
     step = resolved.program.output
-    if not _labels(step):
+    labels = _labels(step)
+    if not labels:
         raise MusesError("the chain has no date in its selection, so there is nothing to keep")
-    wanted = _blocks(resolved.program, step, None if area is None else _outline(area), levels)
+    asked = None if levels is None else _checked(levels)
+    wanted = _blocks(resolved.program, step, outline, asked)
     if not wanted:
         raise MusesError("the chain has no data in this area, so there is nothing to keep")
-    chain.publish()
+    published = chain.publish()
     folder = _folder(step.node.hash)
 
     def work(job: Job) -> None:
@@ -110,7 +120,13 @@ def materialize(
             finally:
                 _note(folder, resolved, job, complete=not any(maker.missing for maker in makers))
 
-    return Job(folder, work, progress, name=f"pyramid {step.node.hash[:12]}")
+    name = f"pyramid {step.node.hash[:12]}"
+    options = {"area": None if outline is None else _area(outline), "levels": asked, "scenes": sorted(resolved.scenes)}
+    blocks = sum(len(keys) for keys in wanted.values())
+    record = JobRecord(
+        id or new_id(), "pyramid", name, str(folder), published, options, pixels=blocks * BLOCK**2 * len(labels)
+    )
+    return Job(folder, work, Journal(record, default_store()), progress, name)
 
 
 def _make(job: Job, executor: Executor, resolved: Resolved, makers: list[_Level]) -> None:
@@ -299,10 +315,9 @@ def _write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def _blocks(
-    program: Program, step: Step, outline: Geometry | None, levels: int | Iterable[int] | None
+    program: Program, step: Step, outline: Geometry | None, asked: list[int] | None
 ) -> dict[tuple[Grid, int], list[BlockKey]]:
     """The blocks of a step's grids that hold data in an area, by grid and level."""
-    asked = None if levels is None else _checked(levels)
     found: dict[tuple[Grid, int], list[BlockKey]] = {}
     for grid in step.grids.values():
         where = program.footprint(step, grid.id)
@@ -362,6 +377,15 @@ def _outline(area: GeoBox | Geometry | Mapping[str, Any] | Sequence[float]) -> G
             "or a GeoJSON geometry"
         ) from None
     return box(west, south, east, north, "EPSG:4326")
+
+
+def _area(outline: Geometry) -> dict[str, Any]:
+    """An area as a job keeps it."""
+    return {"geometry": outline.json, "crs": "EPSG:4326" if outline.crs is None else str(outline.crs)}
+
+
+def area_from_json(body: Mapping[str, Any] | None) -> Geometry | None:
+    return None if body is None else Geometry(dict(body["geometry"]), body["crs"])
 
 
 def _on(grid: Grid, outline: Geometry) -> BaseGeometry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,28 @@ class Timeout(MusesError):
 
     code = "timeout"
     http_status = 504
+
+
+class DiskFull(MusesError):
+    """What was to be kept could not be written."""
+
+    code = "disk-full"
+    http_status = 507
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def disk_full(error: BaseException | None) -> DiskFull | None:
+    """What a full disk looks like to a user, if that is what lies behind `error`."""
+    while error is not None:
+        name = getattr(error, "sqlite_errorname", "")
+        if getattr(error, "errno", None) in _FULL or name == "SQLITE_FULL":
+            return DiskFull("the disk is full: nothing can be kept there until some of it is freed")
+        if name.startswith("SQLITE_IOERR"):
+            return DiskFull(f"the store cannot be written ({error}): is the disk full?")
+        error = getattr(error, "orig", None) or error.__cause__ or error.__context__
+    return None
 
 
 class TooManyRequests(MusesError):

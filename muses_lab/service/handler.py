@@ -14,7 +14,7 @@ from jupyter_server.base.handlers import APIHandler
 from tornado import httputil, web
 
 from muses_lab.errors import MusesError, NotFound
-from muses_lab.service.failures import CODES, BadRequest, public
+from muses_lab.service.failures import CODES, BadRequest, disk_full, public
 from muses_lab.service.state import Service
 
 
@@ -27,8 +27,11 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
     async def guarded(self: ServiceHandler, *args: str) -> None:
         try:
             await method(self, *args)
-        except MusesError as error:
-            self.fail(error.http_status, error.code, public(error.message), public(error.details))
+        except Exception as error:
+            told = disk_full(error) or error
+            if not isinstance(told, MusesError):
+                raise
+            self.fail(told.http_status, told.code, public(told.message), public(told.details))
 
     return guarded
 

@@ -67,6 +67,7 @@ class Reports:
             "scenes_found": len(set().union(*(r.found for r in reports))),
             "thinned": {"used": thinned[0], "of": thinned[1]} if thinned else None,
             "metres_per_pixel": sorted({round(size, 3) for r in reports for size in r.levels}),
+            "native_metres_per_pixel": sorted({round(size, 3) for r in reports for size in r.native}),
             "failed": [{"id": scene, "reason": reason} for scene, reason in sorted(unread.items())],
             "errors": errors[-20:],
         }

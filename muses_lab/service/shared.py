@@ -112,3 +112,7 @@ class Recent(Generic[T]):
     def drop(self, key: Hashable) -> None:
         if key in self._items:
             self._total -= self._size(self._items.pop(key))
+
+    def clear(self) -> None:
+        self._items.clear()
+        self._total = 0.0

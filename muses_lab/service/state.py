@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import muses_lab.render as rendering
+from muses_lab import compute
+from muses_lab.compute.admission import Admission
+from muses_lab.compute.queue import NOTHING_WAITS
 from muses_lab.errors import MusesError, NotFound, TooLarge
 from muses_lab.service.failures import Timeout
+from muses_lab.service.lag import Lag
+from muses_lab.service.prefetch import LAST, Prefetch
 from muses_lab.service.reports import Reports
 from muses_lab.service.shared import Recent, Share, Shares
 from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_report import SceneNumbers, tile_report
+from muses_lab.service.views import View, Views
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
 from muses_lab.style import Style
 
-# chain, compute and the engine are imported where they are first used, in a thread: they bring rasterio, Numba and
-# Dask, and a Jupyter server must not take seconds longer to start for users who open no map.
+# chain, compute's evaluation and the engine are imported where they are first used, in a thread: they bring rasterio,
+# Numba and Dask, and a Jupyter server must not take seconds longer to start for users who open no map.
 
 T = TypeVar("T")
 
@@ -34,22 +42,28 @@ class Service:
 
     def __init__(self) -> None:
         self.timeout = number("MUSES_TILE_TIMEOUT", 120)
+        self.admission = Admission()
         self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
         self.throttle = Throttle()
         self.reports = Reports()
+        self.views = Views()
+        self.lag = Lag()
+        self.prefetch = Prefetch(self._ahead)
+        self._prefetches = number("MUSES_PREFETCH", 1) > 0
         self.computed = False
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
         self._chains: Recent[Any] = Recent(32)
         self._styles: Recent[Style] = Recent(256)
+        self._scene_numbers: Recent[SceneNumbers] = Recent(32)
         self._pixels: Recent[Any] = Recent(number("MUSES_TILE_CACHE_BYTES", 64 << 20), lambda p: p.values.nbytes)
+        self._drawings: Recent[Drawn] = Recent(number("MUSES_TILE_CACHE_BYTES", 64 << 20), lambda d: d.drawing.nbytes)
+        self._asked: dict[Any, _Asked] = {}
         self._under_way: Shares[Any] = Shares()
         self._preparing: Shares[Any] = Shares()
         self._prepared_chains: Recent[Any] = Recent(32)
         # Pools apart: a slow store or catalogue must not keep tiles waiting.
         self._pool = ThreadPoolExecutor(4, "muses-service")
         self._asking = ThreadPoolExecutor(4, "muses-asking")
-        self._order = itertools.count()
-        self._view = (-1, 0)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """`function(*args)` in a thread, waited for at most `timeout` seconds."""
@@ -70,6 +84,15 @@ class Service:
                 size=size,
                 limit=self.max_document,
             )
+
+    def forget(self) -> None:
+        """Drops the pixels and pictures that are kept; documents stay."""
+        self._pixels.clear()
+        self._drawings.clear()
+        if self.computed:
+            from muses_lab.compute.evaluate import forget
+
+            forget(compute.executor())
 
     # Documents
 
@@ -96,50 +119,118 @@ class Service:
 
         return load_resolved(chain_hash, self.store())
 
+    def scene_numbers(self, resolved: Any) -> SceneNumbers:
+        """The numbers of a chain's scenes in what its tiles report."""
+        numbers = self._scene_numbers.get(resolved.chain_hash)
+        if numbers is None:
+            numbers = SceneNumbers.of(resolved)
+            self._scene_numbers.put(resolved.chain_hash, numbers)
+        return numbers
+
     # Pixels
+
+    def look(self, view: View) -> None:
+        """A map shows this now: what waits is put in the order of its distance from the centre."""
+        self.lag.watch()
+        self.views.look(view)
+        for (_, tile), asked in self._asked.items():
+            if asked.is_tile and self.views.is_newest(tile):
+                asked.prioritise(self.views.place(tile))
+        if self._prefetches:
+            self.prefetch.look(self.views.newest)
 
     def ask(self, resolved: Any, tile: Tile, urgent: bool = False) -> Share[Any]:
         """A part in the evaluation of a chain's tile; the same for a tile's picture in any style and for its values."""
-        key = (resolved.chain_hash, tile)
-        priority = URGENT if urgent else self._priority(tile)
-        return self._under_way.join(key, lambda: self._evaluate(key, resolved, tile, priority))
+        self.lag.watch()
+        priority = URGENT if urgent else self.views.priority(tile)
+        asked = self._asked.get((resolved.chain_hash, tile))
+        if asked is not None:
+            asked.join(priority)
+        return self._join(resolved, tile, _Asked(priority))
 
     async def wait(self, share: Share[Any], resolved: Any, tile: Tile) -> Any:
         """The pixels of a tile that was asked for; gives up after `timeout` seconds, and leaves either way."""
+        self.prefetch.busy()
         try:
             return await share.result(self.timeout)
         except Timeout as error:
             self.reports.failed(resolved.chain_hash, tile, error)
             raise
         finally:
+            self.prefetch.idle()
             share.leave()
 
-    def _priority(self, tile: Tile) -> float:
-        """The newest view first: a change of zoom is a new one. Within it as the map asks: from the centre outwards."""
-        zoom, view = self._view
-        if zoom != tile.z:
-            view += 1
-            self._view = (tile.z, view)
-        return -view * 1e6 + next(self._order) % 1e6
+    def drawn(self, chain_hash: str, tile: Tile, look: Style) -> Drawn | None:
+        """A tile's picture, but for the colours, if it is kept."""
+        self.lag.watch()
+        return self._drawings.get((chain_hash, tile, rendering.shapes(look)))
 
-    async def _evaluate(self, key: Any, resolved: Any, tile: Tile, priority: float) -> Any:
+    async def draw(self, resolved: Any, tile: Tile, look: Style, pixels: Any) -> Drawn:
+        """The picture of a tile, but for the colours; another palette for it is ready at once."""
+        drawing = await self.run(rendering.draw, pixels.values, look, pixels.bands)
+        drawn = Drawn(drawing, tile_report(self.scene_numbers(resolved), pixels.report), bool(pixels.report.failed))
+        if not drawn.failed:
+            self._drawings.put((resolved.chain_hash, tile, rendering.shapes(look)), drawn)
+        return drawn
+
+    async def _ahead(self, chain_hash: str, tile: Tile) -> Share[Any] | None:
+        """A part in the evaluation of a tile that nobody has asked for yet."""
+        if self._pixels.get((chain_hash, tile)) is not None:
+            return None
+        resolved = await self.chain(chain_hash)
+        if resolved.program.output.times:
+            return None
+        return self._join(resolved, tile, _Asked(LAST, wanted=False))
+
+    def _join(self, resolved: Any, tile: Tile, asked: _Asked) -> Share[Any]:
+        key = (resolved.chain_hash, tile)
+        return self._under_way.join(key, lambda: self._evaluate(key, resolved, tile, asked))
+
+    async def _evaluate(self, key: Any, resolved: Any, tile: Tile, asked: _Asked) -> Any:
         pixels = self._pixels.get(key)
         if pixels is not None:
+            if asked.wanted:
+                self.reports.done(resolved.chain_hash, tile, pixels)
             return pixels
+        self._asked[key] = asked
+        error: MusesError | None = None
         try:
-            pixels = await self._request(resolved, tile, priority)
-        except MusesError as error:
-            self.reports.failed(resolved.chain_hash, tile, error)
+            pixels = await self._request(resolved, tile, asked)
+        except MusesError as known:
+            error = known
             raise
-        except Exception as error:
-            self.reports.failed(
-                resolved.chain_hash, tile, MusesError(f"the evaluation failed ({type(error).__name__})")
-            )
+        except Exception as unknown:
+            error = MusesError(f"the evaluation failed ({type(unknown).__name__})")
             raise
-        self.reports.done(resolved.chain_hash, tile, pixels)
+        finally:
+            if self._asked.get(key) is asked:
+                del self._asked[key]
+            if asked.wanted and error is not None:
+                self.reports.failed(resolved.chain_hash, tile, error)
+        if asked.wanted:
+            self.reports.done(resolved.chain_hash, tile, pixels)
         if not pixels.report.failed:  # a scene that could not be read now may be readable later
             self._pixels.put(key, pixels)
         return pixels
+
+    def progress(self, resolved: Any) -> dict[str, Any]:
+        """What waits of a chain, and for how long."""
+        waiting = sum(chain == resolved.chain_hash and asked.wanted for (chain, _), asked in self._asked.items())
+        found = NOTHING_WAITS
+        if self.computed:
+            known = self._prepared_chains.get(resolved.chain_hash) or resolved
+            found = compute.executor().progress(known.hash)
+        return {
+            "waiting": waiting,
+            "blocks_queued": found.queued,
+            "blocks_running": found.running,
+            "position": found.position,
+            "expected_seconds": None if found.expected_seconds is None else round(found.expected_seconds, 2),
+        }
+
+    def queue(self) -> dict[str, Any] | None:
+        """The executor's state; None while nothing has been computed."""
+        return compute.executor().status() if self.computed else None
 
     async def _prepared(self, resolved: Any) -> Any:
         """The chain with the results of its `region` and `fit` nodes, evaluated once for all tiles that wait for it.
@@ -157,22 +248,65 @@ class Service:
             self._prepared_chains.put(resolved.chain_hash, known)
         return known
 
-    async def _request(self, resolved: Any, tile: Tile, priority: float) -> Any:
+    async def _request(self, resolved: Any, tile: Tile, asked: _Asked) -> Any:
         loop = asyncio.get_running_loop()
         resolved = await self._prepared(resolved)
         self.computed = True
-        asking = self._asking.submit(_request_tile, resolved, tile, priority)
+        asking = self._asking.submit(_request_tile, resolved, tile, asked, self.admission, self.views.count(tile))
         try:
             ticket = await asyncio.shield(asyncio.wrap_future(asking))
         except asyncio.CancelledError:
             asking.add_done_callback(_release_late)
             raise
+        asked.has(ticket)
+        if asked.wanted:
+            self.prefetch.requested()
         try:
             await asyncio.shield(asyncio.wrap_future(ticket.done))
             return await loop.run_in_executor(self._pool, ticket.result, 0)
         except asyncio.CancelledError:
             ticket.release()
             raise
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A tile's picture, and what it tells of itself."""
+
+    drawing: rendering.Drawing
+    report: str
+    failed: bool
+    """Whether scenes could not be read, so that it is not to be kept."""
+
+
+class _Asked:
+    """How urgent the evaluation of a tile is: as urgent as to whoever waits for it is in the most of a hurry."""
+
+    def __init__(self, priority: float, wanted: bool = True) -> None:
+        self.priority = priority
+        self.wanted = wanted
+        """Whether somebody asked for it, or it is only likely that somebody will."""
+        self._ticket: Any = None
+
+    @property
+    def is_tile(self) -> bool:
+        """Whether its place in the queue is its distance from the centre of the view."""
+        return self.wanted and self.priority != URGENT
+
+    def join(self, priority: float) -> None:
+        self.wanted = True
+        if priority < self.priority:
+            self.prioritise(priority)
+
+    def prioritise(self, priority: float) -> None:
+        self.priority = priority
+        if self._ticket is not None:
+            self._ticket.prioritise(priority)
+
+    def has(self, ticket: Any) -> None:
+        """Its blocks are asked for."""
+        self._ticket = ticket
+        ticket.prioritise(self.priority)
 
 
 def _in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
@@ -190,19 +324,24 @@ def _in_thread(function: Callable[..., T], *args: Any) -> Future[T]:
 
 
 def _prepare(resolved: Any, store: Callable[[], Store]) -> Any:
-    from muses_lab import compute
     from muses_lab.compute.evaluate import prepare
 
     return prepare(compute.executor(), resolved, URGENT, store())
 
 
-def _request_tile(resolved: Any, tile: Tile, priority: float) -> Any:
+def _request_tile(resolved: Any, tile: Tile, asked: _Asked, admission: Any, tiles: int) -> Any:
     """In a thread: which blocks the tile needs takes some milliseconds to find."""
-    from muses_lab import compute
     from muses_lab.compute.evaluate import request_window
     from muses_lab.window import Window
 
-    return request_window(compute.executor(), resolved, Window.tile(*tile), priority)
+    executor = compute.executor()
+
+    def admit(seconds: float, blocks: float) -> None:
+        here = seconds * blocks / max(1, executor.backend.threads)
+        admission.check(view=here * tiles, waiting=executor.expected_seconds() + here)
+
+    priority = asked.priority
+    return request_window(executor, resolved, Window.tile(*tile), priority, admit=None if priority == URGENT else admit)
 
 
 def _release_late(asking: Future[Any]) -> None:

@@ -1,31 +1,50 @@
-"""GET status/<chain>"""
+"""GET status/<chain>, GET status?chains="""
 
 from __future__ import annotations
 
 from typing import Any
 
+from muses_lab.service.failures import BadRequest
 from muses_lab.service.handler import ServiceHandler, answer
+
+CHAINS = 64
+"""How many may be asked for at once."""
 
 
 class StatusHandler(ServiceHandler):
     """What is known of a chain's tiles at the zoom shown last (or `?z=`), and of the queue.
 
     `scenes_used` of `scenes_found`, `thinned` ({used, of}: dates of a long series, null where all are used),
-    `metres_per_pixel` (of the levels shown), `failed` ([{id, reason}]: scenes left out), `errors` (tiles that failed),
-    `queue` (null while nothing has been computed).
+    `metres_per_pixel` (of the levels shown), `native_metres_per_pixel` (of the grids at their finest), `failed`
+    ([{id, reason}]: scenes left out), `errors` (tiles that failed), `progress` (tiles `waiting`, blocks queued and
+    running, `position`: how many blocks go before its next one, `expected_seconds` until its last), `queue` (of all
+    chains; null while nothing has been computed), `service` (the event loop's lag, and when a tile's request ends at
+    the latest).
     """
 
     @answer
     async def get(self, chain: str) -> None:
+        self.set_header("Cache-Control", "no-store")
+        self.send_json({"chain": chain, **await self.of(chain), **self.everything()})
+
+    async def of(self, chain: str) -> dict[str, Any]:
         resolved = await self.service.chain(chain)
         zoom = int(self.number("z")) if self.get_query_argument("z", None) else None
         summary = self.service.reports.summary(resolved.chain_hash, zoom)
-        queue = await self.service.run(_queue) if self.service.computed else None
+        return {**summary, "progress": self.service.progress(resolved)}
+
+    def everything(self) -> dict[str, Any]:
+        about = {"lag_ms": self.service.lag.summary(), "timeout": self.service.timeout}
+        return {"queue": self.service.queue(), "service": about, "prefetched": self.service.prefetch.done}
+
+
+class StatusesHandler(StatusHandler):
+    """The same of several chains, `?chains=` with commas between their hashes: one request for a whole map."""
+
+    @answer
+    async def get(self) -> None:
+        chains = [chain for chain in self.get_query_argument("chains", "").split(",") if chain]
+        if len(chains) > CHAINS:
+            raise BadRequest(f"{len(chains)} chains are more than the {CHAINS} that may be asked for at once")
         self.set_header("Cache-Control", "no-store")
-        self.send_json({"chain": chain, **summary, "queue": queue})
-
-
-def _queue() -> dict[str, Any]:
-    from muses_lab import compute
-
-    return compute.executor().status()
+        self.send_json({"chains": {chain: await self.of(chain) for chain in chains}, **self.everything()})

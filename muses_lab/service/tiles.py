@@ -10,6 +10,7 @@ from muses_lab.errors import NotAnImage
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.shared import Share
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_report import HEADER
 
 IMMUTABLE = "private, max-age=31536000, immutable"
 
@@ -43,15 +44,18 @@ class TileHandler(ServiceHandler):
             return
         if times := resolved.program.output.times:
             raise NotAnImage(f"the chain has {len(times)} dates; reduce them, for example with .median('t')")
-        self._share = self.service.ask(resolved, tile)
-        pixels = await self.service.wait(self._share, resolved, tile)
-        png = await self.service.run(rendering.render, pixels.values, look, pixels.bands)
-        if pixels.report.failed:
+        drawn = self.service.drawn(resolved.chain_hash, tile, look)
+        if drawn is None:
+            self._share = self.service.ask(resolved, tile)
+            pixels = await self.service.wait(self._share, resolved, tile)
+            drawn = await self.service.draw(resolved, tile, look, pixels)
+        self.set_header(HEADER, drawn.report)
+        if drawn.failed:
             self._etag = None
             self.clear_header("Etag")
             self.set_header("Cache-Control", "no-store")
             self.set_header("X-Muses-Warning", "scenes-failed")
-        self.finish(png, set_content_type="image/png")
+        self.finish(drawn.drawing.png(look), set_content_type="image/png")
 
     async def head(self, *args: str) -> None:
         await self.get(*args)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import nbformat
 import pytest
@@ -35,7 +36,7 @@ FLAGS = [
 class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
-    def __init__(self, root: Path, home: Path) -> None:
+    def __init__(self, root: Path, home: Path, **environment: str) -> None:
         self.root = root
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
@@ -49,6 +50,7 @@ class Lab:
         state = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
         # The token goes by the environment: other users of this machine can read the command line.
         env = {**os.environ, **state, "MUSES_LAB_HOME": str(home), "JUPYTER_TOKEN": self.token}
+        env |= environment
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, env=env, cwd=root, stdout=log, stderr=log, start_new_session=True)
@@ -68,11 +70,15 @@ class Lab:
 
     def api(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(
-            f"{self.url}api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+            urljoin(f"{self.url}api/", path), method=method, headers={"Authorization": f"token {self.token}"}
         )
         with urllib.request.urlopen(request, timeout=10) as response:
             body = response.read()
         return json.loads(body) if body else None
+
+    def muses(self, path: str) -> Any:
+        """What the map's service answers."""
+        return self.api(f"../muses/{path}")
 
     def kernels(self) -> list[str]:
         return [kernel["id"] for kernel in self.api("kernels")]
@@ -175,7 +181,7 @@ class Notebook:
 
         def ready() -> bool:
             self.choose_kernel()
-            return "| Idle" in self.page.locator("#jp-main-statusbar").inner_text()
+            return self.is_idle()
 
         def started() -> bool:
             return any(text.strip("[]: *") for text in prompts.all_inner_texts())
@@ -215,6 +221,15 @@ class Notebook:
         self.until(lambda: prompt.inner_text().strip()[1:-2].isdigit(), timeout, "the cell did not finish")
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()).strip()
 
+    def is_idle(self) -> bool:
+        return "| Idle" in self.page.locator("#jp-main-statusbar").inner_text()
+
+    def chain(self, layer: str = "NDVI") -> str:
+        """The hash of the chain that a layer shows."""
+        title = self.panel.locator(f"[data-name='{layer}'] .muses-name").get_attribute("title")
+        assert title
+        return title.split("chain ")[1].split()[0]
+
     def idle(self, timeout: float = 180) -> None:
         def finished() -> bool:
             prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
@@ -246,15 +261,16 @@ class Notebook:
     def panel(self):
         return self.page.locator(".muses-panel").first
 
-    def loaded(self, failed: int = 0, timeout: float = 120) -> Notebook:
-        """Waits until all tiles of the view have arrived; `failed` of them as failures."""
+    def loaded(self, failed: int = 0, timeout: float = 120, waits: bool = False) -> Notebook:
+        """Waits until all tiles of the view have arrived; `failed` of them as failures, now or (`waits`) in the end."""
         self.panel.wait_for(state="attached", timeout=60_000)
         self.panel.scroll_into_view_if_needed()  # what is far off the screen JupyterLab does not draw
         self.page.wait_for_timeout(250)  # a move is noticed a frame later
         panel = self.panel
 
         def settled() -> bool:
-            return panel.get_attribute("data-loading") == "0"
+            ended = panel.get_attribute("data-loading") == "0"
+            return ended and (not waits or panel.get_attribute("data-failed") == str(failed))
 
         self.until(settled, timeout, "tiles did not arrive")
         assert panel.get_attribute("data-failed") == str(failed), panel.inner_text()
@@ -307,6 +323,16 @@ class Notebook:
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What tests measured (`record_property("measured", text)`): told, not asserted."""
+    reports = [r for several in terminalreporter.stats.values() for r in several if isinstance(r, pytest.TestReport)]
+    told = [text for r in reports if r.when == "call" for name, text in r.user_properties if name == "measured"]
+    if told:
+        terminalreporter.section("measured in the browser")
+        for text in told:
+            terminalreporter.write_line(text)
+
+
 def _free_port() -> int:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -327,16 +353,16 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="module")
-def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, Path], Lab]]:
-    """Starts JupyterLabs, each with a home of its own that knows one catalogue."""
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """Starts JupyterLabs, each with a home of its own that knows one catalogue, and with other settings if need be."""
     started: list[Lab] = []
 
-    def start(name: str, catalog: Path) -> Lab:
+    def start(name: str, catalog: Path, **environment: str) -> Lab:
         folder = tmp_path_factory.mktemp(name)
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MUSES_LAB_HOME", str(folder / "home"))
             open_catalog(catalog)
-        started.append(Lab(folder / "work", folder / "home"))
+        started.append(Lab(folder / "work", folder / "home", **environment))
         return started[-1]
 
     yield start
@@ -345,7 +371,7 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[st
 
 
 @pytest.fixture(scope="module")
-def lab(start_lab: Callable[[str, Path], Lab], sample_catalog: Path) -> Lab:
+def lab(start_lab: Callable[..., Lab], sample_catalog: Path) -> Lab:
     """A JupyterLab that knows the small sample."""
     return start_lab("lab", sample_catalog)
 

@@ -57,7 +57,7 @@ def test_pan_and_zoom_fill_in(opened, traffic):
 
 
 def test_palette_and_months_change_from_widgets(opened, traffic):
-    chain = _chain(opened)
+    chain = opened.chain()
     traffic.forget()
     opened.page.locator(".widget-dropdown select").select_option("viridis")
     opened.until(lambda: len(traffic.tiles()) >= 9, 60, "the palette's tiles are not asked for")
@@ -73,7 +73,7 @@ def test_palette_and_months_change_from_widgets(opened, traffic):
         handle.press("ArrowLeft")
     opened.until(lambda: "until 2018-05-01" in opened.panel.inner_text(), 60, "the months did not change")
     opened.loaded(timeout=180)
-    assert _chain(opened) != chain
+    assert opened.chain() != chain
     assert {tile.status for tile in traffic.tiles()} == {200}
     opened.map.scroll_into_view_if_needed()
     opened.screenshot("first-map-4-palette-months")
@@ -93,7 +93,7 @@ def test_export_button_writes_a_geotiff(opened, lab):
     done.scroll_into_view_if_needed()
     opened.screenshot("first-map-6-exported")
     with rasterio.open(lab.root / done.inner_text().removeprefix("Wrote ").strip()) as file:
-        assert file.crs.to_epsg() == 3857 and file.tags()["MUSES_CHAIN"] == _chain(opened)
+        assert file.crs.to_epsg() == 3857 and file.tags()["MUSES_CHAIN"] == opened.chain()
     assert (lab.root / "ndvi-toulouse.tif").exists()  # by the notebook's own cell
 
 
@@ -103,7 +103,7 @@ def test_nothing_left_the_machine(opened, traffic):
 
 
 def test_saved_and_reopened_without_its_kernel(opened, lab, traffic):
-    chain = _chain(opened)
+    chain = opened.chain()
     opened.save()
     saved = (lab.root / NAME).read_text()
     assert lab.url not in saved and lab.token not in saved
@@ -139,9 +139,3 @@ def test_voila_shows_the_same_map(page, lab, traffic, notebook):
     notebook.click(0.3, 0.5)
     notebook.screenshot("first-map-8-voila")
     assert traffic.left_the_machine() == []
-
-
-def _chain(opened) -> str:
-    """The hash of the chain that the NDVI layer shows."""
-    title = opened.panel.locator("[data-name=NDVI] .muses-name").get_attribute("title")
-    return title.split("chain ")[1].split()[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from muses_lab.sample import generate
@@ -46,7 +48,11 @@ def test_tiles_arrive_and_are_not_blank(shown, traffic):
 
 def test_status_line_tells_zoom_scale_and_scenes(shown):
     assert shown.panel.locator(".muses-summary").inner_text() == "All tiles shown · zoom 13 · 13.8 m per pixel"
-    shown.panel.get_by_text("13 of 13 scenes · computed at 10 m").wait_for()
+    shown.panel.get_by_text(re.compile(r"^13 of 13 scenes · \d+ tiles in [\d.]+ s$")).wait_for()
+    shown.panel.get_by_text("Computed at 10 m, native", exact=True).wait_for()
+    shown.page.locator(".leaflet-control-zoom-out").click()
+    shown.loaded()
+    shown.panel.get_by_text("Computed at 20 m; native: 10 m", exact=True).wait_for()
 
 
 def test_the_same_name_replaces_without_flicker(shown, traffic):

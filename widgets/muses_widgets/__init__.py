@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from muses_widgets.cluster import ClusterPanel
 from muses_widgets.map import Map
 from muses_widgets.panel import Panel
 from muses_widgets.service import find_service
 
-__all__ = ["Map", "Panel", "find_service"]
+__all__ = ["ClusterPanel", "Map", "Panel", "find_service"]

@@ -11,14 +11,15 @@ from ipywidgets import DOMWidget, widget_serialization
 
 _JS = Path(__file__).parent / "js"
 # One module per widget is what anywidget loads, and a saved notebook carries it: hence one text, in order of need.
-_SOURCES = ("page.js", "tiles.js", "legend.js", "mapview.js", "row.js", "panel.js")
+_SOURCES = ("page.js", "tiles.js", "legend.js", "mapview.js", "row.js", "cluster.js", "panel.js")
+_STYLES = ("panel.css", "cluster.css")
 
 
 class Panel(anywidget.AnyWidget):
-    """Layer list, legends, status, values at a click and the export button of one `Map`."""
+    """Layer list, legends, status, values at a click, export and cluster of one `Map`."""
 
     _esm = "\n".join((_JS / name).read_text("utf-8") for name in _SOURCES)
-    _css = (_JS / "panel.css").read_text("utf-8")
+    _css = "\n".join((_JS / name).read_text("utf-8") for name in _STYLES)
 
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 import warnings
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -21,6 +22,7 @@ class Service(NamedTuple):
     state: Literal["there", "missing", "unknown"]
     url: str | None
     detail: str = ""
+    """Why it is unknown; or, where it is there, that it is of another release than this kernel."""
 
 
 def find_service(timeout: float = 2.0) -> Service:
@@ -41,8 +43,10 @@ def find_service(timeout: float = 2.0) -> Service:
     try:
         with opener.open(request, timeout=timeout) as response:
             kind = response.headers.get_content_type()
-            there = kind == "application/json" and "status" in json.load(response)
-            return Service("there" if there else "missing", url)
+            answer = json.load(response) if kind == "application/json" else {}
+            if "status" not in answer:
+                return Service("missing", url)
+            return Service("there", url, _other_release(answer.get("version")))
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return Service("missing", url)
@@ -78,3 +82,15 @@ def warn_without_service() -> None:
             f"tiles. In a terminal:\n\n    {CURE}\n\nthen restart the Jupyter server. `muses-lab doctor` tells more.",
             stacklevel=3,
         )
+    elif found.state == "there" and found.detail:
+        warnings.warn(found.detail, stacklevel=3)
+
+
+def _other_release(there: str | None) -> str:
+    here = version("muses-lab")
+    if there in (None, here):
+        return ""
+    return (
+        f"This kernel has MUSES Lab {here}, the Jupyter server that draws its maps {there}: use one environment "
+        "for both, or restart the server if it is the older one."
+    )

@@ -16,11 +16,38 @@ function completeUrl(url) {
   return url.startsWith("muses:") ? baseUrl() + "muses/" + url.slice("muses:".length) : url;
 }
 
-/** A failure with the service's stable code and its reason in words. */
+/** A failure with the service's stable code and its reason in words; `status` is 0 where nobody answered. */
 class ServiceError extends Error {
-  constructor(code, message) {
+  constructor(code, message, { status = 0, retryAfter = null } = {}) {
     super(message);
     this.code = code;
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Seconds that an answer may take, unless the asker says otherwise. */
+const PATIENCE = 60;
+
+/** Runs `work(signal)` for at most `seconds`; given up early when `signal` is aborted. */
+async function within(seconds, signal, work) {
+  const limit = new AbortController();
+  const stop = () => limit.abort();
+  let late = false;
+  const timer = setTimeout(() => {
+    late = true;
+    stop();
+  }, seconds * 1000);
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted) stop();
+  try {
+    return await work(limit.signal);
+  } catch (error) {
+    if (!late || signal?.aborted) throw error;
+    throw new ServiceError("no-answer", `The Jupyter server has not answered for ${Math.round(seconds)} s.`);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", stop);
   }
 }
 
@@ -36,31 +63,38 @@ async function ask(url, options = {}) {
   }
 }
 
-async function askJson(url, options) {
-  const response = await ask(url, options);
-  if (!response.ok) throw await serviceError(response);
-  return response.json();
+function askJson(url, { signal, seconds = PATIENCE, ...options } = {}) {
+  return within(seconds, signal, async (limit) => {
+    const response = await ask(url, { ...options, signal: limit });
+    if (!response.ok) throw await serviceError(response);
+    return response.json();
+  });
 }
 
 /** What an error answer says; the words are ours where the answer is not the service's own. */
 async function serviceError(response) {
-  if (response.status === 401 || response.status === 403) {
-    return new ServiceError("forbidden", "The Jupyter server asks for a log-in. Reload the page.");
-  }
+  const { status } = response;
+  const seconds = Number.parseFloat(response.headers.get("Retry-After"));
+  const how = { status, retryAfter: Number.isFinite(seconds) ? seconds : null };
   let body = {};
   if (response.headers.get("Content-Type")?.includes("json")) body = await response.json().catch(() => ({}));
   const code = body.code ?? response.headers.get("X-Muses-Error");
+  // The service refuses a document's place with 403 too, and says so; a log-in page says nothing.
+  if (status === 401 || (status === 403 && (!code || code === "forbidden"))) {
+    return new ServiceError("forbidden", "The Jupyter server asks for a log-in. Reload the page.", how);
+  }
   if (code) {
     const header = response.headers.get("X-Muses-Message");
-    return new ServiceError(code, body.message ?? (header ? decodeURIComponent(header) : code));
+    return new ServiceError(code, body.message ?? (header ? decodeURIComponent(header) : code), how);
   }
-  if (response.status === 404) {
+  if (status === 404) {
     return new ServiceError(
       "no-service",
       "This Jupyter server does not run the MUSES Lab service. Run “muses-lab doctor” in a terminal to see how to get it.",
+      how,
     );
   }
-  return new ServiceError("http-" + response.status, `The server answered ${response.status} ${response.statusText}`);
+  return new ServiceError("http-" + status, `The server answered ${status} ${response.statusText}`, how);
 }
 
 /** h("button", {class: "x", onclick: f}, "text", child): an element. */
@@ -88,6 +122,13 @@ function formatNumber(value) {
 function formatLength(metres) {
   if (metres >= 1000) return `${+(metres / 1000).toPrecision(3)} km`;
   return `${+metres.toPrecision(metres < 10 ? 2 : 3)} m`;
+}
+
+/** 0.42 s, 3.1 s, 12 s, 2 min: as precise as one needs to know. */
+function formatSeconds(seconds) {
+  if (seconds < 0.995) return `${Math.max(0.01, seconds).toFixed(2)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  return seconds < 99.5 ? `${Math.round(seconds)} s` : `${Math.round(seconds / 60)} min`;
 }
 
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;

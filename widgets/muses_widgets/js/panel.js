@@ -1,12 +1,14 @@
 // The panel of a map: layers with their legends, what is loading and what failed, values at a click, export.
 
 const WEB_MERCATOR_METRES = 40075016.685578488; // around the equator
+const QUEUE_MS = 1000;
 
 class Panel {
   constructor(model, el, signal) {
     this.model = model;
     this.el = el;
     this.signal = signal;
+    this.id = crypto.randomUUID?.() ?? String(Math.random()); // of this map on this page
     this.rows = new Map(); // layer's model id → Row
     this.base = null;
     this.exporting = null;
@@ -29,7 +31,7 @@ class Panel {
     this.retry = h(
       "button",
       { class: "muses-button", type: "button", hidden: true, onclick: () => this.guard(() => this.retryFailed()) },
-      "Retry",
+      "Retry all",
     );
     this.problems = h("div", { class: "muses-problems", role: "alert" });
     this.list = h("div", { class: "muses-layers" });
@@ -39,6 +41,7 @@ class Panel {
     this.inspector = h("div", { class: "muses-inspector", "aria-live": "polite", hidden: true });
     this.hint = h("div", { class: "muses-section muses-note" }, "Click the map to read values.");
     this.exportBox = h("div", { class: "muses-section muses-export" });
+    this.cluster = clusterBox(this.signal, false);
     this.body = h(
       "div",
       { class: "muses-body" },
@@ -48,6 +51,7 @@ class Panel {
       this.baseNote,
       this.hint,
       this.exportBox,
+      this.cluster,
     );
     this.root = h(
       "section",
@@ -85,7 +89,12 @@ class Panel {
     this.mapModel.save_changes();
 
     this.onMap("layeradd", () => this.adoptLayers());
-    this.onMap("moveend zoomend", () => this.showStatus());
+    // Both before Leaflet's requests for tiles leave, which it makes when a zoom begins.
+    this.onMap("zoomanim", ({ center, zoom }) => this.reportView(center, zoom));
+    this.onMap("moveend zoomend", () => {
+      this.reportView();
+      this.showStatus();
+    });
     this.onMap("click", (event) => this.inspect(event.latlng));
     this.onMap("zoom viewreset zoomend", () => this.placeMarker());
     this.onModel("change:layers", () => this.adoptLayers());
@@ -98,6 +107,7 @@ class Panel {
     signal.addEventListener("abort", () => {
       size.disconnect();
       this.marker?.remove();
+      this.leaveView();
     });
 
     this.fit();
@@ -195,9 +205,10 @@ class Panel {
         if (!row) this.rows.set(entry.id, (row = new Row(this, layerModel)));
       }
       row.update(entry);
-      await row.adopt();
     }
+    this.reportView();
     await this.adoptBase();
+    for (const row of [...this.rows.values()]) await row.adopt();
     // The first in the list lies on top.
     const top = entries.length;
     entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
@@ -281,35 +292,118 @@ class Panel {
 
   drawStatus() {
     const rows = this.visibleRows;
+    const failing = [];
     let loading = 0;
+    let total = 0;
+    let done = 0;
     let failed = 0;
     let leftOut = 0;
     for (const row of this.rows.values()) {
       const state = row.drawState();
       if (!row.visible) continue;
       loading += state.jobs.size;
+      if (state.jobs.size) {
+        total += state.total;
+        done += tilesDone(state);
+      }
       failed += state.failed.size;
-      leftOut += row.report?.failed.length ?? 0;
+      leftOut += row.unread.length;
+      if (state.failed.size) failing.push(row);
     }
     const zoom = this.map.getZoom();
     const latitude = (this.map.getCenter().lat * Math.PI) / 180;
     const metres = (WEB_MERCATOR_METRES * Math.cos(latitude)) / (256 * 2 ** zoom);
     const parts = [];
-    if (loading) parts.push(`Loading ${plural(loading, "tile")}…`);
-    else if (failed) parts.push(`${plural(failed, "tile")} failed`);
+    if (loading) parts.push(`${done} of ${plural(total, "tile")}…`);
+    if (failed) parts.push(`${plural(failed, "tile")} failed`);
     else if (leftOut) parts.push(`${plural(leftOut, "scene")} left out`);
-    else if (rows.length) parts.push("All tiles shown");
+    else if (rows.length && !loading) parts.push("All tiles shown");
     parts.push(`zoom ${+zoom.toFixed(1)}`, `${formatLength(metres)} per pixel`);
     this.summary.textContent = parts.join(" · ");
     this.root.classList.toggle("muses-loading", loading > 0);
     this.root.classList.toggle("muses-failing", failed + leftOut > 0);
-    this.retry.hidden = failed === 0;
+    // An unfolded panel has a button beside each layer's reason.
+    this.retry.hidden = failed === 0 || (failing.length < 2 && !this.root.classList.contains("muses-folded"));
     this.root.dataset.loading = loading;
     this.root.dataset.failed = failed;
+    this.keepTime(loading > 0 || failed > 0);
+  }
+
+  /** Seconds that pass, and those until the next try, are drawn anew although no tile arrives. */
+  keepTime(passing) {
+    if (!passing) {
+      clearInterval(this.clock);
+      this.clock = null;
+    } else if (!this.clock) {
+      this.clock = setInterval(() => this.showStatus(), 1000);
+      this.signal.addEventListener("abort", () => clearInterval(this.clock));
+    }
+  }
+
+  /** Asks once a second what layers that take longer are waiting for. */
+  watchQueue() {
+    this.queueTimer ??= setTimeout(async () => {
+      try {
+        await this.askQueue(this.visibleRows.filter((row) => row.loading));
+      } catch (error) {
+        console.debug("[muses] the queue is not known:", error); // the tiles themselves tell of a lost service
+      }
+      this.queueTimer = null;
+      if (!this.signal.aborted && this.visibleRows.some((row) => row.loading)) this.watchQueue();
+    }, QUEUE_MS);
+  }
+
+  async askQueue(rows) {
+    if (!rows.length) return;
+    const chains = [...new Set(rows.map((row) => row.entry.chain))];
+    const status = await askJson(`muses:status?chains=${chains}&z=${this.view.z}&view=${this.id}`, { seconds: 10 });
+    if (status.service?.timeout) tileLoader().patience = status.service.timeout + 10;
+    for (const row of rows) row.showQueue(status.chains[row.entry.chain]?.progress, status.queue);
+    this.showStatus();
+  }
+
+  /** Tells the service what is looked at: it puts its work in order by that, and works ahead around it. */
+  reportView(center = this.map.getCenter(), zoom = this.map.getZoom()) {
+    const { min, max } = this.map.getPixelBounds(center, zoom);
+    const { lng: west, lat: south } = this.map.unproject([min.x, max.y], zoom);
+    const { lng: east, lat: north } = this.map.unproject([max.x, min.y], zoom);
+    const { lng, lat } = this.map.wrapLatLng(center);
+    return this.tellView({
+      id: this.id,
+      z: Math.round(zoom),
+      center: [lng, lat],
+      bounds: [west, south, east, north],
+      layers: this.visibleRows.map(({ entry }) => `${entry.chain}/${entry.style}`),
+    });
+  }
+
+  /** Nobody looks at this map any more. */
+  leaveView() {
+    if (this.view) this.tellView({ ...this.view, layers: [] });
+  }
+
+  /** One message at a time, so that the newest comes last; those that come in between are left out. */
+  async tellView(view) {
+    this.view = view;
+    this.untold = JSON.stringify(view);
+    if (this.telling) return;
+    this.telling = true;
+    try {
+      while (this.untold && this.untold !== this.told) {
+        this.told = this.untold;
+        const headers = { "Content-Type": "application/json" };
+        await askJson("muses:view", { method: "POST", headers, body: this.told, seconds: 10 });
+      }
+    } catch (error) {
+      this.told = null;
+      console.debug("[muses] the view was not told:", error); // tiles come all the same, in another order
+    } finally {
+      this.telling = false;
+    }
   }
 
   retryFailed() {
-    for (const row of this.visibleRows) if (row.layer) tileLoader().retry(row.layer);
+    for (const row of this.visibleRows) row.askAgain();
   }
 
   // ---- values at a click
@@ -330,7 +424,9 @@ class Panel {
     const { name, chain, style, legend } = row.entry;
     try {
       const z = Math.round(this.map.getZoom());
-      const answer = await askJson(`muses:values/${chain}?lon=${lon}&lat=${lat}&z=${z}&style=${style}`);
+      const answer = await askJson(`muses:values/${chain}?lon=${lon}&lat=${lat}&z=${z}&style=${style}`, {
+        seconds: tileLoader().patience,
+      });
       return { name, answer, legend };
     } catch (error) {
       return { name, reason: error.message };

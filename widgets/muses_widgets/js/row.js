@@ -6,9 +6,14 @@ class Row {
     this.layerModel = layerModel;
     this.layer = null;
     this.entry = null;
-    this.report = null;
+    this.unread = []; // scenes that could not be read, with the service's reasons
+    this.queue = null; // what goes before this layer's tiles, while they load
     this.build();
-    this.listener = () => panel.guard(() => this.showModel());
+    this.listener = () =>
+      panel.guard(() => {
+        panel.reportView();
+        this.showModel();
+      });
     layerModel.on("change:visible change:opacity", this.listener);
   }
 
@@ -24,16 +29,19 @@ class Row {
     this.opacity.addEventListener("change", () => panel.guard(() => this.setModel({ opacity: this.opacity.value / 100 })));
     this.percent = h("span", { class: "muses-percent" });
     this.legend = h("div");
-    this.note = h("div", { class: "muses-note" });
-    this.failures = h("details", { class: "muses-failures", hidden: true });
-    this.bar = h("div", { class: "muses-bar" });
+    this.note = h("div", { class: "muses-note muses-told" });
+    this.failures = h("details", { class: "muses-failures" });
+    this.retry = h("button", { class: "muses-button", type: "button", onclick: () => panel.guard(() => this.askAgain()) }, "Retry");
+    this.trouble = h("div", { class: "muses-trouble", hidden: true }, this.failures, this.retry);
+    this.filled = h("div");
+    this.bar = h("div", { class: "muses-bar", role: "progressbar", "aria-label": "Tiles shown" }, this.filled);
     this.details = h(
       "div",
       { class: "muses-details" },
       this.legend,
       h("label", { class: "muses-opacity" }, h("span", {}, "Opacity"), this.opacity, this.percent),
       this.note,
-      this.failures,
+      this.trouble,
     );
     this.element = h(
       "div",
@@ -64,7 +72,7 @@ class Row {
     this.up.disabled = entries[0].id === entry.id;
     this.down.disabled = entries[entries.length - 1].id === entry.id;
     this.up.hidden = this.down.hidden = entries.length < 2;
-    if (old?.chain !== entry.chain) this.report = null;
+    if (old?.chain !== entry.chain) this.unread = [];
     if (JSON.stringify(old?.legend) !== JSON.stringify(entry.legend)) {
       this.legend.replaceChildren(...[drawLegend(entry.legend)].filter(Boolean));
     }
@@ -110,38 +118,75 @@ class Row {
 
   tilesChanged() {
     this.panel.showStatus();
+    this.panel.watchQueue();
     clearTimeout(this.reportTimer);
-    if (tileLoader().state(this.layer).jobs.size) return;
-    this.reportTimer = setTimeout(() => this.panel.guard(() => this.askReport()), 150);
+    const state = tileLoader().state(this.layer);
+    if (state.jobs.size) return;
+    this.queue = null;
+    const unread = [...state.reports.values()].some((report) => report.failed);
+    if (!unread) this.unread = [];
+    else this.reportTimer = setTimeout(() => this.panel.guard(() => this.askReasons()), 150);
   }
 
-  /** What the service knows of the chain: scenes used and found, levels, scenes that could not be read. */
-  async askReport() {
+  /** Why scenes could not be read: the tiles themselves tell only how many. */
+  async askReasons() {
     const { chain } = this.entry;
-    const report = await askJson(`muses:status/${chain}?z=${Math.round(this.panel.map.getZoom())}`);
+    const status = await askJson(`muses:status/${chain}?z=${Math.round(this.panel.map.getZoom())}`);
     if (chain !== this.entry.chain) return;
-    this.report = report;
+    this.unread = status.failed;
     this.panel.showStatus();
   }
 
-  /** Draws loading, scenes and failures; gives the state it drew. */
+  /** How long this layer's tiles still have to wait, and for what. */
+  showQueue(progress, cluster) {
+    this.queue = this.loading ? { ...progress, cluster } : null;
+  }
+
+  askAgain() {
+    if (this.layer) tileLoader().retry(this.layer);
+  }
+
+  get state() {
+    return this.layer ? tileLoader().state(this.layer) : NOTHING;
+  }
+
+  get loading() {
+    return this.visible && this.state.jobs.size > 0;
+  }
+
+  /** Draws progress, scenes, time and failures; gives the state it drew. */
   drawState() {
-    const state = this.layer ? tileLoader().state(this.layer) : { jobs: new Map(), failed: new Map() };
+    const { state } = this;
     this.element.classList.toggle("muses-busy", state.jobs.size > 0);
-    this.note.textContent = describeReport(this.report);
-    const lines = describeFailures(state.failed, this.report?.failed ?? []);
-    this.failures.hidden = lines.length === 0;
-    const key = lines.map((l) => l.text).join("\n");
-    if (key !== this.failureKey) {
-      this.failureKey = key;
-      const open = this.failures.open;
-      this.failures.replaceChildren(
-        h("summary", {}, lines.map((l) => l.heading).filter((x, i, all) => all.indexOf(x) === i).join(", ")),
-        h("ul", {}, lines.map((l) => h("li", {}, l.text))),
-      );
-      this.failures.open = open;
-    }
+    const done = tilesDone(state);
+    this.filled.style.width = `${state.total ? (100 * done) / state.total : 0}%`;
+    this.element.dataset.seconds = state.seconds ?? "";
+    this.element.dataset.tiles = state.total;
+    this.bar.setAttribute("aria-valuenow", done);
+    this.bar.setAttribute("aria-valuemax", state.total);
+    const loading = state.jobs.size > 0;
+    // Tiles that are still those of the chain before do not count.
+    const reports = [...state.reports.values()].filter((report) => report.source === this.layer._url);
+    showLines(this.note, [
+      loading && describeWait(state, this.queue),
+      ...describeReport(joinReports(reports), loading ? null : describeTime(state)),
+    ]);
+    this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
     return state;
+  }
+
+  drawTrouble(lines, failed) {
+    this.trouble.hidden = lines.length === 0;
+    this.retry.hidden = failed.size === 0;
+    const key = JSON.stringify(lines);
+    if (key === this.failureKey) return;
+    this.failureKey = key;
+    const { open } = this.failures;
+    this.failures.replaceChildren(
+      h("summary", {}, lines.map((l) => l.heading).filter((x, i, all) => all.indexOf(x) === i).join(", ")),
+      h("ul", {}, lines.map((l) => h("li", {}, l.text))),
+    );
+    this.failures.open = open;
   }
 
   remove() {
@@ -151,21 +196,69 @@ class Row {
   }
 }
 
-function describeReport(report) {
-  if (!report?.tiles) return ""; // the service has computed nothing of it: the tiles came from the browser's cache
-  const parts = [`${report.scenes_used} of ${plural(report.scenes_found, "scene")}`];
-  const sizes = report.metres_per_pixel;
-  if (report.thinned) parts.push(`thinned to ${report.thinned.used} of ${report.thinned.of} dates: zoom in for all`);
-  if (sizes.length) parts.push(`computed at ${sizes.map(formatLength).join(" and ")}`);
+const NOTHING = { jobs: new Map(), failed: new Map(), reports: new Map(), total: 0, seconds: null };
+
+/** Texts of one line each; unchanged ones are left alone, so that a reader of the screen is not told twice. */
+function showLines(element, lines) {
+  const texts = lines.filter(Boolean);
+  if (element.dataset.lines === texts.join("\n")) return;
+  element.dataset.lines = texts.join("\n");
+  element.replaceChildren(...texts.map((text) => h("div", {}, text)));
+}
+
+/** What the tiles shown are made of. */
+function describeReport(report, time) {
+  if (!report) return [time];
+  const { used, found, levels, native, thinned } = report;
+  const list = (sizes) => sizes.map(formatLength).join(" and ");
+  const scenes = found ? `${used} of ${plural(found, "scene")}` : "No scenes here";
+  const level = list(levels) === list(native) ? ", native" : `; native: ${list(native)}`;
+  return [
+    [scenes, time].filter(Boolean).join(" · "),
+    thinned && `Thinned to ${thinned[0]} of ${thinned[1]} dates: zoom in for all`,
+    levels.length && `Computed at ${list(levels)}${level}`,
+  ];
+}
+
+/** While tiles load: how many are there, for how long, and what is known of the rest. */
+function describeWait(state, queue) {
+  const { jobs, total, begun } = state;
+  const seconds = (performance.now() - begun) / 1000;
+  const refusal = [...jobs.values()].find((job) => job.refusal)?.refusal;
+  const parts = [`${tilesDone(state)} of ${plural(total, "tile")}`];
+  if (seconds >= 1) parts.push(`${Math.floor(seconds)} s`);
+  if (queue?.cluster && queue.cluster.state !== "ready") parts.push(`cluster: ${queue.cluster.state}`);
+  else if (queue?.expected_seconds) parts.push(`about ${expected(jobs.size, queue)} left`);
+  if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
+  if (refusal) parts.push(refusal);
   return parts.join(" · ");
 }
+
+/** The service knows of the tiles that have been asked for; those that wait here for a connection take as long each. */
+function expected(tiles, { expected_seconds, waiting }) {
+  const seconds = Math.ceil(expected_seconds * Math.max(1, tiles / Math.max(1, waiting)));
+  return seconds < 100 ? `${seconds} s` : formatSeconds(seconds);
+}
+
+function describeTime(state) {
+  const done = tilesDone(state);
+  return state.seconds === null || !done ? null : `${plural(done, "tile")} in ${formatSeconds(state.seconds)}`;
+}
+
+const tilesDone = ({ total, jobs, failed }) => Math.max(0, total - jobs.size - failed.size);
 
 /** One line per reason for failed tiles, one per scene that was left out. */
 function describeFailures(failedTiles, failedScenes) {
   const reasons = new Map();
-  for (const { reason } of failedTiles.values()) reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+  let next = Infinity;
+  for (const { reason, again } of failedTiles.values()) {
+    reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
+    if (again) next = Math.min(next, again);
+  }
+  const seconds = Math.max(1, Math.ceil((next - performance.now()) / 1000));
+  const later = Number.isFinite(seconds) ? `, again in ${seconds} s` : "";
   const tiles = [...reasons].map(([reason, n]) => ({
-    heading: `${plural(failedTiles.size, "tile")} failed`,
+    heading: `${plural(failedTiles.size, "tile")} failed${later}`,
     text: `${plural(n, "tile")}: ${reason}`,
   }));
   const scenes = failedScenes.map(({ id, reason }) => ({

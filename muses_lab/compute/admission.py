@@ -1,0 +1,72 @@
+"""What is refused because it would take too long: a view, what a user has waiting, an export; each by a setting."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from muses_lab.errors import MusesError
+from muses_lab.settings import number
+
+LONGEST_RETRY = 60
+"""Seconds after which who was refused may ask again, at the latest: others may have gone by then."""
+
+
+class TooMuchWaiting(MusesError):
+    """What this user has asked for will keep the cluster busy for longer than is allowed."""
+
+    code = "too-much-waiting"
+    http_status = 429
+
+
+class TooCostly(MusesError):
+    """One view, or one export, would take longer than is allowed: asking again is of no use."""
+
+    code = "too-costly"
+    http_status = 413
+
+
+@dataclass(frozen=True)
+class Admission:
+    """The limits, in seconds of the cluster at work."""
+
+    view_seconds: float = field(default_factory=lambda: number("MUSES_VIEW_SECONDS", 600))
+    queue_seconds: float = field(default_factory=lambda: number("MUSES_QUEUE_SECONDS", 1200))
+
+    def check(self, view: float, waiting: float) -> None:
+        """`view`: what the whole view is expected to take; `waiting`: what is asked for already, this included."""
+        if view > self.view_seconds:
+            raise TooCostly(
+                f"this view would take about {_text(view)}, more than the {_text(self.view_seconds)} that are allowed: "
+                "look closer, or use fewer dates",
+                expected_seconds=round(view),
+                limit=self.view_seconds,
+            )
+        if waiting > self.queue_seconds:
+            retry = max(1, min(LONGEST_RETRY, math.ceil(waiting - self.queue_seconds)))
+            raise TooMuchWaiting(
+                f"what is waiting already takes about {_text(waiting)}, more than the {_text(self.queue_seconds)} that "
+                f"are allowed: try again in {retry} s",
+                expected_seconds=round(waiting),
+                limit=self.queue_seconds,
+                retry_after=retry,
+            )
+
+
+def check_export(plan: Any) -> None:
+    """Refuses an export whose plan is above `MUSES_EXPORT_SECONDS` (default: a day of this cluster)."""
+    limit = number("MUSES_EXPORT_SECONDS", 86_400)
+    if plan.seconds > limit:
+        raise TooCostly(
+            f"this export would take about {_text(plan.seconds)}, more than the {_text(limit)} that are allowed: "
+            "choose a smaller window, a coarser resolution or fewer dates",
+            expected_seconds=round(plan.seconds),
+            limit=limit,
+        )
+
+
+def _text(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,121 @@
+"""What the store knows of a job: written when it begins, while it goes on, and when it ends.
+
+After a restart of kernel or server a job is found there, with all it takes to start it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import psutil
+
+from muses_lab import sharing
+from muses_lab.errors import MusesError
+from muses_lab.store import JobRecord, Store
+
+if TYPE_CHECKING:
+    from muses_lab.export.job import Job
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 2.0
+"""How often progress is written down."""
+
+PULSE_SECONDS = 20.0
+"""How often it is written down that the job still runs."""
+
+
+class Journal:
+    """Keeps a job's record in the store up to date. The store being away for a while does not stop the job."""
+
+    def __init__(self, record: JobRecord, store: Store) -> None:
+        self.record = replace(record, state="running", error="", process=process())
+        self._store = store
+        self._lock = threading.Lock()
+        store.put_job(self.record)
+
+    def follow(self, job: Job) -> None:
+        """Writes progress from now on, in a thread of its own: the job must not wait for the store."""
+        threading.Thread(target=self._follow, args=(job,), name=f"journal of {job.name}", daemon=True).start()
+
+    def end(self, job: Job) -> None:
+        """Writes how the job ended."""
+        size = job.path.stat().st_size if job.state == "done" and job.path.is_file() else 0
+        error = "" if job.error is None else f"{type(job.error).__name__}: {job.error}"
+        self._write(replace(_of(self.record, job), state=job.state, bytes=size, error=_plain(error)))
+
+    def _follow(self, job: Job) -> None:
+        quiet = 0.0
+        while not job.ended.wait(PROGRESS_SECONDS):
+            quiet += PROGRESS_SECONDS
+            now = _of(self.record, job)
+            if now != self.record or quiet >= PULSE_SECONDS:
+                quiet = 0.0
+                self._write(now, unless=job.ended)
+
+    def _write(self, record: JobRecord, unless: threading.Event | None = None) -> None:
+        with self._lock:
+            if unless is not None and unless.is_set():
+                return
+            try:
+                self._store.put_job(record)
+                self.record = record
+            except MusesError as error:
+                logger.warning("the store has not noted the job %s as %s: %s", record.name, record.state, error)
+
+    def share(self, user: sharing.Names, group: sharing.Names, title: str | None, days: float | None) -> sharing.Link:
+        return share(self._store, self.record, user, group, title, days)
+
+
+def share(
+    store: Store,
+    record: JobRecord,
+    user: sharing.Names,
+    group: sharing.Names,
+    title: str | None = None,
+    days: float | None = None,
+) -> sharing.Link:
+    """Lets others make the same file for themselves: they get the chain and the window, not the file."""
+    if record.kind != "export":
+        raise MusesError(f"{record.name} cannot be shared, its chain can: chain.share(…)")
+    content = {"chain": record.chain, "export": {"name": record.name, "window": record.options["window"]}}
+    return sharing.grant(store, content, record.options["scenes"], title or record.name, user, group, days)
+
+
+def interrupted(record: JobRecord) -> bool:
+    """Whether the process in which a job ran is gone although the job had not ended."""
+    if record.state != "running":
+        return False
+    host, _, rest = record.process.partition(" ")
+    number, _, began = rest.partition(" ")
+    if host == socket.gethostname():
+        try:
+            return f"{psutil.Process(int(number)).create_time():.0f}" != began
+        except (psutil.NoSuchProcess, ValueError):
+            return True
+    return record.changed is None or (datetime.now(UTC) - record.changed).total_seconds() > 3 * PULSE_SECONDS
+
+
+@lru_cache(maxsize=1)
+def _process(number: int) -> str:
+    return f"{socket.gethostname()} {number} {psutil.Process(number).create_time():.0f}"
+
+
+def process() -> str:
+    """This process: host, number, and when it began (numbers are used again)."""
+    return _process(os.getpid())
+
+
+def _of(record: JobRecord, job: Job) -> JobRecord:
+    return replace(record, total=job.total, done=job.done, failed=len(job.failed))
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c >= " " else " " for c in text)[:2000]

@@ -1,0 +1,87 @@
+"""GET cluster, POST cluster"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from muses_lab.errors import MusesError
+from muses_lab.service.failures import BadRequest
+from muses_lab.service.handler import ServiceHandler, answer
+
+_starting: set[asyncio.Future[Any]] = set()
+_refused = ""
+
+
+class ClusterHandler(ServiceHandler):
+    """The user's cluster: GET tells what there is and what it does (`compute.cluster.Look`); POST changes it.
+
+    {"do": "start", "options": {"workers": 2}} answers at once, with 202; {"do": "stop"} when it has ended.
+    """
+
+    @answer
+    async def get(self) -> None:
+        found = await self.service.run(_look)
+        self.set_header("Cache-Control", "no-store")
+        self.send_json(found)
+
+    @answer
+    async def post(self) -> None:
+        global _refused
+        wish = self.json_body()
+        todo = wish.get("do") if isinstance(wish, dict) else None
+        self.set_header("Cache-Control", "no-store")
+        if todo == "stop":
+            _refused = ""
+            await self.service.run(_stop)
+            self.send_json(await self.service.run(_look))
+        elif todo == "start":
+            _refused = ""
+            options = _numbers(wish.get("options", {}))
+            work = asyncio.get_running_loop().run_in_executor(None, _start, options)
+            _starting.add(work)
+            work.add_done_callback(_started)
+            self.send_json({"state": "starting"}, 202)
+        else:
+            raise BadRequest('the request says neither {"do": "start"} nor {"do": "stop"}')
+
+
+def _numbers(options: Any) -> dict[str, float]:
+    if not isinstance(options, dict) or not all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in options.values()
+    ):
+        raise BadRequest('the options of a cluster are numbers by name, such as {"workers": 2}')
+    return options
+
+
+def _started(work: asyncio.Future[Any]) -> None:
+    """What a start was refused for is told with the next looks."""
+    global _refused
+    _starting.discard(work)
+    error = work.exception()
+    if error is not None:
+        _refused = error.message if isinstance(error, MusesError) else f"starting failed ({type(error).__name__})"
+
+
+# In threads: Dask is imported when somebody first asks.
+
+
+def _look() -> dict[str, Any]:
+    from muses_lab.compute import cluster
+
+    found = cluster.look().to_json()
+    if found["state"] == "off" and _starting:
+        found |= {"state": "starting", "doing": "starting"}
+    return found | ({"reason": _refused} if _refused and not found["reason"] else {})
+
+
+def _start(options: dict[str, float]) -> None:
+    from muses_lab.compute import cluster
+
+    cluster.start(**options)
+
+
+def _stop() -> None:
+    from muses_lab.compute import cluster
+
+    cluster.stop()

@@ -1,0 +1,215 @@
+"""What the store keeps besides documents: jobs, shares, and the audit log's entries."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from muses_lab.errors import MusesError
+
+MAX_NAMES = 500
+"""Users and groups that one share may be granted to."""
+
+MAX_CONTENT = 64 << 10
+"""Characters of a job's options or a share's content as JSON."""
+
+MAX_TEXT = 4096
+"""Characters of a title, a path, a message."""
+
+STATES = ("running", "done", "failed", "cancelled")
+"""Of a job. One whose process is gone is still `running` in the store; who asks can see that it was interrupted."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Who:
+    """On whose behalf the store is asked. On a user's own machine nobody is named: the file is the user's."""
+
+    name: str = ""
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """An export, or the making of a pyramid: all it takes to list it, and to start it again."""
+
+    id: str
+    kind: str
+    """`export` or `pyramid`."""
+    name: str
+    target: str
+    """Path of the file or folder, on the user's own disk."""
+    chain: str
+    """Hash of the published chain."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What else it takes to start it again: the window, for example."""
+    state: str = "running"
+    process: str = ""
+    """Where it runs (see `export.process`)."""
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    """Scenes that could not be read."""
+    pixels: int = 0
+    bytes: int = 0
+    error: str = ""
+    created: datetime | None = None
+    changed: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_id("job", self.id)
+        check_hash(self.chain)
+        if self.state not in STATES:
+            raise MusesError(f"{self.state!r} is not a job's state; it is one of {', '.join(STATES)}")
+        _check_texts(self, "kind", "name", "target", "process", "error")
+
+
+@dataclass(frozen=True)
+class Share:
+    """A chain, view or export that others may open: users and groups of the hub, until it is revoked or expires."""
+
+    id: str
+    """Names it in links. It opens nothing by itself: only those it was granted to can read it."""
+    title: str
+    content: Mapping[str, Any]
+    """`chain` and `style` (hashes), `view` ({center, zoom}) or `export` ({name, window})."""
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    """Whom it was granted to; only its owner sees them."""
+    artefacts: tuple[str, ...] = ()
+    """Digests of what the chain needs: its lists of scenes."""
+    owner: str = ""
+    created: datetime | None = None
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_id("share", self.id)
+        for key in (*self.artefacts, *(str(self.content[k]) for k in ("chain", "style") if k in self.content)):
+            check_hash(key)
+        if "chain" not in self.content:
+            raise MusesError("a share needs the hash of a chain")
+        if len(self.users) + len(self.groups) > MAX_NAMES:
+            raise MusesError(f"a share is granted to {MAX_NAMES} users and groups at most; make a group of them")
+        if not all(name and isinstance(name, str) for name in (*self.users, *self.groups)):
+            raise MusesError("a user or group without a name cannot be granted anything")
+        for value in (*self.users, *self.groups, self.owner):
+            _check_text("name", value, 255)
+        _check_texts(self, "title")
+
+    @property
+    def active(self) -> bool:
+        """Whether those it was granted to can open it now."""
+        return self.revoked is None and (self.expires is None or self.expires > datetime.now(UTC))
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """How much of something a user did with a chain in an hour."""
+
+    action: str
+    """`published`, `computed`, `exported`, `shared`, `revoked`, `opened`."""
+    chain: str = ""
+    """Hash of the chain; empty where so many were used that they are counted together."""
+    count: int = 1
+    pixels: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    """Time that workers took."""
+    user: str = ""
+    hour: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z]{1,20}", self.action):
+            raise MusesError(f"{self.action!r} is not an action's name")
+        if self.chain:
+            check_hash(self.chain)
+        for name in ("count", "pixels", "bytes", "seconds"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
+                raise MusesError(f"{name}={value!r} is not a number of an audit entry")
+
+
+def new_id() -> str:
+    """A name for a job or share that nobody can guess."""
+    return secrets.token_urlsafe(16)
+
+
+def check_id(what: str, text: Any) -> str:
+    if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", text):
+        raise MusesError(f"{str(text)[:80]!r} is not the name of a {what}")
+    return text
+
+
+def check_hash(key: Any) -> str:
+    if not isinstance(key, str) or not re.fullmatch(r"[0-9a-f]{8,128}", key):
+        raise MusesError(f"{str(key)[:80]!r} is not a hash (lower-case hexadecimal)")
+    return key
+
+
+def short(key: str) -> str:
+    return f"{key[:12]}…" if len(key) > 13 else repr(key)
+
+
+def to_json(record: JobRecord | Share | AuditEntry) -> dict[str, Any]:
+    """A record as it travels: times as ISO texts, what is empty left out."""
+    return {
+        k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(record).items() if v not in (None, ())
+    }
+
+
+def from_json(kind: type[T], body: Any) -> T:
+    """The record of `to_json`; a `MusesError` names what is wrong with it."""
+    if not isinstance(body, Mapping):
+        raise MusesError(f"a {kind.__name__} is a JSON object, not {type(body).__name__}")
+    values = dict(body)
+    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for name, value in values.items():
+        if name not in known:
+            raise MusesError(f"a {kind.__name__} has no {name!r}")
+        values[name] = _checked(name, str(known[name].type), value)
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise MusesError(f"not a {kind.__name__}: {error}") from None
+
+
+def _checked(name: str, declared: str, value: Any) -> Any:
+    wrong = MusesError(f"{name}={str(value)[:80]!r} is not {declared}")
+    if declared.startswith("datetime"):
+        try:
+            found = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise wrong from None
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if declared.startswith("tuple"):
+        if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
+            raise wrong
+        return tuple(value)
+    if declared.startswith("Mapping"):
+        if not isinstance(value, Mapping):
+            raise wrong
+        return value
+    wanted: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float)}[declared]
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        raise wrong
+    if isinstance(value, int) and abs(value) >= 2**53:
+        raise wrong
+    return value
+
+
+def _check_texts(record: Any, *names: str) -> None:
+    for name in names:
+        _check_text(name, getattr(record, name), MAX_TEXT)
+
+
+def _check_text(name: str, value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise MusesError(f"{name} has {len(value)} characters; {limit} are allowed")
+    if any(c < " " and c not in "\n\t" for c in value):
+        raise MusesError(f"{name}={value[:80]!r} has control characters")

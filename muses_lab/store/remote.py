@@ -1,0 +1,224 @@
+"""The store of a hub, asked over HTTP: its service `muses` knows by the server's token who asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+from muses_lab import errors
+from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable
+from muses_lab.settings import number
+from muses_lab.store.interface import Store
+from muses_lab.store.records import AuditEntry, JobRecord, Share, check_hash, from_json, to_json
+
+WAIT = 45
+"""Seconds that calls wait for the service by default: JupyterHub looks every 30 whether a service is still there."""
+
+CACHE_BYTES = 32 << 20
+"""Documents and styles that are kept once fetched: they never change."""
+
+_BUSY = {429, 502, 503, 504}
+_ERRORS = {kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MusesError)}
+
+
+class RemoteStore(Store):
+    """The store behind a hub's service (see `Store`).
+
+    While the service, its database or the hub's proxy is away, calls wait for it, `MUSES_STORE_SECONDS` (45) at most,
+    and then raise `StoreUnavailable`. What is repeated (everything but `note`) may be: nothing is done twice.
+
+    Parameters
+    ----------
+    url
+        Address of the service, `http://…/services/muses`.
+    token
+        Whose token is sent, when it is needed; by default that of the user's server (`JUPYTERHUB_API_TOKEN`).
+    """
+
+    def __init__(self, url: str, token: Callable[[], str] | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._token = token or _token
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=5, read=60))
+        self._known = _Known(CACHE_BYTES)
+
+    def __repr__(self) -> str:
+        return f"RemoteStore({self.url!r})"
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    # Documents and styles
+
+    def put_document(self, hash: str, text: str) -> None:
+        self._ask("PUT", f"documents/{check_hash(hash)}", text.encode())
+
+    def document(self, hash: str) -> str:
+        return self._once(f"documents/{_part(hash)}")
+
+    def documents(self, limit: int = 100) -> list[tuple[str, datetime]]:
+        found = self._json("GET", "documents", limit=limit)
+        return [(entry["hash"], datetime.fromisoformat(entry["created"])) for entry in found]
+
+    def put_style(self, hash: str, text: str) -> None:
+        self._ask("PUT", f"styles/{check_hash(hash)}", text.encode())
+
+    def style(self, hash: str) -> str:
+        return self._once(f"styles/{_part(hash)}")
+
+    def _once(self, path: str) -> str:
+        body = self._known.get(path)
+        if body is None:
+            body = self._ask("GET", path)
+            self._known.put(path, body)
+        return body.decode()
+
+    # Artefacts
+
+    def put_artefact(self, digest: str, kind: str, body: bytes) -> None:
+        if not self.has_artefact(check_hash(digest)):
+            self._ask("PUT", f"artefacts/{digest}", body, kind=kind)
+
+    def artefact(self, digest: str) -> bytes:
+        return self._ask("GET", f"artefacts/{_part(digest)}")
+
+    def has_artefact(self, digest: str) -> bool:
+        return self._json("GET", f"holdings/{_part(digest)}")["held"]
+
+    def put_result(self, node_hash: str, digest: str) -> str:
+        return self._json("PUT", f"results/{check_hash(node_hash)}", {"digest": check_hash(digest)})["digest"]
+
+    def result(self, node_hash: str) -> str | None:
+        return self._json("GET", f"results/{_part(node_hash)}")["digest"]
+
+    # Jobs
+
+    def put_job(self, job: JobRecord) -> None:
+        self._json("PUT", f"jobs/{job.id}", to_json(job))
+
+    def job(self, id: str) -> JobRecord:
+        return from_json(JobRecord, self._json("GET", f"jobs/{_part(id)}"))
+
+    def jobs(self, limit: int = 100) -> list[JobRecord]:
+        return [from_json(JobRecord, body) for body in self._json("GET", "jobs", limit=limit)]
+
+    # Shares
+
+    def put_share(self, share: Share) -> Share:
+        return from_json(Share, self._json("PUT", f"shares/{share.id}", to_json(share)))
+
+    def share(self, id: str) -> Share:
+        return from_json(Share, self._json("GET", f"shares/{_part(id)}"))
+
+    def shares(self, limit: int = 100) -> list[Share]:
+        return [from_json(Share, body) for body in self._json("GET", "shares", limit=limit)]
+
+    def shared(self, limit: int = 100) -> list[Share]:
+        return [from_json(Share, body) for body in self._json("GET", "shared-with-me", limit=limit)]
+
+    def revoke(self, id: str) -> None:
+        self._ask("DELETE", f"shares/{_part(id)}")
+
+    # Audit
+
+    def note(self, entries: Iterable[AuditEntry]) -> None:
+        self._json("POST", "audit", [to_json(entry) for entry in entries])
+
+    def audit(self, limit: int = 1000) -> list[AuditEntry]:
+        return [from_json(AuditEntry, body) for body in self._json("GET", "audit", limit=limit)]
+
+    # HTTP
+
+    def _json(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+        sent = None if body is None else json.dumps(body, allow_nan=False).encode()
+        return json.loads(self._ask(method, path, sent, **query))
+
+    def _ask(self, method: str, path: str, body: bytes | None = None, **query: Any) -> bytes:
+        """The answer's body; a failure that the service names becomes that error, others are waited for."""
+        url = f"{self.url}/api/{path}{'?' + urlencode(query) if query else ''}"
+        end = time.monotonic() + (number("MUSES_STORE_SECONDS", WAIT) if method != "POST" else 0)
+        pause = 0.1
+        while True:
+            try:
+                answer = self._pool.request(
+                    method, url, body=body, headers={"Authorization": f"token {self._token()}"}, redirect=False
+                )
+            except urllib3.exceptions.HTTPError as error:
+                failure: MusesError = StoreUnavailable(
+                    f"the hub's store at {self.url} does not answer: {_reason(error)}"
+                )
+            else:
+                if answer.status == 200:
+                    return answer.data
+                failure = _failure(answer, self.url)
+            if not isinstance(failure, StoreUnavailable) or time.monotonic() + pause > end:
+                raise failure
+            time.sleep(pause)
+            pause = min(2 * pause, 2.0)
+
+
+class _Known:
+    """What was fetched last, under a budget of bytes."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._bodies: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes | None:
+        with self._lock:
+            if key in self._bodies:
+                self._bodies.move_to_end(key)
+            return self._bodies.get(key)
+
+    def put(self, key: str, body: bytes) -> None:
+        with self._lock:
+            if key in self._bodies:
+                return
+            self._bodies[key] = body
+            self._bytes += len(body)
+            while self._bytes > self._budget:
+                self._bytes -= len(self._bodies.popitem(last=False)[1])
+
+
+def _failure(answer: urllib3.BaseHTTPResponse, url: str) -> MusesError:
+    """What an answer says; what does not come from the service itself (the proxy's or hub's page) is not its word."""
+    try:
+        body = json.loads(answer.data)
+        code, message, details = str(body["code"]), str(body["message"]), dict(body.get("details", {}))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return StoreUnavailable(f"the hub's store at {url} does not answer: {answer.status} from the hub or its proxy")
+    if answer.status in _BUSY:
+        return StoreUnavailable(message)
+    kind = _ERRORS.get(code)
+    if kind is None:
+        kind = {401: AccessDenied, 403: AccessDenied, 404: NotFound}.get(answer.status, MusesError)
+    return kind(message, **details)
+
+
+def _part(name: str) -> str:
+    """A name as one part of an address, whatever it is."""
+    return quote(name, safe="").replace(".", "%2E") or "-"
+
+
+def _token() -> str:
+    found = os.environ.get("JUPYTERHUB_API_TOKEN")
+    if not found:
+        raise AccessDenied(
+            "the hub's store needs JUPYTERHUB_API_TOKEN, which the hub gives to users' servers; outside of them leave "
+            "MUSES_STORE_URL out, and a file of your own is used"
+        )
+    return found
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "reason", None) or error).split("\n")[0][:200]

@@ -1,0 +1,213 @@
+"""A real JupyterHub with two users, over HTTP: clusters of their own, within limits, and nothing of the other's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from .hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
+
+TILE = "muses/tiles/{}/{}/12/2063/1495.png"
+
+
+@pytest.fixture(scope="module")
+def hub(sample_catalog: Path) -> Iterator[RunningHub]:
+    """Users under accounts of their own where that is possible here."""
+    folder = Path(tempfile.mkdtemp(prefix="muses-hub-python-"))
+    folder.chmod(0o755)
+    try:
+        python = python_for_all(folder / "venv")
+        with running_hub(sample_catalog, python or sys.executable) as hub:
+            yield hub
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def documents(sample_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
+    """A chain over the sample and a style, as documents."""
+    import muses_lab as ml
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSES_LAB_HOME", str(tmp_path_factory.mktemp("documents")))
+        ml.open_catalog(sample_catalog)
+        chain = ml.collection("sentinel-2-l2a").mask_clouds().ndvi().median("t")
+        return chain.to_json(), chain.style(cmap="RdYlGn", vmin=0, vmax=1).look.to_json()
+
+
+@pytest.fixture(scope="module")
+def alice(hub: RunningHub) -> HubUser:
+    return HubUser(hub, "alice").start()
+
+
+@pytest.fixture(scope="module")
+def bob(hub: RunningHub) -> HubUser:
+    return HubUser(hub, "bob").start()
+
+
+@pytest.fixture(scope="module")
+def shown(alice, bob, documents) -> dict[str, str]:
+    """Both have seen a tile; the address of it, by user."""
+    paths = {}
+    for user in (alice, bob):
+        paths[user.name] = TILE.format(*user.publish(*documents))
+        tile = user.ask(paths[user.name])
+        assert tile.status_code == 200 and tile.content.startswith(b"\x89PNG"), (tile.status_code, tile.headers)
+    return paths
+
+
+def test_each_user_computes_on_a_cluster_of_their_own(hub, shown, alice, bob):
+    for user in (alice, bob):
+        look = user.cluster()
+        assert look["kind"] == "gateway" and look["state"] in ("idle", "busy") and look["workers"] >= 1
+        assert len(hub.those("dask scheduler", user=user.name)) == 1
+        assert hub.those("dask worker", user=user.name)
+    assert len(hub.those("dask scheduler")) == 2
+
+
+def test_notebooks_catalogues_and_the_service_are_there_for_a_new_user(hub, alice):
+    assert "01-first-map.ipynb" in [f["name"] for f in alice.ask("api/contents/notebooks").json()["content"]]
+    assert alice.ask("muses/health").json()["service"] == "muses-lab"
+
+
+def test_processes_run_under_the_users_accounts_and_files_are_private(hub, shown):
+    if "under an account of their own" not in hub.log.read_text():
+        pytest.skip("not root, or no interpreter here that other accounts can run")
+    uids = {}
+    for name in ("alice", "bob"):
+        mine = hub.those("", user=name)
+        uids[name] = {process.uids().real for process in mine}
+        assert len(mine) >= 3 and len(uids[name]) == 1 and min(uids[name]) >= 200_000, mine
+        home = hub.state / "home" / name
+        assert (home.stat().st_mode & 0o777, home.stat().st_uid) == (0o700, *uids[name])
+    assert uids["alice"] != uids["bob"]
+    secrets = ["cookie_secret", "jupyterhub.sqlite", "gateway.sqlite", "gateway.key", "muses.sqlite", "hub.log"]
+    assert {name: (hub.state / name).stat().st_mode & 0o077 for name in secrets} == dict.fromkeys(secrets, 0)
+
+
+def test_secrets_stay_with_those_who_need_them(hub, shown):
+    for process in hub.processes():
+        line, env = " ".join(process.cmdline()), process.environ()
+        if "USER" in env and env["USER"] in ("alice", "bob"):
+            assert not {"MUSES_HUB_PASSWORD", "MUSES_HUB_DATABASE", "CONFIGPROXY_AUTH_TOKEN"} & set(env), line
+        if "dask" in line and ("scheduler" in line or "worker" in line):
+            assert "JUPYTERHUB_API_TOKEN" not in env and "MUSES_STORE_URL" not in env, line
+        if "dask_gateway_server" in line:
+            assert not {"MUSES_HUB_PASSWORD", "MUSES_HUB_DATABASE"} & set(env)
+
+
+def test_everything_listens_on_loopback_only(hub, shown):
+    found = [
+        (connection.laddr.ip, " ".join(process.cmdline())[:80])
+        for process in hub.processes()
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(found) > 10
+    assert [entry for entry in found if entry[0] not in ("127.0.0.1", "::1")] == []
+
+
+def test_the_others_server_is_closed(hub, shown, alice, bob):
+    """Tiles, chains, jobs, files, the cluster: all behind alice's server, which lets bob in nowhere."""
+    chain = shown["alice"].split("/")[2]
+    for path in (
+        shown["alice"], f"muses/chains/{chain}", "muses/chains", f"muses/values/{chain}?lon=1.4&lat=43.6&z=12",
+        "muses/cluster", "muses/jobs", "api/contents/notebooks", "files/notebooks/01-first-map.ipynb",
+        "api/kernels", "lab",
+    ):  # fmt: skip
+        answer = bob.ask(path, of="alice", allow_redirects=True)
+        assert answer.status_code in (403, 404), (path, answer.status_code, answer.url)
+    for body in ({"do": "stop"}, {"do": "start"}):
+        assert bob.ask("muses/cluster", "POST", of="alice", json=body).status_code in (403, 404)
+    assert alice.cluster()["workers"] >= 1
+
+
+def test_without_a_login_nothing_is_told(hub, shown):
+    anonymous = requests.Session()
+    for path in (shown["alice"], "muses/cluster", "api/contents"):
+        answer = anonymous.get(f"{hub.url}/user/alice/{path}", allow_redirects=False, timeout=30)
+        assert answer.status_code in (302, 403), (path, answer.status_code)
+        assert "/hub/" in answer.headers.get("Location", "/hub/")
+    for path in ("clusters/", "options"):
+        assert anonymous.get(f"{hub.url}/services/dask-gateway/api/v1/{path}", timeout=30).status_code == 401
+    forged = {"Authorization": "jupyterhub " + "0" * 32}
+    url = f"{hub.url}/services/dask-gateway/api/v1/clusters/"
+    assert anonymous.get(url, headers=forged, timeout=30).status_code == 401
+
+
+def test_the_others_cluster_is_closed_and_dashboards_are_off(hub, shown, alice, bob):
+    gateway = f"{hub.url}/services/dask-gateway"
+    mine = {"Authorization": f"jupyterhub {bob.token()}"}
+    hers = {"Authorization": f"jupyterhub {alice.token()}"}
+    (name,) = requests.get(f"{gateway}/api/v1/clusters/", headers=hers, timeout=30).json()
+    assert name not in requests.get(f"{gateway}/api/v1/clusters/", headers=mine, timeout=30).json()
+    assert requests.get(f"{gateway}/api/v1/clusters/{name}", headers=mine, timeout=30).status_code == 403
+    assert requests.delete(f"{gateway}/api/v1/clusters/{name}", headers=mine, timeout=30).status_code == 403
+    scale = requests.post(f"{gateway}/api/v1/clusters/{name}/scale", headers=mine, json={"count": 0}, timeout=30)
+    assert scale.status_code == 403
+    for path in ("", "/", "/status", "/info/main/workers.html", "/metrics", "/json/counts.json"):
+        for headers in ({}, mine, hers):
+            answer = requests.get(f"{gateway}/clusters/{name}{path}", headers=headers, timeout=30)
+            assert answer.status_code == 404, (path, answer.status_code)
+    for process in hub.those("dask", user="alice"):
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN and "python -m dask" in " ".join(process.cmdline()):
+                with pytest.raises((requests.RequestException, AssertionError)):
+                    page = requests.get(f"http://127.0.0.1:{connection.laddr.port}/status", timeout=5)
+                    assert page.status_code == 200
+
+
+def test_the_hub_limits_clusters(hub, shown, alice):
+    gateway = f"{hub.url}/services/dask-gateway/api/v1/clusters/"
+    token = {"Authorization": f"jupyterhub {alice.token()}"}
+    second = requests.post(gateway, headers=token, json={"cluster_options": {}}, timeout=30)
+    assert second.status_code == 422 and "has a cluster already" in second.text
+    (name,) = requests.get(gateway, headers=token, timeout=30).json()
+    scaled = requests.post(f"{gateway}{name}/scale", headers=token, json={"count": 50}, timeout=30).json()
+    assert "Scaling to 2 instead" in scaled["msg"]
+    requests.post(f"{gateway}{name}/adapt", headers=token, json={"minimum": 1, "maximum": 2}, timeout=30)
+    offered = alice.cluster()["offered"]
+    assert (offered["workers"]["max"], offered["cores"]["max"], offered["memory"]["max"]) == (2, 1, 2)
+
+
+def test_a_stopped_cluster_comes_back_when_it_is_needed_in_the_size_that_was_chosen(hub, shown, alice, documents):
+    before = hub.one("dask scheduler", user="alice")
+    stopped = alice.ask("muses/cluster", "POST", json={"do": "stop"})
+    assert stopped.json()["state"] == "off", stopped.text
+    until(lambda: not alive(before), 15, "the scheduler runs on")
+    too_large = {"do": "start", "options": {"workers": 3}}
+    assert alice.ask("muses/cluster", "POST", json=too_large).status_code == 202
+    until(lambda: "must be <= 2" in alice.cluster()["reason"], 30, lambda: str(alice.cluster()))
+    chosen = {"do": "start", "options": {"workers": 1, "memory": 1.5}}
+    assert alice.ask("muses/cluster", "POST", json=chosen).status_code == 202
+    look = until(lambda: (found := alice.cluster())["workers"] and found, 60, hub.messages)
+    assert look["options"] == {"workers": 1, "cores": 1, "memory": 1.5} and look["limit"] == 1.5 * 2**30
+    other = TILE.replace("2063", "2064")
+    assert alice.ask(other.format(*shown["alice"].split("/")[2:4])).status_code == 200
+
+
+def test_a_cluster_ends_with_its_users_server(hub, shown, bob):
+    mine = hub.those("dask", user="bob")
+    assert len(mine) >= 2
+    assert bob.hub_api("users/bob/server", "DELETE").status_code in (202, 204)
+    until(lambda: not any(alive(process) for process in mine), 40, hub.messages)
+    assert hub.those("dask scheduler", user="alice")
+
+
+def test_a_second_hub_of_the_same_state_is_refused(hub):
+    env = {**os.environ, "MUSES_HUB_STATE": str(hub.state), "MUSES_HUB_URL": hub.url, "PYTHONPATH": hub._path()}
+    command = [sys.executable, "-m", "muses_lab.deployment.run"]
+    second = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert second.returncode == 1 and "a hub is running already" in second.stderr

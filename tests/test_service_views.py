@@ -1,0 +1,218 @@
+"""The order of tiles, what is evaluated before it is asked for, what is refused, and how late the event loop is."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from typing import Any
+
+import pytest
+
+from muses_lab.compute.admission import Admission, TooCostly, TooMuchWaiting
+from muses_lab.errors import Cancelled, MusesError
+from muses_lab.service import prefetch
+from muses_lab.service.failures import BadRequest
+from muses_lab.service.lag import EVERY, Lag
+from muses_lab.service.prefetch import Prefetch
+from muses_lab.service.tile import Tile
+from muses_lab.service.views import View, Views
+
+CHAIN, STYLE = "c" * 64, "5" * 64
+
+
+def view(z: int = 10, left: float = 512, top: float = 512, width: float = 5, height: float = 3, **more: Any) -> View:
+    """A view whose corner is so many tiles from the pyramid's."""
+
+    def latitude(y: float) -> float:
+        return math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * y / 2**z))))
+
+    west, east = (x / 2**z * 360 - 180 for x in (left, left + width))
+    body = {"id": "a", "z": z, "bounds": [west, latitude(top + height), east, latitude(top)]}
+    return View.from_json(body | {"layers": [f"{CHAIN}/{STYLE}"]} | more)
+
+
+def test_a_view_knows_its_tiles_and_those_around_it() -> None:
+    seen = view(left=512.25, top=512.25, width=4.5, height=2.5)
+    assert (seen.left, seen.right, seen.top, seen.bottom, seen.tiles) == (512, 516, 512, 514, 15)
+    ring = list(seen.ring())
+    assert len(ring) == len(set(ring)) == 7 * 5 - 15
+    assert not any(512 <= t.x <= 516 and 512 <= t.y <= 514 for t in ring)
+    distances = [seen.distance(tile) for tile in ring]
+    assert distances == sorted(distances)
+
+
+def test_a_view_over_the_date_line_has_neighbours_on_both_sides() -> None:
+    seen = view(z=4, left=14, top=7, width=4, height=2)
+    assert {t.x for t in seen.ring()} == {13, 14, 15, 0, 1, 2}
+    assert seen.distance(Tile(4, 0, 8)) == pytest.approx(seen.distance(Tile(4, 15, 8)))
+    corner = view(z=1, left=0, top=0, width=2, height=2)
+    assert {tuple(t) for t in corner.ring()} <= {(1, x, y) for x in (0, 1) for y in (0, 1)}
+
+
+@pytest.mark.parametrize(
+    ("change", "argument"),
+    [
+        ({"z": "10"}, "z"), ({"z": float("nan")}, "z"), ({"z": True}, "z"), ({"bounds": [0, 1, 2]}, "bounds"),
+        ({"bounds": [10, 10, 5, 20]}, "bounds"), ({"bounds": [-180, -80, 180, 80]}, "bounds"),
+        ({"layers": "all"}, "layers"), ({"layers": [f"{CHAIN}"]}, "layers"), ({"center": [1, None]}, "center"),
+    ],
+)  # fmt: skip
+def test_a_malformed_view_is_refused_and_says_why(change: dict, argument: str) -> None:
+    with pytest.raises(BadRequest) as failure:
+        View.from_json({"z": 10, "center": [1, 43], "bounds": [0, 42, 2, 44], "layers": [f"{CHAIN}/{STYLE}"]} | change)
+    assert failure.value.details["argument"] == argument
+
+
+def test_tiles_nearest_to_the_centre_of_the_newest_view_go_first() -> None:
+    views = Views()
+    views.look(view())
+    middle, edge = Tile(10, 514, 513), Tile(10, 512, 512)
+    assert views.priority(middle) < views.priority(edge)
+    views.look(view(left=510, top=511))  # panned: the edge is in the middle now
+    assert views.priority(edge) < views.priority(middle)
+    before = views.priority(edge)
+    views.look(view(left=2, top=2))
+    assert views.priority(Tile(10, 900, 900)) < before  # the newest view first, however far
+
+
+def test_a_change_of_zoom_is_a_new_view_also_where_no_map_tells() -> None:
+    views = Views()
+    first = views.priority(Tile(9, 1, 1))
+    assert views.priority(Tile(10, 1, 1)) < first
+    assert views.priority(Tile(10, 900, 1)) == views.priority(Tile(10, 1, 1))  # as they are asked for
+    assert not views.is_newest(Tile(9, 1, 1)) and views.is_newest(Tile(10, 1, 1))
+
+
+def test_a_map_that_has_gone_leaves_the_others() -> None:
+    views = Views()
+    one, other = view(id="one"), view(id="other", left=20)
+    views.look(one)
+    views.look(other)
+    views.look(view(id="other", layers=[]))
+    assert views.newest == one and len(views) == 1
+
+
+# Before it is asked for
+
+
+class Tiles:
+    """Evaluations that end when the test says so."""
+
+    def __init__(self) -> None:
+        self.begun: list[Tile] = []
+        self.left = 0
+        self.share: Any = None
+
+    async def start(self, chain: str, tile: Tile) -> Any:
+        self.begun.append(tile)
+        self.share = Part(self)
+        return self.share
+
+
+class Part:
+    def __init__(self, tiles: Tiles) -> None:
+        self.tiles = tiles
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def result(self, seconds: float) -> None:
+        await asyncio.wait_for(self.ended, seconds)
+
+    def leave(self) -> None:
+        if not self.ended.done():
+            self.tiles.left += 1
+            self.ended.set_exception(Cancelled("left"))
+
+
+async def until(condition: Any, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.002)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefetch, "PAUSE", 0.01)
+
+
+def test_the_ring_is_evaluated_while_nobody_waits_and_dropped_when_somebody_asks(quick: None) -> None:
+    async def main() -> None:
+        tiles = Tiles()
+        ahead = Prefetch(tiles.start)
+        seen = view()
+        ring = list(seen.ring())
+        ahead.busy()
+        ahead.look(seen)
+        await asyncio.sleep(0.05)
+        assert not tiles.begun  # somebody waits
+        ahead.idle()
+        await until(lambda: len(tiles.begun) == 1)
+        tiles.share.ended.set_result(None)
+        await until(lambda: len(tiles.begun) == 2)
+        ahead.busy()
+        ahead.requested()
+        await until(lambda: tiles.left == 1)
+        await asyncio.sleep(0.05)
+        assert len(tiles.begun) == 2
+        ahead.idle()
+        while ahead.done < len(ring):
+            await until(lambda: not tiles.share.ended.done())
+            tiles.share.ended.set_result(None)
+            done = ahead.done
+            await until(lambda done=done: ahead.done > done)
+        assert tiles.begun == [ring[0], ring[1], *ring[1:]]  # what was dropped again
+        await asyncio.sleep(0.05)
+        assert len(tiles.begun) == len(ring) + 1
+
+    asyncio.run(main())
+
+
+def test_another_view_ends_the_ring_of_the_one_before(quick: None) -> None:
+    async def main() -> None:
+        tiles = Tiles()
+        ahead = Prefetch(tiles.start)
+        ahead.look(view())
+        await until(lambda: tiles.begun)
+        ahead.look(view(left=100))
+        assert tiles.left == 1
+        await until(lambda: len(tiles.begun) == 2)
+        assert abs(tiles.begun[1].x - 100) < 6
+        tiles.share.ended.set_exception(MusesError("no such scene"))
+        await asyncio.sleep(0.05)
+        assert len(tiles.begun) == 2  # whoever asks for it is told
+        ahead.look(None)
+
+    asyncio.run(main())
+
+
+# Refusals
+
+
+def test_a_view_above_its_limit_is_refused_for_good_and_a_full_queue_for_a_while() -> None:
+    limits = Admission(view_seconds=100, queue_seconds=300)
+    limits.check(view=100, waiting=300)
+    with pytest.raises(TooCostly, match=r"about 200 s|about 3 min") as view_failure:
+        limits.check(view=200, waiting=0)
+    assert view_failure.value.http_status == 413 and "retry_after" not in view_failure.value.details
+    with pytest.raises(TooMuchWaiting, match="try again in 20 s") as failure:
+        limits.check(view=1, waiting=320)
+    assert (failure.value.http_status, failure.value.details["retry_after"]) == (429, 20)
+
+
+# The event loop
+
+
+def test_lag_is_what_holds_up_the_event_loop() -> None:
+    async def main() -> dict[str, Any]:
+        lag = Lag()
+        assert lag.summary()["samples"] == 0
+        lag.watch()
+        lag.watch()
+        await asyncio.sleep(EVERY * 2)
+        time.sleep(0.3)  # what no handler may do
+        await asyncio.sleep(EVERY)
+        return lag.summary()
+
+    found = asyncio.run(main())
+    assert found["samples"] >= 2 and found["max"] >= 200
