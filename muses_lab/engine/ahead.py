@@ -29,6 +29,10 @@ _MOST = 8 << 20
 _MAX_OPENED = 4096
 _FAILED = 10.0
 """Seconds for which a file that could not be opened is not asked for again: a view has many blocks of it."""
+_MOST_TAGS = 128 << 20
+"""Bytes read of a file before it is known where its blocks are."""
+_MOST_AT_ONCE = 256 << 20
+"""Bytes that GDAL may ask for in one go."""
 _PIECE = 128 << 10
 """Bytes asked for at once on behalf of GDAL."""
 
@@ -291,6 +295,7 @@ def _open(url: str) -> Opened:
     client = remote.client()
     start = client.fetch(url, 0, tiff.HEAD)
     known = {0: start.body}
+    left = _MOST_TAGS
 
     def read(offset: int, size: int) -> bytes:
         for begin, body in known.items():
@@ -305,6 +310,9 @@ def _open(url: str) -> Opened:
             images = tiff.images(read)
             return Opened(url, replace(start, body=b""), images)  # GDAL alone needs the first bytes again
         except _More as more:
+            left -= max(more.size, tiff.HEAD)
+            if left < 0:
+                return Opened(url, start, None)
             part = client.fetch(url, more.offset, max(more.size, tiff.HEAD))
             if not part.same_file(start) or (more.offset in known and len(known[more.offset]) >= len(part.body)):
                 return Opened(url, start, None)
@@ -350,6 +358,8 @@ class RangeFile(io.RawIOBase):
             return b""
         if not self._begin <= self._at <= self._at + size <= self._begin + len(self._body):
             try:
+                if size > _MOST_AT_ONCE:
+                    raise ReadError(f"a block of {size} bytes is too long to be read; the limit is {_MOST_AT_ONCE}")
                 self._fill(size)
             except ReadError as error:
                 self._failures.append(error)

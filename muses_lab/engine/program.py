@@ -25,7 +25,7 @@ from muses_lab.engine.sources import Source, source_of
 from muses_lab.engine.thinning import Thinning, limit, thinned
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.graph import Callback, Node
-from muses_lab.operators import Fit, Meta, Operator, Region, Structural, is_strict, registry
+from muses_lab.operators import Fit, Meta, Operator, Pixel, Region, Structural, is_strict, registry
 from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, instant
 from muses_lab.scenes import Scenes
@@ -34,6 +34,9 @@ from muses_lab.settings import number
 LOAD = "muses:load_items"
 
 CHANGES_GRID = ("resample_spatial", "resample_cube_spatial")
+
+_MAX_NESTED = 64
+"""Evaluations inside evaluations. Steps on the same pixel are part of the one above and may be thousands."""
 
 Times = tuple[np.datetime64, ...]
 
@@ -90,6 +93,19 @@ class Program:
         self._thinnings: dict[tuple[str, str, int], Thinning | None] = {}
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
+        self._check_nesting()
+
+    def _check_nesting(self) -> None:
+        """Evaluations inside evaluations: each waits, with what it holds, for those below it."""
+        nested: dict[str, int] = {}
+        for step in self.steps.values():
+            apart = not isinstance(step.operator.support, Pixel) or "reducer" in step.arguments
+            nested[step.node.hash] = max((nested[n.hash] for _, n in step.cubes), default=0) + apart
+        if nested[self.root.hash] > _MAX_NESTED:
+            raise TooLarge(
+                f"the chain has {nested[self.root.hash]} steps one after another that need more than their own pixel "
+                f"(reducers, neighbourhoods, changes of grid); the most are {_MAX_NESTED}"
+            )
 
     def __getitem__(self, node: Node) -> Step:
         return self.steps[node.hash]

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import rasterio
+from rasterio.enums import Interleaving
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -48,6 +49,8 @@ _ON_THE_WAY = 128 << 20
 """Bytes of remote files that may be on their way or wait to be decoded."""
 _AT_ONCE = 1 << 20
 """Stored pixels that are put together at a time where many make one pixel of a level."""
+_MOST_DECODED = 256 << 20
+"""Bytes that GDAL may need to decode a block, all its bands: a file of a few kilobytes may claim gigabytes."""
 _LOGICAL = 512
 """Rows and columns of a block where the file itself is stored in strips or odd tiles."""
 
@@ -556,6 +559,13 @@ def _reason(error: BaseException) -> str:
 
 def _block_shape(dataset: Any) -> tuple[int, int]:
     height, width = dataset.block_shapes[0]
+    together = dataset.count if dataset.interleaving == Interleaving.pixel else 1
+    needed = height * width * np.dtype(dataset.dtypes[0]).itemsize * together
+    if needed > _MOST_DECODED:
+        raise ReadError(
+            f"its blocks of {height} × {width} pixels need {needed / 1e6:.0f} MB each; the most are "
+            f"{_MOST_DECODED / 1e6:.0f} MB: write it with smaller tiles, for example as a cloud-optimised GeoTIFF"
+        )
     return (_LOGICAL, _LOGICAL) if _is_odd(height, width) else (height, width)
 
 

@@ -29,6 +29,9 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _INTEGERS = {1: "u1", 3: "<u2", 4: "<u4", 13: "<u4", 16: "<u8"}
 _MAX_IMAGES = 64
 _MAX_TABLE = 64 << 20
+"""Bytes of all tags of a file together."""
+_MOST_STORED = 2
+"""Bytes stored for a byte of pixels: no codec makes a block twice as long, only an attacker claims it."""
 
 
 class Unusual(Exception):
@@ -108,10 +111,13 @@ def images(read: Read) -> tuple[Image, ...]:
         The file is no plain tiled TIFF.
     """
     head = read(0, HEAD)
+    left = _MAX_TABLE
 
     def take(offset: int, size: int) -> bytes:
-        if size > _MAX_TABLE:
-            raise Unusual("a table longer than any image needs")
+        nonlocal left
+        left -= size
+        if left < 0:
+            raise Unusual("tables longer than any image needs")
         body = head[offset : offset + size] if offset + size <= len(head) else read(offset, size)
         if len(body) != size:
             raise Unusual("the tags are cut off")
@@ -121,10 +127,10 @@ def images(read: Read) -> tuple[Image, ...]:
     if not big and head[:4] != b"II*\0":
         raise Unusual("no little-endian TIFF")
     where = struct.unpack("<Q", head[8:16])[0] if big else struct.unpack("<I", head[4:8])[0]
-    found = []
-    for _ in range(_MAX_IMAGES):
-        if not where:
-            break
+    found: list[Image] = []
+    seen: set[int] = set()
+    while where and where not in seen and len(seen) < _MAX_IMAGES:
+        seen.add(where)
         tags, where = _directory(take, where, big)
         kind = int(_integers(take, tags, 254, [0])[0])
         if not kind & 4:  # 4: a mask
@@ -199,6 +205,9 @@ def _image(take: Read, tags: Tags) -> Image:
         or len(counts) != len(offsets)
     ):
         raise Unusual("tables of blocks that do not fit the image")
+    most = _MOST_STORED * down * across * dtype.itemsize + 1024
+    if offsets.min() < 0 or counts.min() < 0 or counts.max() > most:
+        raise Unusual("blocks that are longer than their pixels")
     return image
 
 
