@@ -25,6 +25,12 @@ class Document:
     payload: bytes = b"document"
 
 
+@pytest.fixture(autouse=True)
+def _by_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where to compute is said by each test, not by what an earlier one chose for its process."""
+    monkeypatch.setattr(compute, "_default", None)
+
+
 @pytest.fixture
 def here(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This test's own embedded cluster: none at first, none afterwards."""
