@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -128,6 +129,7 @@ def workplace(target: Path, key: str, job: Job) -> Iterator[Path]:
     """
     mark = f".{target.name}.muses-"
     folder = target.with_name(mark + key)
+    _check_writable(target.parent)
     for other in target.parent.glob(f"{_literal(mark)}*"):
         if other.is_dir() and other != folder:
             _remove_if_left(other)
@@ -154,6 +156,15 @@ def workplace(target: Path, key: str, job: Job) -> Iterator[Path]:
     finally:
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def _check_writable(folder: Path) -> None:
+    """A lock would be waited for for ever in some folders that take no files (/proc)."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(error.errno, f"no file can be written in {folder}: {error.strerror}") from None
 
 
 def _remove_if_left(folder: Path) -> None:
