@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROXY := node_modules/.package-lock.json
-SOURCES := muses_lab widgets tests notebooks benchmarks jupyterhub_config.py
+SOURCES := muses_lab widgets tests notebooks benchmarks deploy jupyterhub_config.py
 
 .PHONY: install lab hub test bench lint format lock browser clean
 .DEFAULT_GOAL := install
