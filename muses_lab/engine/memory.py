@@ -34,8 +34,6 @@ _LOOK = 0.05
 """Seconds between two looks at the cancel flag while waiting."""
 _LEAST = 16 << 20
 """Bytes that an evaluation works with in any case: a few blocks and what they are made of."""
-_TRIM = 32 << 20
-"""Bytes of a task after which the allocator is asked to give back what is free."""
 _PAGE = mmap.PAGESIZE
 _LOOK_EACH = 64
 """Part of the budget that is put into the cache between two looks at the process, which take 30 µs."""
@@ -106,8 +104,6 @@ class Memory:
                 self._running -= 1
                 self.admitted -= size
                 self._changed.notify_all()
-            if size >= _TRIM:  # only now is everything let go that it worked with
-                trim()
 
     def _fits(self, size: int) -> bool:
         return self._running == 0 or self.admitted + size <= self.together
