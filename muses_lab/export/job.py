@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from muses_lab import sharing
@@ -99,6 +100,16 @@ class Job:
     def check(self) -> None:
         if self._stop.is_set():
             raise Cancelled(f"the export of {self.name} was cancelled")
+
+    def acquire(self, lock: FileLock) -> None:
+        """Takes a lock that another job may hold for long; `Cancelled` if this one is cancelled meanwhile."""
+        while True:
+            self.check()
+            try:
+                lock.acquire(timeout=0.25)
+                return
+            except Timeout:
+                continue
 
     @property
     def stopping(self) -> bool:

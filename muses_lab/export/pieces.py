@@ -134,13 +134,7 @@ def workplace(target: Path, key: str, job: Job) -> Iterator[Path]:
         if other.is_dir() and other != folder:
             _remove_if_left(other)
     lock = _lock(folder)
-    while True:
-        job.check()
-        try:
-            lock.acquire(timeout=0.25)
-            break
-        except Timeout:
-            continue
+    job.acquire(lock)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         try:

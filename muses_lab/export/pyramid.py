@@ -422,13 +422,7 @@ def _lock(folder: Path) -> FileLock:
 def _alone(folder: Path, job: Job) -> Iterator[None]:
     """One job at a time makes a pyramid; the others wait, and find what it has made."""
     lock = _lock(folder)
-    while True:
-        job.check()
-        try:
-            lock.acquire(timeout=0.25)
-            break
-        except Timeout:
-            continue
+    job.acquire(lock)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)  # removed while we waited
         yield
