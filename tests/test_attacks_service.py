@@ -412,8 +412,7 @@ def test_nothing_secret_is_in_the_log(tmp_path: Path, sample_catalog: Path) -> N
 
 
 def test_documents_layers_and_notebooks_hold_no_token_and_no_host(server: Server, sample_catalog: Path) -> None:
-    ml.open_catalog(sample_catalog)
-    layer = ml.collection("sentinel-2-l2a").ndvi().median("t").style(cmap="RdYlGn")
+    layer = ml.collection("sentinel-2-l2a", catalog=str(sample_catalog)).ndvi().median("t").style(cmap="RdYlGn")
     chain_hash, style_hash = layer.publish()
     texts = [default_store().document(chain_hash), default_store().style(style_hash), repr(layer), repr(layer.chain)]
     texts += [path.read_text() for path in (Path(__file__).parent.parent / "notebooks").glob("*.ipynb")]

@@ -104,18 +104,11 @@ class Map:
 
 
 @pytest.fixture(scope="module")
-def map_(alice: HubUser) -> Map:
+def map_(alice: HubUser, sample_catalog: Path) -> Map:
     import muses_lab as ml
 
-    chain = ml.collection("sentinel-2-l2a").mask_clouds().ndvi().median("t")
+    chain = ml.collection("sentinel-2-l2a", catalog=str(sample_catalog)).mask_clouds().ndvi().median("t")
     return Map(alice, *alice.publish(chain.to_json(), chain.style(cmap="RdYlGn", vmin=0, vmax=1).look.to_json()))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def catalogue(sample_catalog: Path) -> None:
-    import muses_lab as ml
-
-    ml.open_catalog(sample_catalog)
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -156,10 +149,12 @@ def test_a_killed_server_takes_its_cluster_along_and_comes_back_with_the_page(hu
     assert kernel.run("begin('again.tif'); job.wait(200); print(pixels('again.tif'))", 250).strip() == undisturbed
 
 
-def test_without_postgresql_maps_go_on_and_publishing_does_again_when_it_is_back(hub, alice, map_, postgres_cluster):
+def test_without_postgresql_maps_go_on_and_publishing_does_again_when_it_is_back(
+    hub, alice, map_, postgres_cluster, sample_catalog
+):
     import muses_lab as ml
 
-    document = ml.collection("sentinel-2-l2a").mask_clouds().ndwi().median("t").to_json()
+    document = ml.collection("sentinel-2-l2a", catalog=str(sample_catalog)).mask_clouds().ndwi().median("t").to_json()
     map_.whole_after_reloads(map_.pan())
     postgres_cluster.stop(signal.SIGQUIT)  # as if it had crashed
     try:

@@ -190,4 +190,5 @@ def burst(opened) -> int:
     for move in moves:
         move()
         opened.page.wait_for_timeout(120)
+    opened.page.wait_for_function("!document.querySelector('.leaflet-zoom-anim')")  # it has arrived
     return len(moves)
