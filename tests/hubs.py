@@ -163,13 +163,13 @@ class RunningHub:
 class HubUser:
     """A user in a browser, as far as HTTP goes: cookies, and the XSRF token that pages send."""
 
-    def __init__(self, hub: RunningHub, name: str) -> None:
+    def __init__(self, hub: RunningHub, name: str, password: str = PASSWORD) -> None:
         self.hub = hub
         self.name = name
         self.session = requests.Session()
         self.session.get(f"{hub.url}/hub/login", timeout=30)
         xsrf = self._xsrf("/hub/")
-        form = {"username": name, "password": PASSWORD, "_xsrf": xsrf}
+        form = {"username": name, "password": password, "_xsrf": xsrf}
         answer = self.session.post(f"{hub.url}/hub/login", params={"_xsrf": xsrf}, data=form, timeout=30)
         assert answer.ok and "/hub/login" not in answer.url, answer.text[:500]
 

@@ -229,7 +229,11 @@ def test_odd_requests_get_an_answer_below_500_or_none(server: Server, head: str)
 # ----------------------------------------------------------------------------------------------- many documents
 
 
-@pytest.mark.parametrize("number", [300, pytest.param(3_000, marks=pytest.mark.slow)])
+MANY = int(os.environ.get("MUSES_TEST_DOCUMENTS", "3000"))
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("number", [300, pytest.param(MANY, marks=pytest.mark.slow)])
 def test_random_documents_over_http(tmp_path: Path, sample_catalog: Path, number: int) -> None:
     ml.open_catalog(sample_catalog)
     with running_server(
