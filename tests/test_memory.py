@@ -366,13 +366,15 @@ def growing() -> None:
     for n in range(10):
         memory.cache.put(n, 1, 1 << 20, 1.0)
     assert memory.trims == 1, "asked again and again for what it does not have"
+    assert memory.cache.lent == memory.budget // 4 and memory.cache.bytes <= memory.cache.budget - memory.cache.lent
     more = written(16 << 20)
     memory.cache.put("b", 1, 1 << 20, 1.0)
     assert memory.trims == 2
     others.close()
     more.close()
-    memory.cache.put("c", 1, 1 << 20, 1.0)
-    assert memory.trims == 2
+    for n in range(10):
+        memory.cache.put(n, 1, 1 << 20, 1.0)
+    assert memory.trims == 2 and memory.cache.lent == 0
 
 
 # --------------------------------------------------------------------------------------------------------- waiting

@@ -43,7 +43,8 @@ class Cache:
         self._entries: dict[Hashable, _Entry] = {}
         self._heap: list[tuple[float, int, Hashable]] = []
         self._ticket = 0
-        self._pending: dict[Hashable, Future[Any]] = {}
+        self._pending: dict[Hashable, Future[Any] | None] = {}
+        """What is being computed, and where others wait for it, what they wait for."""
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -75,12 +76,11 @@ class Cache:
                 if value is not None:
                     self.hits += 1
                     return value
-                pending = self._pending.get(key)
-                if pending is None:
-                    mine: Future[Any] = Future()
-                    self._pending[key] = mine
+                if key not in self._pending:
+                    self._pending[key] = None
                     self.misses += 1
                     break
+                pending = self._pending[key] = self._pending[key] or Future()
             try:
                 return pending.result(timeout=_WAIT)
             except Cancelled:
@@ -92,16 +92,19 @@ class Cache:
             value = compute()
         except BaseException as error:
             with self._lock:
-                del self._pending[key]
-            # A waiter must not inherit what only concerns this caller (KeyboardInterrupt and the like).
-            mine.set_exception(error if isinstance(error, Exception) else Cancelled("the computing thread was stopped"))
-            mine.exception()
+                waited_for = self._pending.pop(key)
+            if waited_for is not None:
+                # A waiter must not inherit what only concerns this caller (KeyboardInterrupt and the like).
+                stopped = Cancelled("the computing thread was stopped")
+                waited_for.set_exception(error if isinstance(error, Exception) else stopped)
+                waited_for.exception()
             raise
         if keep(value):
             self.put(key, value, size(value), time.perf_counter() - start)
         with self._lock:
-            del self._pending[key]
-        mine.set_result(value)
+            waited_for = self._pending.pop(key)
+        if waited_for is not None:
+            waited_for.set_result(value)
         return value
 
     def put(self, key: Hashable, value: Any, size: int, seconds: float) -> None:

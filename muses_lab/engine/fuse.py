@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,6 +20,7 @@ from muses_lab.engine import kernels
 from muses_lab.engine.evaluate import demand, is_boundary
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Program, Step, Times
+from muses_lab.engine.read import physical_table
 from muses_lab.graph import Callback, Node, Parameter, walk
 from muses_lab.operators import registry
 from muses_lab.operators.callbacks import element_label
@@ -71,10 +73,21 @@ class Leaf:
             raise Unfit(f"{values.dtype} values")
         return values
 
-    @property
+    @cached_property
     def absent(self) -> np.float32:
         """What a pixel without a stored value becomes."""
         return self.of(np.array([np.nan], np.float32))[0]
+
+    def table(self, dtype: str, nodata: float | None, scale: float, offset: float) -> np.ndarray:
+        """What the functions make of every stored value there can be."""
+        key = dtype, nodata, scale, offset
+        if key not in self._tables:
+            self._tables[key] = self.of(physical_table(*key))
+        return self._tables[key]
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, float | None, float, float], np.ndarray]:
+        return {}
 
 
 @dataclass(frozen=True)

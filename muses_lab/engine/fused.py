@@ -17,7 +17,7 @@ from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
-from muses_lab.engine.read import Axis, Read, Stored, physical_table
+from muses_lab.engine.read import Axis, Read, Stored
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.scenes import Scene
 
@@ -124,7 +124,7 @@ class _Planes:
     def _table(self, leaf: Leaf, dtype: str, nodata: float | None, scale: float, offset: float) -> int:
         key = (id(leaf), dtype, nodata, scale, offset)
         if key not in self._table_at:
-            table = leaf.of(physical_table(dtype, nodata, scale, offset))
+            table = leaf.table(dtype, nodata, scale, offset)
             self._table_at[key] = self._table_size
             self.tables.append(table)
             self._table_size += table.size

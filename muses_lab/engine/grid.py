@@ -249,14 +249,20 @@ def _nodes(window: GeoBox, crs: str) -> _Nodes | None:
     large = max(abs(a.a), abs(a.e)) * _STEP * _units(str(window.crs)) > _FLAT
     if a.b or a.d or large or same_crs(str(window.crs), crs):
         return None
-    rows, columns = window.shape.y, window.shape.x
-    col0, x0 = _lattice(a.c, a.a)
-    row0, y0 = _lattice(a.f, a.e)
+    return _exact_nodes(a.a, a.c, a.e, a.f, (window.shape.y, window.shape.x), str(window.crs), crs)
+
+
+@lru_cache(maxsize=16)
+def _exact_nodes(
+    width: float, left: float, height: float, top: float, shape: tuple[int, int], source: str, target: str
+) -> _Nodes:
+    """For windows that are asked for several times in a row."""
+    (col0, x0), (row0, y0) = _lattice(left, width), _lattice(top, height)
     first_c, first_r = col0 // _STEP, row0 // _STEP
-    node_c = np.arange(first_c, (col0 + columns - 1) // _STEP + 2) * _STEP
-    node_r = np.arange(first_r, (row0 + rows - 1) // _STEP + 2) * _STEP
-    at = np.meshgrid(x0 + (node_c + 0.5) * a.a, y0 + (node_r + 0.5) * a.e)
-    x, y = transformer(str(window.crs), crs).transform(*at)
+    node_c = np.arange(first_c, (col0 + shape[1] - 1) // _STEP + 2) * _STEP
+    node_r = np.arange(first_r, (row0 + shape[0] - 1) // _STEP + 2) * _STEP
+    at = np.meshgrid(x0 + (node_c + 0.5) * width, y0 + (node_r + 0.5) * height)
+    x, y = transformer(source, target).transform(*at)
     return _Nodes(x, y, row0 - first_r * _STEP, col0 - first_c * _STEP)
 
 

@@ -916,17 +916,31 @@ def pixels_at(x, y, west, north, size, far):
     return rows, cols
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def pixels_between(xs, ys, first_row, first_column, step, shape, west, north, size, far):
-    """`pixels_at` the points `between` the nodes `xs`, `ys`."""
+    """`pixels_at` the points `between` the nodes `xs`, `ys`: all in one go, so that it is done by vectors."""
     rows = np.empty(shape, np.int32)
     cols = np.empty(shape, np.int32)
-    x, y = np.empty(shape[1]), np.empty(shape[1])
-    line, share = np.empty(xs.shape[1]), np.arange(step) / step
+    far, share = np.float64(far), np.arange(step) / step
+    x, y = np.empty(xs.shape[1]), np.empty(xs.shape[1])
     for r in range(shape[0]):
-        _between_row(xs, first_row + r, first_column, step, line, share, x)
-        _between_row(ys, first_row + r, first_column, step, line, share, y)
-        _pixels_row(x, y, west, north, size, far, rows[r], cols[r])
+        j, down = (first_row + r) // step, share[(first_row + r) % step]
+        for k in range(x.size):
+            x[k] = xs[j, k] + (xs[j + 1, k] - xs[j, k]) * down
+            y[k] = ys[j, k] + (ys[j + 1, k] - ys[j, k]) * down
+        for k in range(x.size - 1):
+            start = k * step - first_column
+            low, high = max(start, 0), min(start + step, shape[1])
+            left, across, top, along = x[k], x[k + 1] - x[k], y[k], y[k + 1] - y[k]
+            for i in range(max(high - low, 0)):
+                part = share[low - start + i]
+                row, col = (
+                    np.floor((north - (top + along * part)) / size),
+                    np.floor((left + across * part - west) / size),
+                )
+                row, col = (row if row > -far else -far), (col if col > -far else -far)  # also where it is no number
+                rows[r, low + i] = np.int32(row if row < far else far)
+                cols[r, low + i] = np.int32(col if col < far else far)
     return rows, cols
 
 
@@ -934,12 +948,17 @@ def pixels_between(xs, ys, first_row, first_column, step, shape, west, north, si
 def touched(rows, cols, where, everywhere, extent, top, left, block, found):
     """Marks the blocks that hold the pixels of a window inside an extent; block (`top`, `left`) is the first."""
     low_row, high_row, low_col, high_col = extent
-    for r in range(rows.shape[0]):
-        for c in range(rows.shape[1]):
-            row, col = rows[r, c], cols[r, c]
-            inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
-            if inside and (everywhere or where[r, c]):
-                found[row // block - top, col // block - left] = True
+    missing = found.size
+    for stride in (16, 1):  # a few pixels mostly meet all blocks that there are
+        for r in range(0, rows.shape[0], stride):
+            for c in range(0, rows.shape[1], stride):
+                row, col = rows[r, c], cols[r, c]
+                inside = (row >= low_row) & (row < high_row) & (col >= low_col) & (col < high_col)
+                if inside and (everywhere or where[r, c]) and not found[row // block - top, col // block - left]:
+                    found[row // block - top, col // block - left] = True
+                    missing -= 1
+            if missing == 0:
+                return
 
 
 @njit(cache=True, nogil=True)

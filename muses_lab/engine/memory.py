@@ -13,7 +13,8 @@ end in a deadlock: a task waits before it begins, so whoever waits holds nothing
 
 What is let go is not always given back: every thread has an arena of glibc's, in which blocks that are freed lie
 between others that are kept (measured: as much again as the whole budget). So the process itself is looked at, too:
-where it has grown by more than the budget, the allocator gives back what is free.
+where it has grown by nearly the budget, the allocator gives back what is free, and where that is not enough, the cache
+does with less.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _LOOK_EACH = 64
 """Part of the budget that is put into the cache between two looks at the process, which take 30 µs."""
 _STEP = 16
 """Part of the budget by which the process must grow until the allocator is asked again: asking costs time, too."""
+_SPARED = 4
+"""Part of the budget that the cache does without at most: what has grown may be somebody's arrays in a notebook."""
 
 
 class Memory:
@@ -62,9 +65,11 @@ class Memory:
         self.waits = 0
         """Tasks that had to wait."""
         self.trims = 0
-        """Times that the process had grown by more than the budget."""
+        """Times that the process had grown by nearly the budget."""
+        self._excess = 0
+        """Bytes that the cache does without, because the process is larger than what is counted."""
         self._most_resident = resident() + budget
-        self._trim_at = self._most_resident
+        self._trim_from = self._trim_at = self._most_resident - budget // 8
         self._not_looked = 0
         self._looking = threading.Lock()
         self._running = 0
@@ -135,11 +140,11 @@ class Memory:
         """So many bytes more are worked with, or less: the cache makes room for them."""
         with self._changed:
             self.in_use += size
-            self.cache.lend(self.in_use)
+            self.cache.lend(self.in_use + self._excess)
             self.peak = max(self.peak, self.in_use + self.cache.bytes)
 
     def _look(self, added: int) -> None:
-        """Where the process has grown by more than the budget, the allocator gives back what is free.
+        """Keeps the process within the budget: the allocator gives back what is free, then the cache some of its own.
 
         What is not ours (arrays in a notebook) may have grown: then only further growth is a reason to ask again.
         """
@@ -156,7 +161,9 @@ class Memory:
                 self._trim_at = now + self.budget // _STEP
             else:
                 self._trim_at = min(self._trim_at, now + self.budget // _STEP)
-            self._trim_at = max(self._trim_at, self._most_resident)
+            self._trim_at = max(self._trim_at, self._trim_from)
+            self._excess = min(max(self._excess + now - self._most_resident, 0), self.budget // _SPARED)
+            self.use(0)
         finally:
             self._looking.release()
 

@@ -55,8 +55,7 @@ _LOGICAL = 512
 """Rows and columns of a block where the file itself is stored in strips or odd tiles."""
 
 
-@dataclass(frozen=True)
-class File:
+class File(NamedTuple):
     """A file as it is now: what is kept of it is not asked for any more once it has been replaced or repaired."""
 
     path: str

@@ -171,9 +171,17 @@ class Source:
         return {t: n for n, t in enumerate(self.axis)}
 
     def _placed(self, grid: str, row: int) -> Placed:
-        placing = self._placing(grid)
-        rect = Rect(*(int(v) for v in placing.rects[placing.local[row]]))
-        return Placed(self.scenes.scenes[row], rect, placing.footprint(row), self.axis[self._step[row]])
+        found = self._known.get((grid, row))
+        if found is None:
+            placing = self._placing(grid)
+            rect = Rect(*(int(v) for v in placing.rects[placing.local[row]]))
+            found = Placed(self.scenes.scenes[row], rect, placing.footprint(row), self.axis[self._step[row]])
+            self._known[grid, row] = found
+        return found
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, int], Placed]:
+        return {}
 
     def _placing(self, grid: str) -> _Placing:
         with self._lock:

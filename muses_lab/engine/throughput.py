@@ -118,18 +118,18 @@ class Throughput:
             self._stamp = (found.st_mtime_ns, found.st_ino)
 
 
-_estimates: dict[Path, Throughput] = {}
+_estimates: dict[str, Throughput] = {}
 _lock = threading.Lock()
 
 
 def _estimate() -> Throughput:
     """That of the user's home, which tests and services may move."""
-    home = os.environ.get("MUSES_LAB_HOME") or ""
-    with _lock:
-        found = _estimates.get(Path(home))
-        if found is None:
-            found = _estimates[Path(home)] = Throughput(settings.home() / "throughput.json")
-        return found
+    home = os.environ.get("MUSES_LAB_HOME", "")
+    found = _estimates.get(home)
+    if found is None:
+        with _lock:
+            found = _estimates.setdefault(home, Throughput(settings.home() / "throughput.json"))
+    return found
 
 
 def record_decode(bytes: int, seconds: float) -> None:

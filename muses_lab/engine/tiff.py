@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import imagecodecs
 import numpy as np
@@ -27,6 +28,7 @@ _CODES = (_DEFLATE, _ADOBE_DEFLATE, _LZW, _ZSTD, _NONE)
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGERS = {1: "u1", 3: "<u2", 4: "<u4", 13: "<u4", 16: "<u8"}
+_HALF = np.dtype("<f2")
 _MAX_IMAGES = 64
 _MAX_TABLE = 64 << 20
 """Bytes of all tags of a file together."""
@@ -132,8 +134,7 @@ def images(read: Read) -> tuple[Image, ...]:
     while where and where not in seen and len(seen) < _MAX_IMAGES:
         seen.add(where)
         tags, where = _directory(take, where, big)
-        kind = int(_integers(take, tags, 254, [0])[0])
-        if not kind & 4:  # 4: a mask
+        if not _number(take, tags, 254, 0) & 4:  # 4: a mask
             found.append(_image(take, tags))
     if not found:
         raise Unusual("no image")
@@ -147,17 +148,14 @@ Tags = dict[int, tuple[int, int, bytes]]
 
 
 def _directory(take: Read, where: int, big: bool) -> tuple[Tags, int]:
-    size, width, after = (8, 20, 8) if big else (2, 12, 4)
+    size, layout, after = (8, "<HHQ8s", 8) if big else (2, "<HHI4s", 4)
     number = int.from_bytes(take(where, size), "little")
     if number > 4096:
         raise Unusual("more tags than a file has")
-    body = take(where + size, number * width + after)
-    tags: Tags = {}
-    for at in range(0, number * width, width):
-        tag, kind = struct.unpack_from("<HH", body, at)
-        count = struct.unpack_from("<Q" if big else "<I", body, at + 4)[0]
-        tags[tag] = kind, count, body[at + (12 if big else 8) : at + width]
-    return tags, int.from_bytes(body[number * width :], "little")
+    length = number * struct.calcsize(layout)
+    body = take(where + size, length + after)
+    tags = {tag: (kind, count, value) for tag, kind, count, value in struct.iter_unpack(layout, body[:length])}
+    return tags, int.from_bytes(body[length:], "little")
 
 
 def _bytes(take: Read, tags: Tags, tag: int) -> bytes:
@@ -166,36 +164,44 @@ def _bytes(take: Read, tags: Tags, tag: int) -> bytes:
     return value[:size] if size <= len(value) else take(int.from_bytes(value, "little"), size)
 
 
-def _integers(take: Read, tags: Tags, tag: int, default: list[int] | None = None) -> np.ndarray:
+def _integers(take: Read, tags: Tags, tag: int) -> np.ndarray:
     if tag not in tags:
-        if default is None:
-            raise Unusual(f"tag {tag} is missing")
-        return np.array(default)
+        raise Unusual(f"tag {tag} is missing")
     kind = _INTEGERS.get(tags[tag][0])
     if kind is None or not tags[tag][1]:
         raise Unusual(f"tag {tag} holds no whole numbers")
     return np.frombuffer(_bytes(take, tags, tag), kind)
 
 
+def _number(take: Read, tags: Tags, tag: int, default: int | None = None) -> int:
+    """The only value of a tag, or one that is the same for all bands."""
+    found = tags.get(tag)
+    if found is None and default is not None:
+        return default
+    if found is not None and found[1] == 1 and found[0] in _INTEGERS:
+        return int.from_bytes(found[2][: _SIZES[found[0]]], "little")
+    every = _integers(take, tags, tag)
+    if (every != every[0]).any():
+        raise Unusual(f"tag {tag} differs from band to band")
+    return int(every[0])
+
+
 def _image(take: Read, tags: Tags) -> Image:
     if 322 not in tags:
         raise Unusual("strips")
-    width, height, across, down = (int(_integers(take, tags, tag)[0]) for tag in (256, 257, 322, 323))
-    bands = int(_integers(take, tags, 277, [1])[0])
-    bits, kinds = set(_integers(take, tags, 258, [1]).tolist()), set(_integers(take, tags, 339, [1]).tolist())
-    compression = int(_integers(take, tags, 259, [1])[0])
-    predictor = int(_integers(take, tags, 317, [1])[0])
-    planar = int(_integers(take, tags, 284, [1])[0])
+    width, height, across, down = (_number(take, tags, tag) for tag in (256, 257, 322, 323))
+    bands, bits, kind = _number(take, tags, 277, 1), _number(take, tags, 258, 1), _number(take, tags, 339, 1)
+    compression, predictor = _number(take, tags, 259, 1), _number(take, tags, 317, 1)
     plain = (
-        len(bits) == 1 and bits <= {8, 16, 32, 64} and len(kinds) == 1 and kinds <= set(_KINDS)
-        and compression in _CODES and predictor in (1, 2, 3) and (bands == 1 or planar == 2)
+        bits in (8, 16, 32, 64) and kind in _KINDS and compression in _CODES and predictor in (1, 2, 3)
+        and (bands == 1 or _number(take, tags, 284, 1) == 2)
     )  # fmt: skip
     if not plain:
         raise Unusual("codec, depth or interleaving")
-    dtype = np.dtype(f"<{_KINDS[kinds.pop()]}{bits.pop() // 8}")
-    if (predictor == 3) != (predictor > 1 and dtype.kind == "f") or dtype == np.dtype("<f2"):
+    dtype = _dtype(kind, bits)
+    if (predictor == 3) != (predictor > 1 and dtype.kind == "f") or dtype == _HALF:
         raise Unusual("predictor")
-    offsets, counts = (_integers(take, tags, tag).astype(np.int64) for tag in (324, 325))
+    offsets, counts = _integers(take, tags, 324), _integers(take, tags, 325)
     image = Image(
         (height, width), (down, across), dtype, bands, compression, predictor, _fill(take, tags), offsets, counts
     )
@@ -205,10 +211,16 @@ def _image(take: Read, tags: Tags) -> Image:
         or len(counts) != len(offsets)
     ):
         raise Unusual("tables of blocks that do not fit the image")
-    most = _MOST_STORED * down * across * dtype.itemsize + 1024
-    if offsets.min() < 0 or counts.min() < 0 or counts.max() > most:
+    if counts.max() > _MOST_STORED * down * across * dtype.itemsize + 1024:
         raise Unusual("blocks that are longer than their pixels")
+    if offsets.itemsize == 8 and offsets.max() >= 1 << 62:
+        raise Unusual("blocks that are beyond any file")
     return image
+
+
+@cache
+def _dtype(kind: int, bits: int) -> np.dtype:
+    return np.dtype(f"<{_KINDS[kind]}{bits // 8}")
 
 
 def _fill(take: Read, tags: Tags) -> float:
