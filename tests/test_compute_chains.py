@@ -58,8 +58,9 @@ def ours() -> set[int]:
 
 @pytest.mark.slow
 def test_a_plain_script_gives_the_same_pixels_in_threads_and_on_the_cluster_and_leaves_nothing(
-    sample_catalog, no_cluster, tmp_path
+    sample_catalog, no_cluster, tmp_path, monkeypatch
 ):
+    monkeypatch.setenv("MUSES_LEASE_GRACE", "5")  # long enough to be seen after the script has ended
     files = {kind: tmp_path / kind for kind in ("threads", "embedded")}
     for kind, file in files.items():
         command = [sys.executable, "-c", SCRIPT, str(sample_catalog), kind, str(file)]
@@ -69,7 +70,7 @@ def test_a_plain_script_gives_the_same_pixels_in_threads_and_on_the_cluster_and_
     threads, cluster = (np.fromfile(f, np.float32) for f in files.values())
     assert np.isfinite(threads).mean() > 0.5
     np.testing.assert_array_equal(threads, cluster)
-    gone, alive = psutil.wait_procs([psutil.Process(p) for p in ours() if psutil.pid_exists(p)], timeout=20)
+    gone, alive = psutil.wait_procs([psutil.Process(p) for p in ours() if psutil.pid_exists(p)], timeout=40)
     assert not alive
 
 
