@@ -6,10 +6,12 @@ import heapq
 import itertools
 import threading
 import uuid
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import Any, Protocol
 
@@ -60,7 +62,7 @@ class Ticket:
         self.priority = priority
         self._executor = executor
         self._work = work
-        self.future.add_done_callback(self._withdraw_if_cancelled)
+        self.future.add_done_callback(partial(_withdraw_if_cancelled, weakref.ref(self)))
 
     def prioritise(self, priority: float) -> None:
         """This asker is in more of a hurry than it was, or in less: what has not begun changes its place."""
@@ -70,9 +72,12 @@ class Ticket:
         """This asker no longer waits; when it was the last one, the work is dropped or told to stop."""
         self.future.cancel()
 
-    def _withdraw_if_cancelled(self, future: Future) -> None:
-        if future.cancelled():
-            self._executor._withdraw(self._work, self)
+
+def _withdraw_if_cancelled(claim: weakref.ref[Ticket], future: Future) -> None:
+    """A future keeps its callbacks: would this one hold the ticket, results lived on until Python looks for circles."""
+    ticket = claim()  # its work has it as long as there is something to withdraw
+    if ticket is not None and future.cancelled():
+        ticket._executor._withdraw(ticket._work, ticket)
 
 
 class _Work:

@@ -9,13 +9,10 @@ SETTINGS: dict[str, Any] = {
     "distributed.scheduler.worker-saturation": "inf",
     # Looks at all threads a hundred times a second.
     "distributed.worker.profile.enabled": False,
-    # Dask's nanny makes malloc give back every 64 KB: a block's memory would come anew from the system, page by page,
-    # each time. The engine gives memory back itself (`engine.memory`).
-    "distributed.nanny.pre-spawn-environ": {
-        "MALLOC_TRIM_THRESHOLD_": 256 << 20,
-        "MALLOC_MMAP_THRESHOLD_": 32 << 20,
-        **dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1),  # as Dask has them
-    },
+    # As Dask has it, but for malloc, which is to keep what was freed (`engine.memory.keep_freed`).
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1
+    ),
 }
 
 

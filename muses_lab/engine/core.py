@@ -38,7 +38,7 @@ from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey
 from muses_lab.engine.layout import Report, layout, put
-from muses_lab.engine.memory import Memory
+from muses_lab.engine.memory import Memory, keep_freed
 from muses_lab.engine.program import CHANGES_GRID, Program, Step
 from muses_lab.engine.pyramid import Pyramids
 from muses_lab.engine.read import Counters, Holding, Read, Reader
@@ -74,7 +74,7 @@ class Engine:
         self.memory = Memory(settings.worker_bytes() if budget is None else budget)
         self.cache = self.memory.cache
         self._counters = Counters()
-        self.reader = Reader(self.cache, self._counters, self.memory.use)
+        self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
         self.pyramids = Pyramids()
         self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
@@ -530,6 +530,7 @@ def worker_engine() -> Engine:
     global _ENGINE
     with _ENGINE_LOCK:
         if _ENGINE is None:
+            keep_freed()
             _ENGINE = Engine()
         return _ENGINE
 

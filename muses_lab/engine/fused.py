@@ -204,7 +204,7 @@ def evaluate_fused(
             every = demands[target.node.hash].times
             axis = program.dates if every is None else sorted(every & set(program.dates))
             dates = list(axis if program.every_date else sorted(times))
-        out = np.empty((len(program.outputs), *rect.shape), np.float32)
+        out = engine.memory.buffers.empty((len(program.outputs), *rect.shape), np.float32)
         if dates:
             start = perf_counter()
             _run(program, planes, dates, out)

@@ -157,7 +157,11 @@ class Counters:
 class Reader:
     """Decoded blocks of files, through one cache; thread-safe."""
 
-    def __init__(self, cache: Cache, counters: Counters, use: Callable[[int], None] = lambda size: None) -> None:
+    def __init__(
+        self, cache: Cache, counters: Counters, use: Callable[[int], None] = lambda size: None,
+        empty: Callable[[tuple[int, ...], Any], np.ndarray] = np.empty,
+    ) -> None:  # fmt: skip
+        self._empty = empty
         self.cache = cache
         self.counters = counters
         self.log: list[tuple[str, int, int, int, int]] | None = None
@@ -321,7 +325,7 @@ class Reader:
                     read = _bytes_of(file)
                     if opened is not None:
                         read = self._bytes_ahead(key, opened, cancelled)
-                    values = _decode(header.images[overview], read, band, row, col)
+                    values = _decode(header.images[overview], read, band, row, col, self._empty)
                 else:
                     values = self._by_gdal(file, opened, band, header, overview, row, col)
             except Replaced:
@@ -352,7 +356,8 @@ class Reader:
         rows, cols = header.shapes[overview]
         window = Window(col * width, row * height, min(width, cols - col * width), min(height, rows - row * height))
         with self._dataset(file, opened, overview) as dataset:
-            return dataset.read(band, window=window)
+            out = self._empty((window.height, window.width), dataset.dtypes[band - 1])
+            return dataset.read(band, window=window, out=out)
 
     def _header(self, file: File, opened: Opened | None) -> Header:
         key = ("header", file)
@@ -488,7 +493,10 @@ def _plain_header(file: File, opened: Opened | None) -> Header | None:
     return Header(images[0].bands, tuple(i.shape for i in images), tuple(i.block for i in images), images)
 
 
-def _decode(image: tiff.Image, read: tiff.Read, band: int, row: int, col: int) -> np.ndarray:
+def _decode(
+    image: tiff.Image, read: tiff.Read, band: int, row: int, col: int,
+    empty: Callable[[tuple[int, ...], Any], np.ndarray],
+) -> np.ndarray:  # fmt: skip
     """The pixels of a block, without those beyond the image's edge."""
     offset, size = image.place(band, row, col)
     if size == 0:
@@ -497,7 +505,7 @@ def _decode(image: tiff.Image, read: tiff.Read, band: int, row: int, col: int) -
         stored = read(offset, size)
         if len(stored) != size:
             raise ValueError(f"the file ends after {len(stored)} of its {size} bytes")
-        out = np.empty(image.block, image.dtype)
+        out = empty(image.block, image.dtype)
         image.decode(stored, out)
     inner = out[: image.shape[0] - row * image.block[0], : image.shape[1] - col * image.block[1]]
     return out if inner.shape == out.shape else inner.copy()  # a view would keep what lies beyond the edge

@@ -8,9 +8,11 @@ imagecodecs. What is not plain (strips, JPEG, interleaved bands, odd bit depths)
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import imagecodecs
 import numpy as np
@@ -78,10 +80,10 @@ class Image:
             The bytes are damaged.
         """
         if self.compression == _NONE:
-            raw: bytes | bytearray = body
+            raw: Any = body
         else:
             try:
-                raw = _decoder(self.compression)(body, out=out.nbytes)
+                raw = _decoder(self.compression)(body, out=_room(out.nbytes) if self.predictor > 1 else _bytes_of(out))
             except Exception as error:  # every codec has an error of its own
                 raise ValueError(str(error)) from None
         if len(raw) != out.nbytes:
@@ -90,7 +92,7 @@ class Image:
             out[...] = imagecodecs.floatpred_decode(np.frombuffer(raw, self.dtype).reshape(out.shape), axis=-1)
         elif self.predictor == 2:
             undo_differences(np.frombuffer(raw, f"u{self.dtype.itemsize}").reshape(out.shape), _unsigned(out))
-        else:
+        elif self.compression == _NONE:
             out[...] = np.frombuffer(raw, self.dtype).reshape(out.shape)
 
 
@@ -98,7 +100,22 @@ def _unsigned(values: np.ndarray) -> np.ndarray:
     return values.view(f"u{values.dtype.itemsize}")
 
 
-def _decoder(compression: int) -> Callable[..., bytes | bytearray]:
+def _bytes_of(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1).view(np.uint8)
+
+
+_kept = threading.local()
+
+
+def _room(size: int) -> np.ndarray:
+    """Bytes for what is between two steps of decoding: each thread has its own, and uses it again."""
+    room = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = _kept.room = np.empty(size, np.uint8)
+    return room[:size]
+
+
+def _decoder(compression: int) -> Callable[..., Any]:
     if compression in (_DEFLATE, _ADOBE_DEFLATE):
         return imagecodecs.deflate_decode
     return imagecodecs.lzw_decode if compression == _LZW else imagecodecs.zstd_decode

@@ -14,6 +14,7 @@ import muses_lab.render as rendering
 from muses_lab import compute
 from muses_lab.compute.admission import Admission
 from muses_lab.compute.queue import NOTHING_WAITS
+from muses_lab.engine.memory import keep_freed
 from muses_lab.errors import MusesError, NotFound, TooLarge
 from muses_lab.service.failures import Timeout
 from muses_lab.service.lag import Lag
@@ -41,6 +42,7 @@ class Service:
     """State of one Jupyter server. Its methods are for the event loop's thread unless they say otherwise."""
 
     def __init__(self) -> None:
+        keep_freed()
         self.timeout = number("MUSES_TILE_TIMEOUT", 120)
         self.admission = Admission()
         self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
