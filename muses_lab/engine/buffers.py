@@ -92,6 +92,13 @@ class Buffers:
             return np.empty(shape, dtype)
         return np.asarray(_Place(self, self._take(-(-needed // _LEAST) * _LEAST), shape, dtype))
 
+    def limit(self, most: int) -> None:
+        """So many bytes are the most from now on."""
+        with self._lock:
+            self._collect()
+            self.most = most
+            self._release(self.taken - most)
+
     def _take(self, size: int) -> _Where:
         with self._lock:
             self._collect()

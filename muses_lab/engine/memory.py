@@ -142,20 +142,22 @@ class Memory:
             yield
         finally:
             self.use(-size)
+            self._look(size)  # what it worked with has been freed
 
     def use(self, size: int) -> None:
         """So many bytes more are worked with, or less: the cache makes room for them."""
         with self._changed:
             self.in_use += size
             self.cache.lend(self.in_use + self._excess)
+            self.buffers.limit(self.cache.budget - self.in_use - self._excess)
             self.peak = max(self.peak, self.in_use + self.cache.bytes)
 
-    def _look(self, added: int) -> None:
+    def _look(self, moved: int) -> None:
         """Keeps the process within the budget: the allocator gives back what is free, then the cache some of its own.
 
         What is not ours (arrays in a notebook) may have grown: then only further growth is a reason to ask again.
         """
-        self._not_looked += added  # roughly: threads may overtake each other
+        self._not_looked += moved  # roughly: threads may overtake each other
         if self._not_looked < self.budget // _LOOK_EACH or not self._looking.acquire(blocking=False):
             return
         try:
@@ -169,7 +171,8 @@ class Memory:
             else:
                 self._trim_at = min(self._trim_at, now + self.budget // _STEP)
             self._trim_at = max(self._trim_at, self._trim_from)
-            self._excess = min(max(self._excess + now - self._most_resident, 0), self.budget // _SPARED)
+            uncounted = now - (self._most_resident - self.budget) - self.buffers.taken
+            self._excess = min(max(uncounted - self.budget // 8, 0), self.budget // _SPARED)
             self.use(0)
         finally:
             self._looking.release()

@@ -508,7 +508,11 @@ def _decode(
         out = empty(image.block, image.dtype)
         image.decode(stored, out)
     inner = out[: image.shape[0] - row * image.block[0], : image.shape[1] - col * image.block[1]]
-    return out if inner.shape == out.shape else inner.copy()  # a view would keep what lies beyond the edge
+    if inner.shape == out.shape:
+        return out
+    alone = empty(inner.shape, image.dtype)  # a view would keep what lies beyond the edge
+    alone[...] = inner
+    return alone
 
 
 def _url(piece: Piece) -> str | None:
