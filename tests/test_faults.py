@@ -116,7 +116,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Itera
         "MUSES_THREADS": "1",
         "MUSES_LEASE_GRACE": "1",
         "MUSES_TILE_TIMEOUT": str(TILE_SECONDS),
-        "MUSES_STUCK_SECONDS": "2",
+        "MUSES_STUCK_SECONDS": "4",
         "MUSES_ANSWER_SECONDS": "4",
         "PYTHONPATH": os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }

@@ -138,11 +138,11 @@ def run_block(
     worker = get_worker().address
     if asker_release != release():
         return Foreign(worker, release())
-    running.add(token)
     try:
         if token in flags:
             raise Cancelled("nobody waits for this block any more")
-        worker_engine = engine()
+        worker_engine = engine()  # a worker that starts is not stuck
+        running.add(token)
         if not worker_engine.has(chain_hash):
             return Absent(worker)
         for chain, next_task in ahead:

@@ -18,7 +18,7 @@ import pyproj
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from muses_lab.engine.kernels import between, pixels_at, pixels_between
+from muses_lab.engine.pixels import between, pixels_at, pixels_between
 
 BLOCK = 512
 """Rows and columns of a block."""

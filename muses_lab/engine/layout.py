@@ -16,8 +16,8 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
-from muses_lab.engine.kernels import paste, touched
 from muses_lab.engine.keys import BlockKey
+from muses_lab.engine.pixels import paste, touched
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.thinning import Thinning, limits
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from muses_lab.engine import kernels
+from muses_lab.engine import kernels, pixels
 from muses_lab.operators.kernels import box_mean
 
 
@@ -25,18 +25,18 @@ def warm() -> None:
     for precision in (np.float32, np.float64):
         box_mean(np.zeros((4, 4), precision), 1)
     _program()
-    plain = kernels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
+    plain = pixels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
-            kernels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+            pixels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
     nodes = np.zeros((3, 3))
-    kernels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
-    rows, cols = kernels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
+    pixels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
+    rows, cols = pixels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
-    kernels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
+    pixels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
     for dtype in (np.float32, np.float64):
         for other in (np.float32, np.float64):
-            kernels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
+            pixels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
 
 
 def _program() -> None:
