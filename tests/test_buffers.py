@@ -61,7 +61,7 @@ def test_free_memory_of_another_size_is_given_back_before_there_is_too_much() ->
             assert buffers.taken <= 64 << 20
             assert psutil.Process().memory_info().rss - grown < 80 << 20
             del many, array
-    assert buffers.again == 0, "all were of another size than what was free"
+    assert buffers.fresh > buffers.again
 
 
 def test_what_is_in_use_is_never_given_back() -> None:
