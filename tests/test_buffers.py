@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -72,6 +73,26 @@ def test_what_is_in_use_is_never_given_back() -> None:
     others = [buffers.empty((512, 512), np.float32) for _ in range(4)]
     assert [int(array[0, 0]) for array in kept] == list(range(40)) and len(others) == 4
     assert all((array == number).all() for number, array in enumerate(kept))
+
+
+def test_what_is_given_back_is_free_and_a_child_process_has_its_own() -> None:
+    """Resident memory alone would not tell: what is shared stays with the system when it is no longer mapped."""
+    buffers = Buffers(8 << 20)
+    array = buffers.empty((512, 512), np.float64)
+    array.fill(1)
+    pid = os.fork()
+    if pid == 0:
+        array.fill(2)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert (array == 1).all()
+    before = buffers.empty((512, 512), np.float64)
+    before.fill(3)
+    address = before.__array_interface__["data"][0]
+    del before
+    buffers.limit(0)
+    after = buffers.empty((512, 512), np.float64)
+    assert after.__array_interface__["data"][0] == address and (after == 0).all(), "it comes anew from the system"
 
 
 def test_threads_never_get_the_same_memory() -> None:

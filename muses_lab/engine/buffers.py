@@ -14,6 +14,7 @@ import mmap
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,10 @@ class Buffers:
     def _cut(self, size: int) -> _Where:
         """A place that nobody has had yet."""
         if self._slab is None or self._next + size > _SLAB:
-            self._slab, self._next = mmap.mmap(-1, _SLAB), 0
+            # Private: what is given back of shared memory is not free, and a child process would write into it.
+            self._slab, self._next = mmap.mmap(-1, _SLAB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), 0
+            with suppress(OSError):  # a system without huge pages
+                self._slab.madvise(mmap.MADV_HUGEPAGE)  # six times cheaper to get, and to look up
         self._next += size
         return _Where(self._slab, self._next - size, size)
 
