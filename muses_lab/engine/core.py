@@ -43,7 +43,6 @@ from muses_lab.engine.program import CHANGES_GRID, Program, Step
 from muses_lab.engine.pyramid import Pyramids
 from muses_lab.engine.read import Counters, Holding, Read, Reader
 from muses_lab.engine.resolved import Resolved
-from muses_lab.engine.warm import warm
 from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
@@ -531,6 +530,8 @@ def worker_engine() -> Engine:
     global _ENGINE
     with _ENGINE_LOCK:
         if _ENGINE is None:
+            from muses_lab.engine.warm import warm  # late: it is a program, too
+
             keep_freed()
             warm()  # what the kernels take is not the budget's
             _ENGINE = Engine()
