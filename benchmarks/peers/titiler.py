@@ -68,7 +68,7 @@ class Titiler:
         """Nothing to drop: each mosaic opens and closes its files, and GDAL's blocks go with them."""
 
     def view(self, view: View) -> Result:
-        if view.workload not in ("W1", "W2") or view.threshold is not None:
+        if view.workload not in ("W1", "W2"):
             raise Unsupported(f"{view.workload} is not written for titiler: W1 and W2 are")
         self.looking, self.seen = view, {}
         with ThreadPoolExecutor(SETTINGS["at_once"]) as pool:
@@ -91,6 +91,8 @@ class Titiler:
         except EmptyMosaicError:  # no scene there: maps show nothing
             self.seen[x, y] = np.ma.masked_all((1, TILE, TILE), "f4")
             return Response(status_code=204)
+        if self.looking.threshold is not None:
+            image.array.mask |= image.array.data < self.looking.threshold
         self.seen[x, y] = image.array
         scaled = ImageData(image.array.copy())
         scaled.rescale(((0, 1),))
