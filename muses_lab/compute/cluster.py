@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from muses_lab import compute
+from muses_lab.compute.clients import connected, let_go
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError, MusesError
 
@@ -148,8 +149,10 @@ class _Watcher:
             return Look("embedded", "off")
 
         async def connect() -> Client:
-            return await Client(
-                info.address, security=info.security(), asynchronous=True, set_as_default=False, timeout=PATIENCE
+            return await connected(
+                Client(
+                    info.address, security=info.security(), asynchronous=True, set_as_default=False, timeout=PATIENCE
+                )
             )
 
         known = {"since": info.started, "release": info.release}
@@ -244,7 +247,7 @@ class _Watcher:
     async def _leave_cluster(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await client[1].close(timeout=2)
+            await let_go(client[1], 2)
 
     async def _leave_later(self) -> None:
         mine = self._client, self._gateway

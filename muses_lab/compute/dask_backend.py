@@ -18,6 +18,7 @@ from distributed.client import _wait  # the public one asks for a default client
 from distributed.comm import CommClosedError
 
 from muses_lab.compute import tasks
+from muses_lab.compute.clients import let_go
 from muses_lab.compute.handover import Mailbox
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, ComputeError, MusesError
@@ -378,9 +379,13 @@ class DaskBackend:
         if client.scheduler_comm is not None:  # None once the connection is lost again
             client.scheduler_comm.interval = 0.001
         self._state = "ready"
-        with suppress(*BROKEN):
-            await self._refresh(client)
-            await wait_for(client.run(tasks.warm, wait=False, on_error="ignore"), PATIENCE)
+        try:
+            with suppress(*BROKEN):
+                await self._refresh(client)
+                await wait_for(client.run(tasks.warm, wait=False, on_error="ignore"), PATIENCE)
+        except BaseException:  # nobody else has it
+            await let_go(client)
+            raise
         return client
 
     def _look_at_workers(self, client: Client) -> None:
@@ -413,16 +418,17 @@ class DaskBackend:
         self._state = "lost, looking for it again"
         self._workers = {}
         self._sent.clear()
-        with suppress(Exception):  # half of it is gone; what matters is that it no longer tries to reconnect
-            await client.close(timeout=5)
+        await let_go(client)
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and connection.done() and not connection.cancelled() and not connection.exception():
-            await connection.result().close(timeout=5)
-        for task in [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
+            await let_go(connection.result())
+        others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in others:
             task.cancel()
-        await asyncio.sleep(0)
+        if others:
+            await asyncio.wait(others, timeout=2)
 
     def _spawn(self, coroutine: Any) -> asyncio.Task:
         task = self._loop.create_task(coroutine)

@@ -41,6 +41,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 
 from muses_lab import settings
 from muses_lab.compute import leases, tuning
+from muses_lab.compute.clients import connected
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 
@@ -187,7 +188,7 @@ async def connect() -> Client:
         timeout=20,
     )
     try:
-        return await client
+        return await connected(client)
     except OSError as error:
         raise ComputeError(
             f"the cluster's process {info.pid} runs but does not answer at {info.address} ({error}); "

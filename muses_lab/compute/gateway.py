@@ -22,6 +22,7 @@ from distributed import Client
 from filelock import FileLock, Timeout
 from jupyter_core.paths import jupyter_runtime_dir
 
+from muses_lab.compute.clients import connected, let_go
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 from muses_lab.settings import number
@@ -68,7 +69,7 @@ async def connect() -> Client:
                 if not await client.nthreads():
                     await patiently(lambda: grow(found, report), end)  # noqa: B023
             except BaseException:
-                await client.close()
+                await let_go(client)
                 raise
             return client
 
@@ -132,12 +133,14 @@ async def own_cluster(found: Gateway, end: float, **options: Any) -> ClusterRepo
 
 
 async def client_of(report: ClusterReport) -> Client:
-    return await Client(
-        report.scheduler_address,
-        security=report.security,
-        asynchronous=True,
-        set_as_default=False,
-        timeout=ANSWER,
+    return await connected(
+        Client(
+            report.scheduler_address,
+            security=report.security,
+            asynchronous=True,
+            set_as_default=False,
+            timeout=ANSWER,
+        )
     )
 
 
