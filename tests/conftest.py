@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from platformdirs import user_cache_path
 
+from .hubs import HubUser, RunningHub
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SMALL_SAMPLE = {"size": 1024, "dates": 8}
@@ -126,3 +128,15 @@ def _forget_old(cache: Path, prefix: str) -> None:
     for folder in cache.glob(f"{prefix}*"):
         if folder.is_dir() and time.time() - folder.stat().st_mtime > KEEP_OLD_SAMPLES_FOR:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def alice(hub: RunningHub) -> HubUser:
+    """A user of the module's hub, whose server runs."""
+    return HubUser(hub, "alice").start()
+
+
+@pytest.fixture(scope="module")
+def bob(hub: RunningHub) -> HubUser:
+    """Another one."""
+    return HubUser(hub, "bob").start()

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 
-from .hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
+from .hubs import RunningHub, alive, python_for_all, running_hub, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
 
@@ -45,16 +45,6 @@ def documents(sample_catalog: Path, tmp_path_factory: pytest.TempPathFactory) ->
         ml.open_catalog(sample_catalog)
         chain = ml.collection("sentinel-2-l2a").mask_clouds().ndvi().median("t")
         return chain.to_json(), chain.style(cmap="RdYlGn", vmin=0, vmax=1).look.to_json()
-
-
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> HubUser:
-    return HubUser(hub, "alice").start()
-
-
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> HubUser:
-    return HubUser(hub, "bob").start()
 
 
 @pytest.fixture(scope="module")

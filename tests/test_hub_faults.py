@@ -50,11 +50,6 @@ def hub(sample_catalog: Path, postgres_cluster: Any) -> Iterator[RunningHub]:
 
 
 @pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> HubUser:
-    return HubUser(hub, "alice").start()
-
-
-@pytest.fixture(scope="module")
 def kernel(alice: HubUser) -> Kernel:
     kernel = alice.kernel()
     kernel.run(EXPORT)

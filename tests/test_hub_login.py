@@ -44,16 +44,6 @@ def hub(sample_catalog: Path) -> Iterator[RunningHub]:
         yield hub
 
 
-@pytest.fixture(scope="module")
-def alice(hub: RunningHub) -> HubUser:
-    return HubUser(hub, "alice").start()
-
-
-@pytest.fixture(scope="module")
-def bob(hub: RunningHub) -> HubUser:
-    return HubUser(hub, "bob").start()
-
-
 def cookie(user: HubUser, name: str) -> str:
     (value,) = {found.value for found in user.session.cookies if found.name == name}
     assert value

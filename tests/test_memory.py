@@ -282,6 +282,15 @@ def test_entries_count_what_they_hold(scenes: Scenes) -> None:
     assert blocks > 100 and engine.cache.bytes == sum(e.size for e in engine.cache._entries.values())
 
 
+def apart(call: str, **environment: str) -> str:
+    """Calls a function of this file in a process of its own; what it printed."""
+    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_memory; test_memory.{call}"
+    env = {**os.environ, **environment}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def in_this_process(folder: str, url: str = "") -> None:
     """Long series in one process: prints the budget and how much the resident memory grew, both in MiB.
 
@@ -329,18 +338,13 @@ def in_this_process(folder: str, url: str = "") -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("where", ["files"])
 def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, where: str) -> None:
-    here, folder = Path(__file__).parent, tmp_path / "scenes"
+    folder = tmp_path / "scenes"
     folder.mkdir()
     with serving(folder) as server:
         url = server.url if where == "server" else ""
-        code = (
-            f"import sys; sys.path.insert(0, {str(here)!r}); from test_memory import in_this_process; "
-            f"in_this_process({str(folder)!r}, {url!r})"
-        )
-        env = {**os.environ, "MUSES_ALLOWED_HOSTS": f"127.0.0.1:{server.port}"}
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=env)
-    assert done.returncode == 0, done.stderr
-    budget, grown = map(int, done.stdout.split())
+        allowed = f"127.0.0.1:{server.port}"
+        said = apart(f"in_this_process({str(folder)!r}, {url!r})", MUSES_ALLOWED_HOSTS=allowed)
+    budget, grown = map(int, said.split())
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
 
 
@@ -353,9 +357,7 @@ def written(size: int) -> mmap.mmap:
 
 def test_the_allocator_is_asked_where_the_process_has_grown() -> None:
     """In a process of its own: what earlier tests left would shrink in this one."""
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_memory; test_memory.growing()"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
+    apart("growing()")
 
 
 def growing() -> None:

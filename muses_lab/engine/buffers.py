@@ -110,8 +110,7 @@ class Buffers:
                 return free.pop()
             self.fresh += 1
             self.taken += size
-            if self.taken > self.most:
-                self._release(self.taken - self.most)
+            self._release(self.taken - self.most)
             bare = self._bare.get(size)
             return bare.pop() if bare else self._cut(size)
 
