@@ -27,8 +27,9 @@ from made import CORNER, Made, never, pixels, window, write_tif  # noqa: E402
 
 import muses_lab as ml  # noqa: E402
 from muses_lab.chain import Chain, Collection  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
+from muses_lab.engine import Engine, RectKey  # noqa: E402
 from muses_lab.engine.cache import Cache  # noqa: E402
+from muses_lab.engine.grid import Rect  # noqa: E402
 from muses_lab.engine.layout import layout  # noqa: E402
 from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
 from muses_lab.scenes import Band, Scenes  # noqa: E402
@@ -274,9 +275,32 @@ def test_a_halo_reads_the_neighbouring_blocks_and_no_more(engine: Engine, cloudy
     assert found.values.shape == (512, 512)
 
 
+def test_small_windows_of_a_neighbourhood_share_the_blocks_under_them(engine: Engine, cloudy: Chain) -> None:
+    image = cloudy.band("red").max("t")
+    west, north = CORNER
+    tiles = [window(100, 100, corner=(west + 10 * col, north - 1000)) for col in (100, 200, 300)]
+    for tile in tiles:
+        pixels(engine, image.focal_mean(2) > 0.1, tile)
+    inside = {(row, col) for row in range(4) for col in range(4)}
+    assert files(engine) == {f"{n}-B04": inside for n in range(3)}, "the block's neighbours are not needed"
+    assert engine.counters()["evaluations"] == 1 + len(tiles), "the image's block once, and each window"
+    pixels(engine, image, tiles[0])
+    assert engine.counters()["evaluations"] == 1 + len(tiles), "the image alone is shown from the same block"
+
+
+@pytest.mark.parametrize("size, reach, rects", [(508, 2, True), (509, 2, False), (100, 0, False), (256, 128, True)])
+def test_a_window_smaller_than_a_block_is_asked_for_as_it_is(cloudy: Chain, size: int, reach: int, rects: bool) -> None:
+    chain = cloudy.band("red").max("t")
+    program = (chain.focal_mean(reach) if reach else chain).resolved.program
+    west, north = CORNER
+    tasks = layout(program, window(size, size, corner=(west + 3000, north - 3000))).tasks
+    assert [isinstance(task, RectKey) for task in tasks] == [rects] * (1 if rects else len(tasks))
+    assert not rects or tasks[0].rect == Rect(300, 300 + size, 300, 300 + size)
+
+
 def test_a_new_threshold_after_a_median_reads_nothing_and_keeps_the_median(engine: Engine, cloudy: Chain) -> None:
     median, box = clear(cloudy, 4).ndvi().median("t"), window(SIZE, SIZE)
-    blocks = len(layout(median.resolved.program, box).blocks)
+    blocks = len(layout(median.resolved.program, box).tasks)
     assert blocks == 9
     pixels(engine, median > 0.1, box)
     before = engine.counters()
@@ -357,7 +381,7 @@ def test_cancelled_between_reads(engine: Engine, cloudy: Chain) -> None:
     chain = cloudy.bands("B04", "B08").max("t")
     resolved = chain.resolved
     engine.keep(resolved.hash, resolved)
-    (key, *_) = layout(resolved.program, block(0, 0)).blocks
+    (key, *_) = layout(resolved.program, block(0, 0)).tasks
 
     def after_five_blocks() -> bool:
         assert engine.reader.log is not None
@@ -375,7 +399,7 @@ def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, clou
     chain = cloudy.band("red").max("t")
     resolved = chain.resolved
     engine.keep(resolved.hash, resolved)
-    (key, *_) = layout(resolved.program, block(1, 1)).blocks
+    (key, *_) = layout(resolved.program, block(1, 1)).tasks
     begun, stop = threading.Event(), threading.Event()
 
     def first_asker() -> bool:

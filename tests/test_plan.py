@@ -36,7 +36,7 @@ def happened(chain: Chain, box: GeoBox) -> tuple[int, int, int, int]:
     found = pixels(engine, chain, box)
     counters = engine.counters()
     assert len(engine.reader.log) == counters["blocks_decoded"]
-    blocks = len(layout(chain.resolved.program, box).blocks)
+    blocks = len(layout(chain.resolved.program, box).tasks)
     return found.report.scenes_found, blocks, counters["blocks_decoded"], counters["bytes_decoded"]
 
 

@@ -64,15 +64,24 @@ def test_bytes_are_foreseen_within_a_factor_of_two_and_scenes_exactly(s2: Collec
 
 
 def test_the_halo_of_a_neighbourhood_is_foreseen(tmp_path: Path) -> None:
-    """A block in the middle needs rims of its neighbours: whole blocks of the file are decoded for them."""
+    """A block in the middle needs rims of its neighbours: whole blocks of the file are decoded for them.
+
+    A window that is smaller than a block needs only those that it comes near to.
+    """
     made = Made(tmp_path)
     truth = np.random.default_rng(3).integers(1, 999, (1536, 1536)).astype(np.uint16)
     path = write_tif(tmp_path / "a.tif", truth, tiled=True, blockxsize=512, blockysize=512)
     scene = made.scene("a", "2018-06-10", {"B": made.asset(path)}, grid="MGRS-31TCJ")
     chain = made.chain([Band("B")], [scene]).band("B").max("t")
-    middle = window(100, 100, corner=(364_000.0 + 7000, 4_833_900.0 - 7000))
-    for made_of, blocks in ((chain, 1), (chain.focal_mean(2), 9)):
-        plan, _, read, size = compared(made_of, middle)
+    west, north = 364_000.0, 4_833_900.0
+    block, middle = (
+        window(512, 512, corner=(west + 5120, north - 5120)),
+        window(100, 100, corner=(west + 7000, north - 7000)),
+    )
+    corner = window(100, 100, corner=(west + 5120, north - 5120))
+    focal = chain.focal_mean(2)
+    for made_of, where, blocks in ((chain, block, 1), (focal, block, 9), (focal, middle, 1), (focal, corner, 4)):
+        plan, _, read, size = compared(made_of, where)
         assert (plan.reads, plan.bytes) == (read, size) == (blocks, blocks * 512 * 512 * 2)
 
 

@@ -241,7 +241,7 @@ def test_no_seams_and_a_tile_is_its_export(scenes: Scenes, pixel: float, row: in
     assert np.array_equal(values(chain, whole)[rows, cols], values(chain, part), equal_nan=True)
     assert np.isfinite(values(chain, whole)).any()
     program = chain.resolved.program
-    thinnings = {layout(program, box).thinning for box in (whole, part) if layout(program, box).blocks}
+    thinnings = {layout(program, box).thinning for box in (whole, part) if layout(program, box).tasks}
     assert len(thinnings) == 1
 
 

@@ -9,8 +9,7 @@ import threading
 from collections import OrderedDict
 from typing import Any
 
-from muses_lab.engine import BlockKey
-from muses_lab.engine.grid import block_rect
+from muses_lab.engine import BlockKey, RectKey
 from muses_lab.engine.plan import plan
 from muses_lab.errors import MusesError
 
@@ -27,7 +26,7 @@ class Costs:
         self._planned: set[tuple[str, str, int]] = set()
         self._lock = threading.Lock()
 
-    def expected(self, resolved: Any, key: BlockKey) -> float:
+    def expected(self, resolved: Any, key: BlockKey | RectKey) -> float:
         kind = (resolved.hash, key.grid, key.level)
         with self._lock:
             known = self._seconds.get(kind)
@@ -38,7 +37,7 @@ class Costs:
                 self._planned.add(kind)
         return known
 
-    def took(self, resolved: Any, key: BlockKey, seconds: float) -> None:
+    def took(self, resolved: Any, key: BlockKey | RectKey, seconds: float) -> None:
         kind = (resolved.hash, key.grid, key.level)
         with self._lock:
             before = None if kind in self._planned else self._seconds.get(kind)
@@ -49,11 +48,11 @@ class Costs:
                 self._planned.discard(self._seconds.popitem(last=False)[0])
 
 
-def _planned(resolved: Any, key: BlockKey) -> float:
+def _planned(resolved: Any, key: BlockKey | RectKey) -> float:
     """By metadata alone."""
     program = resolved.program
     grid = program.output.grids[key.grid]
-    window = grid.geobox(key.level, block_rect(key.row, key.col))
+    window = grid.geobox(key.level, key.rect)
     try:
         return plan(program, window).seconds
     except MusesError:  # what cannot be planned cannot be evaluated, and that says why

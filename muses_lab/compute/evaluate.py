@@ -19,10 +19,9 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
-from muses_lab.engine import BlockKey, NodeKey, Resolved, Result
+from muses_lab.engine import BlockKey, NodeKey, RectKey, Resolved, Result
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.core import named
-from muses_lab.engine.grid import BLOCK
 from muses_lab.engine.layout import Layout, Report, fill, layout
 from muses_lab.engine.program import Step
 from muses_lab.errors import Cancelled, ComputeError
@@ -82,7 +81,7 @@ class WindowTicket:
     def __init__(self, plan: Layout) -> None:
         self.plan = plan
         self.done: Future[bool] = Future()
-        self._results: dict[BlockKey, Result] = {}
+        self._results: dict[BlockKey | RectKey, Result] = {}
         self._tickets: list[Ticket] = []
         self._waiting = 0
         self._lock = threading.Lock()
@@ -147,7 +146,7 @@ def forget(executor: Executor) -> None:
 
 
 Admit = Callable[[float, float], None]
-"""Told what a block of a window is expected to take, and how many blocks' worth of pixels it shows; may raise."""
+"""Told what a task of a window is expected to take, and how many tasks' worth of pixels it shows; may raise."""
 
 
 def request_window(
@@ -165,7 +164,7 @@ def _request(
     ticket = WindowTicket(plan)
     cache = _cache(executor)
     missing = []
-    for key in plan.blocks:
+    for key in plan.tasks:
         known = cache.get((resolved.hash, key))
         if known is None:
             missing.append(key)
@@ -180,7 +179,7 @@ def _request(
     if admit is not None:
         admit(max(seconds.values()), _share(plan))
 
-    def arrived(key: BlockKey) -> Callable[[Future[Result]], None]:
+    def arrived(key: BlockKey | RectKey) -> Callable[[Future[Result]], None]:
         def take(future: Future[Result]) -> None:
             if future.cancelled():
                 return
@@ -190,7 +189,7 @@ def _request(
                 return
             result = future.result()
             known_costs.took(resolved, key, result.seconds)
-            ledger.computed(resolved.chain_hash, BLOCK * BLOCK, result.seconds)
+            ledger.computed(resolved.chain_hash, key.rect.pixels, result.seconds)
             if not result.report.failed:
                 cache.put((resolved.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
@@ -214,9 +213,8 @@ def _request(
 
 
 def _share(plan: Layout) -> float:
-    """How many blocks' worth of pixels a window shows: neighbouring windows share blocks."""
-    sides = [part.around.shape for part in plan.parts]
-    return sum(rows * cols for rows, cols in sides) / BLOCK**2
+    """How many tasks' worth of pixels a window shows: neighbouring windows share blocks."""
+    return sum(part.around.pixels / part.tasks[0].rect.pixels for part in plan.parts)
 
 
 def prepare(executor: Executor, resolved: Resolved, priority: float = 0.0, store: Store | None = None) -> Resolved:
@@ -257,10 +255,10 @@ def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
         logging.getLogger(__name__).warning("the result of %s could not be kept: %s", kind, error)
 
 
-def assemble(plan: Layout, results: dict[BlockKey, Result]) -> Pixels:
+def assemble(plan: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
     report = Report()
-    pieces: dict[BlockKey, np.ndarray] = {}
+    pieces: dict[BlockKey | RectKey, np.ndarray] = {}
     for key, result in results.items():
         assert result.values is not None
         pieces[key] = result.values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muses_lab.engine.core import Engine, Result, worker_engine
-from muses_lab.engine.keys import BlockKey, Missing, NodeKey
+from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
 from muses_lab.engine.resolved import Resolved
 
-__all__ = ["BlockKey", "Engine", "Missing", "NodeKey", "Resolved", "Result", "worker_engine"]
+__all__ = ["BlockKey", "Engine", "Missing", "NodeKey", "RectKey", "Resolved", "Result", "worker_engine"]

@@ -54,6 +54,10 @@ class Cache:
         """Whether a value is kept; does not count as use."""
         return key in self._entries
 
+    def is_computing(self, key: Hashable) -> bool:
+        """Whether who asks for a value would wait for somebody's computation."""
+        return key in self._pending
+
     def get(self, key: Hashable) -> Any | None:
         """The value, or None; counts as use."""
         with self._lock:

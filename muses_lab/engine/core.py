@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -36,7 +36,7 @@ from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
 from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places
-from muses_lab.engine.keys import BlockKey, Missing, NodeKey
+from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
 from muses_lab.engine.layout import Report, layout, put
 from muses_lab.engine.memory import Memory, keep_freed
 from muses_lab.engine.program import CHANGES_GRID, Program, Step
@@ -44,7 +44,9 @@ from muses_lab.engine.pyramid import Pyramids
 from muses_lab.engine.read import Counters, Holding, Read, Reader
 from muses_lab.engine.resolved import Resolved
 from muses_lab.errors import NotFound
-from muses_lab.operators import Fit, Region
+from muses_lab.operators import Fit, Focal, Region
+
+Task = BlockKey | RectKey | NodeKey
 
 _KEPT_DOCUMENTS = 256
 _KEPT_ANNOUNCED = 32
@@ -76,7 +78,7 @@ class Engine:
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
         self.pyramids = Pyramids()
-        self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
+        self._announced: dict[tuple[str, Task], Fetch] = {}
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -107,19 +109,19 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- tasks
 
-    def announce(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+    def announce(self, chain_hash: str, task: Task) -> None:
         """Says that a block will be evaluated soon: what it reads of remote files comes while others are evaluated.
 
         Returns at once; `run` or `withdraw` ends it.
         """
         resolved = self._documents.get(chain_hash)
-        if resolved is None or not isinstance(task, BlockKey):
+        if resolved is None or isinstance(task, NodeKey):
             return
         program, output = resolved.program, resolved.program.output
         grid = output.grids.get(task.grid)
         if grid is None or not any(source.remote for source in program.sources.values()):
             return
-        if (output.node.hash, *task) in self.cache or self.pyramids.has(output.node.hash, task):
+        if (output.node.hash, *task) in self.cache or self.pyramids.covers(output.node.hash, *task[:2], task.rect):
             return
         fetch = Fetch(self.reader, program, grid, task.level)
         with self._lock:
@@ -127,19 +129,18 @@ class Engine:
                 return
             self._announced[chain_hash, task] = fetch
             overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
-        rect = block_rect(task.row, task.col)
-        fetch.soon(lambda: loads(program, output, grid, task.level, rect, self._knows(task)))
+        fetch.soon(lambda: loads(program, output, grid, task.level, task.rect, self._knows(task)))
         for key in overdue:  # evaluated elsewhere
             self.withdraw(*key)
 
-    def withdraw(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
+    def withdraw(self, chain_hash: str, task: Task) -> None:
         """Nobody waits for an announced block any more, or it has been evaluated."""
         with self._lock:
             fetch = self._announced.pop((chain_hash, task), None)
         if fetch is not None:
             fetch.close()
 
-    def _knows(self, task: BlockKey) -> Callable[[Step, Rect], bool]:
+    def _knows(self, task: BlockKey | RectKey) -> Callable[[Step, Rect], bool]:
         """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""
 
         def knows(step: Step, rect: Rect) -> bool:
@@ -147,7 +148,7 @@ class Engine:
 
         return knows
 
-    def run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
+    def run(self, chain_hash: str, task: Task, cancelled: Callable[[], bool]) -> Result:
         """Evaluates a task.
 
         Raises
@@ -162,7 +163,7 @@ class Engine:
         finally:
             self.withdraw(chain_hash, task)
 
-    def _run(self, chain_hash: str, task: BlockKey | NodeKey, cancelled: Callable[[], bool]) -> Result:
+    def _run(self, chain_hash: str, task: Task, cancelled: Callable[[], bool]) -> Result:
         resolved = self._document(chain_hash)
         program = self._program(resolved)
         run = Run(program, cancelled, results=resolved.results)
@@ -179,9 +180,8 @@ class Engine:
             raise NotFound(f"the chain has no grid {task.grid!r}; it has {', '.join(sorted(output.grids))}")
         known = self.cache.get((output.node.hash, *task))
         if known is None:
-            rect = block_rect(task.row, task.col)
             with self.memory.task(
-                task_bytes(program, output, grid, task.level, rect, self.memory, run.results), cancelled
+                task_bytes(program, output, grid, task.level, task.rect, self.memory, run.results), cancelled
             ):
                 known = self._block(run, output, grid, task)
         array, report = known
@@ -219,17 +219,18 @@ class Engine:
 
     # ----------------------------------------------------------------------------------------------- blocks
 
-    def _block(self, run: Run, step: Step, grid: Grid, key: BlockKey) -> tuple[xr.DataArray, Report]:
-        """A block of a step, kept in the cache; one evaluation for all who ask."""
+    def _block(self, run: Run, step: Step, grid: Grid, key: BlockKey | RectKey) -> tuple[xr.DataArray, Report]:
+        """A block or rectangle of a step, kept in the cache; one evaluation for all who ask."""
 
         def compute() -> tuple[xr.DataArray, Report]:
-            found = self.pyramids.block(step, key)
+            found = self.pyramids.block(step, key) if isinstance(key, BlockKey) else None
             if found is not None:
                 return found
             own = run.own()
             with self._lock:
                 self._counters.evaluations += 1
-            array = self._evaluate(own, step, grid, key.level, block_rect(key.row, key.col))
+            evaluate = self._evaluate if isinstance(key, BlockKey) else self._from_shared
+            array = evaluate(own, step, grid, key.level, key.rect)
             return compact(array), own.report
 
         value, report = self.cache.get_or_compute((step.node.hash, *key), compute, _nbytes, _complete)
@@ -315,18 +316,24 @@ class Engine:
             array = array.sel(t=[t for t in array.t.values if t in times])
         return array
 
+    def _from_shared(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
+        """A step on a rectangle, from whole blocks of the images below: its neighbours need these, too."""
+        return self.piece(replace(run, shares=True), step, grid, level, rect, None)
+
     def _from_blocks(self, run: Run, step: Step, grid: Grid, level: int, rect: Rect) -> xr.DataArray:
         keys = [BlockKey(grid.id, level, row, col) for row, col in rect.blocks()]
-        if len(keys) == 1 and rect == block_rect(keys[0].row, keys[0].col):
+        if len(keys) == 1 and rect == keys[0].rect:
             return self._block(run, step, grid, keys[0])[0]
         known = {k: self.cache.get((step.node.hash, *k)) or self.pyramids.has(step.node.hash, k) for k in keys}
-        if not any(known.values()):
+        # The blocks of images are shared by rectangles beside each other; a neighbourhood would read beyond them.
+        shared = run.shares and not isinstance(step.operator.support, Focal)
+        if not shared and not any(known.values()):
             start = time.perf_counter()
             own = run.own()
             array = self._evaluate(own, step, grid, level, rect)
             run.add(own.report)
             for key in keys:
-                whole = block_rect(key.row, key.col)
+                whole = key.rect
                 if rect.contains(whole) and "t" not in array.dims and not own.failed:
                     rows, cols = whole.within(rect)
                     value = array.isel(y=rows, x=cols).copy(), own.report
@@ -334,11 +341,11 @@ class Engine:
                     self.cache.put((step.node.hash, *key), value, _nbytes(value), seconds)
             return array
         out: xr.DataArray | None = None
-        for key in keys:
-            part = block_rect(key.row, key.col).intersection(rect)
-            if known[key] or part == block_rect(key.row, key.col):
+        for key in sorted(keys, key=lambda k: self.cache.is_computing((step.node.hash, *k))):  # rather than wait
+            part = key.rect.intersection(rect)
+            if shared or known[key] or part == key.rect:
                 block, _ = self._block(run, step, grid, key)
-                rows, cols = part.within(block_rect(key.row, key.col))
+                rows, cols = part.within(key.rect)
                 values = block.isel(y=rows, x=cols)
             else:
                 values = self._evaluate(run, step, grid, level, part)
@@ -403,7 +410,7 @@ class Engine:
                 run.check()
                 array, _ = self._block(run, step, part.grid, key)
                 out = _promoted(out, array)
-                put(part, key, np.asarray(on_axis(array, step).data), out.data)
+                put(part, key.rect, np.asarray(on_axis(array, step).data), out.data)
         return out
 
     # ----------------------------------------------------------------------------- region and fit: whole nodes

@@ -41,10 +41,12 @@ class Run:
     results: Mapping[str, bytes] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    shares: bool = False
+    """Whether images are needed on rectangles of which others need the neighbours: then by whole blocks."""
 
     def own(self) -> Run:
         """The same request with a report of its own, for what is kept and met again by others."""
-        return Run(self.program, self.cancelled, self.results)
+        return Run(self.program, self.cancelled, self.results, shares=self.shares)
 
     def check(self) -> None:
         if self.cancelled():

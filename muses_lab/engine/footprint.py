@@ -112,7 +112,7 @@ class _Task:
         cut = strips(self._program, step, grid, level, rect, self._memory.piece)
         demands, order = _demands(self._program, step, grid, level, cut.rects[0] if cut.rects else rect)
         others = [
-            self.bytes(below, grid, level, _moved(demands[below.node.hash].rect, rect))
+            self.bytes(below, grid, level, _at_least_a_block(_moved(demands[below.node.hash].rect, rect)))
             for below in order
             if is_apart(below, step)
         ]
@@ -132,16 +132,7 @@ class _Task:
         """A step on a window of another lattice: one block of it at a time."""
         at_once = Rect(rect.r0, min(rect.r1, rect.r0 + BLOCK), rect.c0, min(rect.c1, rect.c0 + BLOCK))
         parts = layout(self._program, grid.geobox(level, at_once), child).parts
-        blocks = [
-            self.bytes(
-                child,
-                part.grid,
-                part.level,
-                Rect(key.row * BLOCK, (key.row + 1) * BLOCK, key.col * BLOCK, (key.col + 1) * BLOCK),
-            )
-            for part in parts
-            for key in part.blocks[:1]
-        ]
+        blocks = [self.bytes(child, part.grid, part.level, key.rect) for part in parts for key in part.blocks[:1]]
         return _PLACES * _pixels(at_once) + max(blocks, default=0)
 
 
@@ -154,6 +145,11 @@ def fit_or_pinned(step: Step, child: Step) -> Grid:
 
 def _pixels(rect: Rect) -> int:
     return rect.shape[0] * rect.shape[1]
+
+
+def _at_least_a_block(rect: Rect) -> Rect:
+    """Images below are computed by whole blocks for who needs less."""
+    return Rect(rect.r0, max(rect.r1, rect.r0 + BLOCK), rect.c0, max(rect.c1, rect.c0 + BLOCK))
 
 
 def _moved(rect: Rect, by: Rect) -> Rect:

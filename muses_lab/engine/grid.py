@@ -46,6 +46,10 @@ class Rect(NamedTuple):
         return self.r1 - self.r0, self.c1 - self.c0
 
     @property
+    def pixels(self) -> int:
+        return (self.r1 - self.r0) * (self.c1 - self.c0)
+
+    @property
     def empty(self) -> bool:
         return self.r0 >= self.r1 or self.c0 >= self.c1
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from muses_lab.engine.grid import Rect, block_rect
+
 
 class BlockKey(NamedTuple):
     """One block of a chain's result: 512 × 512 pixels of a grid at a level."""
@@ -12,6 +14,25 @@ class BlockKey(NamedTuple):
     level: int
     row: int
     col: int
+
+    @property
+    def rect(self) -> Rect:
+        return block_rect(self.row, self.col)
+
+
+class RectKey(NamedTuple):
+    """A rectangle of a chain's result on a grid at a level, no larger than a block."""
+
+    grid: str
+    level: int
+    r0: int
+    r1: int
+    c0: int
+    c1: int
+
+    @property
+    def rect(self) -> Rect:
+        return Rect(self.r0, self.r1, self.c0, self.c1)
 
 
 class NodeKey(NamedTuple):

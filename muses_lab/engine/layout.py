@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
-from muses_lab.engine.keys import BlockKey
+from muses_lab.engine.keys import BlockKey, RectKey
 from muses_lab.engine.pixels import paste, touched
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.thinning import Thinning, limits
@@ -46,6 +46,19 @@ class Part:
     rows: np.ndarray
     """Row of the level for each pixel of the window."""
     cols: np.ndarray
+    reach: int = 0
+    """Pixels beyond a rectangle that it takes to evaluate it, see `Program.reach`."""
+
+    @cached_property
+    def tasks(self) -> tuple[BlockKey, ...] | tuple[RectKey, ...]:
+        """What is asked of the engine: the blocks, or just what a small window shows where neighbourhoods reach out.
+
+        For a few pixels beside each of its blocks, a window would read all of the blocks around them.
+        """
+        inside = self.around.intersection(self.grid.rect(self.level))
+        if not self.blocks or not self.reach or max(inside.shape) > BLOCK - 2 * self.reach:
+            return self.blocks
+        return (RectKey(self.grid.id, self.level, *inside),)
 
     @cached_property
     def blocks(self) -> tuple[BlockKey, ...]:
@@ -93,8 +106,8 @@ class Layout:
     """What the thinning rule does to the longest series here; None where every date is used."""
 
     @property
-    def blocks(self) -> tuple[BlockKey, ...]:
-        return tuple(key for part in self.parts for key in part.blocks)
+    def tasks(self) -> tuple[BlockKey | RectKey, ...]:
+        return tuple(key for part in self.parts for key in part.tasks)
 
     @property
     def levels(self) -> dict[str, float]:
@@ -132,7 +145,10 @@ def _layout(program: Program, node: str, place: _Place, _limits: tuple[int, ...]
             where = None
         if where is not None and not where.any():
             continue
-        part = at.part if where is None else Part(grid, level, where, at.part.rows, at.part.cols)
+        reach = program.reach(step, grid, level)
+        part = at.part
+        if where is not None or reach:
+            part = Part(grid, level, where, part.rows, part.cols, reach)
         if not part.blocks:
             continue
         parts.append(part)
@@ -240,14 +256,14 @@ def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return depth
 
 
-def fill(part: Part, pieces: Mapping[BlockKey, np.ndarray], out: np.ndarray) -> None:
-    """Writes the pixels that a part owns, taken from its blocks' arrays (…, y, x), into `out` (…, y, x)."""
-    for key in part.blocks:
-        put(part, key, pieces[key], out)
+def fill(part: Part, pieces: Mapping[BlockKey | RectKey, np.ndarray], out: np.ndarray) -> None:
+    """Writes the pixels that a part owns, taken from its tasks' arrays (…, y, x), into `out` (…, y, x)."""
+    for key in part.tasks:
+        put(part, key.rect, pieces[key], out)
 
 
-def put(part: Part, key: BlockKey, values: np.ndarray, out: np.ndarray) -> None:
-    """Writes the pixels that a part owns and one of its blocks (…, y, x) has into `out` (…, y, x)."""
-    block = np.ascontiguousarray(values).reshape(-1, BLOCK, BLOCK)
+def put(part: Part, rect: Rect, values: np.ndarray, out: np.ndarray) -> None:
+    """Writes the pixels that a part owns and the values of a rectangle (…, y, x) have into `out` (…, y, x)."""
+    layers = np.ascontiguousarray(values).reshape(-1, *rect.shape)
     target = out.reshape(-1, *out.shape[-2:])
-    paste(block, key.row * BLOCK, key.col * BLOCK, part.rows, part.cols, *part.owned, target)
+    paste(layers, rect.r0, rect.c0, part.rows, part.cols, *part.owned, target)

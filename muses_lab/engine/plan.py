@@ -14,8 +14,9 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab import settings
 from muses_lab.engine import throughput
+from muses_lab.engine.evaluate import keeps_blocks
 from muses_lab.engine.grid import Grid, Rect, block_rect
-from muses_lab.engine.keys import BlockKey
+from muses_lab.engine.keys import BlockKey, RectKey
 from muses_lab.engine.layout import layout
 from muses_lab.engine.program import CHANGES_GRID, LOAD, Program, Step, pinned_grid
 from muses_lab.engine.pyramid import Pyramids
@@ -72,21 +73,22 @@ def plan(program: Program, window: GeoBox) -> Plan:
     as usual: blocks of 512 × 512, overviews by factors of two to 16, and on to that of one block.
     """
     scenes: dict[str, None] = {}
-    blocks: dict[BlockKey, Grid] = {}
+    tasks: dict[BlockKey | RectKey, Grid] = {}
     levels: dict[str, float] = {}
     thinnings: list[Thinning] = []
     for piece in _pieces(window):
         view = layout(program, piece)
         scenes.update(dict.fromkeys(view.found))
         levels.update(view.levels)
-        blocks.update({key: part.grid for part in view.parts for key in part.blocks})
+        tasks.update({key: part.grid for part in view.parts for key in part.tasks})
         thinnings += [view.thinning] if view.thinning else []
     cost = _Cost(program)
-    for key, grid in blocks.items():
-        cost.block(program.output, grid, key)
+    for key, grid in tasks.items():
+        cost.task(program.output, grid, key)
+    cost.count()
     return Plan(
-        window, len(scenes), len(blocks), cost.reads, cost.pixels, cost.bytes, cost.evaluated, levels,
-        _seconds(cost, len(blocks)), max(thinnings, key=lambda t: t.of, default=None),
+        window, len(scenes), len(tasks), cost.reads, cost.pixels, cost.bytes, cost.evaluated, levels,
+        _seconds(cost, len(tasks)), max(thinnings, key=lambda t: t.of, default=None),
     )  # fmt: skip
 
 
@@ -122,25 +124,50 @@ class _Cost:
         self._pyramids = _pyramids(settings.home())
         self._dates = program.dates_below(program.root)
         self._seen: set[Hashable] = set()
+        self._left: list[tuple[Step, Grid, int, Rect, Dates]] = []
+        self._shares = False
+        """Whether images below neighbourhoods are evaluated by whole blocks, see `Run.shares`."""
 
     def _new(self, *key: Hashable) -> bool:
         known = key in self._seen
         self._seen.add(key)
         return not known
 
+    def task(self, step: Step, grid: Grid, key: BlockKey | RectKey) -> None:
+        """What is asked of a worker."""
+        if isinstance(key, BlockKey):
+            self.block(step, grid, key)
+        else:
+            self._shares = True
+            self.add(step, grid, key.level, key.rect)
+
     def block(self, step: Step, grid: Grid, key: BlockKey) -> None:
         """What a block of a step costs: nothing where it is in a pyramid."""
         if not self._pyramids.has(step.node.hash, key):
-            self.add(step, grid, key.level, block_rect(key.row, key.col))
+            self.add(step, grid, key.level, key.rect)
 
     def add(self, step: Step, grid: Grid, level: int, rect: Rect, left_out: Dates = frozenset()) -> None:
-        """What a step costs on a rectangle; `left_out`: dates that the reduction above it does not use."""
+        """What a step costs on a rectangle is to be counted; `left_out`: dates not used by the reduction above it."""
+        self._left.append((step, grid, level, rect, left_out))
+
+    def count(self) -> None:
+        """Counts what was added, and what that depends on: chains may be thousands of steps deep."""
+        while self._left:
+            self._count(*self._left.pop())
+
+    def _count(self, step: Step, grid: Grid, level: int, rect: Rect, left_out: Dates) -> None:
         if not self._new(step.node.hash, grid.id, level, rect, left_out):
             return
         if not step.meta.time and self._partly_kept(step, grid, level, rect):
             return
         process, support = step.node.process, step.operator.support
         children = [self._program[child] for _, child in step.cubes]
+        if self._shares and keeps_blocks(step) and not isinstance(support, Focal):
+            blocks = [block_rect(*at) for at in rect.blocks()]
+            if blocks != [rect]:
+                for block in blocks:
+                    self.add(step, grid, level, block, left_out)
+                return
         if process == LOAD:
             self._load(step, grid, level, rect, left_out)
         elif isinstance(support, Region):

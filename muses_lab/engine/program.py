@@ -25,7 +25,7 @@ from muses_lab.engine.sources import Source, source_of
 from muses_lab.engine.thinning import Thinning, limit, thinned
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.graph import Callback, Node
-from muses_lab.operators import Fit, Meta, Operator, Pixel, Region, Structural, is_strict, registry
+from muses_lab.operators import Fit, Focal, Meta, Operator, Pixel, Region, Structural, is_strict, registry
 from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, instant
 from muses_lab.scenes import Scenes
@@ -91,6 +91,7 @@ class Program:
         self._footprints: dict[tuple[str, str], BaseGeometry] = {}
         self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
         self._thinnings: dict[tuple[str, str, int], Thinning | None] = {}
+        self._reaches: dict[tuple[str, str, int], int] = {}
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()
@@ -178,6 +179,25 @@ class Program:
                 stack += [self.steps[child.hash] for _, child in step.cubes if child.hash not in seen]
                 seen.update(child.hash for _, child in step.cubes)
         return max((t for t in found if t), key=lambda t: t.of, default=None)
+
+    def reach(self, step: Step, grid: Grid, level: int) -> int:
+        """Pixels by which a rectangle of an image needs more of the images below it than itself.
+
+        The radii of neighbourhoods upon each other, down to what reduces time or is evaluated elsewhere.
+        """
+        key = (step.node.hash, grid.id, level)
+        if key not in self._reaches:
+            reaches: dict[str, int] = {}
+            for node in graph.walk(step.node):
+                below = self.steps[node.hash]
+                support = below.operator.support
+                inputs = [reaches[child.hash] for _, child in below.cubes]
+                if below.meta.time or _reduces_time(below) or isinstance(support, Structural | Region):
+                    inputs = []
+                own = support.radius(below.arguments, grid.pixel_metres(level)) if isinstance(support, Focal) else 0
+                reaches[node.hash] = 0 if below.meta.time else own + max(inputs, default=0)
+            self._reaches[key] = reaches[step.node.hash]
+        return self._reaches[key]
 
     def _series(self, reducer: Step) -> list[tuple[str, frozenset[np.datetime64] | None]]:
         """(list of scenes, dates wanted of it) of what a reduction over time reads on its own grid and level."""

@@ -54,7 +54,7 @@ z = int(m.zoom)
 first, last = Place.at(west, north, z).tile, Place.at(east, south, z).tile
 program = m.layer("NDVI").chain.resolved.program
 tiles = [(z, x, y) for x in range(first.x, last.x + 1) for y in range(first.y, last.y + 1)]
-print("\\n".join(sorted({repr(key) for tile in tiles for key in layout(program, ml.Window.tile(*tile)).blocks})))
+print("\\n".join(sorted({repr(key) for tile in tiles for key in layout(program, ml.Window.tile(*tile)).tasks})))
 """
 
 

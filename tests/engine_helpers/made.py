@@ -103,7 +103,7 @@ def pixels(engine: Engine, chain: Chain, box: GeoBox, cancelled: Callable[[], bo
     resolved = chain.resolved
     engine.keep(resolved.hash, resolved)
     plan = layout(resolved.program, box)
-    return assemble(plan, {key: engine.run(resolved.hash, key, cancelled) for key in plan.blocks})
+    return assemble(plan, {key: engine.run(resolved.hash, key, cancelled) for key in plan.tasks})
 
 
 def values(chain: Chain, box: GeoBox, engine: Engine | None = None) -> np.ndarray:
