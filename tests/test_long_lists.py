@@ -27,7 +27,10 @@ import muses_lab as ml  # noqa: E402
 from muses_lab.chain import Chain, load_resolved  # noqa: E402
 from muses_lab.engine import sources  # noqa: E402
 from muses_lab.engine.columns import Columns  # noqa: E402
-from muses_lab.engine.grid import Rect  # noqa: E402
+from muses_lab.engine.grid import (
+    Rect,  # noqa: E402
+    bounds_of,  # noqa: E402
+)
 from muses_lab.engine.layout import layout  # noqa: E402
 from muses_lab.engine.nearby import Nearby  # noqa: E402
 from muses_lab.engine.packed import PackedScenes, pack, unpack  # noqa: E402
@@ -255,7 +258,7 @@ def test_places_far_from_their_footprints_and_footprints_across_the_date_line_ar
     scenes[8] = Scene(**{**fields(scenes[8]), "footprint": None})
     near = Nearby(Columns.of(Scenes("c", "c", (Band("B"),), tuple(scenes))))
     box = GeoBox((10, 10), ml.Window.tile(12, 2200, 1950).affine, "EPSG:3857")
-    found = near.to(box.extent)
+    found = near.to(bounds_of(box), "EPSG:3857")
     assert scenes[7].grid + "@10" in found and scenes[8].grid + "@10" in found
     assert len(found) < 15
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import secrets
 import threading
-import uuid
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -132,6 +132,7 @@ class Executor:
         self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
         self._queued: set[_Work] = set()
         self._running: set[_Work] = set()
+        self._name = secrets.token_hex(16)
         self._count = itertools.count()
         self._events: Counter[str] = Counter()
         self._pumping = self._pump_again = False
@@ -232,7 +233,7 @@ class Executor:
                 self._queued.discard(work)
                 self._running.add(work)
                 self._events["submitted"] += 1
-                work.token = uuid.uuid4().hex
+                work.token = f"{self._name}-{next(self._count)}"
                 work.deadline = monotonic() + self._task_seconds
                 return work
         return None

@@ -85,6 +85,18 @@ class Rect(NamedTuple):
                 yield row, col
 
 
+Bounds = tuple[float, float, float, float]
+"""West, south, east, north."""
+
+
+def bounds_of(window: GeoBox) -> Bounds:
+    """Bounds of a window in its CRS. (`GeoBox.boundingbox` makes a polygon first, half of a layout's time.)"""
+    a, (rows, columns) = window.affine, window.shape
+    xs = [a.c + a.a * col + a.b * row for col in (0, columns) for row in (0, rows)]
+    ys = [a.f + a.d * col + a.e * row for col in (0, columns) for row in (0, rows)]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
 def block_rect(row: int, col: int) -> Rect:
     return Rect(row * BLOCK, (row + 1) * BLOCK, col * BLOCK, (col + 1) * BLOCK)
 

@@ -15,7 +15,7 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.engine.grid import BLOCK, Grid, Rect, places, transformer
+from muses_lab.engine.grid import BLOCK, Grid, Rect, bounds_of, places, transformer
 from muses_lab.engine.keys import BlockKey, RectKey
 from muses_lab.engine.pixels import paste, touched
 from muses_lab.engine.program import Program, Step
@@ -230,7 +230,7 @@ def _owners(candidates: list[tuple[Grid, _Pixels, BaseGeometry]]) -> np.ndarray 
 
 def _may_touch(window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
     """Cheap test on bounds, generous by a pixel's worth of curvature."""
-    w, s, e, n = window.boundingbox.bbox
+    w, s, e, n = bounds_of(window)
     if str(window.crs) != grid.crs:
         w, s, e, n = transformer(str(window.crs), grid.crs).transform_bounds(w, s, e, n, densify_pts=16)
     if not all(np.isfinite(v) for v in (w, s, e, n)):

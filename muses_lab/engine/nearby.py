@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from odc.geo.geom import Geometry
 
 from muses_lab.engine.columns import RING, Columns
-from muses_lab.engine.grid import transformer
+from muses_lab.engine.grid import Bounds, transformer
 
 _FEW = 16
 """Grids that are tested exactly at once."""
@@ -30,9 +29,9 @@ class Nearby:
         if not self._few:
             self._boxes = _boxes(columns)
 
-    def to(self, shape: Geometry) -> list[str]:
-        """Ids of the grids that may touch a shape, those first that come first in the list."""
-        around = None if self._few else _degrees(shape)
+    def to(self, bounds: Bounds, crs: str) -> list[str]:
+        """Ids of the grids that may touch a rectangle of a CRS, those first that come first in the list."""
+        around = None if self._few else _degrees(bounds, crs)
         if around is None:
             return list(self._ids)
         west, south, east, north = around
@@ -88,18 +87,15 @@ def _fit(columns: Columns, boxes: np.ndarray) -> np.ndarray:
         return (lon > w - room) & (lon < e + room) & (lat > s - room) & (lat < n + room)
 
 
-def _degrees(shape: Geometry) -> tuple[float, float, float, float] | None:
-    """West, south, east, north around a shape; None where it is too large, or where degrees end."""
-    if shape.crs is None:
-        return None
-    box = shape.boundingbox
-    across, steps = max(box.span_x, box.span_y), np.linspace(0, 1, 17)
-    x0, y0, x1, y1 = box.bbox
+def _degrees(bounds: Bounds, crs: str) -> Bounds | None:
+    """West, south, east, north around a rectangle; None where it is too large, or where degrees end."""
+    x0, y0, x1, y1 = bounds
+    across, steps = max(x1 - x0, y1 - y0), np.linspace(0, 1, 17)
     edge_x = np.concatenate([x0 + steps * (x1 - x0), np.full(17, x1), x1 - steps * (x1 - x0), np.full(17, x0)])
     edge_y = np.concatenate([np.full(17, y0), y0 + steps * (y1 - y0), np.full(17, y1), y1 - steps * (y1 - y0)])
     if not np.isfinite(across):
         return None
-    lon, lat = transformer(str(shape.crs), "EPSG:4326").transform(edge_x, edge_y)
+    lon, lat = transformer(crs, "EPSG:4326").transform(edge_x, edge_y)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
         return None
     west, east, south, north = lon.min(), lon.max(), lat.min(), lat.max()

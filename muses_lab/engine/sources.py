@@ -19,7 +19,7 @@ from odc.geo.geom import Geometry, box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.columns import RING, Columns
-from muses_lab.engine.grid import Grid, Rect, same_crs, transformer
+from muses_lab.engine.grid import Grid, Rect, bounds_of, same_crs, transformer
 from muses_lab.engine.nearby import Nearby
 from muses_lab.engine.packed import columns_of, pack
 from muses_lab.errors import GridError
@@ -117,7 +117,7 @@ class Source:
         west, south, east, north = _outline(grid, native)
         outline = box(west, south, east, north, grid.crs)
         found: list[str] = []
-        for id in self.nearby.to(outline):
+        for id in self.nearby.to((west, south, east, north), grid.crs):
             shape = outline.to_crs(self.grids[id].crs, resolution=max(east - west, north - south) / 16).geom
             if np.isfinite(shape.bounds).all():
                 placing = self._placing(id)
@@ -148,7 +148,7 @@ class Source:
 
     def candidates(self, window: GeoBox) -> list[str]:
         """Grids that may touch a window."""
-        return self.nearby.to(window.extent)
+        return self.nearby.to(bounds_of(window), str(window.crs))
 
     # ------------------------------------------------------------------------------------------- single scenes
 
