@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import math
 import os
 import secrets
 import signal
@@ -19,8 +20,9 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,9 @@ from benchmarks.peers.contestant import View, day_of
 from benchmarks.protocol import serve
 from muses_lab.chain import Layer
 from muses_lab.compute import tuning
+
+Answer = tuple[int, dict[str, str], bytes]
+"""Status, headers, body."""
 
 CONNECTIONS = 6
 """How many Chromium and Firefox open to one origin."""
@@ -126,10 +131,10 @@ class Page:
         self._token = token
         self._local = threading.local()
 
-    def get(self, path: str, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    def get(self, path: str, **headers: str) -> Answer:
         return self._ask("GET", path, headers)
 
-    def post(self, path: str, body: Any = None) -> tuple[int, dict[str, str], bytes]:
+    def post(self, path: str, body: Any = None) -> Answer:
         text = json.dumps({} if body is None else body).encode()
         return self._ask("POST", path, {"Authorization": f"token {self._token}"}, text)
 
@@ -141,10 +146,10 @@ class Page:
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
-    def all(self, paths: Sequence[str]) -> list[tuple[int, dict[str, str], bytes]]:
+    def all(self, asked: Sequence[Callable[[], Answer]]) -> list[Answer]:
         """All of them as a browser asks: in this order, so many at a time as it has connections."""
-        answers: list[Any] = [None] * len(paths)
-        numbers = iter(range(len(paths)))
+        answers: list[Any] = [None] * len(asked)
+        numbers = iter(range(len(asked)))
         lock = threading.Lock()
 
         def connection() -> None:
@@ -154,7 +159,7 @@ class Page:
                 if number is None:
                     return
                 try:
-                    answers[number] = self.get(paths[number])
+                    answers[number] = asked[number]()
                 except Exception as error:
                     answers[number] = error
 
@@ -254,14 +259,16 @@ class Delivery:
         if palette:
             layer = self._repainted(layer)
         chain, style = layer.publish()
-        paths = [f"muses/tiles/{chain}/{style}/{z}/{x}/{y}.png" for x, y, z in outwards(view)]
+        seen = what_is_seen(view, f"{chain}/{style}")
+        asked = [partial(self.page.get, f"muses/tiles/{chain}/{style}/{z}/{x}/{y}.png") for x, y, z in outwards(view)]
         before, used = self._counters(), processor_seconds()
         with self._asking_status() if status else contextlib.nullcontext([]) as waits:
             start = time.perf_counter()
-            answers = self.page.all(paths)
+            told, *answers = self.page.all([partial(self.page.post, "muses/view", seen), *asked])
             seconds = time.perf_counter() - start
         used = processor_seconds() - used
         after = self._counters()
+        assert told[0] == 204, told
         wrong = [(status, headers.get("X-Muses-Message")) for status, headers, _ in answers if status != 200]
         warned = [headers for _, headers, _ in answers if "X-Muses-Warning" in headers]
         if wrong or warned:
@@ -323,6 +330,19 @@ def processor_seconds() -> float:
             times = process.cpu_times()
             total += times.user + times.system
     return total
+
+
+def what_is_seen(view: View, layer: str) -> dict[str, Any]:
+    """What the map's panel tells the service when it moves: as much as the tiles show, less a hair."""
+
+    def place(column: float, row: float) -> tuple[float, float]:
+        n = 2**view.zoom
+        return column / n * 360 - 180, math.degrees(math.atan(math.sinh(math.pi * (1 - 2 * row / n))))
+
+    (xs, ys), hair = ([tile[i] for tile in view.tiles] for i in (0, 1)), 1e-3
+    west, north = place(min(xs) + hair, min(ys) + hair)
+    east, south = place(max(xs) + 1 - hair, max(ys) + 1 - hair)
+    return {"id": "page", "z": view.zoom, "bounds": [west, south, east, north], "layers": [layer]}
 
 
 def outwards(view: View) -> list[tuple[int, int, int]]:

@@ -354,3 +354,15 @@ def test_the_default_place_to_compute_can_be_chosen(monkeypatch):
     compute.shutdown()
     assert compute.executor("threads").status()["queued"] == 0  # a new one
     compute.shutdown()
+
+
+def test_cheap_blocks_are_handed_over_by_their_seconds(scripted: tuple[ScriptedBackend, Executor]) -> None:
+    backend, executor = scripted
+    for seconds, most in ((0.01, 5), (0.0001, 8), (0.03, 2), (1.0, 2), (0.0, 2)):
+        backend.given.clear()
+        tickets = [executor.request(Document(), f"{seconds} {n}", seconds=seconds) for n in range(20)]
+        assert len(backend.given) == most, f"of {seconds} s each for one thread"
+        for ticket in tickets:
+            ticket.release()
+        for task in list(backend.given):
+            backend.finish(task)

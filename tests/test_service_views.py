@@ -15,6 +15,7 @@ from muses_lab.service import prefetch
 from muses_lab.service.failures import BadRequest
 from muses_lab.service.lag import EVERY, Lag
 from muses_lab.service.prefetch import Prefetch
+from muses_lab.service.seen import MOST, Seen
 from muses_lab.service.tile import Tile
 from muses_lab.service.views import View, Views
 
@@ -35,11 +36,13 @@ def view(z: int = 10, left: float = 512, top: float = 512, width: float = 5, hei
 def test_a_view_knows_its_tiles_and_those_around_it() -> None:
     seen = view(left=512.25, top=512.25, width=4.5, height=2.5)
     assert (seen.left, seen.right, seen.top, seen.bottom, seen.tiles) == (512, 516, 512, 514, 15)
-    ring = list(seen.ring())
+    assert set(seen.inside()) == {Tile(10, x, y) for x in range(512, 517) for y in range(512, 515)}
+    ring = seen.ring()
     assert len(ring) == len(set(ring)) == 7 * 5 - 15
     assert not any(512 <= t.x <= 516 and 512 <= t.y <= 514 for t in ring)
-    distances = [seen.distance(tile) for tile in ring]
-    assert distances == sorted(distances)
+    for tiles in (seen.inside(), ring):
+        distances = [seen.distance(tile) for tile in tiles]
+        assert distances == sorted(distances)
 
 
 def test_a_view_over_the_date_line_has_neighbours_on_both_sides() -> None:
@@ -47,7 +50,7 @@ def test_a_view_over_the_date_line_has_neighbours_on_both_sides() -> None:
     assert {t.x for t in seen.ring()} == {13, 14, 15, 0, 1, 2}
     assert seen.distance(Tile(4, 0, 8)) == pytest.approx(seen.distance(Tile(4, 15, 8)))
     corner = view(z=1, left=0, top=0, width=2, height=2)
-    assert {tuple(t) for t in corner.ring()} <= {(1, x, y) for x in (0, 1) for y in (0, 1)}
+    assert len(corner.inside()) == 4 and not corner.ring()
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_the_ring_is_evaluated_while_nobody_waits_and_dropped_when_somebody_asks
         tiles = Tiles()
         ahead = Prefetch(tiles.start)
         seen = view()
-        ring = list(seen.ring())
+        ring = seen.ring()
         ahead.busy()
         ahead.look(seen)
         await asyncio.sleep(0.05)
@@ -182,6 +185,37 @@ def test_another_view_ends_the_ring_of_the_one_before(quick: None) -> None:
         await asyncio.sleep(0.05)
         assert len(tiles.begun) == 2  # whoever asks for it is told
         ahead.look(None)
+
+    asyncio.run(main())
+
+
+def test_what_a_view_shows_is_begun_at_once_and_left_when_the_next_one_does_not_show_it() -> None:
+    async def main() -> None:
+        parts: dict[Tile, Part] = {}
+
+        async def start(chain: str, tile: Tile) -> Any:
+            if tile == Tile(10, 512, 512):
+                return None  # its pixels are there
+            if tile == Tile(10, 512, 513):
+                raise MusesError("no such scene")
+            begun.append(tile)
+            parts[tile] = Part(tiles)
+            return parts[tile]
+
+        begun: list[Tile] = []
+        tiles, seen = Tiles(), Seen(start)
+        seen.look(view())
+        await until(lambda: len(begun) == 13)
+        assert begun[0] == Tile(10, 514, 513), "the middle first; what fails or is there holds nothing up"
+        before = dict(parts)
+        seen.look(view(left=514))
+        assert not tiles.left, "not before the new ones are joined: both may need the same"
+        await until(lambda: tiles.left == 13)
+        assert len(begun) == 13 + 15 and all(part.ended.done() for part in before.values())
+        seen.look(view(layers=[f"{n:064}/{STYLE}" for n in range(32)]))
+        await until(lambda: len(begun) == 28 + MOST)
+        seen.look(None)
+        assert all(part.ended.done() for part in parts.values()), "nobody looks any more"
 
     asyncio.run(main())
 

@@ -18,6 +18,9 @@ from typing import Any, Protocol
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 
+BRIEF = 0.05
+"""Seconds of work for each thread that may be handed to the backend, however many blocks that is."""
+
 
 class Document(Protocol):
     """A published chain with all its inputs (`Resolved`)."""
@@ -117,8 +120,9 @@ class Executor:
     - Requests for the same (chain, block) share one evaluation, also when it is already running.
     - The lowest priority number goes first, in order of arrival among equals; a later asker in more of a hurry pulls
       the block forward.
-    - At most about twice as many blocks as there are threads are handed to the backend, so that what nobody waits for
-      any more can still be dropped; running work of which the last asker leaves gets its cancel flag.
+    - At most about twice as many blocks as there are threads, or `BRIEF` seconds of work, are handed to the backend, so
+      that what nobody waits for any more can still be dropped; running work of which the last asker leaves gets its
+      cancel flag.
     - A block that does not come back within `task_seconds` (`MUSES_TASK_SECONDS`, default 900) fails with a
       `ComputeError`. One that was told to stop gives its place to others after `MUSES_STUCK_SECONDS` (default 60).
     """
@@ -225,7 +229,7 @@ class Executor:
         heapq.heappush(self._heap, (work.priority, work.order, next(self._count), work))
 
     def _next(self) -> _Work | None:
-        if len(self._running) >= max(2, 2 * self.backend.threads):
+        if not self._has_room():
             return None
         while self._heap:
             priority, _, _, work = heapq.heappop(self._heap)
@@ -237,6 +241,14 @@ class Executor:
                 work.deadline = monotonic() + self._task_seconds
                 return work
         return None
+
+    def _has_room(self) -> bool:
+        """Whether the backend has too little to do: cheap blocks would be done before it could be given others."""
+        count, threads = len(self._running), max(1, self.backend.threads)
+        if count < 2 * threads:
+            return True
+        cheap = all(work.seconds > 0 for work in self._running)
+        return cheap and count < 8 * threads and sum(work.seconds for work in self._running) < BRIEF * threads
 
     def _pump(self) -> None:
         """Hands work to the backend while there is room. One thread at a time: a backend may answer within submit()."""

@@ -20,6 +20,7 @@ from muses_lab.service.failures import Timeout
 from muses_lab.service.lag import Lag
 from muses_lab.service.prefetch import LAST, Prefetch
 from muses_lab.service.reports import Reports
+from muses_lab.service.seen import Seen
 from muses_lab.service.shared import Recent, Share, Shares
 from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
@@ -51,6 +52,7 @@ class Service:
         self.views = Views()
         self.lag = Lag()
         self.prefetch = Prefetch(self._ahead)
+        self.seen = Seen(self._at_once)
         self._prefetches = number("MUSES_PREFETCH", 1) > 0
         self.computed = False
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
@@ -139,6 +141,7 @@ class Service:
             if asked.is_tile and self.views.is_newest(tile):
                 asked.prioritise(self.views.place(tile))
         if self._prefetches:
+            self.seen.look(self.views.newest)
             self.prefetch.look(self.views.newest)
 
     def ask(self, resolved: Any, tile: Tile, urgent: bool = False) -> Share[Any]:
@@ -176,13 +179,20 @@ class Service:
         return drawn
 
     async def _ahead(self, chain_hash: str, tile: Tile) -> Share[Any] | None:
-        """A part in the evaluation of a tile that nobody has asked for yet."""
+        """A part in the evaluation of a tile that nobody has asked for yet, and perhaps nobody will."""
+        return await self._unasked(chain_hash, tile, LAST)
+
+    async def _at_once(self, chain_hash: str, tile: Tile) -> Share[Any] | None:
+        """A part in the evaluation of a tile that a map is about to ask for."""
+        return await self._unasked(chain_hash, tile, self.views.place(tile))
+
+    async def _unasked(self, chain_hash: str, tile: Tile, priority: float) -> Share[Any] | None:
         if self._pixels.get((chain_hash, tile)) is not None:
             return None
         resolved = await self.chain(chain_hash)
         if resolved.program.output.times:
             return None
-        return self._join(resolved, tile, _Asked(LAST, wanted=False))
+        return self._join(resolved, tile, _Asked(priority, wanted=False))
 
     def _join(self, resolved: Any, tile: Tile, asked: _Asked) -> Share[Any]:
         key = (resolved.chain_hash, tile)
@@ -258,10 +268,11 @@ class Service:
         try:
             ticket = await asyncio.shield(asyncio.wrap_future(asking))
         except asyncio.CancelledError:
-            asking.add_done_callback(_release_late)
+            if not asking.cancel():
+                asking.add_done_callback(_release_late)
             raise
         asked.has(ticket)
-        if asked.wanted:
+        if asked.priority != LAST:
             self.prefetch.requested()
         try:
             await asyncio.shield(asyncio.wrap_future(ticket.done))
@@ -293,7 +304,7 @@ class _Asked:
     @property
     def is_tile(self) -> bool:
         """Whether its place in the queue is its distance from the centre of the view."""
-        return self.wanted and self.priority != URGENT
+        return self.priority not in (URGENT, LAST)
 
     def join(self, priority: float) -> None:
         self.wanted = True

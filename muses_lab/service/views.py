@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +64,21 @@ class View:
         across = abs(tile.x + 0.5 - self.x) % (1 << self.z)
         return math.hypot(min(across, (1 << self.z) - across), tile.y + 0.5 - self.y)
 
-    def ring(self) -> Iterator[Tile]:
+    def inside(self) -> list[Tile]:
+        """The tiles that are seen, nearest to the centre first."""
+        return self._sorted(0)
+
+    def ring(self) -> list[Tile]:
         """The tiles around those that are seen, nearest to the centre first."""
+        seen = set(self.inside())
+        return [tile for tile in self._sorted(1) if tile not in seen]
+
+    def _sorted(self, more: int) -> list[Tile]:
+        """The tiles that are seen, and those around them up to so many away."""
         n = 1 << self.z
-        around = {
-            Tile(self.z, x % n, y)
-            for y in range(self.top - 1, self.bottom + 2)
-            for x in range(self.left - 1, self.right + 2)
-            if 0 <= y < n and not (self.left <= x <= self.right and self.top <= y <= self.bottom)
-        }
-        return iter(sorted(around, key=self.distance))
+        rows = range(max(self.top - more, 0), min(self.bottom + more + 1, n))
+        found = {Tile(self.z, x % n, y) for y in rows for x in range(self.left - more, self.right + more + 1)}
+        return sorted(found, key=self.distance)
 
 
 class Views:
