@@ -122,8 +122,14 @@ def thin(piece: int) -> Engine:
 # --------------------------------------------------------------------------------------------------------- strips
 
 
-@pytest.mark.parametrize("programs", [True, False])
-@pytest.mark.parametrize("name", CHAINS)
+BOTH_WAYS = [
+    pytest.param(name, programs, marks=[pytest.mark.slow] if name == "quantiles" and not programs else [])
+    for name in CHAINS
+    for programs in (True, False)
+]
+
+
+@pytest.mark.parametrize(("name", "programs"), BOTH_WAYS)
 def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> None:
     chain = CHAINS[name](scenes)
     pixel = 1e-4 if "lattice" in name else 40.0 if "finer" in name else 10.0
@@ -438,6 +444,7 @@ def test_waiting_ends_when_cancelled() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_many_threads_and_a_tiny_budget_end(scenes: Scenes) -> None:
     engine = Engine(1 << 20)
     memory = engine.memory
