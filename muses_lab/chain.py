@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -493,21 +493,12 @@ class Chain:
         `user` and `group` are names, or lists of them. Until it is revoked, or for so many `days`. `view` is where a
         map shall show it: `{"center": (lat, lon), "zoom": z}`. The link opens nothing for anybody else.
         """
-        store = default_store()
-        sharing.address(store, "")
-        content: dict[str, Any] = {"chain": self.publish(store)}
-        if view is not None:
-            content["view"] = view
-        return sharing.grant(store, content, self._shown_scenes(), title or self._title(), user, group, days)
+        return sharing.share(self, None, title or self._title(), user, group, days, view)
 
     def with_scenes_of(self, store: Store) -> Chain:
         """The chain with its lists of scenes as a store has them."""
         digests = {n.arguments["digest"] for n in graph.walk(self._node) if n.process == "muses:load_items"}
         return Chain(self._node, {**self._scenes, **{digest: _stored_scenes(store, digest) for digest in digests}})
-
-    def _shown_scenes(self) -> Iterable[str]:
-        """Digests of the lists of scenes that the published chain refers to."""
-        return self.resolved.scenes
 
     def _title(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
@@ -761,15 +752,7 @@ class Layer:
         view: Mapping[str, Any] | None = None,
     ) -> sharing.Link:
         """Lets other users of the hub open this layer; see `Chain.share`."""
-        store = default_store()
-        sharing.address(store, "")
-        chain_hash, style_hash = self.publish(store)
-        content: dict[str, Any] = {"chain": chain_hash, "style": style_hash}
-        if view is not None:
-            content["view"] = view
-        return sharing.grant(
-            store, content, self.chain._shown_scenes(), title or self.chain._title(), user, group, days
-        )
+        return sharing.share(self.chain, self, title or self.chain._title(), user, group, days, view)
 
 
 def collection(id: str, catalog: str | Catalog | None = None) -> Collection:

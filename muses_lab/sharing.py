@@ -7,11 +7,14 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from muses_lab.errors import MusesError
-from muses_lab.store import Share, Store, new_id
+from muses_lab.store import Share, Store, default_store, new_id
+
+if TYPE_CHECKING:
+    from muses_lab.chain import Chain, Layer
 
 Names = str | Iterable[str] | None
 
@@ -51,6 +54,28 @@ class Link:
         return f'<a href="{url}" target="_blank" rel="noopener">{url}</a><br>{html.escape(_granted(self.share))}'
 
 
+def share(
+    chain: Chain,
+    layer: Layer | None,
+    title: str,
+    user: Names,
+    group: Names,
+    days: float | None,
+    view: Mapping[str, Any] | None,
+) -> Link:
+    """Publishes a chain, or a layer of it, and grants it; see `Chain.share`."""
+    store = default_store()
+    address(store, "")  # where nobody can be told, nothing is kept
+    content: dict[str, Any] = {}
+    if layer is None:
+        content["chain"] = chain.publish(store)
+    else:
+        content["chain"], content["style"] = layer.publish(store)
+    if view is not None:
+        content["view"] = view
+    return grant(store, content, chain.resolved.scenes, title, user, group, days)
+
+
 def grant(
     store: Store,
     content: Mapping[str, Any],
@@ -60,7 +85,7 @@ def grant(
     group: Names,
     days: float | None,
 ) -> Link:
-    """Grants users and groups what is published; see `Layer.share`."""
+    """Grants users and groups what is published; see `Chain.share`."""
     address(store, "")
     users, groups = _names(user), _names(group)
     if not users and not groups:

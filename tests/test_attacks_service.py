@@ -42,6 +42,8 @@ from .test_service import ABSENT, Server, route, running_server, server  # noqa:
 sys.path.insert(0, str(Path(__file__).with_name("attack_helpers")))
 from documents import documents  # noqa: E402
 
+pytestmark = pytest.mark.slow  # they share a Jupyter server
+
 TILE = "base/3/4/2.png"
 
 
@@ -233,7 +235,7 @@ MANY = int(os.environ.get("MUSES_TEST_DOCUMENTS", "3000"))
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", [300, pytest.param(MANY, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [300, MANY])
 def test_random_documents_over_http(tmp_path: Path, sample_catalog: Path, number: int) -> None:
     ml.open_catalog(sample_catalog)
     with running_server(
@@ -293,7 +295,6 @@ def test_a_bucket_gives_each_user_a_burst_and_then_a_rate(monkeypatch: pytest.Mo
     assert len(throttle._accounts) <= 1024
 
 
-@pytest.mark.slow
 def test_a_thousand_tiles_a_second_are_refused_and_the_server_stays_responsive(tmp_path: Path) -> None:
     total = 2_000
     limits = {"MUSES_REQUESTS_PER_SECOND": "20", "MUSES_REQUESTS_BURST": "100"}  # that any machine can exceed
@@ -363,7 +364,6 @@ SECRETS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 def test_workers_are_not_told_the_keys_of_who_starts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolated_home: Path
 ) -> None:

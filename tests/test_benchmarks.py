@@ -19,6 +19,8 @@ from benchmarks.peers.contestant import View
 from benchmarks.protocol import look, read_items
 from benchmarks.remote import serving
 
+pytestmark = pytest.mark.slow  # they share a program that starts and compiles
+
 SIZE, DATES = 512, 3
 REPOSITORY = Path(__file__).resolve().parent.parent
 W1 = {"workload": "W1", "zoom": 14, "classes": [4, 5, 6]}
@@ -99,7 +101,6 @@ def test_every_workload_runs(muses: contestants.Program, workload: str) -> None:
         assert answer and 0 < answer["valid"] <= 1 and answer["mean"] > 0
 
 
-@pytest.mark.slow
 def test_other_data_sets_and_a_late_server(folder: Path, tmp_path: Path) -> None:
     with serving(folder, delay=0.001) as server:
         program = contestants.muses(MUSES_ALLOWED_HOSTS="127.0.0.1")
@@ -136,7 +137,6 @@ def test_data_are_the_same_every_time_and_compress_as_real_ones(folder: Path, tm
         data.prepare(again, SIZE, 2)
 
 
-@pytest.mark.slow
 def test_the_whole_benchmark(folder: Path, tmp_path: Path) -> None:
     command = [
         sys.executable,

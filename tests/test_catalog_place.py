@@ -25,6 +25,7 @@ def test_accents_and_other_languages() -> None:
     assert place("Wien") == place("Vienna")
 
 
+@pytest.mark.slow
 def test_an_unknown_place_suggests_others() -> None:
     with pytest.raises(NotFound, match="did you mean Toulouse,FR"):
         place("Toulouze")

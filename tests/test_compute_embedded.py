@@ -28,6 +28,8 @@ from muses_lab.compute import dask_backend, embedded, leases
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
 
+pytestmark = pytest.mark.slow  # they share a cluster
+
 HELPERS = Path(__file__).with_name("compute_helpers")
 
 
@@ -143,7 +145,6 @@ def test_a_worker_gets_a_document_once(lab):
     assert {int(line.split()[-1]) for line in puts} >= used
 
 
-@pytest.mark.slow
 def test_a_worker_that_was_restarted_gets_the_document_again(lab):
     document = Document(hash="e" * 64)
     assert lab.result("where", "before", document=document)
@@ -228,7 +229,6 @@ def test_work_goes_on_while_somebody_still_waits(lab):
 # Accidents
 
 
-@pytest.mark.slow
 def test_a_killed_worker_costs_time_and_no_block(lab):
     pid = embedded.ensure().pid
     tickets = [lab.executor.request(Document(), ("sleep", 0.2, f"k{n}")) for n in range(16)]
@@ -239,7 +239,6 @@ def test_a_killed_worker_costs_time_and_no_block(lab):
     assert lab.result("die-once", "a") == "a"
 
 
-@pytest.mark.slow
 def test_a_block_that_kills_its_workers_fails_alone(lab):
     deadly = lab.executor.request(Document(), ("die", "always"))
     others = [lab.executor.request(Document(), ("sleep", 0.3, f"n{n}")) for n in range(4)]
@@ -248,7 +247,6 @@ def test_a_block_that_kills_its_workers_fails_alone(lab):
     assert [t.future.result(60) for t in others] == [f"n{n}" for n in range(4)]
 
 
-@pytest.mark.slow
 def test_a_cluster_that_was_killed_is_started_again_once_and_leaves_no_orphans(alone):
     executor = Executor(dask_backend.DaskBackend("embedded", embedded.connect))
     try:
@@ -304,7 +302,6 @@ def test_workers_of_another_release_are_an_error_that_says_so(lab, monkeypatch):
 # Found, shared, ended
 
 
-@pytest.mark.slow
 def test_two_processes_that_ask_at_once_share_one_cluster_and_it_ends_after_the_last_even_when_killed(alone):
     one, two = asker(), asker()
     assert one.stdout and two.stdout and one.stdin
@@ -324,7 +321,6 @@ def test_two_processes_that_ask_at_once_share_one_cluster_and_it_ends_after_the_
     assert not list(alone.glob("*/cluster.json"))
 
 
-@pytest.mark.slow
 def test_scripts_that_end_give_up_their_lease_and_another_release_has_a_cluster_of_its_own(alone, monkeypatch):
     info = embedded.ensure()
     code = (
@@ -365,7 +361,6 @@ def test_what_a_dead_cluster_left_is_removed(alone):
     assert embedded.status()["running"] is False
 
 
-@pytest.mark.slow
 def test_stopping_ends_it_although_it_is_in_use(alone):
     info = embedded.ensure()
     processes = family(info.pid)

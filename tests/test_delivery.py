@@ -19,6 +19,8 @@ from muses_lab.style import Style
 from .test_service import ABSENT, Server, assert_failure, running_server, server  # noqa: F401
 from .test_service_chains import HERE, LAT, LON, ZOOM, path, picture, s2  # noqa: F401
 
+pytestmark = pytest.mark.slow  # they share a Jupyter server
+
 Z, X, Y = HERE.tile
 
 

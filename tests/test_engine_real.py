@@ -240,6 +240,7 @@ def on_its_grid(collection: Collection, path: Path) -> tuple[GeoBox, tuple[np.nd
     return box, np.ix_(rows, cols)
 
 
+@pytest.mark.slow
 def test_bit_masked_ndvi_of_a_real_landsat_scene(landsat: Collection, shared_data: Path) -> None:
     def file(part: str) -> Path:
         (path,) = (shared_data / LANDSAT).glob(f"*_{part}.TIF")

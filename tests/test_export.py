@@ -229,6 +229,7 @@ job.wait(60)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_export_leaves_no_file_and_the_next_one_sweeps_up(ndvi: Chain, tmp_path: Path) -> None:
     inputs, outputs = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()

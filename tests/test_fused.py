@@ -145,6 +145,7 @@ def put(recipe, series: Chain):
     raise AssertionError(recipe)
 
 
+@pytest.mark.slow
 @given(
     recipe=recipes(), reducer=st.sampled_from(["median", "mean", "min", "max", "std", "count", "sum", "first", "last"])
 )

@@ -197,6 +197,7 @@ def tile_at(zoom: int, lon: float, lat: float) -> GeoBox:
     return ml.Window.tile(zoom, int((lon + 180) / 360 * n), y)
 
 
+@pytest.mark.slow
 @few
 @given(scene_lists(20, 40), st.integers(5, 15), st.floats(-4, 14), st.floats(43, 45))
 def test_no_grid_that_a_window_touches_is_taken_for_far_away(scenes: Scenes, zoom: int, lon: float, lat: float) -> None:

@@ -33,7 +33,7 @@ from muses_lab.engine.footprint import strips, task_bytes  # noqa: E402
 from muses_lab.engine.grid import block_rect  # noqa: E402
 from muses_lab.engine.memory import Memory  # noqa: E402
 from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
-from muses_lab.scenes import Band, Scenes  # noqa: E402
+from muses_lab.scenes import Band, Scene, Scenes  # noqa: E402
 
 SIZE = 700
 DATES = 8
@@ -122,8 +122,14 @@ def thin(piece: int) -> Engine:
 # --------------------------------------------------------------------------------------------------------- strips
 
 
-@pytest.mark.parametrize("programs", [True, False])
-@pytest.mark.parametrize("name", CHAINS)
+BOTH_WAYS = [
+    pytest.param(name, programs, marks=[pytest.mark.slow] if name == "quantiles" and not programs else [])
+    for name in CHAINS
+    for programs in (True, False)
+]
+
+
+@pytest.mark.parametrize(("name", "programs"), BOTH_WAYS)
 def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> None:
     chain = CHAINS[name](scenes)
     pixel = 1e-4 if "lattice" in name else 40.0 if "finer" in name else 10.0
@@ -235,15 +241,32 @@ def test_what_can_never_run_says_what_to_do(scenes: Scenes) -> None:
 # ------------------------------------------------------------------------------------------------------ the budget
 
 
-def test_cache_and_evaluations_stay_within_the_budget(scenes: Scenes) -> None:
+@pytest.fixture
+def far(scenes: Scenes, made: Made, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenes]:
+    """The same scenes on a server."""
+    with serving(made.folder) as server:
+        monkeypatch.setenv("MUSES_ALLOWED_HOSTS", f"127.0.0.1:{server.port}")
+
+        def there(scene: Scene) -> Scene:
+            return replace(
+                scene, assets={b: replace(a, href=f"{server.url}/{a.href}") for b, a in scene.assets.items()}
+            )
+
+        yield made.scenes(BANDS, map(there, scenes.scenes))
+
+
+@pytest.mark.parametrize("where", ["scenes", "far"])
+def test_cache_and_evaluations_stay_within_the_budget(where: str, request: pytest.FixtureRequest) -> None:
+    """With what is on its way from a server, where scenes are on one."""
+    of: Scenes = request.getfixturevalue(where)
     engine = Engine(64 << 20)
     names = ("a median of an index", "quantiles", "a count of all dates", "a halo in every date", "an anomaly")
-    chains = [CHAINS[name](scenes) for name in names]
+    chains = [CHAINS[name](of) for name in names]
     with ThreadPoolExecutor(4) as pool:
         for one in [pool.submit(pixels, engine, chain, window(SIZE, SIZE)) for chain in chains]:
-            one.result(120)
+            assert not one.result(120).report.failed
     memory = engine.memory
-    assert memory.admitted == memory.in_use == 0 and not memory._queue
+    assert memory.admitted == memory.in_use == engine.reader.on_the_way == 0 and not memory._queue
     assert 32 << 20 < memory.peak <= memory.budget + (16 << 20)
 
 
@@ -282,20 +305,16 @@ def test_entries_count_what_they_hold(scenes: Scenes) -> None:
     assert blocks > 100 and engine.cache.bytes == sum(e.size for e in engine.cache._entries.values())
 
 
-def apart(call: str, **environment: str) -> str:
+def apart(call: str) -> str:
     """Calls a function of this file in a process of its own; what it printed."""
     code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_memory; test_memory.{call}"
-    env = {**os.environ, **environment}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900, env=env)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def in_this_process(folder: str, url: str = "") -> None:
-    """Long series in one process: prints the budget and how much the resident memory grew, both in MiB.
-
-    `url`: of a server on which the folder is; without one the files are local.
-    """
+def in_this_process(folder: str) -> None:
+    """Long series in one process: prints the budget and how much the resident memory grew, both in MiB."""
     made = Made(Path(folder))
     rng = np.random.default_rng(3)
     size, source = 1200, {}
@@ -307,8 +326,7 @@ def in_this_process(folder: str, url: str = "") -> None:
         assets = {}
         for band, path in source.items():
             os.link(path, other := made.folder / f"{n}-{band}.tif")
-            asset = made.asset(other)
-            assets[band] = replace(asset, href=f"{url}/{asset.href}") if url else asset
+            assets[band] = made.asset(other)
         day = dt.date(2018, 1, 1) + dt.timedelta(n)
         found.append(made.scene(f"s{n}", day.isoformat(), assets, grid="MADE-1"))
     series = chain_of(made.scenes(BANDS[:2], found))
@@ -325,8 +343,7 @@ def in_this_process(folder: str, url: str = "") -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    chains = [series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")]
-    for chain in chains[1:] if url else chains:
+    for chain in (series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")):
         with ThreadPoolExecutor(2) as pool:
             assert all(np.isfinite(r.values).any() for r in pool.map(lambda key, c=chain: run(engine, c, key), keys))
     ended.set()
@@ -336,15 +353,8 @@ def in_this_process(folder: str, url: str = "") -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", ["files"])
-def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, where: str) -> None:
-    folder = tmp_path / "scenes"
-    folder.mkdir()
-    with serving(folder) as server:
-        url = server.url if where == "server" else ""
-        allowed = f"127.0.0.1:{server.port}"
-        said = apart(f"in_this_process({str(folder)!r}, {url!r})", MUSES_ALLOWED_HOSTS=allowed)
-    budget, grown = map(int, said.split())
+def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path) -> None:
+    budget, grown = map(int, apart(f"in_this_process({str(tmp_path / 'scenes')!r})").split())
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
 
 
@@ -438,6 +448,7 @@ def test_waiting_ends_when_cancelled() -> None:
         pass
 
 
+@pytest.mark.slow
 def test_many_threads_and_a_tiny_budget_end(scenes: Scenes) -> None:
     engine = Engine(1 << 20)
     memory = engine.memory

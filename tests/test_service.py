@@ -23,6 +23,8 @@ from muses_lab.service.routes import PART, ROUTES
 from muses_lab.store import default_store
 from muses_lab.style import Style
 
+pytestmark = pytest.mark.slow  # they share a Jupyter server
+
 ABSENT = "0" * 64
 OTHER_EXTENSIONS = (
     "jupyterlab",

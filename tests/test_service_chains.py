@@ -28,6 +28,8 @@ from muses_lab.style import Style
 
 from .test_service import ABSENT, Server, assert_failure, running_server, server  # noqa: F401
 
+pytestmark = pytest.mark.slow  # they share a Jupyter server
+
 ZOOM = 13
 LON, LAT = 1.42, 43.6
 HERE = Place.at(LON, LAT, ZOOM)
@@ -293,7 +295,6 @@ def slow(s2: ml.Collection, radius: int = 4) -> tuple[str, str]:
     return s2.bands("red", "nir").focal_median(radius).max("t").ndvi().style().publish()
 
 
-@pytest.mark.slow
 def test_other_requests_are_answered_while_tiles_are_evaluated(server: Server, s2: ml.Collection) -> None:
     published = slow(s2, 2)
     with ThreadPoolExecutor(4) as pool:
@@ -329,7 +330,6 @@ def test_a_tile_that_nobody_waits_for_is_dropped(server: Server, s2: ml.Collecti
     assert "Traceback" not in server.log.read_text()
 
 
-@pytest.mark.slow
 def test_every_wait_has_a_limit(tmp_path: Path, s2: ml.Collection) -> None:
     published = slow(s2)
     with running_server(tmp_path, MUSES_COMPUTE="threads", MUSES_TILE_TIMEOUT="0.3") as impatient:
@@ -340,7 +340,6 @@ def test_every_wait_has_a_limit(tmp_path: Path, s2: ml.Collection) -> None:
             assert picture(response).shape == (256, 256, 4)
 
 
-@pytest.mark.slow
 def test_tiles_come_from_the_embedded_cluster_too(tmp_path: Path, layer: ml.Layer, published: tuple) -> None:
     with running_server(tmp_path) as default:
         assert default.get(path(published)).content == layer.tile(*HERE.tile)

@@ -142,6 +142,7 @@ def _writer(url: str, who: int, gate) -> None:
     store.put_artefact(digest(large), "labels", large)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["url", "postgres"])
 def test_processes_write_at_once(request: pytest.FixtureRequest, where: str) -> None:
     url = request.getfixturevalue(where)

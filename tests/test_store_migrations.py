@@ -109,6 +109,7 @@ def _open(url: str, gate) -> None:
     assert store.document(digest(DOCUMENT)) == DOCUMENT
 
 
+@pytest.mark.slow
 def test_processes_that_open_an_old_store_together_migrate_it_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.sqlite'}"
     make_first(url)

@@ -12,12 +12,13 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine import kernels, throughput
+from muses_lab.engine.axis import Axis
 from muses_lab.engine.evaluate import Demand, Ready, demand
 from muses_lab.engine.fetch import Fetch, Load
 from muses_lab.engine.fuse import Compiled, Guard, Leaf, Unfit
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import LOAD, Step
-from muses_lab.engine.read import Axis, Read, Stored
+from muses_lab.engine.read import Read, Stored
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.scenes import Scene
 

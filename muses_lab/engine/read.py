@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -26,8 +26,9 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from muses_lab import remote
-from muses_lab.engine import kernels, throughput, tiff
+from muses_lab.engine import throughput, tiff
 from muses_lab.engine.ahead import Ahead, Asking, Opened, RangeFile, Replaced, Want
+from muses_lab.engine.axis import Axis, resample
 from muses_lab.engine.cache import Cache
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.errors import Cancelled, MusesError, ReadError
@@ -109,7 +110,7 @@ class Stored:
         """Values of the rectangle's pixels: floating point, NaN where missing."""
         values = to_physical(self.values, self.nodata, self.scale, self.offset)
         out = np.full(shape, np.nan, dtype=values.dtype)
-        out[self.rows.place, self.cols.place] = _resample(values, self.rows, self.cols)
+        out[self.rows.place, self.cols.place] = resample(values, self.rows, self.cols)
         return out
 
 
@@ -213,7 +214,7 @@ class Reader:
             if rows.count == 1 and cols.count == 1:
                 made.append(cols.take(part.take(values, 0), 1))
             else:
-                made.append(_resample(to_physical(values, nodata, scale, offset), part, cols))
+                made.append(resample(to_physical(values, nodata, scale, offset), part, cols))
         values = np.concatenate(made)
         if rows.count > 1 or cols.count > 1:
             nodata, scale, offset = None, 1.0, 0.0
@@ -599,117 +600,6 @@ def _overview(
         if round(stored) <= decimation * (1 + 1e-6) and stored > ratio:
             best, ratio = number, stored
     return best
-
-
-@dataclass(frozen=True, eq=False)
-class Axis:
-    """One axis of a resampling: which stored pixels make the pixels of a level."""
-
-    place: slice
-    """Pixels of the level's rectangle that lie in the file."""
-    span: tuple[int, int]
-    """Stored pixels needed."""
-    index: np.ndarray
-    """First stored pixel (from the span's start) of each."""
-    count: int
-    """Stored pixels averaged for each."""
-    limit: int
-
-    @property
-    def empty(self) -> bool:
-        return self.place.start >= self.place.stop
-
-    @property
-    def is_coarse(self) -> bool:
-        """Whether far more stored pixels are spanned than there are pixels."""
-        return self.span[1] - self.span[0] > 2 * self.index.size
-
-    def cut(self, size: int) -> Iterator[Axis]:
-        """The axis in parts of so many pixels of the level, without those outside the file."""
-        for start in range(0, self.index.size, size):
-            stop = min(start + size, self.index.size)
-            yield self._between(start, stop, slice(0, stop - start))
-
-    def part(self, start: int, stop: int) -> Axis | None:
-        """The axis of some of the rectangle's pixels; None where all of them are outside the file."""
-        low, high = max(start, self.place.start), min(stop, self.place.stop)
-        if low >= high:
-            return None
-        return self._between(low - self.place.start, high - self.place.start, slice(low - start, high - start))
-
-    def _between(self, start: int, stop: int, place: slice) -> Axis:
-        index = self.index[start:stop]
-        first, end = int(index[0]), min(int(index[-1]) + self.count, self.limit)
-        return Axis(place, (self.span[0] + first, self.span[0] + end), index - first, self.count, end - first)
-
-    @cached_property
-    def taken(self) -> Axis:
-        """The same pixels where each has one stored value of its own."""
-        number = self.index.size
-        return Axis(self.place, (0, number), np.arange(number), 1, number)
-
-    @cached_property
-    def order(self) -> int:
-        """How the stored pixels lie, see `kernels`: side by side, each twice, or otherwise."""
-        steps, number = self.index - self.index[:1], np.arange(self.index.size)
-        if np.array_equal(steps, number):
-            return kernels.STRAIGHT
-        for phase in (0, 1):
-            if np.array_equal(steps, (number + phase) // 2):
-                return kernels.DOUBLED + phase
-        return kernels.MAPPED
-
-    @staticmethod
-    @lru_cache(maxsize=4096)  # the scenes of a grid share their axes
-    def make(
-        start: int, stop: int, pixel: float, shift: float, down: bool, stored: float, size: int, *, average: bool
-    ) -> Axis:
-        """`shift`: the file's corner minus the grid's origin; `stored`: size of a stored pixel; both in CRS units."""
-        offset = (shift if down else -shift) / stored
-        scale = pixel / stored
-        count = round(scale) if average and scale >= 1.5 else 1
-        index = np.arange(start, stop, dtype=np.float64)
-        centres = (index + 0.5) * scale + offset
-        if count > 1:
-            first = np.floor(index * scale + offset + 0.5 + 1e-6).astype(np.int64)
-        else:
-            first = np.floor(centres + 1e-6).astype(np.int64)
-        inside = np.flatnonzero((centres >= 0) & (centres < size))
-        if inside.size == 0:
-            return Axis(slice(0, 0), (0, 0), first[:0], 1, 0)
-        lo, hi = int(inside[0]), int(inside[-1]) + 1
-        first = np.clip(first[lo:hi], 0, size - 1)
-        span = int(first[0]), min(int(first[-1]) + count, size)
-        return Axis(slice(lo, hi), span, first - span[0], count, span[1] - span[0])
-
-    def take(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """The stored pixels of the level's pixels, one each."""
-        n = self.index.size
-        if n == values.shape[axis] and self.index[0] == 0 and self.index[-1] == n - 1:
-            return values
-        return np.take(values, self.index, axis=axis)
-
-    def sum(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Sums of the stored pixels of each pixel, in the same order for every pixel of every block."""
-        total = np.zeros(())
-        for offset in range(self.count):
-            part = np.take(values, np.minimum(self.index + offset, self.limit - 1), axis=axis)
-            beyond = self.index + offset >= self.limit
-            if beyond.any():
-                part = np.where(beyond[:, None] if axis == 0 else beyond[None, :], 0.0, part)
-            total = total + part
-        return total
-
-
-def _resample(values: np.ndarray, rows: Axis, cols: Axis) -> np.ndarray:
-    """The level's pixels: stored pixels taken, or averaged without the missing ones."""
-    if rows.count == 1 and cols.count == 1:
-        return cols.take(rows.take(values, 0), 1)
-    valid = ~np.isnan(values)
-    total = cols.sum(rows.sum(np.where(valid, values, 0.0).astype(np.float64), 0), 1)
-    number = cols.sum(rows.sum(valid.astype(np.float64), 0), 1)
-    with np.errstate(all="ignore"):
-        return (total / number).astype(values.dtype)
 
 
 def to_physical(stored: np.ndarray, nodata: float | None, scale: float, offset: float) -> np.ndarray:

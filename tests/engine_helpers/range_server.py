@@ -47,7 +47,7 @@ class RangeServer:
 
     _waiting: list[tuple[asyncio.Transport, bytes]] = field(default_factory=list)
     _timer: asyncio.TimerHandle | None = None
-    _open: list[asyncio.BaseTransport] = field(default_factory=list)
+    _open: list[asyncio.Transport] = field(default_factory=list)
 
     def asked(self, transport: asyncio.Transport, head: bytes) -> None:
         self._waiting.append((transport, head))
@@ -97,7 +97,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, server: RangeServer) -> None:
         self.server, self.received = server, b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
         self.server._open.append(transport)
 
@@ -105,7 +105,7 @@ class _Connection(asyncio.Protocol):
         self.received += data
         while b"\r\n\r\n" in self.received:
             head, _, self.received = self.received.partition(b"\r\n\r\n")
-            self.server.asked(self.transport, head)  # type: ignore[arg-type]
+            self.server.asked(self.transport, head)
 
 
 @contextmanager
@@ -125,9 +125,11 @@ def serving(folder: Path) -> Iterator[RangeServer]:
     finally:
 
         async def end() -> None:
+            while arriving := asyncio.all_tasks() - {asyncio.current_task()}:  # asyncio would forget to close them
+                await asyncio.wait(arriving)
             listening.close()
             for transport in server._open:
-                transport.close()
+                transport.abort()  # also where nobody reads the rest of an answer
 
         asyncio.run_coroutine_threadsafe(end(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
