@@ -128,7 +128,8 @@ class Client:
         """Requests sent, redirects and repetitions included."""
         self.bytes = 0
         """Bytes of files received."""
-        self._connections = connections or int(settings.number("MUSES_HTTP_CONNECTIONS", CONNECTIONS))
+        self.connections = connections or int(settings.number("MUSES_HTTP_CONNECTIONS", CONNECTIONS))
+        """Requests that are under way at once."""
         self._where: OrderedDict[str, str] = OrderedDict()
         """URL that was checked → where it leads."""
         self._managers: dict[str | None, urllib3.PoolManager] = {}
@@ -146,7 +147,7 @@ class Client:
         self._work.put((future, work, arguments))
         if not self._idle.acquire(blocking=False):
             with self._lock:
-                if self._threads < self._connections:
+                if self._threads < self.connections:
                     self._threads += 1
                     threading.Thread(target=self._serve, name=f"muses-http-{self._threads}", daemon=True).start()
         return future
@@ -251,7 +252,7 @@ class Client:
         with self._lock:
             if proxy not in self._managers:
                 settings_of: dict[str, Any] = {
-                    "num_pools": 64, "maxsize": self._connections, "ssl_context": _trust(),
+                    "num_pools": 64, "maxsize": self.connections, "ssl_context": _trust(),
                     "timeout": urllib3.Timeout(connect=_CONNECT, read=_SILENCE),
                     "headers": {"User-Agent": f"muses-lab/{__version__}", "Accept-Encoding": "identity"},
                 }  # fmt: skip
