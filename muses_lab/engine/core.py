@@ -18,6 +18,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab import remote, settings
+from muses_lab.engine.ahead import Asking
 from muses_lab.engine.evaluate import (
     DIMS,
     Ready,
@@ -31,7 +32,7 @@ from muses_lab.engine.evaluate import (
     loads,
     on_axis,
 )
-from muses_lab.engine.fetch import Fetch
+from muses_lab.engine.fetch import Expectations, Expected, Fetch
 from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
@@ -47,7 +48,7 @@ from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
 _KEPT_DOCUMENTS = 256
-_KEPT_ANNOUNCED = 32
+_KEPT_ANNOUNCED = 1024
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
 
@@ -76,7 +77,8 @@ class Engine:
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
         self.pyramids = Pyramids()
-        self._announced: dict[tuple[str, BlockKey | NodeKey], Fetch] = {}
+        self._announced: dict[tuple[str, BlockKey | NodeKey], Asking] = {}
+        self._expectations = Expectations(self.reader)
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -117,27 +119,30 @@ class Engine:
             return
         program, output = resolved.program, resolved.program.output
         grid = output.grids.get(task.grid)
-        if grid is None or not any(source.remote for source in program.sources.values()):
+        if grid is None or not resolved.remote:
             return
         if (output.node.hash, *task) in self.cache or self.pyramids.has(output.node.hash, task):
             return
-        fetch = Fetch(self.reader, program, grid, task.level)
         with self._lock:
             if (chain_hash, task) in self._announced:
                 return
-            self._announced[chain_hash, task] = fetch
+            asking = self._announced[chain_hash, task] = self.reader.asking(soon=True)
             overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
-        rect = block_rect(task.row, task.col)
-        fetch.soon(lambda: loads(program, output, grid, task.level, rect, self._knows(task)))
+        rect, knows = block_rect(task.row, task.col), self._knows(task)
+        self._expectations.add(
+            Expected(
+                asking, program, grid, task.level, lambda: loads(program, output, grid, task.level, rect, knows)
+            )
+        )
         for key in overdue:  # evaluated elsewhere
             self.withdraw(*key)
 
     def withdraw(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
         """Nobody waits for an announced block any more, or it has been evaluated."""
         with self._lock:
-            fetch = self._announced.pop((chain_hash, task), None)
-        if fetch is not None:
-            fetch.close()
+            asking = self._announced.pop((chain_hash, task), None)
+        if asking is not None:
+            asking.close()
 
     def _knows(self, task: BlockKey) -> Callable[[Step, Rect], bool]:
         """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""
