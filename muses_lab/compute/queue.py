@@ -33,8 +33,8 @@ class Backend(Protocol):
 
     The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
     soon, with `Cancelled` unless the result was there first. `expect` says that a block will be submitted, so that what
-    it reads of remote files may come before; `withdraw` that it will not. All but `counters` and `close` return at once;
-    all may be called from any thread.
+    it reads of remote files may come before; `withdraw` that it will not. All but `counters` and `close` return at
+    once; all may be called from any thread.
     """
 
     name: str

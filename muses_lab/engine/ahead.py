@@ -1,9 +1,9 @@
 """Blocks of remote files on their way before they are decoded: many requests at once instead of one after the other.
 
-An evaluation says which blocks it is going to read, and evaluations that are announced do so before they begin. Those of
-remote files are asked for as far as a budget of bytes and the connections reach; neighbours in a file, whoever asked
-for them, are one request. Reading then takes what has come. What several evaluations wait for is asked for once; what
-nobody waits for any more is dropped.
+An evaluation says which blocks it is going to read; one that is announced does so before it begins. Those of remote
+files are asked for as far as a budget of bytes and the connections reach; neighbours in a file, whoever asked for them,
+are one request. Reading then takes what has come. What several evaluations wait for is asked for once; what nobody
+waits for any more is dropped.
 """
 
 from __future__ import annotations

@@ -48,7 +48,9 @@ from muses_lab.errors import NotFound
 from muses_lab.operators import Fit, Region
 
 _KEPT_DOCUMENTS = 256
-_KEPT_ANNOUNCED = 1024
+_KEPT_ANNOUNCED = 256
+_ANNOUNCED_SECONDS = 120.0
+"""After which an announcement counts no more: who made it may be gone."""
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
 
@@ -77,7 +79,8 @@ class Engine:
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
         self.pyramids = Pyramids()
-        self._announced: dict[tuple[str, BlockKey | NodeKey], Asking] = {}
+        self._announced: dict[tuple[str, BlockKey | NodeKey], tuple[float, Asking]] = {}
+        """With the time when it was announced."""
         self._expectations = Expectations(self.reader)
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
@@ -126,23 +129,23 @@ class Engine:
         with self._lock:
             if (chain_hash, task) in self._announced:
                 return
-            asking = self._announced[chain_hash, task] = self.reader.asking(soon=True)
-            overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
+            now, asking = time.monotonic(), self.reader.asking(soon=True)
+            self._announced[chain_hash, task] = now, asking
+            late = sum(now - when > _ANNOUNCED_SECONDS for when, _ in self._announced.values())
+            overdue = list(self._announced)[: max(late, len(self._announced) - _KEPT_ANNOUNCED)]
         rect, knows = block_rect(task.row, task.col), self._knows(task)
         self._expectations.add(
-            Expected(
-                asking, program, grid, task.level, lambda: loads(program, output, grid, task.level, rect, knows)
-            )
+            Expected(asking, program, grid, task.level, lambda: loads(program, output, grid, task.level, rect, knows))
         )
-        for key in overdue:  # evaluated elsewhere
+        for key in overdue:
             self.withdraw(*key)
 
     def withdraw(self, chain_hash: str, task: BlockKey | NodeKey) -> None:
         """Nobody waits for an announced block any more, or it has been evaluated."""
         with self._lock:
-            asking = self._announced.pop((chain_hash, task), None)
-        if asking is not None:
-            asking.close()
+            known = self._announced.pop((chain_hash, task), None)
+        if known is not None:
+            known[1].close()
 
     def _knows(self, task: BlockKey) -> Callable[[Step, Rect], bool]:
         """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""

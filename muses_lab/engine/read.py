@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -239,10 +239,13 @@ class Reader:
                 groups.setdefault(url, []).append((asking, piece))
         known = []
         for url, group in groups.items():
-            opened = self._ahead.when_open(url, lambda opened, group=group: self._ask_all([(opened, group)]))
+            opened = self._ahead.when_open(url, partial(self._ask_when_open, group))
             if opened is not None:
                 known.append((opened, group))
         self._ask_all(known)
+
+    def _ask_when_open(self, group: Sequence[tuple[Asking, Piece]], opened: Opened) -> None:
+        self._ask_all([(opened, group)])
 
     def _ask_all(self, groups: Sequence[tuple[Opened, Sequence[tuple[Asking, Piece]]]]) -> None:
         """Together, so that neighbours in a file are one request."""
