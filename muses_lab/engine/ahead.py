@@ -309,9 +309,11 @@ class Ahead:
         while self._queue and self._under_way < remote.client().connections:
             order, _, block = self._queue[0]
             if block.request is None and block.order == order and self._blocks.get(block.want.key) is block:
+                room = (self._budget * _SOON if order else self._budget) - self._held
+                if self._held and block.want.size > room:
+                    return
                 request = self._gathered(block)
-                budget = self._budget * _SOON if order else self._budget
-                if self._held and self._held + request.size > budget:
+                if self._held and request.size > room:
                     return
                 self._start(request)
             heapq.heappop(self._queue)
