@@ -2,14 +2,16 @@
 
     python -m benchmarks.remote FOLDER DELAY
 
-It is a process of its own, which sends files without reading them: what it takes is not to be measured. It says its
-port, and ends with its standard input.
+It is a process of its own, and sends files without reading them: what it takes is not to be measured (with aiohttp it
+took more than who asked it). It says its port, and ends with its standard input.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -56,30 +58,51 @@ def serving(folder: Path, delay: float = DELAY) -> Iterator[Server]:
             process.stdin.close()
 
 
-async def serve(folder: Path, delay: float) -> None:
-    """Until standard input ends."""
-    from aiohttp import web  # not needed by who only starts it
+class Connection(asyncio.Protocol):
+    """Answers one request after the other: `GET /path` with a range, and `GET /requests`."""
 
     asked = 0
 
-    async def file(request: web.Request) -> web.StreamResponse:
-        nonlocal asked
-        asked += 1
-        await asyncio.sleep(delay)
-        return web.FileResponse(folder / request.match_info["path"])
+    def __init__(self, folder: Path, delay: float) -> None:
+        self._folder, self._delay = folder, delay
+        self._received = b""
 
-    async def requests(request: web.Request) -> web.Response:
-        return web.Response(text=str(asked))
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
 
-    app = web.Application()
-    app.add_routes([web.get("/requests", requests), web.get("/{path:.+}", file)])
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    print(runner.addresses[0][1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    await runner.cleanup()
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        while b"\r\n\r\n" in self._received:
+            head, _, self._received = self._received.partition(b"\r\n\r\n")
+            self._answering = asyncio.create_task(self._answer(head.decode()))
+
+    async def _answer(self, head: str) -> None:
+        path = head.split(" ", 2)[1].lstrip("/")
+        if path == "requests":
+            text = str(self.asked)
+            self._transport.write(f"HTTP/1.1 200 OK\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode())
+            return
+        Connection.asked += 1
+        await asyncio.sleep(self._delay)
+        span = re.search(r"\r\nrange: bytes=(\d+)-(\d+)", head, re.IGNORECASE)
+        assert span, "the whole of a file is never asked for"
+        with open(self._folder / path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            first, end = int(span[1]), min(int(span[2]) + 1, size)
+            self._transport.write(
+                f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes {first}-{end - 1}/{size}\r\n"
+                f'Content-Length: {end - first}\r\nETag: "{size}"\r\n\r\n'.encode()
+            )
+            await asyncio.get_running_loop().sendfile(self._transport, file, first, end - first)
+
+
+async def serve(folder: Path, delay: float) -> None:
+    """Until standard input ends."""
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Connection(folder, delay), "127.0.0.1", 0, backlog=1000)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":

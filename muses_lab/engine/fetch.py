@@ -71,13 +71,14 @@ class Fetch:
             self._reader.open(everything)
         if self._reader.ask(self._asking, now, self._cancelled):  # it is waited for anyhow: the rest with it
             self._loads = []
-            for pieces in later:
-                self._reader.ask(self._asking, pieces, self._cancelled)
+            self._expect(piece for pieces in later for piece in pieces)
 
     def now(self, reads: Iterable[Load]) -> None:
         """Asks for everything at once."""
-        pieces = [piece for load in self._remote(reads) for piece in self._pieces(load)]
-        self._reader.ask(self._asking, pieces, self._cancelled)
+        self._expect(piece for load in self._remote(reads) for piece in self._pieces(load))
+
+    def _expect(self, pieces: Iterable[Piece]) -> None:
+        self._reader.expect((self._asking, piece) for piece in pieces)
 
     def _pieces(self, load: Load, spared: Collection[np.datetime64] = ()) -> list[Piece]:
         return _pieces(self._program, self._grid, self._level, load, spared)
