@@ -160,20 +160,24 @@ def test_all_that_is_queued_is_announced_until_it_is_dropped(scripted):
     assert backend.expected == []
 
 
-def test_threads_tell_their_engine_what_is_queued_once_it_has_the_document(monkeypatch, tmp_path):
+def test_threads_tell_their_engine_what_is_queued_while_they_are_busy(monkeypatch, tmp_path):
     monkeypatch.setenv("MUSES_TEST_LOG", str(tmp_path / "log"))
     (tmp_path / "log").touch()
     engine = TellingEngine()
     executor = Executor(ThreadsBackend(1, lambda: engine))
-    tickets = [executor.request(Document(), ("sleep", 0.3, n), announce=True) for n in range(5)]
-    assert within(10, lambda: "run sleep 0.3 0" in (tmp_path / "log").read_text())
-    said = (tmp_path / "log").read_text().splitlines()
-    assert said.index("announced sleep 0.3 4") < said.index("run sleep 0.3 0")
-    tickets[4].release()
-    late = executor.request(Document(), ("sleep", 0.3, "late"), announce=True)
-    said = (tmp_path / "log").read_text().splitlines()
-    assert said[-2:] == ["withdrawn sleep 0.3 4", "announced sleep 0.3 late"]
-    assert [t.future.result(10) for t in (*tickets[:4], late)] == [0, 1, 2, 3, "late"]
+
+    def said() -> list[str]:
+        return [line for line in (tmp_path / "log").read_text().splitlines() if "echo" in line]
+
+    busy = executor.request(Document(), ("until-cancelled", "busy"), announce=True)
+    tickets = [executor.request(Document(), ("echo", n), announce=True) for n in range(4)]
+    assert within(10, lambda: said() == [f"announced echo {n}" for n in range(4)])
+    tickets[3].release()
+    assert said()[4:] == ["withdrawn echo 3"]
+    late = executor.request(Document(), ("echo", "late"), announce=True)
+    assert said()[5:] == ["announced echo late"]
+    busy.release()
+    assert [t.future.result(10) for t in (*tickets[:3], late)] == [0, 1, 2, "late"]
     executor.close()
     assert executor.backend._expected == {}
 
