@@ -187,9 +187,14 @@ def driver_of(path: str | Path) -> str:
     return "JP2OpenJPEG" if name.lower().endswith((".jp2", ".j2k")) else "GTiff"
 
 
-def allowed_hosts() -> set[str]:
+@lru_cache(maxsize=8)
+def _names(text: str) -> frozenset[str]:
+    return frozenset(h.strip().lower() for h in text.split(",") if h.strip())
+
+
+def allowed_hosts() -> frozenset[str]:
     """Hosts that may be read although they are not https or have a private address (`MUSES_ALLOWED_HOSTS`)."""
-    return {h.strip().lower() for h in os.environ.get("MUSES_ALLOWED_HOSTS", "").split(",") if h.strip()}
+    return _names(os.environ.get("MUSES_ALLOWED_HOSTS", ""))
 
 
 def is_allowed(host: str, port: int | None) -> bool:
@@ -203,20 +208,10 @@ def check_url(url: str, lookup: Lookup = addresses) -> str:
 
     `lookup` finds a host's addresses: one that remembers them, for who asks often.
     """
-    shown = re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])  # without signatures and passwords
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        # parsers differ on these, so what was checked would not be what is read
-        raise AccessDenied(f"{shown!r} cannot be read: it has spaces, control characters or backslashes", href=shown)
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError as error:
-        raise AccessDenied(f"{shown!r} cannot be read: {error}", href=shown) from None
-    if parts.username is not None:
-        raise AccessDenied(f"{shown!r} cannot be read: a user name does not belong in an address", href=shown)
-    if is_allowed(host, port) and parts.scheme in ("http", "https"):
+    shown, scheme, host, port = _parsed(url)
+    if is_allowed(host, port) and scheme in ("http", "https"):
         return url
-    if parts.scheme != "https" or not host:
+    if scheme != "https" or not host:
         raise AccessDenied(f"{shown!r} cannot be read: only https URLs are allowed", href=shown)
     try:
         found = lookup(host, port or 443)
@@ -228,6 +223,24 @@ def check_url(url: str, lookup: Lookup = addresses) -> str:
     return url
 
 
+@lru_cache(maxsize=1 << 16)
+def _parsed(url: str) -> tuple[str, str, str, int | None]:
+    """What may be shown of a URL, its scheme, host and port; `AccessDenied` where programs read it differently."""
+    shown = re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])  # without signatures and passwords
+    if re.search(r"[\x00-\x20\x7f\\]", url):
+        # parsers differ on these, so what was checked would not be what is read
+        raise AccessDenied(f"{shown!r} cannot be read: it has spaces, control characters or backslashes", href=shown)
+    try:
+        parts = urlsplit(url)
+        host, port = (parts.hostname or "").lower(), parts.port
+    except ValueError as error:
+        raise AccessDenied(f"{shown!r} cannot be read: {error}", href=shown) from None
+    if parts.username is not None:
+        raise AccessDenied(f"{shown!r} cannot be read: a user name does not belong in an address", href=shown)
+    return shown, parts.scheme, host, port
+
+
+@lru_cache(maxsize=1 << 12)
 def is_public(address: str) -> bool:
     """Whether an address belongs to the open internet."""
     return _is_public(ipaddress.ip_address(address.split("%")[0]))

@@ -247,6 +247,32 @@ def test_a_block_that_kills_its_workers_fails_alone(lab):
     assert [t.future.result(60) for t in others] == [f"n{n}" for n in range(4)]
 
 
+def test_a_busy_worker_is_told_what_is_queued_and_what_is_dropped(alone):
+    """With the document if it does not have it, and later without."""
+    executor, log = Executor(dask_backend.DaskBackend("embedded", embedded.connect)), alone.parent / "log"
+
+    def said() -> list[str]:
+        return [line for line in log.read_text().splitlines() if "echo" in line or line.startswith("put")]
+
+    try:
+        for name in ("first", "second"):
+            before = len(said())
+            busy = executor.request(Document(), ("until-cancelled", name), announce=True)
+            tickets = [executor.request(Document(), ("echo", f"{name}{n}"), announce=True) for n in range(4)]
+            announced = [f"announced echo {name}{n}" for n in range(4)]
+            assert within(60, lambda b=before, a=announced: [x for x in said()[b:] if not x.startswith("put")] == a)
+            tickets[3].release()
+            assert within(10, lambda name=name: said()[-1] == f"withdrawn echo {name}3")
+            busy.release()
+            assert [t.future.result(60) for t in tickets[:3]] == [f"{name}{n}" for n in range(3)]
+        withdrawn = [line for line in said() if line.startswith("withdrawn")]
+        assert withdrawn == ["withdrawn echo first3", "withdrawn echo second3"]
+        assert executor.backend._expected == {}
+        assert len([line for line in said() if line.startswith("put")]) == 1
+    finally:
+        executor.close()
+
+
 def test_a_cluster_that_was_killed_is_started_again_once_and_leaves_no_orphans(alone):
     executor = Executor(dask_backend.DaskBackend("embedded", embedded.connect))
     try:

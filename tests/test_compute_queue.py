@@ -40,6 +40,13 @@ class ScriptedBackend:
         self.given: dict[Any, tuple[str, Future]] = {}
         self.order: list[Any] = []
         self.cancelled: list[str] = []
+        self.expected: list[Any] = []
+
+    def expect(self, chain_hash: str, task: Any) -> None:
+        self.expected.append(task)
+
+    def withdraw(self, chain_hash: str, task: Any) -> None:
+        self.expected.remove(task)
 
     def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         future: Future = Future()
@@ -135,6 +142,44 @@ def test_what_has_not_begun_changes_its_place_when_its_asker_says_so(scripted):
     for n in (0, 1, 5, 3, 4, 2):
         backend.finish(n)
     assert backend.order == [0, 1, 5, 3, 4, 2]
+
+
+def test_all_that_is_queued_is_announced_until_it_is_dropped(scripted):
+    backend, executor = scripted
+    executor.request(Document(), "local")
+    tickets = [executor.request(Document(), n, announce=True) for n in range(6)]
+    again = executor.request(Document(), 4, announce=True)
+    assert backend.order == ["local", 0]
+    assert backend.expected == [0, 1, 2, 3, 4, 5]
+    for n in (0, 3, 4):
+        tickets[n].release()
+    assert backend.expected == [0, 1, 2, 4, 5], "what runs is told to stop, and for 4 somebody waits"
+    again.release()
+    assert backend.expected == [0, 1, 2, 5]
+    executor.close()
+    assert backend.expected == []
+
+
+def test_threads_tell_their_engine_what_is_queued_while_they_are_busy(monkeypatch, tmp_path):
+    monkeypatch.setenv("MUSES_TEST_LOG", str(tmp_path / "log"))
+    (tmp_path / "log").touch()
+    engine = TellingEngine()
+    executor = Executor(ThreadsBackend(1, lambda: engine))
+
+    def said() -> list[str]:
+        return [line for line in (tmp_path / "log").read_text().splitlines() if "echo" in line]
+
+    busy = executor.request(Document(), ("until-cancelled", "busy"), announce=True)
+    tickets = [executor.request(Document(), ("echo", n), announce=True) for n in range(4)]
+    assert within(10, lambda: said() == [f"announced echo {n}" for n in range(4)])
+    tickets[3].release()
+    assert said()[4:] == ["withdrawn echo 3"]
+    late = executor.request(Document(), ("echo", "late"), announce=True)
+    assert said()[5:] == ["announced echo late"]
+    busy.release()
+    assert [t.future.result(10) for t in (*tickets[:3], late)] == [0, 1, 2, "late"]
+    executor.close()
+    assert executor.backend._expected == {}
 
 
 def test_progress_tells_the_place_in_the_queue_and_the_seconds_until_the_end(scripted):

@@ -19,6 +19,9 @@ from range_server import RangeServer, serving  # noqa: E402
 
 from muses_lab import remote, settings  # noqa: E402
 from muses_lab.chain import Chain  # noqa: E402
+from muses_lab.compute.evaluate import request_window  # noqa: E402
+from muses_lab.compute.queue import Executor  # noqa: E402
+from muses_lab.compute.threads import ThreadsBackend  # noqa: E402
 from muses_lab.engine import BlockKey, Engine  # noqa: E402
 from muses_lab.engine.ahead import Ahead, Want  # noqa: E402
 from muses_lab.errors import Cancelled, ReadError  # noqa: E402
@@ -193,6 +196,125 @@ def test_neighbours_in_a_file_are_one_request(made: Made, server: RangeServer) -
     content = (made.folder / "0-B04.tif").read_bytes()
     assert bodies == [content[w.offset : w.offset + w.size] for w in wants]
     assert len(server.log) == 1
+
+
+def test_a_view_asks_once_for_each_file_and_its_blocks(made: Made, server: RangeServer) -> None:
+    """Four blocks of results of sixteen blocks of each file, which lie beside each other."""
+    server.quiet = QUIET
+    local = pixels(Engine(256 << 20), median(made, scenes(made)), WHOLE)
+    engine = Engine(256 << 20)
+    executor = Executor(ThreadsBackend(1, lambda: engine))
+    try:
+        far = request_window(executor, median(made, scenes(made, on(server))).resolved, WHOLE).result(60)
+    finally:
+        executor.close()
+    assert not far.report.failed
+    assert far.values.tobytes() == local.values.tobytes()
+    spans = [span for _, span in server.log]
+    assert spans.count("0-32767") == 3 * DATES
+    assert len(spans) == 2 * 3 * DATES
+    assert server.rounds == 2
+    assert held(engine) == 0
+
+
+def test_local_chains_are_not_announced(made: Made) -> None:
+    engine = Engine(256 << 20)
+    backend = ThreadsBackend(1, lambda: engine)
+    executor = Executor(backend)
+    backend.expect = None  # type: ignore[assignment,method-assign]
+    request_window(executor, median(made, scenes(made)).resolved, WHOLE).result(60)
+    executor.close()
+
+
+def test_a_view_that_is_left_takes_back_what_it_announced(made: Made, server: RangeServer) -> None:
+    server.always = {f"/{n}-{b.name}.tif": "hold" for n in range(DATES) for b in BANDS}
+    server.faults = {path: [""] for path in server.always}  # headers come, blocks do not
+    engine = Engine(256 << 20)
+    executor = Executor(ThreadsBackend(1, lambda: engine))
+    ticket = request_window(executor, median(made, scenes(made, on(server))).resolved, WHOLE)
+    until(lambda: held(engine) > 1 << 20)
+    ticket.release()
+    until(lambda: held(engine) == 0 and not engine._announced)
+    assert not engine.reader._ahead._blocks
+    executor.close()
+
+
+def test_announcements_whose_maker_is_gone_lapse(
+    made: Made, server: RangeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, resolved = Engine(64 << 20), median(made, scenes(made, on(server))).resolved
+    engine.keep(resolved.hash, resolved)
+    grid = next(iter(resolved.program.output.grids))
+    engine.announce(resolved.hash, BlockKey(grid, 0, 0, 0))
+    until(lambda: held(engine) > 0)
+    monkeypatch.setattr("muses_lab.engine.core._ANNOUNCED_SECONDS", 0.0)
+    engine.announce(resolved.hash, BlockKey(grid, 0, 0, 1))
+    assert [key.col for _, key in engine._announced] == [1]
+
+
+def test_what_is_kept_back_goes_by_order_and_with_its_neighbours(made: Made, server: RangeServer) -> None:
+    """A budget of a megabyte: what has begun first, then the first that was announced."""
+    ahead = Ahead(budget=1 << 20)
+    opened = ahead.open(f"{server.url}/0-B04.tif")
+    server.forget()
+    far = [Want(("far", n), opened, 1_000_000 + n * 100_000, 90_000) for n in range(4)]
+    near = [Want(("near", n), opened, n * 100_000, 90_000) for n in range(4)]
+    with ahead.asking() as whole, ahead.asking(soon=True) as one, ahead.asking(soon=True) as two:
+        first = Want("first", opened, 0, 1_000_000)
+        whole.ask([first])
+        two.ask(far[:2])
+        one.ask(near[:2])
+        two.ask(far[2:])
+        one.ask(near[2:])
+        assert ahead.held == 1_000_000
+        ahead.take(first)
+        bodies = [ahead.take(want) for want in (*near, *far)]
+    assert [span for _, span in server.log] == ["0-999999", "0-389999", "1000000-1389999"]
+    content = (made.folder / "0-B04.tif").read_bytes()
+    assert bodies == [content[w.offset : w.offset + w.size] for w in (*near, *far)]
+    assert ahead.held == 0
+
+
+def test_what_is_only_announced_leaves_room_for_what_has_begun(made: Made, server: RangeServer) -> None:
+    server.always["/0-B04.tif"] = "hold"
+    server.faults["/0-B04.tif"] = [""]
+    ahead = Ahead(budget=100_000)
+    opened = ahead.open(f"{server.url}/0-B04.tif")
+    wants = [Want(n, opened, n * 200_000, 20_000) for n in range(10)]
+    with ahead.asking(soon=True) as soon, ahead.asking() as begun:
+        soon.ask(wants)
+        assert ahead.held == 60_000
+        begun.ask(wants[8:])  # they are the same blocks: what is in more of a hurry goes first
+        assert ahead.held == 100_000
+        soon.close()
+        assert ahead.held == 40_000
+    assert ahead.held == 0
+
+
+def test_a_request_for_several_is_dropped_when_nobody_waits_for_any(made: Made, server: RangeServer) -> None:
+    server.always["/0-B04.tif"] = "hold"
+    server.faults["/0-B04.tif"] = [""]
+    ahead = Ahead()
+    opened = ahead.open(f"{server.url}/0-B04.tif")
+    one, two = ahead.asking(soon=True), ahead.asking(soon=True)
+    ahead.ask([(one, [Want(1, opened, 0, 50_000)]), (two, [Want(2, opened, 50_000, 50_000)])])
+    assert ahead.held == 100_000
+    one.close()
+    assert ahead.held == 100_000
+    two.close()
+    assert ahead.held == 0
+    assert len(server.log) <= 2
+
+
+def test_no_more_requests_begin_than_there_are_connections(made: Made, server: RangeServer) -> None:
+    """The others wait, so that neighbours may join them and what is in more of a hurry may go first."""
+    server.always["/0-B04.tif"] = "hold"
+    server.faults["/0-B04.tif"] = [""]
+    ahead, most = Ahead(), remote.client().connections
+    opened = ahead.open(f"{server.url}/0-B04.tif")
+    with ahead.asking(soon=True) as asking:
+        asking.ask([Want(n, opened, n * 100_000, 1) for n in range(most + 50)])
+        assert ahead.held == most
 
 
 def test_tags_beyond_the_first_bytes_are_read(made: Made, server: RangeServer) -> None:

@@ -46,6 +46,10 @@ BROKEN = (CancelledError, CommClosedError, OSError, TimeoutError)
 """What a broken connection raises, here or in the middle of Dask."""
 
 
+_Block = tuple[str, Any]
+"""Chain and task."""
+
+
 class _ClusterLost(Exception):
     """The connection broke; the block itself is not to blame."""
 
@@ -100,6 +104,10 @@ class DaskBackend:
         self._looking: asyncio.Task[Any] | None = None
         self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
         self._outbox: list[_Letter] = []
+        self._expected: dict[_Block, str | None] = {}  # → worker that was told, None where it is not known which
+        self._news: list[_Block] = []
+        self._gone: list[tuple[str, _Block]] = []  # and the worker that still expects it
+        self._announcing = False
         self._mailbox = Mailbox()
         self._suspects = asyncio.Lock()
         self._count = itertools.count()
@@ -113,6 +121,12 @@ class DaskBackend:
     @property
     def threads(self) -> int:
         return sum(self._workers.values()) or 2
+
+    def expect(self, chain_hash: str, task: Any) -> None:
+        self._loop.call_soon_threadsafe(self._expect, (chain_hash, task))
+
+    def withdraw(self, chain_hash: str, task: Any) -> None:
+        self._loop.call_soon_threadsafe(self._end_expecting, (chain_hash, task))
 
     def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token), self._loop)
@@ -167,6 +181,7 @@ class DaskBackend:
                         text = f"the {self.name} cluster was lost {TRIES} times while it computed this"
                         raise ComputeError(f"{text} ({loss.__cause__}); see its log", task=repr(task)) from None
         finally:
+            self._end_expecting((chain_hash, task), None if token in self._cancelled else self._home.get(task))
             self._under_way.discard(token)
             self._cancelled.discard(token)
 
@@ -239,14 +254,12 @@ class DaskBackend:
                 groups.setdefault((letter.client, letter.home), []).append(letter)
         for (client, home), together in groups.items():
             where = {"workers": [home], "allow_other_workers": True} if home else {}
-            known = home or len(self._workers) == 1  # else they may go to several workers
-            ahead = tuple((letter.chain, letter.task) for letter in together[1:]) if known else ()
             count = len(together)
             columns = zip(*((letter.chain, letter.task, letter.token) for letter in together), strict=True)
             try:
                 futures = client.map(
                     tasks.run_block, [self._release] * count, *map(list, columns), [self._mailbox.place] * count,
-                    [ahead, *[()] * (count - 1)], key=[letter.key for letter in together], pure=False, **where,
+                    key=[letter.key for letter in together], pure=False, **where,
                 )  # fmt: skip
             except Exception as error:
                 for letter in together:
@@ -304,7 +317,15 @@ class DaskBackend:
                 await asyncio.sleep(0.1)
                 return False
             body = await asyncio.to_thread(payload)
-            answers = await wait_for(client.run(tasks.put_document, chain_hash, body, workers=[worker]), PATIENCE)
+            expected = [b for b in self._expected if b[0] == chain_hash and self._worker_of(b[1]) == worker]
+            answers = await wait_for(
+                client.run(tasks.put_document, chain_hash, body, expected, workers=[worker]), PATIENCE
+            )
+            for block in expected:
+                if block in self._expected:
+                    self._expected[block] = worker
+                else:  # it has ended meanwhile
+                    self._tell_gone(worker, block)
         except (*BROKEN, ValueError):  # that worker is gone; try the next
             self._sent.pop(key, None)
             return False
@@ -317,6 +338,60 @@ class DaskBackend:
             raise failed.unpacked()
         self._sent[key] = self._loop.time()
         return True
+
+    # What will be submitted
+
+    def _expect(self, block: _Block) -> None:
+        self._expected[block] = None
+        self._news.append(block)
+        self._announce()
+
+    def _end_expecting(self, block: _Block, evaluated_by: str | None = None) -> None:
+        worker = self._expected.pop(block, None)
+        if worker is not None and worker != evaluated_by:
+            self._tell_gone(worker, block)
+
+    def _tell_gone(self, worker: str, block: _Block) -> None:
+        self._gone.append((worker, block))
+        self._announce()
+
+    def _worker_of(self, task: Any) -> str | None:
+        """The worker that will evaluate a block; None where it may be one of several."""
+        worker = next(iter(self._workers)) if len(self._workers) == 1 else self._home.get(task)
+        return worker if worker in self._workers else None
+
+    def _announce(self) -> None:
+        if not self._announcing:
+            self._announcing = True
+            self._spawn(self._tell_expected())
+
+    async def _tell_expected(self) -> None:
+        """Tells workers what to expect; what comes meanwhile goes together in the next message.
+
+        Who does not have the document yet is told with it.
+        """
+        try:
+            await asyncio.sleep(TOGETHER)
+            client = await self._client()
+            while self._news or self._gone:
+                news, self._news = self._news, []
+                gone, self._gone = self._gone, []
+                messages: dict[str, tuple[list[_Block], list[_Block]]] = {}
+                for block in news:
+                    worker = self._worker_of(block[1])
+                    if worker is not None and block in self._expected:
+                        self._expected[block] = worker
+                        messages.setdefault(worker, ([], []))[0].append(block)
+                for worker, block in gone:
+                    messages.setdefault(worker, ([], []))[1].append(block)
+                for worker, blocks in messages.items():
+                    with suppress(*BROKEN, ValueError):  # expectations die with their worker
+                        await wait_for(client.run(tasks.expect, *blocks, workers=[worker]), PATIENCE)
+        except ComputeError:  # there is no cluster
+            self._news.clear()
+            self._gone.clear()
+        finally:
+            self._announcing = False
 
     # Cancel flags
 

@@ -202,7 +202,7 @@ def _request(
         return take
 
     for key in missing:
-        claim = executor.request(resolved, key, priority, seconds[key])
+        claim = executor.request(resolved, key, priority, seconds[key], resolved.remote)
         with ticket._lock:
             ticket._tickets.append(claim)
             gone = ticket._released

@@ -35,14 +35,17 @@ class Backend(Protocol):
     """Where blocks are evaluated: threads of this process, or the workers of a cluster.
 
     The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
-    soon, with `Cancelled` unless the result was there first. `submit`, `cancel` and `status` return at once; all may be
-    called from any thread.
+    soon, with `Cancelled` unless the result was there first. `expect` says that a block will be submitted, so that what
+    it reads of remote files may come before; `withdraw` that it will not. All but `counters` and `close` return at
+    once; all may be called from any thread.
     """
 
     name: str
 
     @property
     def threads(self) -> int: ...
+    def expect(self, chain_hash: str, task: Any) -> None: ...
+    def withdraw(self, chain_hash: str, task: Any) -> None: ...
     def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future: ...
     def cancel(self, token: str) -> None: ...
     def status(self) -> dict[str, Any]: ...
@@ -97,6 +100,7 @@ class _Work:
         self.tries = 0
         self.deadline = float("inf")
         self.abandoned = False
+        self.announced = False  # the backend was told to expect it
 
 
 @dataclass(frozen=True)
@@ -143,8 +147,14 @@ class Executor:
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def request(self, resolved: Document, task: Any, priority: float = 0.0, seconds: float = 0.0) -> Ticket:
-        """Asks for one block; returns at once. Lower numbers go sooner; `seconds` are what it is expected to take."""
+    def request(
+        self, resolved: Document, task: Any, priority: float = 0.0, seconds: float = 0.0, announce: bool = False
+    ) -> Ticket:
+        """Asks for one block; returns at once.
+
+        Lower numbers of `priority` go sooner; `seconds` are what it is expected to take. With `announce` the backend is
+        told of it now, not only when its turn comes: it reads remote files.
+        """
         key = (resolved.hash, task)
         with self._lock:
             if self._closing.is_set():
@@ -153,6 +163,9 @@ class Executor:
             if work is None:
                 work = self._wanted[key] = _Work(key, resolved, next(self._count), seconds)
                 self._queued.add(work)
+                if announce:
+                    work.announced = True
+                    self.backend.expect(*key)
             ticket = Ticket(self, work, priority)
             work.tickets.add(ticket)
             self._rank(work)
@@ -202,6 +215,8 @@ class Executor:
             self._queued.clear()
             self._heap.clear()
         for work in works:
+            if work.announced:
+                self.backend.withdraw(*work.key)
             self._end(work, error=Cancelled("the executor was closed"))
             if work.token:
                 self.backend.cancel(work.token)
@@ -336,6 +351,8 @@ class Executor:
             if self._wanted.get(work.key) is work:
                 del self._wanted[work.key]  # a new asker must not join work that is about to stop
             self._events["dropped" if work in self._queued else "stopped"] += 1
+            if work in self._queued and work.announced:
+                self.backend.withdraw(*work.key)
             self._queued.discard(work)
             token = work.token if work in self._running else ""
             work.deadline = min(work.deadline, monotonic() + self._stuck_seconds)  # its place is not kept for ever

@@ -16,7 +16,7 @@ import pickle
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -126,13 +126,8 @@ def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
 Answer = Done | Left | Absent | Foreign | Failed
 
 
-def run_block(
-    asker_release: str, chain_hash: str, task: Any, token: str, place: Place | None = None, ahead: tuple[Any, ...] = ()
-) -> Answer:
-    """Evaluates one block (or node) with this worker's engine.
-
-    `place`: where the asker would take the result from; `ahead`: blocks that were sent with this one.
-    """
+def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place: Place | None = None) -> Answer:
+    """Evaluates one block (or node) with this worker's engine; `place`: where the asker would take the result from."""
     from distributed import get_worker  # late: evaluation in threads needs no Dask
 
     worker = get_worker().address
@@ -145,8 +140,6 @@ def run_block(
         running.add(token)
         if not worker_engine.has(chain_hash):
             return Absent(worker)
-        for chain, next_task in ahead:
-            announce(worker_engine, chain, next_task)
         done = Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
         if place is not None and getattr(done.result, "nbytes", 0) >= handover.LEAST and token not in flags:
             return Left(worker) if handover.leave(place, token, done) else done
@@ -179,13 +172,27 @@ def failure(worker: str, error: Exception) -> Failed:
 # Through `Client.run`, on the worker's event loop:
 
 
-async def put_document(chain_hash: str, payload: bytes) -> Failed | None:
-    """Gives this worker's engine a document; the engine's own error if it refuses."""
+async def put_document(chain_hash: str, payload: bytes, expected: Sequence[tuple[str, Any]] = ()) -> Failed | None:
+    """Gives this worker's engine a document, and says which blocks to expect; the engine's own error if it refuses."""
     try:
         await asyncio.to_thread(lambda: engine().put(chain_hash, payload))
     except Exception as error:
         return failure("", error)
+    await expect(expected, ())
     return None
+
+
+async def expect(expected: Sequence[tuple[str, Any]], gone: Sequence[tuple[str, Any]]) -> None:
+    """Blocks (chain, task) that this worker will be given, and some that it will not be given after all."""
+
+    def tell() -> None:
+        here = engine()
+        for block in gone:
+            withdraw(here, *block)
+        for block in expected:
+            announce(here, *block)
+
+    await asyncio.to_thread(tell)
 
 
 def cancel(tokens: tuple[str, ...]) -> None:

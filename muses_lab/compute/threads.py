@@ -30,20 +30,36 @@ class ThreadsBackend:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flags = CancelFlags()
         self._running: set[str] = set()
-        self._waiting: dict[str, tuple[str, Any]] = {}
-        """Token → chain and task of what no thread has begun."""
+        self._expected: dict[str, dict[Any, None]] = {}
+        """Chain → tasks."""
+        self._here: Engine | None = None
+        """The engine, once it is there."""
+        self._lock = threading.Lock()
         self._closed = False
         self._pool = [threading.Thread(target=self._work, name=f"muses-{n}", daemon=True) for n in range(self.threads)]
         for thread in self._pool:
             thread.start()
 
+    def expect(self, chain_hash: str, task: Any) -> None:
+        with self._lock:
+            self._expected.setdefault(chain_hash, {})[task] = None
+        if self._here is not None and self._here.has(chain_hash):
+            announce(self._here, chain_hash, task)
+
+    def withdraw(self, chain_hash: str, task: Any) -> None:
+        with self._lock:
+            of_chain = self._expected.get(chain_hash, {})
+            of_chain.pop(task, None)
+            if not of_chain:
+                self._expected.pop(chain_hash, None)
+        if self._here is not None:
+            withdraw(self._here, chain_hash, task)
+
     def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         future: Future = Future()
         self._running.add(token)
-        self._waiting[token] = chain_hash, task
 
         def job() -> None:
-            self._waiting.pop(token, None)
             try:
                 future.set_result(self._evaluate(chain_hash, payload, task, token))
             except Exception as error:
@@ -56,11 +72,11 @@ class ThreadsBackend:
         return future
 
     def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
-        here = self._engine()
+        here = self._here = self._engine()
         try:
             return self._evaluated(here, chain_hash, payload, task, token)
         finally:
-            withdraw(here, chain_hash, task)
+            self.withdraw(chain_hash, task)
 
     def _evaluated(self, here: Engine, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         for _ in range(3):  # a full engine may drop the document before it runs
@@ -68,8 +84,10 @@ class ThreadsBackend:
                 raise Cancelled("nobody waits for this block any more")
             if not here.has(chain_hash):
                 here.put(chain_hash, payload())
-            for chain, next_task in list(self._waiting.values()):
-                announce(here, chain, next_task)
+                with self._lock:
+                    expected = list(self._expected.get(chain_hash, ()))
+                for next_task in expected:
+                    announce(here, chain_hash, next_task)
             try:
                 return here.run(chain_hash, task, lambda: self._closed or token in self._flags)
             except Exception as error:

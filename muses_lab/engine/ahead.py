@@ -1,18 +1,21 @@
 """Blocks of remote files on their way before they are decoded: many requests at once instead of one after the other.
 
-An evaluation says which blocks it is going to read. Those of remote files are asked for at once, as far as a budget of
-bytes reaches; neighbours in a file are one request. Reading then takes what has come. What several evaluations wait for
-is asked for once; what nobody waits for any more is dropped.
+An evaluation says which blocks it is going to read; one that is announced does so before it begins. Those of remote
+files are asked for as far as a budget of bytes and the connections reach; neighbours in a file, whoever asked for them,
+are one request. Reading then takes what has come. What several evaluations wait for is asked for once; what nobody
+waits for any more is dropped.
 """
 
 from __future__ import annotations
 
+import heapq
 import io
+import itertools
 import struct
 import threading
 import time
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
@@ -24,8 +27,10 @@ BUDGET = 128 << 20
 """Bytes that may be on their way or wait to be decoded."""
 _GAP = 64 << 10
 """Bytes between two blocks of a file that are rather read than asked around."""
-_MOST = 8 << 20
-"""Bytes of one request for several blocks."""
+_MOST = 2 << 20
+"""Bytes of one request for several blocks: none of them is there before all are."""
+_SOON = 0.75
+"""Part of the budget for evaluations that are only announced: those that have begun must not wait for them."""
 _MAX_OPENED = 4096
 _FAILED = 10.0
 """Seconds for which a file that could not be opened is not asked for again: a view has many blocks of it."""
@@ -74,17 +79,39 @@ class Want:
 
 
 @dataclass(eq=False, slots=True)
+class _Block:
+    """A block that somebody waits for."""
+
+    want: Want
+    order: int
+    """That of the most urgent asking."""
+    users: set[object] = field(default_factory=set)
+    request: _Request | None = None
+    """None as long as it is kept back."""
+    body: bytes = b""
+
+
+@dataclass(eq=False, slots=True)
 class _Request:
     """One range with one block or several."""
 
     opened: Opened
     offset: int
     size: int
-    wants: dict[Hashable, Want]
-    """Blocks that have not been taken."""
+    blocks: list[_Block]
     future: Future[None] | None = None
-    body: bytes = b""
-    """Kept here and not as the future's result: the thread that fetched it holds that until its next request."""
+    held: int = 0
+    """Bytes of it that are on their way or wait to be taken."""
+    arrived: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _File:
+    """A file that was asked for, and who is to be told once it is open."""
+
+    future: Future[Opened] = field(default_factory=Future)
+    opened: Opened | None = None
+    tell: list[Callable[[Opened], None]] = field(default_factory=list)
 
 
 class Ahead:
@@ -93,11 +120,16 @@ class Ahead:
     def __init__(self, budget: int = BUDGET, use: Callable[[int], None] = lambda size: None) -> None:
         self._budget, self._use = budget, use
         self._held = 0
-        self._opening: OrderedDict[str, Future[Opened]] = OrderedDict()
+        self._under_way = 0
+        """Requests, those for headers too."""
+        self._files: OrderedDict[str, _File] = OrderedDict()
         self._failed: dict[str, float] = {}
-        self._requests: dict[Hashable, _Request] = {}
-        self._users: dict[Hashable, set[object]] = {}
-        self._queue: deque[_Request] = deque()
+        self._blocks: dict[Hashable, _Block] = {}
+        self._queue: list[tuple[int, int, _Block]] = []
+        """What is kept back, by order; also what is not any more or has another order now."""
+        self._kept_back: dict[str, dict[Hashable, _Block]] = {}
+        """The same by file."""
+        self._count = itertools.count(1)
         self._lock = threading.Lock()
 
     @property
@@ -110,13 +142,40 @@ class Ahead:
     def opening(self, url: str) -> Future[Opened]:
         """The file behind a URL, asked for where it is not known; one request for all who ask."""
         with self._lock:
-            known = self._opening.get(url)
-            if known is not None and not (known.done() and self._gone_by(url, known)):
-                return known
-            future = self._opening[url] = remote.client().start(_open, url)
-            while len(self._opening) > _MAX_OPENED:
-                self._opening.popitem(last=False)
-        return future
+            return self._file(url).future
+
+    def when_open(self, url: str, tell: Callable[[Opened], None]) -> Opened | None:
+        """The file if it is open; else it is asked for, and told once it is, before all who wait. Failures are not."""
+        with self._lock:
+            file = self._file(url)
+            if file.opened is None:
+                file.tell.append(tell)
+            return file.opened
+
+    def _file(self, url: str) -> _File:
+        known = self._files.get(url)
+        if known is not None and not (known.future.done() and self._gone_by(url, known.future)):
+            return known
+        file = self._files[url] = _File()
+        self._under_way += 1
+        file.future = remote.client().start(self._open, url, file)
+        while len(self._files) > _MAX_OPENED:
+            self._files.popitem(last=False)
+        return file
+
+    def _open(self, url: str, file: _File) -> Opened:
+        opened, told = None, []
+        try:
+            opened = _open(url)
+            return opened
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                file.opened, told, file.tell = opened, file.tell, told
+                self._pump()
+            if opened is not None:
+                for tell in told:
+                    tell(opened)
 
     def _gone_by(self, url: str, known: Future[Opened]) -> bool:
         """Whether an attempt failed so long ago that another is due."""
@@ -133,42 +192,40 @@ class Ahead:
         return remote.wait(self.opening(url), cancelled)
 
     def is_open(self, url: str) -> bool:
-        known = self._opening.get(url)
-        return known is not None and known.done()
+        known = self._files.get(url)
+        return known is not None and known.future.done()
 
     def forget(self, opened: Opened) -> None:
         """A file that was replaced is opened anew."""
         with self._lock:
-            known = self._opening.get(opened.url)
-            if known is not None and known.done() and not known.exception() and known.result() is opened:
-                del self._opening[opened.url]
+            known = self._files.get(opened.url)
+            if known is not None and known.opened is opened:
+                del self._files[opened.url]
 
     def read(self, opened: Opened, offset: int, size: int, cancelled: Flag = None) -> bytes:
         """A range of a file, now."""
-        request = _Request(opened, offset, size, {})
-        remote.wait(remote.client().start(_fill, request), cancelled)
-        return request.body
+        return remote.wait(remote.client().start(_fetch, opened, offset, size), cancelled)
 
     # --------------------------------------------------------------------------------------------- blocks
 
-    def asking(self) -> Asking:
-        return Asking(self)
+    def asking(self, soon: bool = False) -> Asking:
+        """For an evaluation; `soon`: for one that is announced, after those that were announced before."""
+        return Asking(self, next(self._count) if soon else 0)
 
     def take(self, want: Want, cancelled: Flag = None) -> bytes:
         """A block's bytes: what is on its way is waited for, the rest asked for now. Raises `ReadError`."""
         here = object()
         with self._lock:
-            request = self._requests.get(want.key)
-            if request is not None:
-                self._users[want.key].add(here)  # whoever asked for it may leave meanwhile
-                if request.future is None:
-                    self._queue.remove(request)
-                    self._start(request)
-        if request is None or request.future is None:
+            block = self._blocks.get(want.key)
+            if block is not None:
+                block.users.add(here)  # whoever asked for it may leave meanwhile
+                if block.request is None:
+                    self._start(self._gathered(block))
+        if block is None:
             return self.read(want.opened, want.offset, want.size, cancelled)
+        assert block.request is not None and block.request.future is not None
         try:
-            remote.wait(request.future, cancelled)
-            body = request.body
+            remote.wait(block.request.future, cancelled)
         except Cancelled:
             with self._lock:
                 self._leave(want.key, here)
@@ -179,30 +236,34 @@ class Ahead:
             raise
         with self._lock:
             self._drop(want.key)
-        begin = want.offset - request.offset
-        return body if len(body) == want.size else body[begin : begin + want.size]
+        return block.body
 
     def close(self) -> None:
         """Forgets all files; what is on its way for somebody stays."""
         with self._lock:
-            self._opening.clear()
+            self._files.clear()
             self._failed.clear()
 
-    def _ask(self, asking: Asking, wants: Sequence[Want]) -> None:
-        """Notes blocks of one file for somebody, and begins what the budget allows."""
+    def ask(self, asked: Iterable[tuple[Asking, Sequence[Want]]]) -> None:
+        """Notes blocks for somebody, and begins what may begin."""
         with self._lock:
-            if asking.closed:
-                return
-            new = []
-            for want in wants:
-                asking.keys.append(want.key)
-                if want.key not in self._requests:
-                    new.append(want)
-                self._users.setdefault(want.key, set()).add(asking)
-            for request in _merged(new):
-                self._requests.update(dict.fromkeys(request.wants, request))
-                self._queue.append(request)
+            for asking, wants in asked:
+                for want in () if asking.closed else wants:
+                    asking.keys.append(want.key)
+                    block = self._blocks.get(want.key)
+                    if block is None:
+                        block = self._blocks[want.key] = _Block(want, asking.order)
+                        self._kept_back.setdefault(want.opened.url, {})[want.key] = block
+                        self._push(block)
+                    elif asking.order < block.order:
+                        block.order = asking.order
+                        self._push(block)
+                    block.users.add(asking)
             self._pump()
+
+    def _push(self, block: _Block) -> None:
+        if block.request is None:
+            heapq.heappush(self._queue, (block.order, next(self._count), block))
 
     def _release(self, asking: Asking) -> None:
         with self._lock:
@@ -210,39 +271,100 @@ class Ahead:
             for key in asking.keys:
                 self._leave(key, asking)
             asking.keys.clear()
+            self._pump()
 
     def _leave(self, key: Hashable, user: object) -> None:
-        users = self._users.get(key)
-        if users is not None and user in users:
-            users.discard(user)
-            if not users:
+        block = self._blocks.get(key)
+        if block is not None and user in block.users:
+            block.users.discard(user)
+            if not block.users:
                 self._drop(key)
 
     def _drop(self, key: Hashable) -> None:
         """A block was taken, or nobody waits for it any more."""
-        self._users.pop(key, None)
-        request = self._requests.pop(key, None)
+        block = self._blocks.pop(key, None)
+        if block is None:
+            return
+        request = block.request
         if request is None:
+            self._not_kept_back(block)
             return
-        del request.wants[key]
-        if request.wants:
-            return
-        if request.future is None:
-            self._queue.remove(request)
-            return
-        request.future.cancel()
-        self._held -= request.size
-        self._use(-request.size)
+        request.blocks.remove(block)
+        if request.arrived:
+            self._hold(request, request.held - len(block.body))
+        elif not request.blocks:
+            self._hold(request, 0)
+            assert request.future is not None
+            if request.future.cancel():
+                self._under_way -= 1
         self._pump()
 
+    def _not_kept_back(self, block: _Block) -> None:
+        of_file = self._kept_back[block.want.opened.url]
+        del of_file[block.want.key]
+        if not of_file:
+            del self._kept_back[block.want.opened.url]
+
     def _pump(self) -> None:
-        while self._queue and (not self._held or self._held + self._queue[0].size <= self._budget):
-            self._start(self._queue.popleft())
+        while self._queue and self._under_way < remote.client().connections:
+            order, _, block = self._queue[0]
+            if block.request is None and block.order == order and self._blocks.get(block.want.key) is block:
+                room = (self._budget * _SOON if order else self._budget) - self._held
+                if self._held and block.want.size > room:
+                    return
+                request = self._gathered(block)
+                if self._held and request.size > room:
+                    return
+                self._start(request)
+            heapq.heappop(self._queue)
+
+    def _gathered(self, block: _Block) -> _Request:
+        """A request for a block and its neighbours in the file that are kept back, too."""
+        opened = block.want.opened
+        every = sorted(
+            (b for b in self._kept_back[opened.url].values() if b.want.opened is opened), key=lambda b: b.want.offset
+        )
+        first = last = every.index(block)
+        begin, end = block.want.offset, block.want.offset + block.want.size
+        for n in range(first + 1, len(every)):
+            want = every[n].want
+            if want.offset - end > _GAP or want.offset + want.size - begin > _MOST:
+                break
+            last, end = n, max(end, want.offset + want.size)
+        for n in range(first - 1, -1, -1):
+            want = every[n].want
+            if begin - want.offset - want.size > _GAP or end - want.offset > _MOST:
+                break
+            first, begin, end = n, want.offset, max(end, want.offset + want.size)
+        return _Request(opened, begin, end - begin, every[first : last + 1])
 
     def _start(self, request: _Request) -> None:
-        self._held += request.size
-        self._use(request.size)
-        request.future = remote.client().start(_fill, request)
+        for block in request.blocks:
+            block.request = request
+            self._not_kept_back(block)
+        self._hold(request, request.size)
+        self._under_way += 1
+        request.future = remote.client().start(self._fill, request)
+
+    def _hold(self, request: _Request, size: int) -> None:
+        """Accounts for so many bytes of a request."""
+        more = size - request.held
+        self._held, request.held = self._held + more, size
+        self._use(more)
+
+    def _fill(self, request: _Request) -> None:
+        body = b""
+        try:
+            body = _fetch(request.opened, request.offset, request.size)
+        finally:
+            with self._lock:
+                self._under_way -= 1
+                request.arrived = True
+                for block in request.blocks:
+                    begin = block.want.offset - request.offset
+                    block.body = body[begin : begin + block.want.size]
+                self._hold(request, sum(len(block.body) for block in request.blocks))
+                self._pump()
 
 
 @dataclass(eq=False)
@@ -250,13 +372,14 @@ class Asking:
     """What one evaluation is going to read; at its end what it did not take is dropped."""
 
     ahead: Ahead
+    order: int
+    """The lowest goes first; 0 for what has begun."""
     keys: list[Hashable] = field(default_factory=list)
     closed: bool = False
 
     def ask(self, wants: Sequence[Want]) -> None:
-        """Blocks of one file."""
         if wants:
-            self.ahead._ask(self, wants)
+            self.ahead.ask([(self, wants)])
 
     def close(self) -> None:
         self.ahead._release(self)
@@ -266,21 +389,6 @@ class Asking:
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _merged(wants: Sequence[Want]) -> list[_Request]:
-    """Requests for blocks of one file: neighbours in it together."""
-    found: list[_Request] = []
-    for want in sorted(wants, key=lambda w: w.offset):
-        if found:
-            last = found[-1]
-            end = max(last.offset + last.size, want.offset + want.size)
-            if want.offset - last.offset - last.size <= _GAP and end - last.offset <= _MOST:
-                last.wants[want.key] = want
-                last.size = end - last.offset
-                continue
-        found.append(_Request(want.opened, want.offset, want.size, {want.key: want}))
-    return found
 
 
 class _More(Exception):
@@ -321,11 +429,11 @@ def _open(url: str) -> Opened:
             return Opened(url, start, None)
 
 
-def _fill(request: _Request) -> None:
-    part = remote.client().fetch(request.opened.url, request.offset, request.size)
-    if not part.same_file(request.opened.start):
+def _fetch(opened: Opened, offset: int, size: int) -> bytes:
+    part = remote.client().fetch(opened.url, offset, size)
+    if not part.same_file(opened.start):
         raise Replaced("the file was replaced while it was read")
-    request.body = part.body
+    return part.body
 
 
 class RangeFile(io.RawIOBase):

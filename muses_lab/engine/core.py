@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -18,6 +19,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab import remote, settings
+from muses_lab.engine.ahead import Asking
 from muses_lab.engine.evaluate import (
     DIMS,
     Ready,
@@ -31,7 +33,7 @@ from muses_lab.engine.evaluate import (
     loads,
     on_axis,
 )
-from muses_lab.engine.fetch import Fetch
+from muses_lab.engine.fetch import Expectations, Expected, Fetch
 from muses_lab.engine.footprint import fit_or_pinned, image_bytes, strips, task_bytes, whole_bytes
 from muses_lab.engine.fuse import Unfit, compiled
 from muses_lab.engine.fused import evaluate_fused
@@ -49,7 +51,9 @@ from muses_lab.operators import Fit, Focal, Region
 Task = BlockKey | RectKey | NodeKey
 
 _KEPT_DOCUMENTS = 256
-_KEPT_ANNOUNCED = 32
+_KEPT_ANNOUNCED = 256
+_ANNOUNCED_SECONDS = 120.0
+"""After which an announcement counts no more: who made it may be gone."""
 _PIECE = 2048
 """Rows and columns of a window that are laid out at a time."""
 
@@ -78,7 +82,9 @@ class Engine:
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
         self.pyramids = Pyramids()
-        self._announced: dict[tuple[str, Task], Fetch] = {}
+        self._announced: dict[tuple[str, Task], tuple[float, Asking]] = {}
+        """With the time when it was announced."""
+        self._expectations = Expectations(self.reader)
         self._documents: OrderedDict[str, Resolved] = OrderedDict()
         self._marked: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()
         self._lock = threading.Lock()
@@ -119,26 +125,29 @@ class Engine:
             return
         program, output = resolved.program, resolved.program.output
         grid = output.grids.get(task.grid)
-        if grid is None or not any(source.remote for source in program.sources.values()):
+        if grid is None or not resolved.remote:
             return
         if (output.node.hash, *task) in self.cache or self.pyramids.covers(output.node.hash, *task[:2], task.rect):
             return
-        fetch = Fetch(self.reader, program, grid, task.level)
         with self._lock:
             if (chain_hash, task) in self._announced:
                 return
-            self._announced[chain_hash, task] = fetch
-            overdue = list(self._announced)[:-_KEPT_ANNOUNCED]
-        fetch.soon(lambda: loads(program, output, grid, task.level, task.rect, self._knows(task)))
-        for key in overdue:  # evaluated elsewhere
+            now, asking = time.monotonic(), self.reader.asking(soon=True)
+            self._announced[chain_hash, task] = now, asking
+            late = sum(now - when > _ANNOUNCED_SECONDS for when, _ in self._announced.values())
+            overdue = list(self._announced)[: max(late, len(self._announced) - _KEPT_ANNOUNCED)]
+        level, rect, knows = task.level, task.rect, self._knows(task)
+        reads = partial(loads, program, output, grid, level, rect, knows)
+        self._expectations.add(Expected(asking, program, grid, level, reads))
+        for key in overdue:
             self.withdraw(*key)
 
     def withdraw(self, chain_hash: str, task: Task) -> None:
         """Nobody waits for an announced block any more, or it has been evaluated."""
         with self._lock:
-            fetch = self._announced.pop((chain_hash, task), None)
-        if fetch is not None:
-            fetch.close()
+            known = self._announced.pop((chain_hash, task), None)
+        if known is not None:
+            known[1].close()
 
     def _knows(self, task: BlockKey | RectKey) -> Callable[[Step, Rect], bool]:
         """Whether all blocks of a step under a rectangle of the task's grid and level are kept."""

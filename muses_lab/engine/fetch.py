@@ -8,16 +8,21 @@ concerned.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 
+from muses_lab.engine.ahead import Asking
 from muses_lab.engine.grid import Grid, Rect
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.read import Piece, Reader
 from muses_lab.errors import MusesError
+
+TOGETHER = 0.005
+"""Seconds that an announcement waits for others."""
 
 Times = frozenset[np.datetime64] | None
 
@@ -66,32 +71,78 @@ class Fetch:
             self._reader.open(everything)
         if self._reader.ask(self._asking, now, self._cancelled):  # it is waited for anyhow: the rest with it
             self._loads = []
-            for pieces in later:
-                self._reader.ask(self._asking, pieces, self._cancelled)
+            self._expect(piece for pieces in later for piece in pieces)
 
     def now(self, reads: Iterable[Load]) -> None:
         """Asks for everything at once."""
-        pieces = [piece for load in self._remote(reads) for piece in self._pieces(load)]
-        self._reader.ask(self._asking, pieces, self._cancelled)
+        self._expect(piece for load in self._remote(reads) for piece in self._pieces(load))
 
-    def soon(self, reads: Callable[[], Iterable[Load]]) -> None:
-        """Asks for everything at once, in a thread of its own; what fails is told to who reads it."""
-
-        def ask() -> None:
-            with suppress(MusesError):
-                pieces = [piece for load in self._remote(reads()) for piece in self._pieces(load)]
-                self._reader.ask(self._asking, pieces, lambda: self._asking.closed)
-
-        threading.Thread(target=ask, name="muses-fetch", daemon=True).start()
+    def _expect(self, pieces: Iterable[Piece]) -> None:
+        self._reader.expect((self._asking, piece) for piece in pieces)
 
     def _pieces(self, load: Load, spared: Collection[np.datetime64] = ()) -> list[Piece]:
-        source = self._program.source(load.step.node)
+        return _pieces(self._program, self._grid, self._level, load, spared)
+
+
+class Expected(NamedTuple):
+    """A block that is going to be evaluated."""
+
+    asking: Asking
+    program: Program
+    grid: Grid
+    level: int
+    reads: Callable[[], Iterable[Load]]
+
+
+class Expectations:
+    """Asks for what blocks read that are announced, in a thread of its own: those announced together at once."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._new: list[Expected] = []
+        self._busy = False
+        self._lock = threading.Lock()
+
+    def add(self, expected: Expected) -> None:
+        with self._lock:
+            self._new.append(expected)
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._work, name="muses-fetch", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            time.sleep(TOGETHER)
+            with self._lock:
+                new, self._new = self._new, []
+                if not new:
+                    self._busy = False
+                    return
+            pieces = []
+            for one in new:
+                with suppress(MusesError):  # it is told to who evaluates the block
+                    pieces += [(one.asking, piece) for piece in self._of(one)]
+            self._reader.expect(pieces)
+
+    def _of(self, one: Expected) -> list[Piece]:
+        if one.asking.closed:
+            return []
         return [
-            Piece(
-                source.scenes.catalog, placed.scene.assets[name], source.band(name), self._grid, self._level, load.rect
-            )
-            for placed in source.on(self._grid.id, load.rect.scaled(2**self._level), load.times)
-            if placed.time not in spared
-            for name in load.step.meta.bands or ()
-            if name in placed.scene.assets
+            piece
+            for load in one.reads()
+            if one.program.source(load.step.node).remote
+            for piece in _pieces(one.program, one.grid, one.level, load)
         ]
+
+
+def _pieces(
+    program: Program, grid: Grid, level: int, load: Load, spared: Collection[np.datetime64] = ()
+) -> list[Piece]:
+    source = program.source(load.step.node)
+    return [
+        Piece(source.scenes.catalog, placed.scene.assets[name], source.band(name), grid, level, load.rect)
+        for placed in source.on(grid.id, load.rect.scaled(2**level), load.times)
+        if placed.time not in spared
+        for name in load.step.meta.bands or ()
+        if name in placed.scene.assets
+    ]

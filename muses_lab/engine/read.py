@@ -11,10 +11,10 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -227,9 +227,35 @@ class Reader:
         """Bytes of remote files that were asked for ahead and not decoded yet."""
         return self._ahead.held
 
-    def asking(self) -> Asking:
-        """What an evaluation asks for ahead, until it ends: a context manager."""
-        return self._ahead.asking()
+    def asking(self, soon: bool = False) -> Asking:
+        """What an evaluation asks for ahead, until it ends: a context manager. `soon`: one that has not begun."""
+        return self._ahead.asking(soon)
+
+    def expect(self, asked: Iterable[tuple[Asking, Piece]]) -> None:
+        """Asks for the blocks of remote pieces as soon as their headers are known; returns at once."""
+        groups: dict[str, list[tuple[Asking, Piece]]] = {}
+        for asking, piece in asked:
+            url = _url(piece)
+            if url is not None:
+                groups.setdefault(url, []).append((asking, piece))
+        known = []
+        for url, group in groups.items():
+            opened = self._ahead.when_open(url, partial(self._ask_when_open, group))
+            if opened is not None:
+                known.append((opened, group))
+        self._ask_all(known)
+
+    def _ask_when_open(self, group: Sequence[tuple[Asking, Piece]], opened: Opened) -> None:
+        self._ask_all([(opened, group)])
+
+    def _ask_all(self, groups: Sequence[tuple[Opened, Sequence[tuple[Asking, Piece]]]]) -> None:
+        """Together, so that neighbours in a file are one request."""
+        wanted = []
+        for opened, group in groups:
+            for asking, piece in group:
+                with suppress(ReadError):  # it is told to who reads it
+                    wanted.append((asking, () if asking.closed else self._wants(piece, opened)))
+        self._ahead.ask(wanted)
 
     def ask(self, asking: Asking, pieces: Sequence[Piece], cancelled: Callable[[], bool] | None = None) -> int:
         """Asks for the blocks of remote pieces that are not known, all at once; how many these are.

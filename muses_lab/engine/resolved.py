@@ -46,6 +46,11 @@ class Resolved:
             digest.update(node.encode() + hashlib.sha256(self.results[node]).digest())
         return f"{self.chain_hash}+{digest.hexdigest()[:16]}"
 
+    @cached_property
+    def remote(self) -> bool:
+        """Whether it reads files of servers."""
+        return any(source.remote for source in self.program.sources.values())
+
     @property
     def payload(self) -> bytes:
         """All of it as bytes, for a worker that does not have it."""

@@ -142,7 +142,7 @@ def _make(job: Job, executor: Executor, resolved: Resolved, makers: list[_Level]
         while todo or waiting:
             while todo and len(waiting) < ahead:
                 maker, key = todo.popleft()
-                waiting.append((maker, key, executor.request(resolved, key, EXPORT_PRIORITY)))
+                waiting.append((maker, key, executor.request(resolved, key, EXPORT_PRIORITY, announce=resolved.remote)))
             maker, key, ticket = waiting[0]
             result = _wait(job, ticket)
             waiting.popleft()

@@ -48,6 +48,12 @@ class TellingEngine:
     def counters(self) -> dict[str, int]:
         return dict(self._counts)
 
+    def announce(self, chain_hash: str, task: tuple) -> None:
+        tell("announced", *task)
+
+    def withdraw(self, chain_hash: str, task: tuple) -> None:
+        tell("withdrawn", *task)
+
     def run(self, chain_hash: str, task: tuple, cancelled: Callable[[], bool]) -> Any:
         if chain_hash not in self._documents:
             raise Missing(chain_hash)
