@@ -130,6 +130,50 @@ def asker(code: str = "") -> subprocess.Popen:
 # What is asked for arrives, once
 
 
+def letters(*seconds: float) -> list[dask_backend._Letter]:
+    return [dask_backend._Letter(None, None, "c", n, f"t{n}", s, f"k{n}", None) for n, s in enumerate(seconds)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "threads", "packed"),
+    [
+        ((0.001,) * 5, 2, [[0, 2, 4], [1, 3]]),
+        ((0.001, 0.5, 0.001, 0, 0.001), 1, [[0, 2, 4], [1], [3]]),  # what takes long, or nobody knows how long, alone
+        ((0.009,) * 10, 2, [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]),  # no more than `PARCEL` seconds together
+        ((0.001,), 4, [[0]]),
+        ((0.5, 0.5), 2, [[0], [1]]),
+    ],
+)
+def test_brief_blocks_are_one_task_of_dask_as_far_as_every_thread_has_one(seconds, threads, packed):
+    assert [[letter.task for letter in parcel] for parcel in dask_backend._packed(letters(*seconds), threads)] == packed
+
+
+def test_blocks_that_travel_together_have_answers_of_their_own(alone, monkeypatch):
+    sent, packed = [], dask_backend._packed
+    monkeypatch.setattr(dask_backend, "_packed", lambda *given: sent.append(packed(*given)) or sent[-1])
+    executor, log = Executor(dask_backend.DaskBackend("embedded", embedded.connect)), alone.parent / "log"
+    size = 1 << 20  # left in memory, the others are not
+    wanted = [
+        ("echo", 1),
+        ("fail", "no"),
+        ("array", size, "a"),
+        ("until-cancelled", "x"),
+        ("die-once", "d"),
+        ("echo", 6),
+    ]
+    try:
+        executor.request(Document(), ("echo", 0)).future.result(60)
+        tickets = [executor.request(Document(), task, seconds=0.001) for task in wanted]
+        assert within(60, lambda: "run until-cancelled x" in log.read_text())
+        tickets[3].release()
+        results = [t.future.exception(60) or t.future.result() for t in (*tickets[:3], *tickets[4:])]
+        assert results[0] == 1 and isinstance(results[1], ReadError) and results[3:] == ["d", 6]
+        assert results[2].shape == (size,)
+        assert max(len(parcel) for parcels in sent for parcel in parcels) > 1
+    finally:
+        executor.close()
+
+
 def test_a_block_is_evaluated_once_for_all_who_ask(lab):
     tickets = [lab.executor.request(Document(), ("sleep", 0.2, "shared")) for _ in range(6)]
     assert {t.future.result(90) for t in tickets} == {"shared"}  # the first of them may start the cluster

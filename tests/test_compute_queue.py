@@ -48,7 +48,9 @@ class ScriptedBackend:
     def withdraw(self, chain_hash: str, task: Any) -> None:
         self.expected.remove(task)
 
-    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
+    def submit(
+        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
+    ) -> Future:
         future: Future = Future()
         self.given[task] = (token, future)
         self.order.append(task)

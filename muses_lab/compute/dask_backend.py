@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import threading
 from asyncio import wait_for
 from collections import Counter, OrderedDict
@@ -36,6 +37,12 @@ DEATHS = 3
 TOGETHER = 0.001
 """Seconds that a block waits for others to be sent with it: a message costs more than a block in it."""
 
+BRIEF = 0.01
+"""Seconds that a block may take to be sent in one task with others: a task of Dask takes as long without any work."""
+
+PARCEL = 0.02
+"""Seconds of work in such a task."""
+
 PATIENCE = number("MUSES_ANSWER_SECONDS", 30)
 """Seconds that a worker or scheduler may take to answer a message that is not a block; later ones are lost."""
 
@@ -67,9 +74,35 @@ class _Letter:
     chain: str
     task: Any
     token: str
+    seconds: float
+    """That it is expected to take."""
     key: str
-    sent: asyncio.Future[Any]
-    """Dask's future."""
+    sent: asyncio.Future[tuple[_Parcel, int]]
+    """What it was sent in, and its place there."""
+
+
+class _Parcel:
+    """Blocks that are one task of Dask."""
+
+    def __init__(self, future: Any, count: int) -> None:
+        self.future = future
+        self._waiting = count
+        self._answers: asyncio.Task[Any] | None = None
+
+    async def answer(self, place: int) -> Any:
+        """That to one of them, fetched from the worker with those to the others."""
+        if self._answers is None:
+            self._answers = asyncio.ensure_future(self._fetched())
+        return (await asyncio.shield(self._answers))[place]
+
+    async def _fetched(self) -> Any:
+        return await self.future
+
+    def leave(self) -> None:
+        """Nobody waits for one of them any more."""
+        self._waiting -= 1
+        if not self._waiting:
+            self.future.release()
 
 
 class DaskBackend:
@@ -128,8 +161,10 @@ class DaskBackend:
     def withdraw(self, chain_hash: str, task: Any) -> None:
         self._loop.call_soon_threadsafe(self._end_expecting, (chain_hash, task))
 
-    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
-        return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token), self._loop)
+    def submit(
+        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
+    ) -> Future:
+        return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token, seconds), self._loop)
 
     def cancel(self, token: str) -> None:
         self._loop.call_soon_threadsafe(self._flag, token)
@@ -158,7 +193,9 @@ class DaskBackend:
 
     # One block
 
-    async def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
+    async def _evaluate(
+        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float
+    ) -> Any:
         self._under_way.add(token)
         try:
             deaths, lost = 0, 0
@@ -166,9 +203,9 @@ class DaskBackend:
                 client = await self._client()
                 try:
                     if deaths < 2:
-                        return await self._send(client, chain_hash, payload, task, token)
+                        return await self._send(client, chain_hash, payload, task, token, seconds)
                     async with self._suspects:  # one at a time, so that only the guilty one fails
-                        return await self._send(client, chain_hash, payload, task, token)
+                        return await self._send(client, chain_hash, payload, task, token, seconds)
                 except (KilledWorker, _WorkersDied):
                     deaths += 1
                     if deaths == DEATHS:
@@ -185,14 +222,14 @@ class DaskBackend:
             self._under_way.discard(token)
             self._cancelled.discard(token)
 
-    async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str) -> Any:
+    async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str, seconds: float) -> Any:
         self._look_at_workers(client)
         given: Counter[str] = Counter()
         while max(given.values(), default=0) < SENDS:
             if token in self._cancelled:
                 raise Cancelled("nobody waits for this block any more")
             begun = self._loop.time()
-            answer = await self._ask(client, chain_hash, task, token)
+            answer = await self._ask(client, chain_hash, task, token, seconds)
             if answer is None:  # its worker is gone; another one, then
                 continue
             if isinstance(answer, tasks.Done):
@@ -216,15 +253,16 @@ class DaskBackend:
                 raise _WorkersDied
         raise ComputeError(f"the workers do not keep the document {chain_hash[:12]}; is their cache too small for it?")
 
-    async def _ask(self, client: Client, chain_hash: str, task: Any, token: str) -> Any:
+    async def _ask(self, client: Client, chain_hash: str, task: Any, token: str, seconds: float) -> Any:
         home = self._home.get(task)
         if len(self._workers) < 2 or home not in self._workers:
             home = None
         key = f"muses-{token}-{next(self._count)}"
-        future = None
+        letter = _Letter(client, home, chain_hash, task, token, seconds, key, self._loop.create_future())
+        parcel = None
         try:
-            future = await self._put_in(client, home, chain_hash, task, token, key)
-            return await self._answer(client, future, home, token)
+            parcel, place = await self._put_in(letter)
+            return await self._answer(client, parcel, place, home, token)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -235,12 +273,11 @@ class DaskBackend:
             hint = "; is the same release of MUSES Lab installed there?" if "serializ" in str(error).lower() else ""
             raise ComputeError(f"the {self.name} cluster could not compute {task!r}: {error}{hint}") from error
         finally:
-            if future is not None:
-                future.release()
+            if parcel is not None:
+                parcel.leave()
 
-    async def _put_in(self, client: Client, home: str | None, chain: str, task: Any, token: str, key: str) -> Any:
-        """Sends a block with those that are asked for at the same time; Dask's future of it."""
-        letter = _Letter(client, home, chain, task, token, key, self._loop.create_future())
+    async def _put_in(self, letter: _Letter) -> tuple[_Parcel, int]:
+        """Sends a block with those that are asked for at the same time."""
         self._outbox.append(letter)
         if len(self._outbox) == 1:
             self._loop.call_later(TOGETHER, self._post)
@@ -254,33 +291,36 @@ class DaskBackend:
                 groups.setdefault((letter.client, letter.home), []).append(letter)
         for (client, home), together in groups.items():
             where = {"workers": [home], "allow_other_workers": True} if home else {}
-            count = len(together)
-            columns = zip(*((letter.chain, letter.task, letter.token) for letter in together), strict=True)
+            parcels = _packed(together, self._workers.get(home or "", self.threads))
+            count = len(parcels)
+            blocks = [tuple((letter.chain, letter.task, letter.token) for letter in letters) for letters in parcels]
             try:
                 futures = client.map(
-                    tasks.run_block, [self._release] * count, *map(list, columns), [self._mailbox.place] * count,
-                    key=[letter.key for letter in together], pure=False, **where,
+                    tasks.run_blocks, [self._release] * count, blocks, [self._mailbox.place] * count,
+                    key=[letters[0].key for letters in parcels], pure=False, **where,
                 )  # fmt: skip
             except Exception as error:
                 for letter in together:
                     letter.sent.set_exception(error)
                 continue
-            for letter, future in zip(together, futures, strict=True):
-                letter.sent.set_result(future)
+            for letters, future in zip(parcels, futures, strict=True):
+                parcel = _Parcel(future, len(letters))
+                for place, letter in enumerate(letters):
+                    letter.sent.set_result((parcel, place))
 
-    async def _result(self, future: Any, token: str) -> Any:
-        """A task's answer: as the worker left it here, else from the worker."""
-        await _wait([future])
-        left = self._mailbox.take(token) if future.status == "finished" else None
-        return await future if left is None else left
+    async def _result(self, parcel: _Parcel, place: int, token: str) -> Any:
+        """The answer to a block: as the worker left it here, else from the worker."""
+        await _wait([parcel.future])
+        left = self._mailbox.take(token) if parcel.future.status == "finished" else None
+        return await parcel.answer(place) if left is None else left
 
-    async def _answer(self, client: Client, future: Any, home: str | None, token: str) -> Any:
+    async def _answer(self, client: Client, parcel: _Parcel, place: int, home: str | None, token: str) -> Any:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
         A connection may be dead without having ended: then it is the scheduler's silence that tells.
         """
-        answer = asyncio.ensure_future(self._result(future, token))
+        answer = asyncio.ensure_future(self._result(parcel, place, token))
         try:
             while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
                 await self._look(client)
@@ -511,3 +551,11 @@ class DaskBackend:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(lambda t: t.cancelled() or t.exception())  # every asker raises it; nothing left to log
         return task
+
+
+def _packed(letters: list[_Letter], threads: int) -> list[list[_Letter]]:
+    """Brief blocks together, as far as every thread has some; the others alone."""
+    brief = [letter for letter in letters if 0 < letter.seconds <= BRIEF]
+    seconds = sum(letter.seconds for letter in brief)
+    count = min(len(brief), max(threads, math.ceil(seconds / PARCEL)))
+    return [brief[n::count] for n in range(count)] + [[letter] for letter in letters if letter not in brief]

@@ -153,6 +153,11 @@ def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place:
         flags.discard(token)
 
 
+def run_blocks(asker_release: str, blocks: Sequence[tuple[str, Any, str]], place: Place | None = None) -> list[Answer]:
+    """Evaluates blocks (chain, task, token) one after the other."""
+    return [run_block(asker_release, *block, place) for block in blocks]
+
+
 def is_missing(error: Exception) -> bool:
     from muses_lab.engine.keys import Missing  # late: importing the engine takes seconds that askers need not spend
 

@@ -55,7 +55,9 @@ class ThreadsBackend:
         if self._here is not None:
             withdraw(self._here, chain_hash, task)
 
-    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
+    def submit(
+        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
+    ) -> Future:
         future: Future = Future()
         self._running.add(token)
 
