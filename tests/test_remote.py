@@ -232,7 +232,7 @@ def test_a_view_that_is_left_takes_back_what_it_announced(made: Made, server: Ra
     engine = Engine(256 << 20)
     executor = Executor(ThreadsBackend(1, lambda: engine))
     ticket = request_window(executor, median(made, scenes(made, on(server))).resolved, WHOLE)
-    until(lambda: held(engine) > 1 << 20)
+    until(lambda: held(engine) > 1 << 20 and len(engine._announced) == 4)
     ticket.release()
     until(lambda: held(engine) == 0 and not engine._announced)
     assert not engine.reader._ahead._blocks
