@@ -13,8 +13,6 @@ import math
 import os
 import secrets
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -31,6 +29,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks import engine  # first: it gives this process a home of its own
+from benchmarks.gateway import PASSWORD, free_port, running, running_gateway, until_there
 from benchmarks.peers.contestant import View, day_of
 from benchmarks.protocol import serve
 from muses_lab.chain import Layer
@@ -42,7 +41,6 @@ Answer = tuple[int, dict[str, str], bytes]
 CONNECTIONS = 6
 """How many Chromium and Firefox open to one origin."""
 PALETTES = ("viridis", "magma", "cividis", "inferno", "plasma", "YlGn", "BrBG", "Spectral", "cubehelix", "turbo")
-BIN = Path(sys.executable).parent
 EXTENSIONS = {"muses_lab.service": True, "benchmarks.delivery_server": True} | dict.fromkeys(
     (
         "jupyterlab",
@@ -55,67 +53,22 @@ EXTENSIONS = {"muses_lab.service": True, "benchmarks.delivery_server": True} | d
     False,
 )
 
-GATEWAY = """
-c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
-c.DaskGateway.authenticator_class = "dask_gateway_server.auth.SimpleAuthenticator"
-c.SimpleAuthenticator.password = "pw"
-c.DaskGateway.address = "127.0.0.1:{private}"
-c.Proxy.address = "127.0.0.1:{public}"
-c.UnsafeLocalBackend.clusters_directory = {folder!r}
-c.ClusterConfig.scheduler_cmd = [{dask!r}, "scheduler"]
-c.ClusterConfig.worker_cmd = [{dask!r}, "worker", "--host", "127.0.0.1"]
-c.ClusterConfig.worker_cores = {threads}
-c.ClusterConfig.environment = {environment!r}
-"""
-
 
 # ------------------------------------------------------------------------------------------------- what is started
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command: Sequence[Any], folder: Path, name: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is told to end when the block does; its output goes to a file beside it."""
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextlib.contextmanager
 def gateway(folder: Path) -> Iterator[dict[str, str]]:
     """A Dask Gateway with its proxy; gives the settings that lead there."""
-    private, public = free_port(), free_port()
     environment = {name: os.environ[name] for name in ("MUSES_LAB_HOME", "PYTHONPATH", "HOME") if name in os.environ}
-    environment |= tuning.environment()
-    names = {"private": private, "public": public, "folder": str(folder), "dask": str(BIN / "dask")}
-    text = GATEWAY.format(environment=environment, threads=os.cpu_count() or 1, **names)
-    file = folder / "gateway.py"
-    file.write_text(text)
-    url = f"http://127.0.0.1:{public}"
-    with running([BIN / "dask-gateway-server", "-f", file], folder, "gateway") as process:
-        _until_there(f"{url}/api/health", process, folder / "gateway.log")
+    with running_gateway(folder, environment | tuning.environment(), os.cpu_count() or 1) as url:
         yield {
             "MUSES_COMPUTE": "gateway",
             "MUSES_WORKERS": "1",
             "DASK_GATEWAY__ADDRESS": url,
             "DASK_GATEWAY__AUTH__TYPE": "basic",
             "DASK_GATEWAY__AUTH__KWARGS__USERNAME": "ada",
-            "DASK_GATEWAY__AUTH__KWARGS__PASSWORD": "pw",
+            "DASK_GATEWAY__AUTH__KWARGS__PASSWORD": PASSWORD,
         }
 
 
@@ -208,20 +161,8 @@ def jupyter(folder: Path, environment: dict[str, str]) -> Iterator[Page]:
     ]  # fmt: skip
     with running(command, folder, "jupyter", JUPYTER_TOKEN=token, **environment) as process:
         url = f"http://127.0.0.1:{port}/user/ada/"
-        _until_there(f"{url}api", process, folder / "jupyter.log")
+        until_there(f"{url}api", process, folder / "jupyter.log")
         yield Page(url, token)
-
-
-def _until_there(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise SystemExit(f"it ended:\n{log.read_text()}")
-        with contextlib.suppress(OSError), opener.open(url, timeout=5):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"{url} does not answer after {seconds:g} s:\n{log.read_text()}")
 
 
 # ------------------------------------------------------------------------------------------------- the contestant

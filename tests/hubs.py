@@ -28,7 +28,8 @@ from tornado.websocket import websocket_connect
 REPOSITORY = Path(__file__).resolve().parent.parent
 PASSWORD = "correct-horse-battery"
 PARTS = ("HUB", "API", "PROXY", "GATEWAY", "GATEWAY_API", "STORE")
-PROXY = REPOSITORY / "node_modules" / ".bin" / "configurable-http-proxy"
+PYTHON_PATH = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'widgets'}"
+"""This checkout, whatever is installed."""
 
 
 def until(condition: Callable[[], Any], seconds: float, message: str | Callable[[], str]) -> Any:
@@ -64,19 +65,16 @@ class RunningHub:
         for path in [there, *there.rglob("*")]:
             path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o444))
         code = "import sys; from muses_lab.catalog import open_catalog; open_catalog(sys.argv[1])"
-        env = {**os.environ, "MUSES_LAB_HOME": str(self.state), "PYTHONPATH": self._path()}
+        env = {**os.environ, "MUSES_LAB_HOME": str(self.state), "PYTHONPATH": PYTHON_PATH}
         subprocess.run([sys.executable, "-c", code, str(there)], check=True, env=env)
         (self.state / "catalogs.json").chmod(0o644)
-
-    def _path(self) -> str:
-        return os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "widgets")])
 
     def start(self) -> RunningHub:
         env = {k: v for k, v in os.environ.items() if not k.startswith(("MUSES_", "JUPYTER", "DASK_", "IPYTHON"))}
         env |= {f"MUSES_HUB_{part}_PORT": str(port) for part, port in self.ports.items() if part != "HUB"}
         env |= {
             "HOME": str(self.folder),
-            "PYTHONPATH": self._path(),
+            "PYTHONPATH": PYTHON_PATH,
             "MUSES_HUB_URL": self.url,
             "MUSES_HUB_STATE": str(self.state),
             "MUSES_HUB_PASSWORD": PASSWORD,
@@ -292,11 +290,17 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def proxy() -> str:
+    """Path of JupyterHub's proxy; skips where it is not installed."""
+    own = REPOSITORY / "node_modules" / ".bin" / "configurable-http-proxy"
+    found = str(own) if own.exists() else shutil.which("configurable-http-proxy")
+    return found or pytest.skip("no configurable-http-proxy; `make hub` installs it")
+
+
 @contextmanager
 def running_hub(catalog: Path, python: str = sys.executable, **settings: str) -> Iterator[RunningHub]:
-    """A hub that runs; skips where JupyterHub's proxy is not installed (`make hub` installs it)."""
-    if not PROXY.exists() and not shutil.which("configurable-http-proxy"):
-        pytest.skip("no configurable-http-proxy; `npm ci` in the repository installs it")
+    """A hub that runs; skips where JupyterHub's proxy is not installed."""
+    proxy()
     hub = RunningHub(catalog, python, **settings)
     try:
         yield hub.start()

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,24 +10,12 @@ from pathlib import Path
 import dask
 import pytest
 
+from benchmarks.gateway import PASSWORD, free_port, running_gateway
 from muses_lab.compute import dask_backend, gateway
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
 
 HELPERS = Path(__file__).with_name("compute_helpers")
-BIN = Path(sys.executable).parent
-
-CONFIGURATION = """
-c.DaskGateway.backend_class = "dask_gateway_server.backends.local.UnsafeLocalBackend"
-c.DaskGateway.authenticator_class = "dask_gateway_server.auth.SimpleAuthenticator"
-c.SimpleAuthenticator.password = "pw"
-c.DaskGateway.address = "127.0.0.1:{private}"
-c.Proxy.address = "127.0.0.1:{public}"
-c.UnsafeLocalBackend.clusters_directory = {folder!r}
-c.ClusterConfig.scheduler_cmd = [{dask!r}, "scheduler"]
-c.ClusterConfig.worker_cmd = [{dask!r}, "worker", "--host", "127.0.0.1"]
-c.ClusterConfig.environment = {{"MUSES_ENGINE": "telling_engine:make", "PYTHONPATH": {helpers!r}}}
-"""
 
 
 @dataclass(frozen=True)
@@ -41,41 +24,17 @@ class Document:
     payload: bytes = b"document"
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("gateway")
-    private, public = free_port(), free_port()
-    file = folder / "config.py"
-    names = {"private": private, "public": public, "folder": str(folder), "dask": str(BIN / "dask")}
-    file.write_text(CONFIGURATION.format(helpers=str(HELPERS), **names))
-    log = (folder / "log").open("w")
-    server = subprocess.Popen([BIN / "dask-gateway-server", "-f", file], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{public}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{url}/api/health", timeout=2)
-                break
-            except (urllib.error.URLError, OSError):
-                assert server.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
+    environment = {"MUSES_ENGINE": "telling_engine:make", "PYTHONPATH": str(HELPERS)}
+    with running_gateway(tmp_path_factory.mktemp("gateway"), environment) as url:
         yield url
-    finally:
-        server.terminate()  # it stops its clusters
-        server.wait(30)
-        log.close()
 
 
 @pytest.mark.slow
 def test_kernel_and_server_share_the_users_cluster(address, monkeypatch):
     monkeypatch.setenv("MUSES_WORKERS", "1")
-    auth = {"type": "basic", "kwargs": {"username": "alice", "password": "pw"}}
+    auth = {"type": "basic", "kwargs": {"username": "alice", "password": PASSWORD}}
     with dask.config.set({"gateway.address": address, "gateway.auth": auth}):
         kernel = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
         server = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
@@ -108,7 +67,7 @@ def test_another_release_is_refused_when_it_connects(address, monkeypatch):
     monkeypatch.setattr("muses_lab.compute.release.version", lambda name: "9.9")
     gateway.release.cache_clear()
     monkeypatch.setattr("muses_lab.compute.dask_backend.release", lambda: "not asked")
-    auth = {"type": "basic", "kwargs": {"username": "bob", "password": "pw"}}
+    auth = {"type": "basic", "kwargs": {"username": "bob", "password": PASSWORD}}
     with dask.config.set({"gateway.address": address, "gateway.auth": auth}):
         executor = Executor(dask_backend.DaskBackend("gateway", gateway.connect))
         told = r"cluster runs muses-lab 0\..*, this process runs muses-lab 9\.9.*; stop the cluster"

@@ -15,7 +15,7 @@ import psutil
 import pytest
 import requests
 
-from .hubs import RunningHub, alive, python_for_all, running_hub, until
+from .hubs import PYTHON_PATH, RunningHub, alive, python_for_all, running_hub, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
 
@@ -197,7 +197,7 @@ def test_a_cluster_ends_with_its_users_server(hub, shown, bob):
 
 
 def test_a_second_hub_of_the_same_state_is_refused(hub):
-    env = {**os.environ, "MUSES_HUB_STATE": str(hub.state), "MUSES_HUB_URL": hub.url, "PYTHONPATH": hub._path()}
+    env = {**os.environ, "MUSES_HUB_STATE": str(hub.state), "MUSES_HUB_URL": hub.url, "PYTHONPATH": PYTHON_PATH}
     command = [sys.executable, "-m", "muses_lab.deployment.run"]
     second = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
     assert second.returncode == 1 and "a hub is running already" in second.stderr

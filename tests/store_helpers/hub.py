@@ -6,9 +6,7 @@ import ctypes
 import json
 import os
 import secrets
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,9 +19,7 @@ import requests
 
 from muses_lab.store.remote import RemoteStore
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-PYTHON_PATH = f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'widgets'}"
-"""This checkout, whatever is installed."""
+from ..hubs import PYTHON_PATH, free_ports, proxy
 
 SECONDS = 120
 USERS = ("alice", "bob", "carol", "dan")
@@ -69,15 +65,9 @@ c.JupyterHub.load_roles = [
 """
 
 
-def proxy() -> str | None:
-    """Path of configurable-http-proxy; None where it is not installed."""
-    own = REPOSITORY / "node_modules" / ".bin" / "configurable-http-proxy"
-    return str(own) if own.exists() else shutil.which("configurable-http-proxy")
-
-
 class Hub:
     def __init__(self, folder: Path, database: str, **environment: str) -> None:
-        ports = _free_ports(4)
+        ports = free_ports(4)
         self.url = f"http://127.0.0.1:{ports[0]}/"
         self.service = f"http://127.0.0.1:{ports[3]}"
         self.store_url = f"{self.url}services/muses"
@@ -169,14 +159,6 @@ class Hub:
             except psutil.NoSuchProcess:
                 continue
         psutil.wait_procs(family, 10)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def _end_with_parent() -> None:
