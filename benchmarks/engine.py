@@ -8,8 +8,9 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ class Muses:
 
     def __init__(self) -> None:
         compute.use("threads")
+        self._drawing = ThreadPoolExecutor(os.cpu_count())
         self._chain = lru_cache(maxsize=None)(self._resolved)
 
     def open(self, folder: Path, items: list[dict[str, Any]]) -> dict[str, Any]:
@@ -134,10 +136,10 @@ class Muses:
             evaluate.request_window(executor, layer.chain.resolved, ml.Window.tile(zoom, x, y))
             for x, y, zoom in view.tiles
         ]
-        pixels = [ticket.result(600) for ticket in tickets]
-        images = [render(found.values, layer.look, found.bands) for found in pixels]
+        drawn = list(self._drawing.map(partial(_draw, layer), tickets))
         seconds, used = time.perf_counter() - start, time.process_time() - used
         after = executor.counters()
+        pixels, images = [found for found, _ in drawn], [image for _, image in drawn]
         values = np.concatenate([found.values.ravel() for found in pixels])
         valid = np.isfinite(values)
         failed = {id: reason for found in pixels for id, reason in found.report.failed}
@@ -174,6 +176,12 @@ class Muses:
         layer = chain.style(**style, **({} if bands is None else {"bands": bands}))
         layer.publish()
         return layer, time.perf_counter() - start
+
+
+def _draw(layer: Layer, ticket: evaluate.WindowTicket) -> tuple[evaluate.Pixels, bytes]:
+    """A tile as soon as its blocks are there, as the service draws it: beside others."""
+    found = ticket.result(600)
+    return found, render(found.values, layer.look, found.bands)
 
 
 def _seconds(call: Callable[[], Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import shapely
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -64,3 +65,18 @@ def test_pixels_of_a_block_are_pasted_and_others_left_alone(seed: int, everywher
     mine = (rows >= 8) & (rows < 24) & (cols >= 4) & (cols < 20) & (where | everywhere)
     expected = np.where(mine, block[:, (rows - 8).clip(0, 15), (cols - 4).clip(0, 15)], np.float32(-1))
     assert np.array_equal(out, expected)
+
+
+@given(st.integers(0, 2**32 - 1))
+@PLAIN
+def test_depths_in_a_rectangle_are_distances_to_its_edge(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, y = random.uniform(-2, 3, (2, 7, 9))
+    west, south, east, north = 0.0, -1.0, *random.uniform(0.1, 2, 2)
+    found = pixels.depths(x, y, west, south, east, north)
+    inside = (x >= west) & (x <= east) & (y >= south) & (y <= north)
+    assert np.array_equal(found >= 0, inside)
+    edge = shapely.distance(shapely.boundary(shapely.box(west, south, east, north)), shapely.points(x, y))
+    np.testing.assert_allclose(found[inside], edge[inside], atol=1e-12)
+    x[0, 0], y[1, 1], x[2, 2], y[3, 3] = np.nan, np.nan, np.inf, -np.inf
+    assert (np.diagonal(pixels.depths(x, y, west, south, east, north))[:4] == -np.inf).all()

@@ -17,7 +17,7 @@ from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.grid import BLOCK, Grid, Rect, bounds_of, places, transformer
 from muses_lab.engine.keys import BlockKey, RectKey
-from muses_lab.engine.pixels import paste, touched
+from muses_lab.engine.pixels import depths, paste, touched
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.thinning import Thinning, limits
 
@@ -222,9 +222,11 @@ def _owners(candidates: list[tuple[Grid, _Pixels, BaseGeometry]]) -> np.ndarray 
         if all(np.isfinite(at.around)) and footprint.contains(shapely.box(*at.around)):
             return None
     # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
-    depth = np.stack([_depth(footprint, *at.places()) * grid.metres for grid, at, footprint in candidates])
-    owner = depth.argmax(axis=0)
-    owner[(depth < 0).all(axis=0)] = -1
+    depth = [_depth(footprint, *at.places()) * grid.metres for grid, at, footprint in candidates]
+    if len(depth) == 1:
+        return np.where(depth[0] < 0, np.int8(-1), np.int8(0))
+    owner = np.argmax(depth, axis=0)
+    owner[np.max(depth, axis=0) < 0] = -1
     return owner
 
 
@@ -243,8 +245,7 @@ def _may_touch(window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
 def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of points to the edge of a footprint: positive inside, negative outside."""
     w, s, e, n = footprint.bounds
-    x, y = (np.nan_to_num(v, nan=np.inf) for v in (x, y))
-    rectangle = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, n - y))
+    rectangle = depths(x, y, w, s, e, n)
     if footprint.equals(shapely.box(w, s, e, n)):
         return rectangle
     inside = np.isfinite(rectangle) & (rectangle > 0)

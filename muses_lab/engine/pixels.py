@@ -76,6 +76,17 @@ def pixels_between(xs, ys, first_row, first_column, step, shape, west, north, si
     return rows, cols
 
 
+@njit(cache=True, nogil=True, error_model="numpy")
+def depths(x, y, west, south, east, north):
+    """How far inside a rectangle points are: the distance to its nearest edge, negative outside; no number: -inf."""
+    out = np.empty(x.shape)
+    for r in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            across, down = min(x[r, c] - west, east - x[r, c]), min(y[r, c] - south, north - y[r, c])
+            out[r, c] = min(across, down) if (across == across) & (down == down) else -np.inf
+    return out
+
+
 @njit(cache=True, nogil=True)
 def touched(rows, cols, where, everywhere, extent, top, left, block, found):
     """Marks the blocks that hold the pixels of a window inside an extent; block (`top`, `left`) is the first."""

@@ -29,6 +29,7 @@ def warm() -> None:
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
             pixels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+            pixels.depths(x, y, 0.0, 0.0, 1.0, 1.0)
     nodes = np.zeros((3, 3))
     pixels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
     rows, cols = pixels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
