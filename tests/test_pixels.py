@@ -80,3 +80,15 @@ def test_depths_in_a_rectangle_are_distances_to_its_edge(seed: int) -> None:
     np.testing.assert_allclose(found[inside], edge[inside], atol=1e-12)
     x[0, 0], y[1, 1], x[2, 2], y[3, 3] = np.nan, np.nan, np.inf, -np.inf
     assert (np.diagonal(pixels.depths(x, y, west, south, east, north))[:4] == -np.inf).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.booleans())
+@PLAIN
+def test_the_rectangle_around_the_pixels_of_a_window(seed: int, everywhere: bool) -> None:
+    random = np.random.default_rng(seed)
+    rows, cols = random.integers(-900, 900, (2, 5, 8)).astype(np.int32)
+    where = random.random((5, 8)) < 0.3
+    where[random.integers(5), random.integers(8)] = True
+    mine = np.ones_like(where) if everywhere else where
+    found = pixels.around(rows, cols, where, everywhere)
+    assert found == (rows[mine].min(), rows[mine].max() + 1, cols[mine].min(), cols[mine].max() + 1)

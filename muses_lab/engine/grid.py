@@ -170,6 +170,15 @@ class Grid:
         shape = window.shape.y, window.shape.x
         return pixels_between(nodes.x, nodes.y, nodes.first_row, nodes.first_column, _STEP, shape, *at)
 
+    def near(self, window: GeoBox) -> Bounds:
+        """Bounds in the grid's CRS about a window: exact but for the curvature of its edges."""
+        if _nodes(window, self.crs) is not None:
+            return self.around(window)
+        w, s, e, n = bounds_of(window)
+        if same_crs(str(window.crs), self.crs):
+            return w, s, e, n
+        return transformer(str(window.crs), self.crs).transform_bounds(w, s, e, n, densify_pts=16)
+
     def around(self, window: GeoBox) -> tuple[float, float, float, float]:
         """Bounds in the grid's CRS that surely hold all pixel centres of a window."""
         nodes = _nodes(window, self.crs)

@@ -6,6 +6,7 @@ edge, ties by id. So reducers over time see each overpass once, and no seam move
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -15,9 +16,9 @@ import shapely
 from odc.geo.geobox import GeoBox
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.engine.grid import BLOCK, Grid, Rect, bounds_of, places, transformer
+from muses_lab.engine import pixels
+from muses_lab.engine.grid import BLOCK, Bounds, Grid, Rect, places
 from muses_lab.engine.keys import BlockKey, RectKey
-from muses_lab.engine.pixels import depths, paste, touched
 from muses_lab.engine.program import Program, Step
 from muses_lab.engine.thinning import Thinning, limits
 
@@ -72,7 +73,7 @@ class Part:
         if found.size == 1 and extent.contains(self.around):
             found[0, 0] = True
         else:
-            touched(self.rows, self.cols, *self.owned, tuple(extent), top, left, BLOCK, found)
+            pixels.touched(self.rows, self.cols, *self.owned, tuple(extent), top, left, BLOCK, found)
         return tuple(
             BlockKey(self.grid.id, self.level, top + int(row), left + int(col)) for row, col in np.argwhere(found)
         )
@@ -80,9 +81,7 @@ class Part:
     @cached_property
     def around(self) -> Rect:
         """The rectangle of the level around all owned pixels."""
-        mine = (self.rows, self.cols) if self.where is None else (self.rows[self.where], self.cols[self.where])
-        (r0, c0), (r1, c1) = (int(v.min()) for v in mine), (int(v.max()) + 1 for v in mine)
-        return Rect(r0, r1, c0, c1)
+        return Rect(*pixels.around(self.rows, self.cols, *self.owned))
 
     @property
     def owned(self) -> tuple[np.ndarray, bool]:
@@ -136,8 +135,8 @@ def _layout(program: Program, node: str, place: _Place, _limits: tuple[int, ...]
         if not _may_touch(window, footprint, grid):
             continue
         level = grid.level_for(window)
-        pixels = _kept_pixels if place.small else _pixels
-        candidates.append((grid, level, pixels(place, grid, level), footprint))
+        find = _kept_pixels if place.small else _pixels
+        candidates.append((grid, level, find(place, grid, level), footprint))
     owner = _owners([(grid, at, footprint) for grid, _, at, footprint in candidates])
     for number, (grid, level, at, _) in enumerate(candidates):
         where = None if owner is None else owner == number
@@ -219,7 +218,7 @@ def _owners(candidates: list[tuple[Grid, _Pixels, BaseGeometry]]) -> np.ndarray 
         return None
     if len(candidates) == 1:
         _, at, footprint = candidates[0]
-        if all(np.isfinite(at.around)) and footprint.contains(shapely.box(*at.around)):
+        if _contains(footprint, at.around):
             return None
     # Distance to the edge of the footprint, in metres: negative outside, where the grid does not own the pixel.
     depth = [_depth(footprint, *at.places()) * grid.metres for grid, at, footprint in candidates]
@@ -230,23 +229,36 @@ def _owners(candidates: list[tuple[Grid, _Pixels, BaseGeometry]]) -> np.ndarray 
     return owner
 
 
+@lru_cache(maxsize=4096)
+def _edges(footprint: BaseGeometry) -> tuple[Bounds, bool]:
+    """Bounds of a footprint, and whether it fills them: each question to it takes a lock from who evaluates."""
+    return footprint.bounds, footprint.equals(shapely.box(*footprint.bounds))
+
+
+def _contains(footprint: BaseGeometry, around: Bounds) -> bool:
+    """Whether a footprint holds a rectangle."""
+    if not all(map(math.isfinite, around)):
+        return False
+    (w, s, e, n), is_rectangle = _edges(footprint)
+    inside = w <= around[0] and s <= around[1] and around[2] <= e and around[3] <= n
+    return inside and (is_rectangle or footprint.contains(shapely.box(*around)))
+
+
 def _may_touch(window: GeoBox, footprint: BaseGeometry, grid: Grid) -> bool:
     """Cheap test on bounds, generous by a pixel's worth of curvature."""
-    w, s, e, n = bounds_of(window)
-    if str(window.crs) != grid.crs:
-        w, s, e, n = transformer(str(window.crs), grid.crs).transform_bounds(w, s, e, n, densify_pts=16)
-    if not all(np.isfinite(v) for v in (w, s, e, n)):
+    w, s, e, n = grid.near(window)
+    if not all(map(math.isfinite, (w, s, e, n))):
         return True
-    fw, fs, fe, fn = footprint.bounds
+    fw, fs, fe, fn = _edges(footprint)[0]
     margin = 0.01 * max(e - w, n - s)
     return w - margin < fe and e + margin > fw and s - margin < fn and n + margin > fs
 
 
 def _depth(footprint: BaseGeometry, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance of points to the edge of a footprint: positive inside, negative outside."""
-    w, s, e, n = footprint.bounds
-    rectangle = depths(x, y, w, s, e, n)
-    if footprint.equals(shapely.box(w, s, e, n)):
+    (w, s, e, n), is_rectangle = _edges(footprint)
+    rectangle = pixels.depths(x, y, w, s, e, n)
+    if is_rectangle:
         return rectangle
     inside = np.isfinite(rectangle) & (rectangle > 0)
     depth = np.where(inside, 0.0, np.minimum(rectangle, -1e-9))
@@ -267,4 +279,4 @@ def put(part: Part, rect: Rect, values: np.ndarray, out: np.ndarray) -> None:
     """Writes the pixels that a part owns and the values of a rectangle (…, y, x) have into `out` (…, y, x)."""
     layers = np.ascontiguousarray(values).reshape(-1, *rect.shape)
     target = out.reshape(-1, *out.shape[-2:])
-    paste(layers, rect.r0, rect.c0, part.rows, part.cols, *part.owned, target)
+    pixels.paste(layers, rect.r0, rect.c0, part.rows, part.cols, *part.owned, target)

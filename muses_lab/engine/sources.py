@@ -19,7 +19,7 @@ from odc.geo.geom import Geometry, box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.engine.columns import RING, Columns
-from muses_lab.engine.grid import Grid, Rect, bounds_of, same_crs, transformer
+from muses_lab.engine.grid import Bounds, Grid, Rect, bounds_of, same_crs, transformer
 from muses_lab.engine.nearby import Nearby
 from muses_lab.engine.packed import columns_of, pack
 from muses_lab.errors import GridError
@@ -121,7 +121,7 @@ class Source:
             shape = outline.to_crs(self.grids[id].crs, resolution=max(east - west, north - south) / 16).geom
             if np.isfinite(shape.bounds).all():
                 placing = self._placing(id)
-                rows = placing.touching(self._dated(placing.members, times), shape)
+                rows = placing.touching(self._dated(placing.members, times), shape.bounds, shape)
                 found += [self.columns.ids[i] for i in rows]
         return found
 
@@ -155,7 +155,7 @@ class Source:
     def _rows_on(self, grid: str, native: Rect, times: Dates | None) -> np.ndarray:
         placing = self._placing(grid)
         rows = self._dated(placing.members[placing.overlap(native)], times)
-        return placing.touching(rows, shapely.box(*_outline(self.grids[grid], native)))
+        return placing.touching(rows, _outline(self.grids[grid], native))
 
     def _dated(self, rows: np.ndarray, times: Dates | None) -> np.ndarray:
         if times is None:
@@ -207,6 +207,8 @@ class _Placing:
         ).astype(np.int64)
         """First row, end row, first column, end column in native pixels."""
         self._shapes: np.ndarray = np.full(len(members), None, object)
+        self._full = np.zeros(len(members), np.bool_)
+        """Footprints that fill their rectangle, of those that were made."""
         self._lock = threading.Lock()
 
     def overlap(self, native: Rect) -> np.ndarray:
@@ -215,16 +217,19 @@ class _Placing:
         high, wide = np.minimum(r1, native.r1), np.minimum(c1, native.c1)
         return (np.maximum(r0, native.r0) < high) & (np.maximum(c0, native.c0) < wide)
 
-    def touching(self, rows: np.ndarray, shape: BaseGeometry) -> np.ndarray:
-        """Those of some scenes whose footprints touch a shape."""
+    def touching(self, rows: np.ndarray, bounds: Bounds, shape: BaseGeometry | None = None) -> np.ndarray:
+        """Those of some scenes whose footprints touch a shape; without one, all that is within its bounds."""
         at = self._at(rows)
-        west, south, east, north = shape.bounds
+        west, south, east, north = bounds
         w, s, e, n = self._bounds[at].T
         near = (w <= east) & (e >= west) & (s <= north) & (n >= south)
         rows, at = rows[near], at[near]
         shapes = self._made(at)
+        if not len(rows) or (shape is None and self._full[at].all()):
+            return rows
+        shape = shapely.box(*bounds) if shape is None else shape
         shapely.prepare(shape)
-        return rows[shapely.intersects(shape, shapes)] if len(rows) else rows
+        return rows[shapely.intersects(shape, shapes)]
 
     def footprint(self, row: int) -> BaseGeometry:
         return self._made(np.array([self.local[row]]))[0]
@@ -237,11 +242,11 @@ class _Placing:
         with self._lock:
             new = at[self._shapes[at] == None]  # noqa: E711
             if len(new):
-                self._shapes[new] = self._clipped(new)
+                self._shapes[new], self._full[new] = self._clipped(new)
         return self._shapes[at]
 
-    def _clipped(self, at: np.ndarray) -> np.ndarray:
-        """Each scene's footprint within its rectangle, or the rectangle where it all but fills that."""
+    def _clipped(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Each scene's footprint within its rectangle, or the rectangle where it all but fills that; and whether."""
         rows, rectangles = self.members[at], shapely.box(*self._bounds[at].T)
         shapes = rectangles.copy()
         plain = np.flatnonzero(self._columns.footprint[rows] == RING)
@@ -256,7 +261,9 @@ class _Placing:
         full = shapely.area(clipped) > 0.999 * shapely.area(rectangles[known])
         whole = full | shapely.is_empty(clipped)
         shapes[known] = np.where(whole, rectangles[known], clipped)
-        return shapes
+        is_rectangle = np.ones(len(at), np.bool_)
+        is_rectangle[known] = whole
+        return shapes, is_rectangle
 
     def _rings(self, rows: np.ndarray) -> np.ndarray:
         """Polygons of one ring: corners are projected and joined by straight lines of the grid's CRS.

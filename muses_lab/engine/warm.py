@@ -34,6 +34,7 @@ def warm() -> None:
     pixels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
     rows, cols = pixels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
     where = np.ones((16, 16), np.bool_)
+    pixels.around(rows, cols, where, True)
     pixels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
     for dtype in (np.float32, np.float64):
         for other in (np.float32, np.float64):
