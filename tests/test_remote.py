@@ -257,8 +257,8 @@ def test_what_is_kept_back_goes_by_order_and_with_its_neighbours(made: Made, ser
     ahead = Ahead(budget=1 << 20)
     opened = ahead.open(f"{server.url}/0-B04.tif")
     server.forget()
-    far = [Want(("far", n), opened, 1_000_000 + n * 100_000, 90_000) for n in range(4)]
-    near = [Want(("near", n), opened, n * 100_000, 90_000) for n in range(4)]
+    far = [Want(("far", n), opened, 900_000 + n * 110_000, 100_000) for n in range(4)]
+    near = [Want(("near", n), opened, n * 110_000, 100_000) for n in range(4)]  # no room for both
     with ahead.asking() as whole, ahead.asking(soon=True) as one, ahead.asking(soon=True) as two:
         first = Want("first", opened, 0, 1_000_000)
         whole.ask([first])
@@ -269,7 +269,7 @@ def test_what_is_kept_back_goes_by_order_and_with_its_neighbours(made: Made, ser
         assert ahead.held == 1_000_000
         ahead.take(first)
         bodies = [ahead.take(want) for want in (*near, *far)]
-    assert [span for _, span in server.log] == ["0-999999", "0-389999", "1000000-1389999"]
+    assert [span for _, span in server.log] == ["0-999999", "0-429999", "900000-1329999"]
     content = (made.folder / "0-B04.tif").read_bytes()
     assert bodies == [content[w.offset : w.offset + w.size] for w in (*near, *far)]
     assert ahead.held == 0
