@@ -137,9 +137,9 @@ def letters(*seconds: float) -> list[dask_backend._Letter]:
 @pytest.mark.parametrize(
     ("seconds", "threads", "packed"),
     [
-        ((0.001,) * 5, 2, [[0, 2, 4], [1, 3]]),
+        ((0.001,) * 5, 2, [[0, 1, 2], [3, 4]]),
         ((0.001, 0.5, 0.001, 0, 0.001), 1, [[0, 2, 4], [1], [3]]),  # what takes long, or nobody knows how long, alone
-        ((0.009,) * 10, 2, [[0, 5], [1, 6], [2, 7], [3, 8], [4, 9]]),  # no more than `PARCEL` seconds together
+        ((0.009,) * 10, 2, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]),  # no more than `PARCEL` seconds together
         ((0.001,), 4, [[0]]),
         ((0.5, 0.5), 2, [[0], [1]]),
     ],

@@ -554,8 +554,12 @@ class DaskBackend:
 
 
 def _packed(letters: list[_Letter], threads: int) -> list[list[_Letter]]:
-    """Brief blocks together, as far as every thread has some; the others alone."""
+    """Brief blocks together, as far as every thread has some; the others alone.
+
+    Those that were asked for after each other lie beside each other and may need the same: one thread has them.
+    """
     brief = [letter for letter in letters if 0 < letter.seconds <= BRIEF]
     seconds = sum(letter.seconds for letter in brief)
-    count = min(len(brief), max(threads, math.ceil(seconds / PARCEL)))
-    return [brief[n::count] for n in range(count)] + [[letter] for letter in letters if letter not in brief]
+    size = max(1, math.ceil(len(brief) / max(threads, math.ceil(seconds / PARCEL))))
+    together = [brief[n : n + size] for n in range(0, len(brief), size)]
+    return together + [[letter] for letter in letters if letter not in brief]
