@@ -304,7 +304,10 @@ def test_a_busy_worker_is_told_what_is_queued_and_what_is_dropped(alone):
             busy = executor.request(Document(), ("until-cancelled", name), announce=True)
             tickets = [executor.request(Document(), ("echo", f"{name}{n}"), announce=True) for n in range(4)]
             announced = [f"announced echo {name}{n}" for n in range(4)]
-            assert within(60, lambda b=before, a=announced: [x for x in said()[b:] if not x.startswith("put")] == a)
+            # A worker that has no document yet may be told twice: it forgets what it hears of a chain it does not know.
+            assert within(
+                60, lambda b=before, a=announced: [x for x in dict.fromkeys(said()[b:]) if not x.startswith("put")] == a
+            )
             tickets[3].release()
             assert within(10, lambda name=name: said()[-1] == f"withdrawn echo {name}3")
             busy.release()
