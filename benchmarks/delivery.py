@@ -29,8 +29,9 @@ from urllib.parse import urlsplit
 import psutil
 
 from benchmarks import engine  # first: it gives this process a home of its own
-from benchmarks.gateway import PASSWORD, free_port, running, running_gateway, until_there
+from benchmarks.gateway import PASSWORD, running_gateway
 from benchmarks.peers.contestant import View, day_of
+from benchmarks.processes import free_port, running, until_there
 from benchmarks.protocol import serve
 from muses_lab.chain import Layer
 from muses_lab.compute import tuning

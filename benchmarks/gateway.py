@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+
+from benchmarks.processes import free_port, running, until_there
 
 BIN = Path(sys.executable).parent
 PASSWORD = "pw"
@@ -31,30 +26,6 @@ c.ClusterConfig.environment = {environment!r}
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextlib.contextmanager
-def running(command: Sequence[Any], folder: Path, name: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is told to end when the block does; its output goes to a file beside it."""
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
 @contextlib.contextmanager
 def running_gateway(folder: Path, environment: Mapping[str, str], cores: int = 1) -> Iterator[str]:
     """The address of a gateway whose clusters have an environment, and workers with so many cores."""
@@ -70,15 +41,3 @@ def running_gateway(folder: Path, environment: Mapping[str, str], cores: int = 1
     with running([BIN / "dask-gateway-server", "-f", file], folder, "gateway") as process:
         until_there(f"{url}/api/health", process, folder / "gateway.log")
         yield url
-
-
-def until_there(url: str, process: subprocess.Popen[bytes], log: Path, seconds: float = 120) -> None:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise SystemExit(f"it ended:\n{log.read_text()}")
-        with contextlib.suppress(OSError), opener.open(url, timeout=5):
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"{url} does not answer after {seconds:g} s:\n{log.read_text()}")

@@ -291,10 +291,10 @@ def free_ports(count: int) -> list[int]:
 
 
 def proxy() -> str:
-    """Path of JupyterHub's proxy; skips where it is not installed."""
+    """Path of JupyterHub's proxy; fails where it is not installed: `make test` installs it."""
     own = REPOSITORY / "node_modules" / ".bin" / "configurable-http-proxy"
     found = str(own) if own.exists() else shutil.which("configurable-http-proxy")
-    return found or pytest.skip("no configurable-http-proxy; `make hub` installs it")
+    return found or pytest.fail("no configurable-http-proxy: `make test` installs it, with Node 20 or newer")
 
 
 @contextmanager

@@ -7,8 +7,6 @@ import io
 import json
 import os
 import secrets
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +17,7 @@ import pytest
 import requests
 from PIL import Image
 
+from benchmarks.processes import running
 from muses_lab.service.routes import PART, ROUTES
 from muses_lab.store import default_store
 from muses_lab.style import Style
@@ -64,13 +63,11 @@ class Server:
 def running_server(folder: Path, **environment: str) -> Iterator[Server]:
     token, log = secrets.token_hex(16), folder / "server.log"
     extensions = {name: False for name in OTHER_EXTENSIONS} | {"muses_lab.service": True}
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-             "--ServerApp.port=0", "--ServerApp.base_url=/user/ada/", f"--ServerApp.jpserver_extensions={extensions}"],
-            cwd=folder, env={**os.environ, "JUPYTER_TOKEN": token, **environment}, stdout=out, stderr=out,
-        )  # fmt: skip
-    try:
+    command = [
+        sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.port=0", "--ServerApp.base_url=/user/ada/", f"--ServerApp.jpserver_extensions={extensions}",
+    ]  # fmt: skip
+    with running(command, folder, "server", JUPYTER_TOKEN=token, **environment) as process:
         runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
         server = None
         for _ in range(600):
@@ -82,13 +79,6 @@ def running_server(folder: Path, **environment: str) -> Iterator[Server]:
             time.sleep(0.05)
         assert server is not None, log.read_text()
         yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 
-BRIEF = 0.05
+UNDER_WAY = 0.05
 """Seconds of work for each thread that may be handed to the backend, however many blocks that is."""
 
 
@@ -127,8 +127,8 @@ class Executor:
     - Requests for the same (chain, block) share one evaluation, also when it is already running.
     - The lowest priority number goes first, in order of arrival among equals; a later asker in more of a hurry pulls
       the block forward.
-    - At most about twice as many blocks as there are threads, or `BRIEF` seconds of work, are handed to the backend, so
-      that what nobody waits for any more can still be dropped; running work of which the last asker leaves gets its
+    - At most about twice as many blocks as there are threads, or `UNDER_WAY` seconds of work, are handed over, so that
+      what nobody waits for any more can still be dropped; running work of which the last asker leaves gets its
       cancel flag.
     - A block that does not come back within `task_seconds` (`MUSES_TASK_SECONDS`, default 900) fails with a
       `ComputeError`. One that was told to stop gives its place to others after `MUSES_STUCK_SECONDS` (default 60).
@@ -266,7 +266,7 @@ class Executor:
         if count < 2 * threads:
             return True
         cheap = all(work.seconds > 0 for work in self._running)
-        return cheap and count < 8 * threads and sum(work.seconds for work in self._running) < BRIEF * threads
+        return cheap and count < 8 * threads and sum(work.seconds for work in self._running) < UNDER_WAY * threads
 
     def _pump(self) -> None:
         """Hands work to the backend while there is room. One thread at a time: a backend may answer within submit()."""
