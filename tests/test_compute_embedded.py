@@ -28,6 +28,8 @@ from muses_lab.compute import dask_backend, embedded, leases
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
 
+from .compute_helpers.tcp_proxy import proxy_before
+
 pytestmark = pytest.mark.slow  # they share a cluster
 
 HELPERS = Path(__file__).with_name("compute_helpers")
@@ -338,6 +340,34 @@ def test_a_cluster_that_was_killed_is_started_again_once_and_leaves_no_orphans(a
         assert embedded.ensure().pid != first.pid
     finally:
         executor.close()
+
+
+@pytest.mark.parametrize("swallowed", ["the block", "its answer"])
+def test_where_only_news_of_tasks_do_not_pass_the_cluster_is_connected_again(alone, monkeypatch, swallowed):
+    """The scheduler answers all else, through other connections."""
+    monkeypatch.setattr(dask_backend, "LOOK", 0.3)
+    proxy = proxy_before(embedded.ensure())
+    backend = dask_backend.DaskBackend("embedded", embedded.connect)
+    executor = Executor(backend)
+
+    def silence() -> None:
+        news = backend._connection.result().scheduler_comm.comm
+        proxy.silence(int(news.local_address.rpartition(":")[2]))
+
+    try:
+        assert executor.request(Document(), ("echo", 0)).future.result(60) == 0
+        accepted = proxy.accepted
+        if swallowed == "the block":
+            silence()
+        ticket = executor.request(Document(), ("sleep", 1, "through"))
+        if swallowed == "its answer":
+            assert within(30, lambda: "run sleep 1 through" in (alone.parent / "log").read_text())
+            silence()
+        assert ticket.future.result(60) == "through"
+        assert proxy.accepted > accepted
+    finally:
+        executor.close()
+        proxy.close()
 
 
 def test_a_cluster_that_cannot_be_reached_is_an_error_with_its_reason():

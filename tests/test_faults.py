@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import psutil
 import pytest
 import requests
 
 import muses_lab as ml
-from muses_lab.compute import embedded, leases
+from muses_lab.compute import embedded
 from muses_lab.service.tile import Place, Tile
 
-from .compute_helpers.tcp_proxy import TcpProxy
+from .compute_helpers.tcp_proxy import TcpProxy, proxy_before
 from .test_service import Server, running_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
@@ -125,10 +125,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Itera
             patch.setenv(name, value)
         collection = ml.collection("sentinel-2-l2a", ml.open_catalog(str(sample_catalog)))
         held = set(embedded._held)
-        info = embedded.ensure()
-        proxy = TcpProxy(urlsplit(info.address).port or 0)
-        file = embedded._file(embedded._folder())
-        leases.write_private(file, json.loads(file.read_text()) | {"address": f"tls://127.0.0.1:{proxy.port}"})
+        proxy = proxy_before(embedded.ensure())
         try:
             with running_server(folder, MUSES_COMPUTE="embedded") as server:
                 lab = Lab(server, proxy, folder / "fault", collection.ndvi().max("t").publish(), new_chains(collection))

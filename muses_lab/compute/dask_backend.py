@@ -318,17 +318,27 @@ class DaskBackend:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
-        A connection may be dead without having ended: then it is the scheduler's silence that tells.
+        A connection may be dead without having ended: then it is the scheduler's silence that tells, or, where only the
+        one that brings news of tasks is dead, what it answers through another: twice, since news take their time.
         """
         answer = asyncio.ensure_future(self._result(parcel, place, token))
+        unheard = 0
         try:
             while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
                 await self._look(client)
                 if home and home not in self._workers:
                     return None
+                unheard = unheard + 1 if await self._is_unheard(client, parcel) else 0
+                if unheard == 2:
+                    raise CommClosedError(f"no news of tasks come from the {self.name} cluster")
             return await answer
         finally:
             answer.cancel()
+
+    async def _is_unheard(self, client: Client, parcel: _Parcel) -> bool:
+        """Whether the scheduler has never heard of a parcel, or finished it, and this process knows nothing of it."""
+        states = await wait_for(client.scheduler.get_task_status(keys=[parcel.future.key]), PATIENCE)
+        return states[parcel.future.key] in (None, "memory", "erred") and not parcel.future.done()
 
     def _remember(self, task: Any, worker: str) -> None:
         self._home[task] = worker

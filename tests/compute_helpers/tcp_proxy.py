@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from muses_lab.compute import embedded, leases
 
 Mode = Literal["pass", "refuse", "swallow"]
 
@@ -15,7 +19,7 @@ class TcpProxy:
     def __init__(self, port: int) -> None:
         self._target = port
         self._mode: Mode = "pass"
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._writers: dict[asyncio.StreamWriter, int] = {}  # → port that its client connected from
         self._silent: set[asyncio.StreamWriter] = set()
         self.accepted = 0
         self._loop = asyncio.new_event_loop()
@@ -27,9 +31,9 @@ class TcpProxy:
         """`refuse`: new connections are closed at once. `swallow`: bytes vanish, and connections stay open."""
         self._mode = mode
 
-    def silence(self) -> None:
-        """The connections that there are swallow everything from now on; new ones pass."""
-        self._silent |= self._writers
+    def silence(self, port: int | None = None) -> None:
+        """The connections that there are, or the one from `port`, swallow everything from now on; new ones pass."""
+        self._silent |= {writer for writer, source in self._writers.items() if port in (None, source)}
 
     def cut(self) -> int:
         """Resets all connections; how many there were."""
@@ -56,13 +60,14 @@ class TcpProxy:
             writer.transport.abort()
             return
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        self._writers |= {writer, back}
+        source = writer.get_extra_info("peername")[1]
+        self._writers |= {writer: source, back: source}
         try:
             await asyncio.gather(self._pass(reader, back), self._pass(there, writer))
         except OSError:
             pass
         finally:
-            self._writers -= {writer, back}
+            del self._writers[writer], self._writers[back]
             writer.transport.abort()
             back.transport.abort()
 
@@ -72,3 +77,11 @@ class TcpProxy:
                 sink.write(piece)
                 await sink.drain()
         sink.close()
+
+
+def proxy_before(info: embedded.ClusterInfo) -> TcpProxy:
+    """Whoever looks for this embedded cluster from now on finds the proxy."""
+    proxy = TcpProxy(urlsplit(info.address).port or 0)
+    file = embedded._file(embedded._folder())
+    leases.write_private(file, json.loads(file.read_text()) | {"address": f"tls://127.0.0.1:{proxy.port}"})
+    return proxy
