@@ -337,7 +337,8 @@ class DaskBackend:
 
     async def _is_unheard(self, client: Client, parcel: _Parcel) -> bool:
         """Whether the scheduler has never heard of a parcel, or finished it, and this process knows nothing of it."""
-        states = await wait_for(client.scheduler.get_task_status(keys=[parcel.future.key]), PATIENCE)
+        scheduler: Any = client.scheduler
+        states = await wait_for(scheduler.get_task_status(keys=[parcel.future.key]), PATIENCE)
         return states[parcel.future.key] in (None, "memory", "erred") and not parcel.future.done()
 
     def _remember(self, task: Any, worker: str) -> None:
