@@ -353,15 +353,12 @@ class Engine:
         for key in sorted(keys, key=lambda k: self.cache.is_computing((step.node.hash, *k))):  # rather than wait
             part = key.rect.intersection(rect)
             if shared or known[key] or part == key.rect:
-                block, _ = self._block(run, step, grid, key)
-                rows, cols = part.within(key.rect)
-                values = block.isel(y=rows, x=cols)
+                found, there = self._block(run, step, grid, key)[0], key.rect
             else:
-                values = self._evaluate(run, step, grid, level, part)
+                found, there = self._evaluate(run, step, grid, level, part), part
             if out is None:
-                out = _empty_like(values, rect)
-            rows, cols = part.within(rect)
-            out.data[..., rows, cols] = values.data
+                out = _empty_like(found, rect)
+            out.data[(..., *part.within(rect))] = found.data[(..., *part.within(there))]
         assert out is not None
         return out
 

@@ -80,8 +80,15 @@ class Ready(NamedTuple):
     values: xr.DataArray
 
     def on(self, rect: Rect) -> xr.DataArray:
-        rows, cols = rect.within(self.rect)
-        return self.values.isel(y=rows, x=cols)
+        return cut(self.values, self.rect, rect)
+
+
+def cut(values: xr.DataArray, rect: Rect, inner: Rect) -> xr.DataArray:
+    """What values on a rectangle are on one inside it."""
+    if inner == rect:
+        return values
+    rows, cols = inner.within(rect)
+    return values.isel(y=rows, x=cols)
 
 
 def evaluate(
@@ -350,9 +357,7 @@ def _compute(
     inner = need.rect.grow(radius)
     cubes: dict[str, xr.DataArray] = {}
     for name, child in step.cubes:
-        array = results[child.hash]
-        rows, cols = inner.within(demands[child.hash].rect)
-        array = array.isel(y=rows, x=cols)
+        array = cut(results[child.hash], demands[child.hash].rect, inner)
         bands = step.needs.get(name)
         if bands is not None and "bands" in array.dims and tuple(array.bands.values) != bands:
             array = array.sel(bands=list(bands))
@@ -364,11 +369,10 @@ def _compute(
         given["fitted"] = engine.fitted(run, step)
         arguments = {k: v for k, v in arguments.items() if k in step.operator.arguments}
     value = step.operator.fn(**cubes, **arguments, **given)
-    value = value.transpose(*[d for d in DIMS if d in value.dims])
-    if radius:
-        rows, cols = need.rect.within(inner)
-        value = value.isel(y=rows, x=cols)
-    return value
+    dims = tuple(d for d in DIMS if d in value.dims)
+    if value.dims != dims:
+        value = value.transpose(*dims)
+    return cut(value, inner, need.rect)
 
 
 def _injected(step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, Any]:

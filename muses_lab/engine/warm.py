@@ -25,6 +25,11 @@ def warm() -> None:
     for precision in (np.float32, np.float64):
         box_mean(np.zeros((4, 4), precision), 1)
     _program()
+    windows()
+
+
+def windows() -> None:
+    """Calls those that lay out windows and put them together, which is done where tiles are drawn."""
     plain = pixels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):

@@ -5,7 +5,11 @@ Everything is under `<base_url>/muses/`; every route needs a logged-in user. See
 
 from __future__ import annotations
 
+import threading
 from typing import Any
+
+_AT_REST = 1.0
+"""Seconds after which a server that starts has nothing more urgent to do."""
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
@@ -16,4 +20,16 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
     from muses_lab.service.routes import add_routes
 
     add_routes(serverapp.web_app)
+    make_ready = threading.Thread(target=_make_ready, name="muses-imports", daemon=True)
+    serverapp.io_loop.call_later(_AT_REST, make_ready.start)
     serverapp.log.info("MUSES Lab serves %smuses/", serverapp.web_app.settings["base_url"])
+
+
+def _make_ready() -> None:
+    """Loads what the first tile takes, while nobody waits for it yet."""
+    import muses_lab.chain
+    import muses_lab.compute.dask_backend
+    import muses_lab.compute.evaluate  # noqa: F401
+    from muses_lab.engine.warm import windows
+
+    windows()
