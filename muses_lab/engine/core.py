@@ -514,9 +514,10 @@ def _decoded(body: bytes) -> np.ndarray:
 
 
 def _empty_like(values: xr.DataArray, rect: Rect) -> xr.DataArray:
+    """An array to be filled, of the same kind."""
     shape = (*values.shape[:-2], *rect.shape)
     coords = {d: values.coords[d] for d in ("t", "bands") if d in values.coords and d in values.dims}
-    return xr.DataArray(np.full(shape, np.nan, values.dtype), dims=values.dims, coords=coords)
+    return xr.DataArray(np.empty(shape, values.dtype), dims=values.dims, coords=coords)
 
 
 def empty(step: Step, shape: tuple[int, int], dtype: Any = np.float32) -> xr.DataArray:

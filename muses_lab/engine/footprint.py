@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -166,6 +167,8 @@ def _layers(step: Step, dates: int) -> int:
 _Demands = tuple[dict[str, Demand], list[Step]]
 _known: WeakKeyDictionary[Program, dict[tuple[str, str, int, tuple[int, int]], _Demands]] = WeakKeyDictionary()
 
+_sizes: WeakKeyDictionary[Program, dict[tuple[Any, ...], tuple[int, int]]] = WeakKeyDictionary()
+
 
 def _demands(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -> _Demands:
     """What is needed of the steps below, around (0, 0): the same for all rectangles of a size."""
@@ -186,6 +189,18 @@ def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -
             native = _moved(need.rect, rect).scaled(2**level)
             number = program.source(load.node).count(grid.id, native)
             dates[load.node.hash] = number if need.times is None else min(number, len(need.times))
+    sizes = _sizes.setdefault(program, {})
+    key = (step.node.hash, grid.id, level, rect.shape, *dates.values())
+    if key not in sizes:
+        sizes[key] = _bytes_of(program, step, grid, level, rect, dates)
+    return sizes[key]
+
+
+def _bytes_of(
+    program: Program, step: Step, grid: Grid, level: int, rect: Rect, dates: Mapping[str, int]
+) -> tuple[int, int]:
+    """`_working` with so many dates of each load."""
+    demands, order = _demands(program, step, grid, level, rect)
     stored = _stored(program, order, demands, dates, grid, level)
     fused = compiled(program, step)
     if fused is not None and _has_kinds(program, fused):
