@@ -45,7 +45,7 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json)
 	$(UV) sync --python $(BIN)/python requirements.lock || $(PIP) install --require-hashes --no-deps -r requirements.lock
 	$(UV) install --python $(BIN)/python --no-deps --reinstall-package muses-lab --editable . \
 	  || $(PIP) install --no-deps --editable .
-	$(BIN)/python -m muses_lab.engine.warm
+	$(BIN)/python -m muses_lab.warm
 	@touch $@
 
 # JupyterLab prints its URL, which carries the token that keeps other users of this machine out.

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from isal import isal_zlib
+from numba import njit
 from PIL import Image, ImageDraw, ImageFont
 
 from muses_lab.errors import BandError
@@ -144,26 +145,83 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def _stretched(values: np.ndarray, low: float, high: float, gamma: float, top: int) -> np.ndarray:
     """uint8 indices: 0 missing, 1 at `low` and below, `top` at `high` and above; monotone in between."""
-    steps = top - 1 if gamma == 1 else _GAMMA_STEPS
-    with np.errstate(over="ignore", invalid="ignore"):
-        t = values - values.dtype.type(low)
-        t *= values.dtype.type(steps / (high - low))
-        np.clip(t, 0, steps, out=t)
-        t += values.dtype.type(1.5)
-        np.fmax(t, 0, out=t)  # fmax ignores NaN: missing becomes 0
+    out = np.empty(values.shape, np.uint8)
     if gamma == 1:
-        return t.astype(np.uint8)
-    return _gamma_table(gamma, top)[t.astype(np.uint16)]
+        _number(values, *_scale(values.dtype, low, high, top - 1), out)
+    else:
+        _look_up(values, *_scale(values.dtype, low, high, _GAMMA_STEPS), _index_table(gamma, top), out)
+    return out
+
+
+def _scale(dtype: np.dtype, low: float, high: float, steps: int) -> tuple[np.floating, np.floating, np.floating]:
+    """Where a range begins, steps for each unit of it, and steps of all of it: in the precision of the values."""
+    kind = dtype.type
+    with np.errstate(over="ignore"):
+        return kind(low), kind(steps / (high - low)), kind(steps)
 
 
 _GAMMA_STEPS = 65_534
 
 
 @lru_cache(maxsize=32)
-def _gamma_table(gamma: float, top: int) -> np.ndarray:
-    """A table instead of a power per pixel: faster, and monotone whatever the rounding of `pow`."""
+def _index_table(gamma: float, top: int) -> np.ndarray:
+    """The index of each step, of which 0 is missing.
+
+    For a gamma a table instead of a power per pixel: faster, and monotone whatever the rounding of `pow`.
+    """
+    if gamma == 1:
+        return np.arange(top + 1, dtype=np.uint8)
     t = np.linspace(0, 1, _GAMMA_STEPS + 1) ** (1 / gamma)
     return np.concatenate([[0], 1 + np.rint(t * (top - 1))]).astype(np.uint8)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _step(value, low, scale, steps):
+    """The step of a range that a value is on, from 1 on; 0 where it is missing."""
+    t = (value - low) * scale
+    if t != t:
+        return 0
+    t = min(max(t, steps - steps), steps)
+    return int(t + type(t)(1.5))
+
+
+@njit(cache=True)
+def _number(values, low, scale, steps, out):
+    for row in range(values.shape[0]):
+        for col in range(values.shape[1]):
+            t = (values[row, col] - low) * scale
+            step = np.int32(min(max(t, steps - steps), steps) + type(t)(1.5))  # `_step` for many pixels at a time
+            out[row, col] = np.uint8(step) if t == t else np.uint8(0)
+
+
+@njit(cache=True, nogil=True)
+def _look_up(values, low, scale, steps, table, out):
+    for row in range(values.shape[0]):
+        for col in range(values.shape[1]):
+            out[row, col] = table[_step(values[row, col], low, scale, steps)]
+
+
+@njit(cache=True, nogil=True)
+def _colour(values, low, scale, steps, table, alpha, out):
+    """RGBA of three bands by the intensity of each step; all 0 where one of them is missing."""
+    for row in range(out.shape[0]):
+        for col in range(out.shape[1]):
+            red = _step(values[0, row, col], low, scale, steps)
+            green = _step(values[1, row, col], low, scale, steps)
+            blue = _step(values[2, row, col], low, scale, steps)
+            seen = (red > 0) & (green > 0) & (blue > 0)
+            out[row, col, 0] = table[red] if seen else 0  # one colour for what is not seen: smaller files
+            out[row, col, 1] = table[green] if seen else 0
+            out[row, col, 2] = table[blue] if seen else 0
+            out[row, col, 3] = alpha if seen else 0
+
+
+def warm() -> None:
+    """Calls what is compiled, so that the first picture does not wait for it."""
+    for dtype in (np.float32, np.float64):
+        for gamma in (1, 2):
+            render(np.zeros((1, 1), dtype), Style(gamma=gamma))
+        render(np.zeros((3, 1, 1), dtype), Style())
 
 
 def _classified(values: np.ndarray, style: Style) -> np.ndarray:
@@ -188,19 +246,17 @@ def _palette(style: Style) -> np.ndarray:
 
 
 def _rgba(values: np.ndarray, style: Style) -> np.ndarray:
-    low, high = style.range_of("rgb")
+    steps = 254 if style.gamma == 1 else _GAMMA_STEPS
+    scale = _scale(values.dtype, *style.range_of("rgb"), steps)
     out = np.empty((*values.shape[1:], 4), np.uint8)
-    seen = np.ones(values.shape[1:], bool)
-    for i in range(3):
-        index = _stretched(values[i], low, high, style.gamma, top=255)
-        seen &= index != 0
-        out[..., i] = _FULL_RANGE[index]
-    out[..., 3] = seen * np.uint8(round(255 * style.opacity))
-    out[~seen] = 0  # one colour for what is not seen: smaller files, equal bytes for equal pictures
+    _colour(values, *scale, _intensities(style.gamma), round(255 * style.opacity), out)
     return out
 
 
-_FULL_RANGE = np.concatenate([[0], np.rint(np.linspace(0, 255, 255))]).astype(np.uint8)
+@lru_cache(maxsize=32)
+def _intensities(gamma: float) -> np.ndarray:
+    """From black to white, the intensity of each step."""
+    return np.concatenate([[0], np.rint(np.linspace(0, 255, 255))]).astype(np.uint8)[_index_table(gamma, 255)]
 
 
 # PNG: written here because Pillow takes ten times as long for a palette tile and cannot be told less

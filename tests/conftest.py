@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from platformdirs import user_cache_path
 
@@ -20,6 +21,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SMALL_SAMPLE = {"size": 1024, "dates": 8}
 KEEP_OLD_SAMPLES_FOR = 24 * 3600.0
+
+hypothesis.settings.register_profile("no-seconds", deadline=None)  # a busy machine is no error
+hypothesis.settings.load_profile("no-seconds")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups

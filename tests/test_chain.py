@@ -476,7 +476,7 @@ TILES = morecantile.tms.get("WebMercatorQuad")
 
 
 @given(st.integers(0, 24).flatmap(lambda z: st.tuples(st.just(z), *[st.integers(0, 2**z - 1)] * 2)))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_tiles_are_where_everybody_has_them(tile: tuple[int, int, int]):
     z, x, y = tile
     window = ml.Window.tile(z, x, y)
@@ -499,7 +499,7 @@ def test_tiles_that_do_not_exist_are_refused(tile: tuple[int, int, int]):
     st.floats(-5, 9), st.floats(40, 50), st.floats(0.001, 0.5), st.floats(0.001, 0.5),
     st.sampled_from([("EPSG:32631", 10.0), ("EPSG:32631", 7.5), ("EPSG:4326", 0.001), (3035, 30.0)]),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_windows_of_a_resolution_share_one_lattice(w: float, s: float, dx: float, dy: float, grid: tuple[Any, float]):
     crs, resolution = grid
     window = ml.Window.from_bounds((w, s, w + dx, s + dy), crs=crs, resolution=resolution)

@@ -425,7 +425,7 @@ def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, clou
 # --------------------------------------------------------------------------------------------------------- cache
 
 
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 400), st.floats(0, 10)), max_size=120))
 def test_the_cache_holds_its_budget(puts: list[tuple[int, int, float]]) -> None:
     cache = Cache(1000)

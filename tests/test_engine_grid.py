@@ -26,7 +26,7 @@ from muses_lab.engine.sources import Source  # noqa: E402
 from muses_lab.scenes import Asset, Band, Scene, Scenes  # noqa: E402
 from muses_lab.window import Window, zoom_resolution  # noqa: E402
 
-few = settings(max_examples=30, deadline=None)
+few = settings(max_examples=30)
 
 TOULOUSE = Grid("31TCJ", "EPSG:32631", (367_020.0, 4_833_900.0), 10.0, Rect(0, 1056, 0, 1056))
 GRIDS = [

@@ -149,9 +149,7 @@ def put(recipe, series: Chain):
 @given(
     recipe=recipes(), reducer=st.sampled_from(["median", "mean", "min", "max", "std", "count", "sum", "first", "last"])
 )
-@hypothesis_settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_any_expression_over_stored_values_then_a_reducer(series: Chain, recipe, reducer: str) -> None:
     chain = getattr(put(recipe, series), reducer)("t")
     program = chain.resolved.program

@@ -293,7 +293,7 @@ def chains(draw: st.DrawFn) -> Node:
 
 
 @given(chains())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 def test_document_to_chain_to_document(root: Node):
     body = graph.to_bytes(root)
     again = parse(body)
@@ -655,7 +655,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_mutated_documents_are_read_or_refused(data: st.DataObject):
     document = copy.deepcopy(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "window": BASE,
     "style": {"errors"},
     "render": {"errors", "style"},
+    "warm": {"engine", "render"},
     "store": {"errors", "settings"},
     "sharing": {"errors", "store"},
     "products": BASE | {"graph"},

@@ -67,7 +67,7 @@ def numpy_of(kind: int, p: float, stack: np.ndarray) -> np.ndarray:
 
 
 @given(stacks(MILD), st.floats(0, 1))
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 def test_reducers_are_numpys(stack: np.ndarray, p: float) -> None:
     stack = np.where(np.isfinite(stack), stack, np.float32("nan"))
     kinds = [
@@ -89,7 +89,7 @@ def test_reducers_are_numpys(stack: np.ndarray, p: float) -> None:
 
 
 @given(stacks(SINGLE))
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 def test_order_statistics_of_any_numbers_are_exact(stack: np.ndarray) -> None:
     """Infinities, subnormal numbers and both zeros too: lowest, middle (odd counts), highest, first and last."""
     lowest, highest, first, last, median = reduced(
@@ -163,7 +163,7 @@ def test_a_division_stands_in_for_scale_and_offset_only_where_every_value_stays(
 
 
 @given(hnp.arrays(st.sampled_from(["u1", "u2", "u4"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 def test_differences_undone_wrap_around_as_integers_do(values: np.ndarray) -> None:
     stored = np.diff(values, axis=1, prepend=np.zeros((len(values), 1), values.dtype))
     out = np.empty_like(values)

@@ -40,7 +40,7 @@ from muses_lab.errors import GridError  # noqa: E402
 from muses_lab.scenes import Asset, Band, Scene, Scenes, canonical  # noqa: E402
 from muses_lab.store.sql import SqlStore  # noqa: E402
 
-few = settings(max_examples=25, deadline=None)
+few = settings(max_examples=25)
 BANDS = (Band("B", resolution=10.0), Band("C", resolution=20.0))
 
 # -------------------------------------------------------------------------------------------------- made-up scenes
@@ -323,7 +323,7 @@ documents = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(documents)
 def test_the_quick_canonical_text_is_that_of_rfc_8785(document) -> None:
     try:

@@ -111,7 +111,7 @@ REDUCERS: dict[str, Fn[[np.ndarray], float]] = {
 @pytest.mark.parametrize("ignore", [True, False])
 def test_reducers_over_valid_values(process: str, ignore: bool):
     @given(SERIES)
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def check(cube: np.ndarray) -> None:
         found = reduced(cube, process, ignore_nodata=ignore)
         if process in ("first", "last") and not ignore:
@@ -127,13 +127,13 @@ def test_reducers_over_valid_values(process: str, ignore: bool):
 
 
 @given(hnp.arrays(np.float32, (5, 4), elements=st.one_of(st.floats(-8, 8, width=32), st.just(NAN))))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_product(cube: np.ndarray):
     np.testing.assert_allclose(reduced(cube, "product"), by_pixel(cube, np.prod), rtol=1e-5, atol=1e-30)
 
 
 @given(SERIES, st.lists(st.floats(0, 1), min_size=1, max_size=3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_quantiles_are_of_type_seven(cube: np.ndarray, probabilities: list[float]):
     series = Series(xr.DataArray(cube, dims=("t", "y", "x")), "t", Meta())
     for ignore in (True, False):
@@ -150,14 +150,14 @@ def test_quantile_of_the_algorithms():
 
 
 @given(SERIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_count_counts(cube: np.ndarray):
     assert np.array_equal(reduced(cube, "count"), (~np.isnan(cube)).sum(0))
     assert np.array_equal(reduced(cube, "count", condition=True), np.full(cube.shape[1:], len(cube)))
 
 
 @given(WITH_INFINITIES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_infinities_are_values(cube: np.ndarray):
     for process in ("min", "max", "first", "last", "median", "sum", "mean"):
         expected = by_pixel(cube, REDUCERS[process])
@@ -199,7 +199,7 @@ FLOATS = hnp.arrays(np.float32, 8, elements=st.one_of(MODERATE, st.sampled_from(
 
 
 @given(FLOATS, FLOATS)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_arithmetic(a: np.ndarray, b: np.ndarray):
     with np.errstate(all="ignore"):
         for process, fn in UNARY.items():
@@ -218,7 +218,7 @@ def test_arithmetic(a: np.ndarray, b: np.ndarray):
 
 
 @given(FLOATS, st.floats(0.125, 100, width=32), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_mod_has_the_sign_of_the_divisor(a: np.ndarray, size: float, negative: bool):
     divisor = -size if negative else size
     found = values_of("mod", a, x=X, y=divisor)
@@ -305,7 +305,7 @@ def test_classes_bits_and_ranges():
 
 
 @given(FLOATS, st.floats(-100, 100), st.floats(0.5, 100), st.floats(-10, 300), st.floats(-10, 300))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_linear_scaling_clips_its_input(x: np.ndarray, low: float, width: float, out_low: float, out_high: float):
     """openEO: ((x - inputMin) / (inputMax - inputMin)) * (outputMax - outputMin) + outputMin, of the clipped x."""
     high = low + width
@@ -390,14 +390,14 @@ def brute(image: np.ndarray, r: int, fn: Fn[[np.ndarray], float]) -> np.ndarray:
 
 
 @given(IMAGES, st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_focal_mean_and_median(image: np.ndarray, r: int):
     np.testing.assert_allclose(focal("muses:focal_mean", image, radius=r), brute(image, r, np.mean), 1e-5, 1e-4)
     np.testing.assert_allclose(focal("muses:focal_median", image, radius=r), brute(image, r, np.median), 1e-5, 1e-5)
 
 
 @given(IMAGES, st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_morphology_with_gaps(image: np.ndarray, r: int):
     low, high = brute(image, r, np.min), brute(image, r, np.max)
     np.testing.assert_array_equal(focal("muses:erode", image, radius=r), low)
@@ -407,7 +407,7 @@ def test_morphology_with_gaps(image: np.ndarray, r: int):
 
 
 @given(FULL, st.integers(1, 3))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_morphology_is_that_of_scipy(image: np.ndarray, r: int):
     size = (2 * r + 1, 2 * r + 1)
     eroded = ndimage.grey_erosion(image, size=size, mode="constant", cval=np.inf)
@@ -424,7 +424,7 @@ def test_morphology_is_that_of_scipy(image: np.ndarray, r: int):
 
 
 @given(IMAGES, KERNELS, st.floats(-3, 3), st.sampled_from([0.0, 1.5]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_kernels(image: np.ndarray, kernel: np.ndarray, factor: float, missing: float):
     """openEO apply_kernel: convolution, missing values replaced, beyond the data 0, then times the factor."""
     found = focal("apply_kernel", image, kernel=kernel.tolist(), factor=factor, replace_invalid=missing)
@@ -471,7 +471,7 @@ def areas(mask: np.ndarray, pixel: float, min_area: float, connectivity: int) ->
 
 
 @given(MASKS, st.sampled_from([4, 8]), st.sampled_from([0.0, 100.0, 300.0, 301.0]))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_connected_components(mask: np.ndarray, connectivity: int, min_area: float):
     found = focal(
         "muses:connected_components", mask, min_area=min_area, connectivity=connectivity, pixel_size=10.0
@@ -495,7 +495,7 @@ def test_the_histogram_of_the_algorithms():
 
 
 @given(hnp.arrays(np.float32, st.integers(2, 40), elements=st.integers(0, 12).map(float)))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_otsu_parts_few_values_where_the_variance_between_is_largest(values: np.ndarray):
     if np.unique(values).size < 2:
         return

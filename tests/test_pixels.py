@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from muses_lab.engine import pixels
 
 STEP, FAR = 16, 1 << 30
-PLAIN = hypothesis_settings(deadline=None, max_examples=60)
+PLAIN = hypothesis_settings(max_examples=60)
 
 
 @given(

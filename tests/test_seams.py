@@ -246,9 +246,7 @@ def areas(draw: st.DrawFn) -> Rect:
 
 
 def run_tiles(examples: int, s2: Collection, engines: list[Engine], name: str) -> None:
-    @settings(
-        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=PHASES
-    )
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, phases=PHASES)
     @given(st.data(), st.integers(11, 14), st.integers(-1, 0), st.integers(-1, 0))
     def check(data: st.DataObject, zoom: int, dx: int, dy: int) -> None:
         x, y = tile_index(zoom, *MEETING)
@@ -260,9 +258,7 @@ def run_tiles(examples: int, s2: Collection, engines: list[Engine], name: str) -
 def run_windows(examples: int, s2: Collection, engines: list[Engine], name: str) -> None:
     lattices = st.sampled_from([("EPSG:3857", zoom_resolution(13.5)), ("EPSG:32631", 17.0), ("EPSG:4326", 2e-4)])
 
-    @settings(
-        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=PHASES
-    )
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, phases=PHASES)
     @given(st.data(), lattices, st.tuples(st.integers(-150, 0), st.integers(-150, 0)),
            st.tuples(st.integers(0, 120), st.integers(0, 120), st.integers(1, 180), st.integers(1, 180)))  # fmt: skip
     def check(data: st.DataObject, lattice, corner, inner) -> None:
@@ -276,9 +272,7 @@ def run_windows(examples: int, s2: Collection, engines: list[Engine], name: str)
 
 
 def run_blocks(examples: int, s2: Collection, engines: list[Engine], name: str) -> None:
-    @settings(
-        max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, phases=PHASES
-    )
+    @settings(max_examples=examples, suppress_health_check=list(HealthCheck), database=None, phases=PHASES)
     @given(st.data(), st.integers(0, 2), areas())
     def check(data: st.DataObject, level: int, rect: Rect) -> None:
         check_blocks(KINDS[name](s2, data.draw), engines, level, rect)

@@ -112,7 +112,7 @@ def test_recent_keeps_what_was_used_last_within_its_size() -> None:
 # Tiles
 
 
-@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.settings(max_examples=40)
 @given(st.integers(0, 20), st.floats(-180, 179.999), st.floats(-MAX_LATITUDE, MAX_LATITUDE))
 def test_a_place_is_in_the_pixel_found_for_it(zoom: int, lon: float, lat: float) -> None:
     place = Place.at(lon, lat, zoom)

@@ -230,7 +230,7 @@ def mercator(zoom_pixel: float, rows: slice, cols: slice) -> GeoBox:
     return GeoBox((128, 128), corner, "EPSG:3857")[rows, cols]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.sampled_from([114.4, 152.9, 305.7]), st.integers(0, 100), st.integers(0, 100), st.integers(1, 28))
 def test_no_seams_and_a_tile_is_its_export(scenes: Scenes, pixel: float, row: int, col: int, size: int) -> None:
     """The dates depend on the level, never on the window: any part of a window has the values of the whole."""

@@ -117,7 +117,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=12), end=st.integers(0, 1 << 20))
-@hypothesis_settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_files_are_refused_never_a_crash(whole: bytes, changes: list[tuple[int, int]], end: int) -> None:
     body = bytearray(whole)
     for at, value in changes:

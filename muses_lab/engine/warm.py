@@ -1,7 +1,4 @@
-"""Compiles the engine's kernels and keeps them on disk, so that nobody's first view waits for a compiler.
-
-`make install` runs `python -m muses_lab.engine.warm`; it takes under a minute once, and a second when nothing changed.
-"""
+"""Compiles the engine's kernels and keeps them on disk, so that nobody's first view waits for a compiler."""
 
 from __future__ import annotations
 
@@ -59,7 +56,3 @@ def _program() -> None:
         np.empty((1, 1, 1), np.float32),
     )  # fmt: skip
     kernels.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)
-
-
-if __name__ == "__main__":
-    warm()

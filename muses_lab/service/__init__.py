@@ -30,6 +30,8 @@ def _make_ready() -> None:
     import muses_lab.chain
     import muses_lab.compute.dask_backend
     import muses_lab.compute.evaluate  # noqa: F401
+    from muses_lab import render
     from muses_lab.engine.warm import windows
 
     windows()
+    render.warm()
