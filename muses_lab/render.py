@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 
 import matplotlib
@@ -74,7 +75,7 @@ class Drawing:
 
 def draw(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> Drawing:
     """The picture of `values` (see `render`), good for all styles with the same `shapes`."""
-    picked = pick(values, style, bands)
+    picked = np.ascontiguousarray(pick(values, style, bands))  # the compiled code is for these
     if picked.ndim == 3:
         return _drawing_rgba(_rgba(picked, style))
     if style.classes:
@@ -218,10 +219,12 @@ def _colour(values, low, scale, steps, table, alpha, out):
 
 def warm() -> None:
     """Calls what is compiled, so that the first picture does not wait for it."""
-    for dtype in (np.float32, np.float64):
+    for dtype, writeable in product((np.float32, np.float64), (True, False)):
+        values = np.zeros((3, 1, 1), dtype)
+        values.setflags(write=writeable)
         for gamma in (1, 2):
-            render(np.zeros((1, 1), dtype), Style(gamma=gamma))
-        render(np.zeros((3, 1, 1), dtype), Style())
+            render(values[0], Style(gamma=gamma))
+        render(values, Style())
 
 
 def _classified(values: np.ndarray, style: Style) -> np.ndarray:

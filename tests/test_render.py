@@ -147,6 +147,17 @@ def test_same_values_and_style_give_the_same_bytes() -> None:
     assert render(values, Style()) == render(values.copy(), Style())
 
 
+@pytest.mark.parametrize("gamma", [1.0, 2.0])
+def test_values_are_drawn_however_they_lie_in_memory(gamma: float) -> None:
+    style = Style(vmin=0, vmax=1, gamma=gamma)
+    for shape in ((8, 6), (3, 8, 6)):
+        values = np.linspace(-0.2, 1.2, np.prod(shape), dtype="float32").reshape(shape)
+        turned = np.asfortranarray(values)
+        turned.setflags(write=False)
+        apart = np.repeat(values, 2, axis=-1)[..., ::2]
+        assert render(turned, style) == render(apart, style) == render(values, style)
+
+
 def test_empty_and_error_tiles() -> None:
     assert decode(empty_tile()).size == (256, 256)
     assert not rgba(empty_tile())[..., 3].any()

@@ -166,7 +166,6 @@ def _layers(step: Step, dates: int) -> int:
 
 _Demands = tuple[dict[str, Demand], list[Step]]
 _known: WeakKeyDictionary[Program, dict[tuple[str, str, int, tuple[int, int]], _Demands]] = WeakKeyDictionary()
-
 _sizes: WeakKeyDictionary[Program, dict[tuple[Any, ...], tuple[int, int]]] = WeakKeyDictionary()
 
 
