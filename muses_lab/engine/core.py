@@ -26,6 +26,7 @@ from muses_lab.engine.evaluate import (
     Run,
     call,
     check_size,
+    cut,
     demand,
     evaluate,
     is_apart,
@@ -344,8 +345,7 @@ class Engine:
             for key in keys:
                 whole = key.rect
                 if rect.contains(whole) and "t" not in array.dims and not own.failed:
-                    rows, cols = whole.within(rect)
-                    value = array.isel(y=rows, x=cols).copy(), own.report
+                    value = cut(array, rect, whole).copy(), own.report
                     seconds = time.perf_counter() - start
                     self.cache.put((step.node.hash, *key), value, _nbytes(value), seconds)
             return array

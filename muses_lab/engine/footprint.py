@@ -191,14 +191,14 @@ def _working(program: Program, step: Step, grid: Grid, level: int, rect: Rect) -
     sizes = _sizes.setdefault(program, {})
     key = (step.node.hash, grid.id, level, rect.shape, *dates.values())
     if key not in sizes:
-        sizes[key] = _bytes_of(program, step, grid, level, rect, dates)
+        sizes[key] = _working_with(program, step, grid, level, rect, dates)
     return sizes[key]
 
 
-def _bytes_of(
+def _working_with(
     program: Program, step: Step, grid: Grid, level: int, rect: Rect, dates: Mapping[str, int]
 ) -> tuple[int, int]:
-    """`_working` with so many dates of each load."""
+    """`_working`, with so many dates of each load."""
     demands, order = _demands(program, step, grid, level, rect)
     stored = _stored(program, order, demands, dates, grid, level)
     fused = compiled(program, step)
