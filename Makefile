@@ -1,18 +1,22 @@
-# make install | lab | hub | test | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
+# make install | lab | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
 JOBS ?= 2
 # For pytest: make test ARGS="-k tiles -x"
 ARGS ?=
-NOTEBOOK ?= notebooks/01-first-map.ipynb
+# Where `make lab` keeps the user's own notebooks, copies of those in notebooks/, and which of them it opens.
+LAB ?= $(if $(MUSES_LAB_HOME),$(MUSES_LAB_HOME)/notebooks,$(HOME)/muses-lab)
+NOTEBOOK ?= 01-first-map.ipynb
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 PROXY := node_modules/.package-lock.json
-SOURCES := muses_lab widgets tests notebooks benchmarks deploy jupyterhub_config.py
+JS_TOOLS := node_modules/.bin/eslint
+STEP := @sh tools/step
+SOURCES := muses_lab widgets tests notebooks benchmarks deploy tools docs/*.py jupyterhub_config.py
 
-.PHONY: install lab hub test bench lint format lock browser clean
+.PHONY: install lab hub docs test test-thorough bench lint format lock browser clean
 .DEFAULT_GOAL := install
 
 # $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
@@ -32,26 +36,33 @@ $(BIN)/python:
 	  echo "MUSES Lab needs Python 3.11 to 3.13, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1)." >&2; \
 	  echo "Name another one, for example: make install PYTHON=python3.11" >&2; exit 1; }
 	$(call need,$(PYTHON) -c 'import ensurepip',python3-venv)
-	$(PYTHON) -m venv $(VENV)
+	$(STEP) "Making the environment $(VENV)" $(PYTHON) -m venv $(VENV)
 
 # The lock decides every version, that of uv included. Where only pip is configured for the registry (its own certificates,
 # a mirror), pip does uv's work. Jupyter's settings come with the package, see pyproject.toml.
 export UV_SYSTEM_CERTS ?= 1
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-UV := $(BIN)/uv pip --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV := $(BIN)/uv pip
 
 $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json) | $(BIN)/python
-	$(PIP) install "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
-	$(UV) sync --python $(BIN)/python requirements.lock || $(PIP) install --require-hashes --no-deps -r requirements.lock
-	$(UV) install --python $(BIN)/python --no-deps --reinstall-package muses-lab --editable . \
-	  || $(PIP) install --no-deps --editable .
-	$(BIN)/python -m muses_lab.warm
+	$(STEP) --bar "Getting the installer" $(PIP) install "$$(sed -n 's/^\(uv==[^ ;]*\).*/\1/p' requirements.lock)"
+	$(STEP) --bar "Installing $$(grep -c '^[a-z].*==' requirements.lock) packages: 2.2 GB" sh -c ' \
+	  $(UV) sync --python $(BIN)/python requirements.lock || $(PIP) install --require-hashes --no-deps -r requirements.lock'
+	$(STEP) --bar "Installing MUSES Lab" sh -c ' \
+	  $(UV) install --python $(BIN)/python --no-deps --reinstall-package muses-lab --editable . \
+	  || $(PIP) install --no-deps --editable .'
+	$(STEP) "Compiling what draws maps, once: about a minute" $(BIN)/python -m muses_lab.warm
 	@touch $@
 
-# JupyterLab prints its URL, which carries the token that keeps other users of this machine out.
+# JupyterLab prints its URL, which carries the token that keeps other users of this machine out. Nothing that is run
+# there is a file of this repository.
 lab: install
-	$(BIN)/muses-lab sample
-	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/$(NOTEBOOK)
+	@echo "── Sample scenes, once: under a minute"
+	@$(BIN)/muses-lab sample
+	@$(BIN)/python -m muses_lab.notebooks notebooks "$(LAB)"
+	@echo "── JupyterLab: its address is below, Ctrl-C ends it"
+	@exec $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --ServerApp.root_dir="$(LAB)" --LabApp.default_url="/lab/tree/$(NOTEBOOK)"
 
 # JupyterHub with a Dask cluster for each user, on loopback; jupyterhub_config.py lists the settings. Ctrl-C ends it.
 hub: install $(PROXY)
@@ -60,11 +71,17 @@ hub: install $(PROXY)
 # JupyterHub's proxy is a Node program; package-lock.json decides its version.
 $(PROXY): package-lock.json
 	$(call need,command -v npm && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)',nodejs npm)
-	npm ci --no-audit --no-fund --loglevel=error
+	npm ci --omit=dev --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# The same, and what checks the widgets' JavaScript: eslint, TypeScript, a DOM for its tests.
+$(JS_TOOLS): package-lock.json
+	$(call need,command -v npm && node -e 'process.exit((v => 100 * v[0] + +v[1])(process.versions.node.split(".")) < 2019 ? 1 : 0)',nodejs npm)
+	npm ci --no-audit --no-fund --loglevel=error
+	@touch $@ $(PROXY)
+
 # Everything: slow tests too, and those in a real browser, which get the machine to themselves. ARGS choose within all.
-test: install browser $(PROXY)
+test: install browser $(JS_TOOLS)
 ifeq ($(strip $(ARGS)),)
 	@failed=0; set -x; \
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser" || failed=1; \
@@ -74,6 +91,10 @@ else
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
 endif
 
+# The long hunts, and every property on many more random examples.
+test-thorough: install browser $(PROXY)
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --hypothesis-profile thorough -o timeout=3600 -m "thorough or property" $(ARGS)
+
 browser:
 	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,chromium)
 
@@ -81,10 +102,17 @@ browser:
 bench: install
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
-lint: install
+# The site, in build/site: notebooks are run on a small sample, a broken link is an error. It needs no connection.
+docs: install
+	@$(BIN)/sphinx-build -W --keep-going -q -b html -c docs -d build/doctrees $(ARGS) . build/site
+	@echo "build/site/index.html"
+
+lint: install $(JS_TOOLS)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	node_modules/.bin/eslint .
+	node_modules/.bin/tsc --project .
 
 format: install
 	$(BIN)/ruff check --fix $(SOURCES)

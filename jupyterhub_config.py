@@ -4,21 +4,8 @@
     MUSES_HUB_AUTH=pam MUSES_HUB_USERS=@students MUSES_HUB_URL=https://lab.example.org \\
         MUSES_HUB_TLS_CERT=/etc/… MUSES_HUB_TLS_KEY=/etc/… make hub        # as root: the machine's own accounts
 
-Settings are environment variables (`muses_lab/deployment/config.py` checks them, `docs/administrators.md` explains):
-
-    MUSES_HUB_URL        where the hub listens                                        http://127.0.0.1:8000
-    MUSES_HUB_STATE      its folder: databases, secrets, homes, shared catalogues     ~/.local/share/muses-lab/hub
-    MUSES_HUB_AUTH       demo (MUSES_HUB_PASSWORD, one for all) | pam | oauth (MUSES_HUB_OAUTH_…, see below)
-    MUSES_HUB_USERS      who may log in: names, @unix-group, or *                     demo: *, else none
-    MUSES_HUB_ADMINS     names of administrators                                      none
-    MUSES_HUB_ACCOUNTS   separate: users' servers and clusters under Unix accounts of their own; one: all under the
-                         hub's; auto: separate where that is possible                 auto
-    MUSES_HUB_DATABASE   of documents, jobs, shares, audit: postgresql+psycopg://…    SQLite in MUSES_HUB_STATE
-    MUSES_HUB_WORKERS, _CORES, _MEMORY   of one user's cluster: workers, threads and GiB of each       2, 2, 2
-    MUSES_HUB_LIMITS     JSON file with other limits for groups and users             none
-    MUSES_HUB_IDLE       seconds after which a cluster without work ends              600
-    MUSES_HUB_SERVER_IDLE  seconds after which a user's server without use ends       0: never
-    MUSES_HUB_TLS_CERT, _TLS_KEY   for https; MUSES_HUB_BEHIND_TLS=1 where a server in front of the hub encrypts
+Settings are environment variables, `MUSES_HUB_…`: `muses-lab settings` lists them all, `docs/administrators.md` says
+which matter, `muses_lab/deployment/config.py` checks them.
 
 The hub and the gateway both read this file; each takes what is its own.
 """
@@ -28,6 +15,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from muses_lab import deployment
 from muses_lab.compute import tuning
 from muses_lab.deployment.accounts import Accounts, separated
 from muses_lab.deployment.config import HubSettings
@@ -45,10 +33,10 @@ for folder in (STATE, STATE / "home", STATE / "clusters"):  # … but users' pro
     folder.chmod(0o711 if separate else 0o700)
 accounts = Accounts(hub, separate)
 
-HUB_API = f"http://127.0.0.1:{hub.port('API', 8081)}"
-GATEWAY = f"127.0.0.1:{hub.port('GATEWAY', 8787)}"
+HUB_API = f"http://127.0.0.1:{hub.port('API')}"
+GATEWAY = f"127.0.0.1:{hub.port('GATEWAY')}"
 GATEWAY_PREFIX = "/services/dask-gateway"
-STORE = f"127.0.0.1:{hub.port('STORE', 8788)}"
+STORE = f"127.0.0.1:{hub.port('STORE')}"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 STORE_LIMITS = ("MUSES_MAX_", "MUSES_AUDIT_", "MUSES_HUB_USER_BYTES", "MUSES_HUB_TOKEN_SECONDS")
@@ -66,7 +54,7 @@ def configure_hub() -> None:
     c.JupyterHub.bind_url = hub.url
     c.JupyterHub.public_url = hub.public_url + "/"  # what links start with
     c.JupyterHub.hub_bind_url = HUB_API
-    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.port('PROXY', 8001)}"
+    c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{hub.port('PROXY')}"
     c.ConfigurableHTTPProxy.pid_file = str(STATE / "proxy.pid")  # by which one that a killed hub has left is ended
     chp = str(HERE / "node_modules" / ".bin" / "configurable-http-proxy")  # by `make hub`, else the system's
     c.ConfigurableHTTPProxy.command = [shutil.which(chp) or shutil.which("configurable-http-proxy") or chp]
@@ -104,6 +92,17 @@ def configure_hub() -> None:
         c.GenericOAuthenticator.username_claim = hub.environment.get("OAUTH_NAME", "preferred_username")
         c.GenericOAuthenticator.scope = hub.environment.get("OAUTH_SCOPE", "openid profile").split()
         c.GenericOAuthenticator.enable_pkce = True
+        c.GenericOAuthenticator.login_service = hub.identity_provider
+
+    # What its pages say
+
+    c.JupyterHub.template_paths = [str(Path(deployment.__file__).parent / "templates")]
+    c.JupyterHub.template_vars = {
+        "muses_title": hub.title,
+        "muses_contact": hub.contact,
+        "muses_contact_link": hub.contact_link,
+        "muses_sign_in": hub.sign_in,
+    }
 
     # Users' servers: JupyterLab, the notebooks, the tile service (part of every Jupyter server with MUSES Lab)
 
@@ -111,18 +110,19 @@ def configure_hub() -> None:
     c.JupyterHub.spawner_class = AccountSpawner
     c.Spawner.cmd = [sys.executable, "-m", "muses_lab.deployment.singleuser"]
     c.Spawner.args = ["--allow-root"] if ROOT and not separate else []
-    server_idle = int(hub.seconds("SERVER_IDLE", 0))
+    server_idle = int(hub.seconds("SERVER_IDLE"))
     if server_idle:
         c.Spawner.args += [
             f"--ServerApp.shutdown_no_activity_timeout={server_idle}",
             f"--MappingKernelManager.cull_idle_timeout={server_idle}",
         ]
-    c.Spawner.default_url = "/lab"
+    c.Spawner.default_url = "/lab"  # the user's server knows better: the notebook to begin with
     c.Spawner.environment = {
         **SHARED,
         "PATH": PATH,
         "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp",
-        "MUSES_HUB_NOTEBOOKS": str(HERE / "notebooks"),
+        "MUSES_HUB_PUBLISHED": str(hub.published),
+        "MUSES_HUB_START": hub.start,
         "MUSES_HUB_CATALOGS": str(STATE / "catalogs.json"),
         # Straight to the services, not through the hub's proxy: one part less that may fail, and less to pass.
         "MUSES_COMPUTE": "gateway",  # the limits below are the hub's, not the notebook's
@@ -194,7 +194,7 @@ def configure_gateway() -> None:
     UserClusters.logs = STATE / "logs"
     c.DaskGateway.backend_class = UserClusters
     c.DaskGateway.authenticator_class = HubAuthenticator
-    c.DaskGateway.address = f"127.0.0.1:{hub.port('GATEWAY_API', 8786)}"
+    c.DaskGateway.address = f"127.0.0.1:{hub.port('GATEWAY_API')}"
     c.Proxy.address = GATEWAY
     c.Proxy.prefix = GATEWAY_PREFIX
     c.Proxy.proxy_status_period = 2
@@ -203,7 +203,7 @@ def configure_gateway() -> None:
     c.UserClusters.db_url = f"sqlite:///{STATE / 'gateway.sqlite'}"
     c.UserClusters.db_encrypt_keys = [encryption_key(STATE / "gateway.key")]
     # Straight to the gateway, not through its proxy; and one who is late on a busy machine is not taken for dead.
-    c.UserClusters.api_url = f"http://127.0.0.1:{hub.port('GATEWAY_API', 8786)}/api"
+    c.UserClusters.api_url = f"http://127.0.0.1:{hub.port('GATEWAY_API')}/api"
     c.UserClusters.cluster_heartbeat_period = 5
     c.UserClusters.cluster_heartbeat_timeout = 60
     c.UserClusters.sigint_timeout = 3
@@ -221,7 +221,7 @@ def configure_gateway() -> None:
     # distributed has no programs `dask-scheduler` and `dask-worker` any more.
     c.ClusterConfig.scheduler_cmd = [sys.executable, "-m", "dask", "scheduler"]
     c.ClusterConfig.worker_cmd = [sys.executable, "-m", "dask", "worker"]
-    c.ClusterConfig.idle_timeout = hub.seconds("IDLE", 600)
+    c.ClusterConfig.idle_timeout = hub.seconds("IDLE")
 
 
 if os.environ.get("JUPYTERHUB_SERVICE_NAME") == "dask-gateway":

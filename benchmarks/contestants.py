@@ -14,6 +14,8 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
+from muses_lab.compute import tuning
+
 HERE = Path(__file__).resolve().parent
 PEERS = {
     "titiler-openeo": ("titiler_openeo",),
@@ -29,13 +31,13 @@ SHARED = {"titiler": "titiler_openeo"}
 """Programs that have no environment of their own."""
 
 
-class Program:
+class Process:
     """A contestant's process."""
 
-    def __init__(self, label: str, command: Sequence[str], **environment: str) -> None:
+    def __init__(self, label: str, command: Sequence[str], at: Path = HERE.parent, **environment: str) -> None:
         self.label = label
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=HERE.parent,
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=at,
             env={**os.environ, **environment},
         )  # fmt: skip
         self._unsupported: set[str] = set()
@@ -71,28 +73,30 @@ class Program:
             self._process.wait()
 
 
-def muses(label: str = "muses", **environment: str) -> Program:
-    return Program(label, [sys.executable, "-m", "benchmarks.engine"], **environment)
+def muses(label: str = "muses", at: Path = HERE.parent, **environment: str) -> Process:
+    """The engine of a checkout, in this environment; in threads of a process that is set up as a worker is."""
+    given = tuning.VARIABLES | environment | {"PYTHONPATH": str(at)}
+    return Process(label, [sys.executable, "-m", "benchmarks.engine"], at, **given)
 
 
-def delivery(kind: str) -> Program:
+def delivery(kind: str, label: str, at: Path = HERE.parent) -> Process:
     """The whole way: a Jupyter server and the `embedded` cluster, or one behind a Dask `gateway`."""
-    return Program(f"muses {kind}", [sys.executable, "-m", "benchmarks.delivery", kind])
+    return Process(label, [sys.executable, "-m", "benchmarks.delivery", kind], at)
 
 
-def limit(here: bool) -> Program:
+def limit(here: bool) -> Process:
     """In its own environment, or in this one with what there is."""
     python = sys.executable if here else str(environment_of(HERE / "limit.txt", make=True))
-    return Program("limit", [python, "-m", "benchmarks.limit"])
+    return Process("limit", [python, "-m", "benchmarks.limit"])
 
 
-def peers(make: bool) -> list[Program]:
+def peers(make: bool) -> list[Process]:
     """Those whose environments are there, or can be made now."""
     found = []
     for label, (name, *settings) in PEERS.items():
         python = environment_of(HERE / "peers" / f"{SHARED.get(name, name)}.txt", make)
         if python is not None:
-            found.append(Program(label, [str(python), str(HERE / "peers" / f"{name}.py"), *settings]))
+            found.append(Process(label, [str(python), str(HERE / "peers" / f"{name}.py"), *settings]))
     return found
 
 

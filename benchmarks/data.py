@@ -1,6 +1,7 @@
 """What the benchmarks look at: Sentinel-2-like scenes with the block structure, entropy and clouds of real ones.
 
-`python -m benchmarks.data [FOLDER] [--size 10980] [--dates 24] [--also long ...]` makes them; `prepare` does the work.
+`python -m benchmarks.data [own|unlike] [--folder FOLDER] [--size 10980] [--dates 24] [--also long ...]` makes them;
+`prepare` does the work.
 
 FOLDER/items.json, <date>/{B02,B03,B04,B08,SCL}.tif     one tile in EPSG:32631
 FOLDER/two-zones/                                       the same, and one in EPSG:32630 that overlaps its west
@@ -9,6 +10,13 @@ FOLDER/many/                                            10 000 items, all but th
 FOLDER/warm-up/                                         three dates of a tiny tile: to compile and import with
 
 Each is an ItemCollection with hrefs relative to its own folder, and files that are complete or not there.
+
+Data of the kind `unlike` are as archives and users have them: items without `grid:code` that do not say how overviews
+were made, a corner that is no multiple of the pixels of any level, band B08 of every sixth date in strips of one row,
+and one date on the tile to the west, in another projection.
+
+The 24 dates of a full tile are six that differ, one of each cloudiness; the others are hard links to their files. So
+they take 5 GB rather than 21, and every block is as hard to decode as those of the small tile.
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ import os
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -32,14 +40,18 @@ import rasterio.shutil
 from filelock import FileLock
 from platformdirs import user_cache_path
 from rasterio import Affine
+from rasterio.enums import Resampling
 from rasterio.warp import transform, transform_bounds
 
 from muses_lab.sample.noise import fractal, white
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same parameters give other pixels."""
 SMALL, FULL = 5120, 10_980
 """Pixels of 10 m along a tile's side; a view at zoom 12 and its next tile column lie within the small one, too."""
+KINDS = ("own", "unlike")
+ODD = 1
+"""Number of the date in another projection, of the kind `unlike`."""
 MANY = 10_000
 BANDS = {"B02": "blue", "B03": "green", "B04": "red", "B08": "nir"}
 NDVI = ("B04", "B08", "SCL")
@@ -52,8 +64,9 @@ _FIRST = dt.date(2025, 1, 5)
 _VARIANTS = ("two-zones", "long", "many")
 
 
-def default_folder(size: int = SMALL) -> Path:
-    return Path(user_cache_path("muses-lab-benchmarks")) / ("full" if size == FULL else f"{size}")
+def default_folder(size: int = SMALL, kind: str = "own") -> Path:
+    name = "full" if size == FULL else f"{size}"
+    return Path(user_cache_path("muses-lab-benchmarks")) / (name if kind == "own" else f"{name}-{kind}")
 
 
 def zooms(size: int) -> list[int]:
@@ -61,32 +74,40 @@ def zooms(size: int) -> list[int]:
     return sorted({round(10 + math.log2(FULL / size)), 12, 14})
 
 
-def prepare(folder: Path, size: int = SMALL, dates: int = 24, also: Iterable[str] = ()) -> Path:
+def prepare(folder: Path, size: int = SMALL, dates: int = 24, also: Iterable[str] = (), kind: str = "own") -> Path:
     """Makes what is not there yet, in both cores' time; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(str(folder / ".lock")):
-        made = {"version": VERSION, "size": size, "dates": dates}
+        made = {"version": VERSION, "size": size, "dates": dates, "kind": kind}
         label = folder / "made.json"
         if label.exists() and json.loads(label.read_text()) != made:
-            raise SystemExit(f"{folder} holds data made with {label.read_text()}, not {made}: name another --data")
+            raise SystemExit(f"{folder} holds data made with {label.read_text()}, not {made}: name another --folder")
         label.write_text(json.dumps(made))
-        tile = Tile.centred("31TCJ", 32631, size)
+        tile, unlike = Tile.centred("31TCJ", 32631, size), kind == "unlike"
+        if unlike:
+            tile = tile.off_every_lattice()
         days = [_FIRST + dt.timedelta(15 * n) for n in range(dates)]
-        _collection(folder, [Scene(tile, day, folder) for day in days])
-        _warm_up(folder / "warm-up")
+        scenes = [Scene(tile, day, folder, unlike=unlike) for day in days]
+        beside = scenes[ODD : ODD + 1] if unlike else []
+        _collection(folder, [replace(s, tile=tile.western_neighbour()) if s in beside else s for s in scenes])
+        warm = Tile.centred("31TCJ", 32631, 1024)
+        _collection(folder / "warm-up", [Scene(warm, _FIRST + dt.timedelta(n), folder / "warm-up") for n in range(3)])
         for name in also:
-            _also(folder, name, tile, days)
+            _also(folder, name, [s for s in scenes if s not in beside])
     return folder
 
 
-def _also(folder: Path, name: str, tile: Tile, days: list[dt.date]) -> None:
+def _also(folder: Path, name: str, scenes: list[Scene]) -> None:
+    """A further data set, with the scenes of `folder` that are in the projection of most."""
     here = folder / name
-    scenes = [Scene(tile, day, folder, NDVI) for day in days]
+    scenes = [replace(scene, assets=NDVI) for scene in scenes]
     if name == "two-zones":
-        _collection(here, [*scenes, *(Scene(tile.western_neighbour(), day, here, NDVI) for day in days)])
+        _collection(here, [*scenes, *(replace(s, tile=s.tile.western_neighbour(), home=here) for s in scenes)])
     elif name == "long":
-        between = [day + dt.timedelta(gap) for day in days for gap in (3, 7, 11)]
-        _collection(here, [*scenes, *(Scene(tile, day, here, NDVI) for day in between)])
+        _collection(
+            here,
+            [*scenes, *(replace(s, day=s.day + dt.timedelta(gap), home=here) for s in scenes for gap in (3, 7, 11))],
+        )
     elif name == "many":
         items = [scene.item(here) for scene in scenes]
         _write_items(here, [*items, *_elsewhere(items[0], MANY - len(items))])
@@ -94,16 +115,19 @@ def _also(folder: Path, name: str, tile: Tile, days: list[dt.date]) -> None:
         raise SystemExit(f"there is no data set called {name!r}; there are {', '.join(_VARIANTS)}")
 
 
-def _warm_up(folder: Path) -> None:
-    tile = Tile.centred("31TCJ", 32631, 1024)
-    _collection(folder, [Scene(tile, _FIRST + dt.timedelta(n), folder) for n in range(3)])
-
-
 def _collection(folder: Path, scenes: list[Scene]) -> None:
     if (folder / "items.json").exists():
         return
+    # Scenes are made from the first of their tile and cloudiness on, where the tile is so large that others link to it.
+    first: dict[tuple[Tile, int], Scene] = {}
+    for scene in scenes:
+        if scene.tile.size == FULL:
+            first.setdefault((scene.tile, scene.cloudiness), scene)
+    twins = {scene: first.get((scene.tile, scene.cloudiness), scene) for scene in scenes}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(Scene.write, scenes))
+        list(pool.map(Scene.write, [scene for scene in scenes if twins[scene] == scene]))
+    for scene in scenes:
+        scene.link(twins[scene])
     _write_items(folder, [scene.item(folder) for scene in scenes])
 
 
@@ -124,6 +148,10 @@ def _whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _hard_link(target: Path, path: Path) -> None:
+    path.hardlink_to(target)
 
 
 @dataclass(frozen=True)
@@ -155,6 +183,10 @@ class Tile:
         x, y = _moved(self.crs, f"EPSG:{self.epsg - 1}", self.left + side / 3, self.top - side / 2)
         return self._around("30TYP", self.epsg - 1, self.size, x - side / 2, y)
 
+    def off_every_lattice(self) -> Tile:
+        """About the same ground, from a corner that is an odd multiple of 20 m: no multiple of 512 pixels either."""
+        return replace(self, left=self.left // 40 * 40 + 20, top=self.top // 40 * 40 + 20)
+
     @property
     def crs(self) -> str:
         return f"EPSG:{self.epsg}"
@@ -163,9 +195,20 @@ class Tile:
         return Affine(resolution, 0, self.left, 0, -resolution, self.top)
 
     @property
+    def bounds(self) -> tuple[int, int, int, int]:
+        """West, south, east, north in metres of the CRS."""
+        return self.left, self.top - self.size * 10, self.left + self.size * 10, self.top
+
+    @property
     def bbox(self) -> list[float]:
-        bounds = self.left, self.top - self.size * 10, self.left + self.size * 10, self.top
-        return [round(v, 6) for v in transform_bounds(self.crs, "EPSG:4326", *bounds)]
+        return [round(v, 6) for v in transform_bounds(self.crs, "EPSG:4326", *self.bounds)]
+
+    @property
+    def ring(self) -> list[list[float]]:
+        """Its corners, longitude first."""
+        west, south, east, north = self.bounds
+        lon, lat = transform(self.crs, "EPSG:4326", [west, east, east, west, west], [south, south, north, north, south])
+        return [[round(x, 7), round(y, 7)] for x, y in zip(lon, lat, strict=True)]
 
 
 def _moved(source: str, target: str, x: float, y: float) -> tuple[float, float]:
@@ -204,6 +247,8 @@ class Scene:
     home: Path
     """The data set that its files belong to."""
     assets: tuple[str, ...] = (*BANDS, "SCL")
+    unlike: bool = False
+    """Of the kind `unlike`."""
 
     @property
     def folder(self) -> Path:
@@ -214,10 +259,19 @@ class Scene:
         seed = self.day.toordinal() * 100_000 + self.tile.epsg
         return np.random.default_rng(seed).integers(0, _FIELD, 16).tolist()
 
-    @cached_property
+    @property
+    def cloudiness(self) -> int:
+        """One of six."""
+        return self.day.toordinal() // 3 % 6
+
+    @property
     def cover(self) -> float:
         """How cloudy it is: about this share of the pixels is masked."""
-        return (0.04, 0.22, 0.75, 0.10, 0.40, 0.49)[self.day.toordinal() // 3 % 6]
+        return (0.04, 0.22, 0.75, 0.10, 0.40, 0.49)[self.cloudiness]
+
+    def is_striped(self, name: str) -> bool:
+        """Whether an asset's file has strips rather than tiles."""
+        return self.unlike and name == "B08" and self.cloudiness == 2
 
     # ------------------------------------------------------------------------------------------------- files
 
@@ -230,7 +284,16 @@ class Scene:
         classes = self._classes()
         for name in wanted:
             pixels = classes if name == "SCL" else self._band(name, classes)
-            _whole(self.folder / f"{name}.tif", partial(self._cog, pixels, name))
+            save = self._striped if self.is_striped(name) else self._cog
+            _whole(self.folder / f"{name}.tif", partial(save, pixels, name))
+
+    def link(self, twin: Scene) -> None:
+        """Takes the files of a scene for those that are not there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name in self.assets:
+            file = self.folder / f"{name}.tif"
+            if not file.exists():
+                _whole(file, partial(_hard_link, twin.folder / file.name))
 
     def _classes(self) -> np.ndarray:
         """SCL: clouds in coherent shapes with thin edges and shadows, on vegetation, bare soil and water."""
@@ -274,36 +337,45 @@ class Scene:
         return np.concatenate([found[:, right:], *[found] * (cols // _FIELD + 1)], axis=1)[:, :cols]
 
     def _cog(self, pixels: np.ndarray, name: str, path: Path) -> None:
-        resolution = 20 if name == "SCL" else 10
         raw = f"/vsimem/{uuid.uuid4().hex}.tif"
         with rasterio.Env(GDAL_NUM_THREADS="1"):
-            with rasterio.open(
-                raw, "w", driver="GTiff", dtype=pixels.dtype, count=1, height=pixels.shape[0], width=pixels.shape[1],
-                crs=self.tile.crs, transform=self.tile.transform(resolution), nodata=0, tiled=True, blockxsize=512,
-                blockysize=512,
-            ) as file:  # fmt: skip
-                file.write(pixels, 1)
+            self._plain(raw, pixels, name, tiled=True, blockxsize=512, blockysize=512)
             rasterio.shutil.copy(
                 raw, str(path), driver="COG", compress="DEFLATE", predictor="YES", blocksize=512,
                 overview_resampling="NEAREST" if name == "SCL" else "AVERAGE",
             )  # fmt: skip
             rasterio.shutil.delete(raw, driver="GTiff")
 
+    def _striped(self, pixels: np.ndarray, name: str, path: Path) -> None:
+        """In strips of one row, as GDAL writes wide images unless it is told otherwise; overviews in tiles."""
+        factors = [2**n for n in range(1, 20) if pixels.shape[0] > 2 ** (n - 1) * 512]
+        with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_TIFF_OVR_BLOCKSIZE="512"):
+            self._plain(str(path), pixels, name, compress="DEFLATE", predictor=2, blockysize=1)
+            if factors:
+                with rasterio.open(path, "r+") as file:
+                    file.build_overviews(factors, Resampling.average)
+
+    def _plain(self, path: str, pixels: np.ndarray, name: str, **how: Any) -> None:
+        """Without overviews."""
+        with rasterio.open(
+            path, "w", driver="GTiff", dtype=pixels.dtype, count=1, height=pixels.shape[0], width=pixels.shape[1],
+            crs=self.tile.crs, transform=self.tile.transform(20 if name == "SCL" else 10), nodata=0, **how,
+        ) as file:  # fmt: skip
+            file.write(pixels, 1)
+
     # -------------------------------------------------------------------------------------------------- STAC
 
     def item(self, base: Path) -> dict[str, Any]:
         """The STAC Item, its hrefs relative to `base`."""
-        west, south, east, north = bbox = self.tile.bbox
-        ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
         later = 3 if self.tile.epsg == 32630 else 0  # the tiles of one overpass bear times a few seconds apart
-        return {
+        found = {
             "type": "Feature",
             "stac_version": "1.1.0",
             "stac_extensions": _EXTENSIONS,
             "id": f"S2A_{self.tile.name}_{self.day:%Y%m%d}_0_L2A",
             "collection": "sentinel-2-l2a",
-            "geometry": {"type": "Polygon", "coordinates": [ring]},
-            "bbox": bbox,
+            "geometry": {"type": "Polygon", "coordinates": [self.tile.ring]},
+            "bbox": self.tile.bbox,
             "properties": {
                 "datetime": f"{self.day.isoformat()}T10:50:{30 + later}Z",
                 "platform": "sentinel-2a",
@@ -319,6 +391,7 @@ class Scene:
             "assets": {name: self._asset(name, base) for name in self.assets},
             "links": [],
         }
+        return _unsaid(found) if self.unlike else found
 
     def _asset(self, name: str, base: Path) -> dict[str, Any]:
         file = self.folder / f"{name}.tif"
@@ -352,6 +425,14 @@ class Scene:
             "bands": [{"name": name, "eo:common_name": BANDS[name]}],
             "muses:overviews": "average",
         }
+
+
+def _unsaid(item: dict[str, Any]) -> dict[str, Any]:
+    """An item that tells neither its tile nor how overviews were made."""
+    del item["properties"]["grid:code"]
+    for asset in item["assets"].values():
+        del asset["muses:overviews"]
+    return item
 
 
 _TEXTURE, _GRAIN = np.float32(80), np.float32(21)
@@ -389,9 +470,11 @@ def _elsewhere(pattern: dict[str, Any], number: int) -> list[dict[str, Any]]:
         item["geometry"]["coordinates"] = [ring]
         item["id"] = f"S2A_{name}_{day:%Y%m%d}_0_L2A"
         item["properties"] |= {
-            "datetime": f"{day.isoformat()}T10:50:{date % 60:02}Z", "grid:code": f"MGRS-{name}",
-            "proj:code": f"EPSG:{32600 + zone}", "proj:epsg": 32600 + zone, "eo:cloud_cover": float(n * 37 % 100),
+            "datetime": f"{day.isoformat()}T10:50:{date % 60:02}Z", "proj:code": f"EPSG:{32600 + zone}",
+            "proj:epsg": 32600 + zone, "eo:cloud_cover": float(n * 37 % 100),
         }  # fmt: skip
+        if "grid:code" in item["properties"]:
+            item["properties"]["grid:code"] = f"MGRS-{name}"
         for key, asset in item["assets"].items():
             transform_ = asset["proj:transform"]
             asset |= {
@@ -404,12 +487,14 @@ def _elsewhere(pattern: dict[str, Any], number: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Makes the data of the benchmarks.")
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("kind", nargs="?", default="own", choices=KINDS)
+    parser.add_argument("--folder", type=Path)
     parser.add_argument("--size", type=int, default=SMALL)
     parser.add_argument("--dates", type=int, default=24)
     parser.add_argument("--also", nargs="*", default=[], choices=_VARIANTS)
     wanted = parser.parse_args()
-    print(prepare(wanted.folder or default_folder(wanted.size), wanted.size, wanted.dates, wanted.also))
+    folder = wanted.folder or default_folder(wanted.size, wanted.kind)
+    print(prepare(folder, wanted.size, wanted.dates, wanted.also, wanted.kind))
 
 
 if __name__ == "__main__":

@@ -5,17 +5,22 @@ from __future__ import annotations
 import datetime as dt
 import os
 import resource
+import sys
 import tempfile
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
+from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 import psutil
+import rasterio
 
 _HOME = tempfile.TemporaryDirectory(prefix="muses-lab-benchmarks-")
 os.environ["MUSES_LAB_HOME"] = _HOME.name  # before anything is imported that looks there
@@ -24,9 +29,10 @@ import muses_lab as ml  # noqa: E402
 from benchmarks.peers.contestant import View, day_of  # noqa: E402
 from benchmarks.protocol import FOCAL, serve  # noqa: E402
 from muses_lab import compute, engine, settings  # noqa: E402
-from muses_lab.chain import Chain, Collection, Layer  # noqa: E402
-from muses_lab.compute import evaluate  # noqa: E402
-from muses_lab.engine import layout  # noqa: E402
+from muses_lab.api.chain import Chain, Layer  # noqa: E402
+from muses_lab.api.collection import Collection  # noqa: E402
+from muses_lab.compute import windows  # noqa: E402
+from muses_lab.engine import mosaic  # noqa: E402
 from muses_lab.render import render  # noqa: E402
 
 COLLECTION = "sentinel-2-l2a"
@@ -119,21 +125,19 @@ class Muses:
         here = engine.worker_engine()
         here.reader.close()
         here.cache.clear()
-        layout.forget()
-        with evaluate._kept_lock:
-            evaluate._kept.clear()
+        mosaic.forget()
+        windows.forget(compute.executor())
 
     def view(self, view: View) -> dict[str, Any]:
-        layer, resolving = self._chain(
-            view.workload, view.classes, view.threshold, tuple(day_of(item) for item in view.choose(self._items))
-        )
+        layer, resolving = self._chain(view.workload, view.classes, view.threshold, _days(view, self._items))
         planning = _seconds(lambda: layer.chain.plan(ml.Window.tile(view.zoom, view.left, view.top)))
+        decoded = engine.worker_engine().reader.log = []
         executor = compute.executor()
         before = executor.counters()
         _reset_peak()
         start, used = time.perf_counter(), time.process_time()
         tickets = [
-            evaluate.request_window(executor, layer.chain.resolved, ml.Window.tile(zoom, x, y))
+            windows.request_window(executor, layer.chain.published, ml.Window.tile(zoom, x, y))
             for x, y, zoom in view.tiles
         ]
         drawn = list(self._drawing.map(partial(_draw, layer), tickets))
@@ -151,6 +155,7 @@ class Muses:
             "valid": float(valid.mean()),
             "counters": {
                 "blocks": after["blocks_decoded"] - before["blocks_decoded"],
+                "pixels": _pixels(decoded),
                 "bytes": after["bytes_decoded"] - before["bytes_decoded"],
                 "evaluations": after["evaluations"] - before["evaluations"],
                 "cpu_seconds": used,
@@ -162,6 +167,28 @@ class Muses:
             },
         }
 
+    def calls(self, view: View) -> dict[str, Any]:
+        """How many of our functions run for the view's middle tile from request to pixels: by room, and each how often.
+
+        The headers of its files are known, nothing else is: two zooms up, its ground was looked at.
+        """
+        layer, _ = self._chain(view.workload, view.classes, view.threshold, _days(view, self._items))
+        x, y, zoom = view.tiles[len(view.tiles) // 2]
+        self.forget()
+        compute.forget("threads")  # the threads of the next executor begin under the profile
+        with Calls() as counted:
+            executor = compute.executor()
+            for tile in (ml.Window.tile(zoom - 2, x // 4, y // 4), ml.Window.tile(zoom, x, y)):
+                counted.clear()
+                windows.request_window(executor, layer.chain.published, tile).result(600)
+        compute.forget("threads")
+        rooms: dict[str, list[int]] = {}
+        for code, times in Counter(counted).items():
+            room = rooms.setdefault(Path(code.co_filename).relative_to(_PACKAGE).parts[0].removesuffix(".py"), [0, 0])
+            room[0] += times
+            room[1] += 1
+        return {"calls": rooms}
+
     def _resolved(
         self, workload: str, classes: tuple[int, ...], threshold: float | None, days: tuple[str, ...]
     ) -> tuple[Layer, float]:
@@ -170,7 +197,7 @@ class Muses:
         make, style = WORKLOADS[workload]
         last = dt.date.fromisoformat(days[-1]) + dt.timedelta(1)
         chain = make(self._s2.dates(days[0], last.isoformat()), list(classes))
-        bands = chain.resolved.program.output.meta.bands
+        bands = chain.published.prepared.output.meta.bands
         if threshold is not None:
             chain = thresholded(chain, bands, threshold)
         layer = chain.style(**style, **({} if bands is None else {"bands": bands}))
@@ -178,7 +205,59 @@ class Muses:
         return layer, time.perf_counter() - start
 
 
-def _draw(layer: Layer, ticket: evaluate.WindowTicket) -> tuple[evaluate.Pixels, bytes]:
+_PACKAGE = Path(ml.__file__).parent
+
+
+class Calls(list[CodeType]):
+    """Notes the calls of our functions while it is entered, in this thread and in those that begin meanwhile.
+
+    cProfile sees one thread only. Comprehensions and generator expressions do not count: they are no functions of
+    their own in newer Pythons.
+    """
+
+    def __enter__(self) -> Calls:
+        threading.setprofile(self._note)
+        sys.setprofile(self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+
+    def _note(self, frame: FrameType, event: str, _: Any) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(_OURS) and code.co_name not in _PARTS:
+            self.append(code)
+
+
+_OURS = str(_PACKAGE) + os.sep
+_PARTS = ("<listcomp>", "<setcomp>", "<dictcomp>", "<genexpr>", "<module>")
+
+
+def _days(view: View, items: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(day_of(item) for item in view.choose(items))
+
+
+def _pixels(decoded: list[tuple[str, int, int, int, int]]) -> int | None:
+    """Of decoded blocks, as far as they lie in their files; None for files on servers."""
+    if any("://" in path for path, *_ in decoded):
+        return None
+    total = 0
+    for path, _, overview, row, col in decoded:
+        (rows, columns), (height, width) = _shapes(path, overview)
+        total += min(height, rows - row * height) * min(width, columns - col * width)
+    return total
+
+
+@lru_cache(maxsize=4096)
+def _shapes(path: str, overview: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Of an overview (0: of the file), and of its blocks; strips are read as windows of 512 × 512."""
+    with rasterio.open(path, **({"overview_level": overview - 1} if overview else {})) as file:
+        block = file.block_shapes[0]
+        return file.shape, block if min(block) >= 128 else (512, 512)
+
+
+def _draw(layer: Layer, ticket: windows.WindowTicket) -> tuple[windows.Pixels, bytes]:
     """A tile as soon as its blocks are there, as the service draws it: beside others."""
     found = ticket.result(600)
     return found, render(found.values, layer.look, found.bands)

@@ -16,6 +16,9 @@ from benchmarks.peers.contestant import HEIGHT, WIDTH, View
 from benchmarks.protocol import ASSETS, FOCAL, level_of
 
 BLOCK = 512
+"""Rows and columns of a block: a tile of a file, or a window of one in strips."""
+
+Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -25,34 +28,68 @@ class Need:
     path: str
     factor: int
     """File pixels per pixel of the overview."""
+    shape: tuple[int, int]
+    """Rows and columns of the overview."""
     blocks: tuple[tuple[int, int], ...]
     """(row, column)"""
 
+    @property
+    def pixels(self) -> int:
+        """Of the blocks, as far as they lie in the overview."""
+        height, width = self.shape
+        return sum(min(BLOCK, height - r * BLOCK) * min(BLOCK, width - c * BLOCK) for r, c in self.blocks)
+
 
 def needs(view: View, items: Sequence[dict[str, Any]], folder: Path) -> Iterator[Need]:
+    """Every file's share of a view, as its items place it."""
     grow = FOCAL if view.workload == "W3" else 0
-    for item in view.choose(list(items)):
+    chosen = view.choose(list(items))
+    grids = tuple(sorted({grid_of(item) for item in chosen}))
+    for item in chosen:
         for name in ASSETS[view.workload]:
             asset = item["assets"][name]
             found = _needed(
-                view.bounds, asset["proj:code"], tuple(asset["proj:transform"]), tuple(asset["proj:shape"]), grow
+                view.bounds, grids, grid_of(item), tuple(asset["proj:transform"]), tuple(asset["proj:shape"]), grow
             )
             if found is not None:
                 href = asset["href"]
                 yield Need(href if "://" in href else str((folder / href).resolve()), *found)
 
 
+Grid = tuple[str, Bounds]
+"""A reference system, and where scenes of it lie: all of them alike."""
+
+
+def grid_of(item: dict[str, Any]) -> Grid:
+    """Where a scene lies, by its red band."""
+    asset = item["assets"]["B04"]
+    (height, width), (size, _, left, _, _, top) = asset["proj:shape"], asset["proj:transform"][:6]
+    return asset["proj:code"], (left, top - height * size, left + width * size, top)
+
+
+@lru_cache(maxsize=256)
+def owned(bounds: Bounds, grids: tuple[Grid, ...], grid: Grid) -> np.ndarray:
+    """Which of the view's pixels belong to a grid: those within its scenes, and no deeper within another's."""
+    depths = []
+    for crs, (west, south, east, north) in grids:
+        x, y, _ = places(bounds, crs)
+        depths.append(np.minimum(np.minimum(x - west, east - x), np.minimum(y - south, north - y)))
+    mine = depths[grids.index(grid)]
+    return (mine >= 0) & (mine >= np.max(depths, axis=0))
+
+
 @lru_cache(maxsize=4096)
 def _needed(
-    bounds: tuple[float, float, float, float], crs: str, transform: tuple[float, ...], shape: tuple[int, int], grow: int
-) -> tuple[int, tuple[tuple[int, int], ...]] | None:
-    x, y, pixel = _places(bounds, crs)
+    bounds: Bounds, grids: tuple[Grid, ...], grid: Grid, transform: tuple[float, ...], shape: tuple[int, int], grow: int
+) -> tuple[int, tuple[int, int], tuple[tuple[int, int], ...]] | None:
+    x, y, pixel = places(bounds, grid[0])
     factor = max(1, 2 ** level_of(pixel, 10) * 10 // round(transform[0]))
     while factor > 1 and max(shape) <= factor // 2 * BLOCK:  # overviews end with the first that is one block
         factor //= 2
     size = transform[0] * factor
-    rows = np.floor((transform[5] - y) / size).astype(int)
-    cols = np.floor((x - transform[2]) / size).astype(int)
+    mine = owned(bounds, grids, grid)
+    rows = np.floor((transform[5] - y[mine]) / size).astype(int)
+    cols = np.floor((x[mine] - transform[2]) / size).astype(int)
     height, width = (math.ceil(n / factor) for n in shape)
     touched = np.zeros((-(-height // BLOCK), -(-width // BLOCK)), bool)
     for dr in {-grow, grow}:
@@ -61,11 +98,11 @@ def _needed(
             inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)
             touched[r[inside] // BLOCK, c[inside] // BLOCK] = True
     blocks = tuple((int(row), int(col)) for row, col in np.argwhere(touched))
-    return (factor, blocks) if blocks else None
+    return (factor, (height, width), blocks) if blocks else None
 
 
 @lru_cache(maxsize=64)
-def _places(bounds: tuple[float, float, float, float], crs: str) -> tuple[np.ndarray, np.ndarray, float]:
+def places(bounds: Bounds, crs: str) -> tuple[np.ndarray, np.ndarray, float]:
     """Coordinates of the view's pixels in a CRS, and the size of the one in the middle."""
     left, bottom, right, top = bounds
     step = (right - left) / WIDTH

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,6 +33,9 @@ class Contestant(Protocol):
     def view(self, view: View, **how: Any) -> dict[str, Any]:
         """Compute it: seconds, mean, valid, counters. `how`: what only the whole way knows (see `delivery.py`)."""
 
+    def calls(self, view: View) -> dict[str, Any]:
+        """Only our engine: how many of our functions run for the view's middle tile, by room (see `engine.py`)."""
+
 
 def serve(contestant: Contestant) -> None:
     """Answers requests until told to stop."""
@@ -52,20 +54,16 @@ def serve(contestant: Contestant) -> None:
         elif request["do"] == "forget":
             contestant.forget()
             answer = {"ok": True}
+        elif request["do"] == "calls":
+            answer = contestant.calls(parse_view(request, items))
         else:
-            answer = contestant.view(look(request, items), **request.get("how", {}))
+            answer = contestant.view(parse_view(request, items), **request.get("how", {}))
         print(json.dumps(answer), file=answers)
 
 
 def read_items(folder: Path) -> list[dict[str, Any]]:
     features = json.loads((folder / "items.json").read_text())["features"]
     return sorted(features, key=lambda item: item["properties"]["datetime"])
-
-
-def look(request: dict[str, Any], items: Sequence[dict[str, Any]]) -> View:
-    """The view asked for: in the middle of all footprints, or of those of the items with the grid `at`."""
-    at = request.get("at")
-    return parse_view(request, [i for i in items if at in (None, i["properties"]["grid:code"])])
 
 
 def level_of(pixel: float, native: float) -> int:

@@ -10,13 +10,21 @@ ndvi = s2.mask_clouds().ndvi().median("t")
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from muses_lab.kernel import tell_server
+
 if TYPE_CHECKING:
-    from muses_lab.chain import Chain, Collection, Layer, Window, collection, open_catalog, rgb
+    from muses_lab.api.chain import Chain, Layer, rgb
+    from muses_lab.api.collection import Collection, collection
+    from muses_lab.api.jobs import jobs
+    from muses_lab.api.plotting import plots
+    from muses_lab.api.rasters import from_array, open_raster
+    from muses_lab.api.shared import shared, shares
+    from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
-    from muses_lab.received import shared, shares
-    from muses_lab.resuming import jobs
+    from muses_lab.raster.window import Window
 
 __version__ = "0.1.0"
 
@@ -27,35 +35,48 @@ __all__ = [
     "Window",
     "__version__",
     "collection",
+    "from_array",
     "jobs",
     "open_catalog",
+    "open_raster",
+    "plots",
+    "register_catalog",
+    "remove_catalog",
     "rgb",
     "shared",
     "shares",
     "use",
 ]
 
+_HOMES = {
+    "Chain": "api.chain",
+    "Collection": "api.collection",
+    "Layer": "api.chain",
+    "Window": "raster.window",
+    "collection": "api.collection",
+    "from_array": "api.rasters",
+    "jobs": "api.jobs",
+    "open_catalog": "catalog",
+    "open_raster": "api.rasters",
+    "plots": "api.plotting",
+    "register_catalog": "catalog",
+    "remove_catalog": "catalog",
+    "rgb": "api.chain",
+    "shared": "api.shared",
+    "shares": "api.shared",
+    "use": "compute",
+}
+
 
 def __getattr__(name: str) -> Any:
     """The names above, imported when first used: a Jupyter server that only serves a file must not wait for them."""
-    if name == "use":
-        from muses_lab.compute import use
-
-        return use
-    if name == "jobs":
-        from muses_lab.resuming import jobs
-
-        return jobs
-    if name in ("shared", "shares"):
-        from muses_lab import received
-
-        return getattr(received, name)
-    if name in __all__:
-        from muses_lab import chain
-
-        return getattr(chain, name)
+    if name in _HOMES:
+        return getattr(import_module(f"muses_lab.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+tell_server()

@@ -5,6 +5,11 @@ Each command imports what it needs when it runs, so that `muses-lab doctor` and 
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +27,24 @@ class _PlainErrors(TyperGroup):
         try:
             return super().invoke(ctx)
         except (MusesError, OSError) as error:
-            typer.echo(f"Error: {error}", err=True)
+            typer.echo(f"Error: {_as_typed(str(error), _options(self))}", err=True)
             raise typer.Exit(1) from None
+
+
+def _options(command: Any) -> set[str]:
+    """Python's names of the options of a command and those below it."""
+    own = {p.name for p in command.params if p.param_type_name == "option"}
+    return own.union(*(_options(c) for c in getattr(command, "commands", {}).values()))
+
+
+def _as_typed(message: str, options: set[str]) -> str:
+    """A message of the library, which names arguments as Python does (`size=5`), as it is typed here (`--size 5`)."""
+
+    def typed(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return f"--{name.replace('_', '-')} {value}" if name in options else match[0]
+
+    return re.sub(r"(?<![\w?&/.-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[^\s,;:)]+)", typed, message)
 
 
 app = typer.Typer(
@@ -55,8 +76,25 @@ def version() -> None:
 
 @app.command()
 def operators() -> None:
-    """Print the supported processes with their parameters: docs/operators.md."""
+    """Print the supported processes, their parameters and how they are written in Python: docs/operators.md."""
     from muses_lab.operators.profile import markdown
+    from muses_lab.reference import written
+
+    typer.echo(markdown(written()), nl=False)
+
+
+@app.command()
+def products() -> None:
+    """Print the known products with their bands and masks: the middle of docs/products.md."""
+    from muses_lab.products.page import markdown
+
+    typer.echo(markdown(), nl=False)
+
+
+@app.command("settings")
+def settings_page() -> None:
+    """Print all settings (environment variables), their defaults and what they mean: docs/settings.md."""
+    from muses_lab.variables import markdown
 
     typer.echo(markdown(), nl=False)
 
@@ -78,21 +116,39 @@ def sample(
     folder: Annotated[
         Path | None, typer.Argument(help="Where it goes; your own data folder when left out.", show_default=False)
     ] = None,
-    size: Annotated[int, typer.Option(help="Width of each of the two tiles in pixels of 10 m.")] = 4096,
-    dates: Annotated[int, typer.Option(help="Number of overpasses in the year.")] = 36,
+    full: Annotated[
+        bool, typer.Option("--full", help="Two tiles of 41 km and 36 overpasses: 2.4 GB, five minutes of two cores.")
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option(help="Width of each of the two tiles in pixels of 10 m (2112).", show_default=False)
+    ] = None,
+    dates: Annotated[
+        int | None, typer.Option(help="Number of overpasses in the year (24).", show_default=False)
+    ] = None,
+    reuse: Annotated[
+        Path | None, typer.Option(help="Folder of a sample to take the files of, if there is one.", show_default=False)
+    ] = None,
 ) -> None:
-    """Make the sample catalogue, a year of Sentinel-2-like scenes near Toulouse; nothing is done when it is there."""
-    from muses_lab.catalog import open_catalog
-    from muses_lab.sample import generate
+    """Make the sample catalogue, a year of Sentinel-2-like scenes near Toulouse: 470 MB, under a minute of two cores.
 
-    catalog = open_catalog(generate(folder, size=size, dates=dates))
+    Nothing is done when it is there. A run that was ended before leaves nothing, and the next one begins anew.
+    """
+    from muses_lab.catalog import register_catalog
+    from muses_lab.sample import generate
+    from muses_lab.sample.make import FULL
+
+    if full:
+        size, dates = FULL["size"] if size is None else size, FULL["dates"] if dates is None else dates
+    catalog = register_catalog(generate(folder, size=size, dates=dates, reuse=reuse, progress=True))
     names = ", ".join(collection["id"] for collection in catalog.collections())
     typer.echo(f"catalogue {catalog.id} at {catalog.root}, collection {names}")
 
 
 @catalog_app.command("add")
 def add_to_catalog(
-    files: Annotated[list[Path], typer.Argument(help="STAC Items or ItemCollections (JSON), GeoTIFFs, stacks.")],
+    files: Annotated[
+        list[str], typer.Argument(help="STAC Items or ItemCollections (JSON), GeoTIFFs, stacks, or folders of them.")
+    ],
     catalog: Annotated[
         Path | None,
         typer.Option(help="Folder of the catalogue (my-scenes in your data folder)."),
@@ -103,16 +159,14 @@ def add_to_catalog(
     pattern: Annotated[str | None, typer.Option(help="Regular expression with a group 'date', for names.")] = None,
 ) -> None:
     """Register files of this machine; they stay where they are. Exit code 1 if one of them could not be."""
-    from tqdm import tqdm
-
     from muses_lab.catalog.register import add
+    from muses_lab.progress import Progress
 
     folder = catalog or settings.home() / "my-scenes"
-    with tqdm(total=len(files), unit="file", disable=None) as bar:
+    with Progress(len(files), "Add", "file") as progress:
 
         def show(done: int, _: int, path: str) -> None:
-            bar.set_postfix_str(Path(path).name)
-            bar.update(done - bar.n)
+            progress.update(done - progress.done, Path(path).name)
 
         report = add(
             files,
@@ -127,16 +181,43 @@ def add_to_catalog(
     raise typer.Exit(1 if report.failed else 0)
 
 
+@catalog_app.command("register")
+def register_catalogs(
+    places: Annotated[
+        list[str], typer.Argument(help="Catalogue folders, .parquet, ItemCollections, URLs of STAC APIs.")
+    ],
+) -> None:
+    """Register whole catalogues, so that their collections are found by their names."""
+    from muses_lab.catalog import register_catalog
+
+    for place in places:
+        catalog = register_catalog(place)
+        typer.echo(f"{catalog.id}  {catalog.root}")
+        for collection in catalog.collections():
+            typer.echo(f"  {collection['id']}  {_dates(collection)}")
+
+
+@catalog_app.command("remove")
+def remove_catalogs(
+    names: Annotated[list[str], typer.Argument(help="Ids of catalogues, or where they are.")],
+) -> None:
+    """Forget catalogues; no file is deleted. Their chains and maps cannot be read here until they are back."""
+    from muses_lab.catalog import remove_catalog
+
+    for name in names:
+        typer.echo(remove_catalog(name))
+
+
 @catalog_app.command("list")
 def list_catalogs() -> None:
     """List the registered catalogues with their collections."""
     from muses_lab.catalog import find_catalog
 
-    known = settings.registered_catalogs()
-    if not known:
+    known, registered = settings.known_catalogs(), settings.registered_catalogs()
+    if not registered:
         typer.echo("no catalogue is registered yet; `muses-lab sample` makes one, `muses-lab catalog add` another")
-    for name in sorted(known):
-        typer.echo(f"{name}  {known[name].get('source') or known[name]['root']}")
+    for name in sorted(registered):
+        typer.echo(f"{name}  {_place(known[name])}")
         try:
             collections = find_catalog(name).collections()
         except MusesError as error:  # one that is gone must not hide the others
@@ -144,27 +225,35 @@ def list_catalogs() -> None:
             continue
         for collection in collections:
             typer.echo(f"  {collection['id']}  {_dates(collection)}")
+    if opened := sorted(known.keys() - registered.keys()):
+        typer.echo("opened, not registered:")
+        for name in opened:
+            typer.echo(f"  {name}  {_place(known[name])}")
+
+
+def _place(entry: dict[str, Any]) -> str:
+    return entry.get("source") or entry["root"]
 
 
 @catalog_app.command("show")
 def show_catalog(
-    name: Annotated[str, typer.Argument(help="Id of a catalogue or collection.")],
+    name: Annotated[str, typer.Argument(help="Id of a catalogue or collection, or catalogue:collection.")],
 ) -> None:
     """Show the collections of a catalogue: scenes, dates, place, bands."""
-    from muses_lab.catalog import Query, find_catalog
+    from muses_lab.catalog import Query, find_catalog, find_collection
 
-    if name in settings.registered_catalogs():
+    if name in settings.known_catalogs():
         catalog = find_catalog(name)
         collections = catalog.collections()
     else:
-        catalog = find_catalog(collection_id=name)
-        collections = [catalog.collection(name)]
+        catalog, id = find_collection(name)
+        collections = [catalog.collection(id)]
     typer.echo(f"catalogue {catalog.id} at {catalog.root}")
     for collection in collections:
         box = ", ".join(f"{value:.3f}" for value in collection["extent"]["spatial"]["bbox"][0])
         typer.echo(f"\n{collection['id']}: {collection.get('title') or collection.get('description', '')}")
         if "://" not in catalog.root:  # a catalogue on the web would send all its items to be counted
-            typer.echo(f"  scenes {len(catalog.search(Query(collection['id'])))}")
+            typer.echo(f"  scenes {catalog.count(Query(collection['id']))}")
         typer.echo(f"  dates  {_dates(collection)}")
         typer.echo(f"  place  {box} (west, south, east, north)")
         typer.echo(f"  bands  {', '.join(collection.get('item_assets', {})) or 'not described'}")
@@ -202,7 +291,7 @@ def cluster_stop() -> None:
 @pyramids_app.command("list")
 def list_pyramids() -> None:
     """List the pyramids with their sizes, levels and dates; the largest first."""
-    from muses_lab.export.pyramid import kept
+    from muses_lab.export.materialized import kept
 
     found = kept()
     if not found:
@@ -220,7 +309,7 @@ def remove_pyramids(
     hashes: Annotated[list[str], typer.Argument(help="How the hashes of the pyramids (or their chains) begin.")],
 ) -> None:
     """Remove pyramids; what they held is computed again when it is asked for."""
-    from muses_lab.export.pyramid import remove
+    from muses_lab.export.materialized import remove
 
     for name in hashes:
         gone = remove(name)
@@ -230,7 +319,7 @@ def remove_pyramids(
 @jobs_app.command("list")
 def list_jobs(limit: Annotated[int, typer.Option(help="How many, from the newest.")] = 20) -> None:
     """List the user's jobs, the newest first."""
-    from muses_lab.resuming import jobs
+    from muses_lab.api.jobs import jobs
 
     for known in jobs(limit):
         started = f"{known.record.created:%Y-%m-%d %H:%M}"
@@ -242,11 +331,42 @@ def list_jobs(limit: Annotated[int, typer.Option(help="How many, from the newest
 @jobs_app.command("resume")
 def resume_job(
     name: Annotated[str, typer.Argument(help="How the job's name in `muses-lab jobs list` begins.")],
+    while_runs: Annotated[int | None, typer.Option(hidden=True, help="The process that waits for this one.")] = None,
 ) -> None:
-    """Go on with a job that was interrupted, failed or was cancelled, and wait for its end."""
-    from muses_lab.resuming import job
+    """Go on with a job that was interrupted, failed or was cancelled, and wait for its end. Ctrl-C cancels it."""
+    from muses_lab.api.jobs import job
 
-    typer.echo(f"{job(name).resume().wait()} is written")
+    resumed = job(name).resume()
+    if while_runs is not None:
+        _end_with(while_runs)
+    try:
+        typer.echo(f"{resumed.wait()} is written")
+    except KeyboardInterrupt as interrupt:
+        typer.echo(str(interrupt), err=True)
+        raise typer.Exit(130) from None
+
+
+@jobs_app.command("cancel")
+def cancel_job(
+    name: Annotated[str, typer.Argument(help="How the job's name in `muses-lab jobs list` begins.")],
+) -> None:
+    """Stop a job, wherever it runs; of an export nothing is left."""
+    from muses_lab.api.jobs import job
+
+    known = job(name)
+    known.cancel()
+    typer.echo(f"{known.record.name} is to be cancelled")
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process with the one that waits for it: nobody would see what it does."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 StoreUrl = Annotated[
@@ -322,16 +442,15 @@ def show_audit(
 
 def _database(url: str | None, schema: bool = True) -> Any:
     """The store's database itself, not the hub's service before it."""
-    import os
-
     from muses_lab.store.database import Database
+    from muses_lab.store.opening import open_database
 
     url = url or os.environ.get("MUSES_HUB_DATABASE") or settings.store_url()
     if url.startswith(("http://", "https://")):
         raise MusesError(
             f"{url} is the hub's service; its administrator runs this where the database is, with MUSES_HUB_DATABASE"
         )
-    return Database(url, schema=schema)
+    return open_database(url) if schema else Database(url)
 
 
 def _counts(counts: dict[str, int]) -> str:

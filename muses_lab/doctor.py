@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from muses_lab import settings
+from muses_lab.errors import MusesError
 
 PYTHONS = ((3, 11), (3, 14))
 SERVER_EXTENSION = "muses_lab.service"
@@ -52,6 +53,8 @@ def examine() -> Iterator[Finding]:
     for name, check in CHECKS.items():
         try:
             finding = check()
+        except MusesError as error:  # says itself what to do
+            finding = Finding(name, False, error.message)
         except Exception as error:  # whatever is broken on a stranger's machine, the other checks still tell
             finding = Finding(name, False, f"{type(error).__name__}: {error}", install())
         yield replace(finding, name=name)
@@ -188,6 +191,25 @@ def catalogs() -> Finding:
     return Finding("", bool(there), found, "muses-lab sample   (or: muses-lab catalog add FILES…)")
 
 
+def store() -> Finding:
+    """That it can be opened, and is whole; one that is not there yet is made when it is needed."""
+    from muses_lab.store import open_store
+    from muses_lab.store.sql import SqlStore
+
+    url = settings.store_url()
+    where = url.removeprefix("sqlite:///")
+    if where != url and not Path(where).exists():
+        return Finding("", True, "none yet; it is made when something is published")
+    found = open_store(url)
+    try:
+        if isinstance(found, SqlStore) and (problems := found.database.problems()):
+            raise found.database.damaged("; ".join(problems))
+        found.documents(limit=1)
+        return Finding("", True, str(found))
+    finally:
+        found.close()
+
+
 def cluster() -> Finding:
     """Not running is well: the cluster starts when it is needed."""
     from muses_lab.compute import embedded
@@ -217,6 +239,7 @@ CHECKS: dict[str, Callable[[], Finding]] = {
     "memory": memory,
     "loopback": loopback,
     "catalogues": catalogs,
+    "store": store,
     "cluster": cluster,
     "browser for tests": browser,
 }

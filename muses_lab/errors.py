@@ -11,7 +11,7 @@ class MusesError(Exception):
     code = "error"
     http_status = 400
 
-    def __init__(self, message: str, **details: Any) -> None:
+    def __init__(self, message: str, /, **details: Any) -> None:
         super().__init__(message)
         self.message = message
         self.details = details
@@ -25,6 +25,12 @@ class MusesError(Exception):
 
 def _rebuild(cls: type[MusesError], message: str, details: dict[str, Any]) -> MusesError:
     return cls(message, **details)
+
+
+class ArgumentError(MusesError, ValueError):
+    """A function was given something else than it takes: another type, order or unit; details name the `argument`."""
+
+    code = "argument-invalid"
 
 
 class DocumentError(MusesError):
@@ -43,6 +49,18 @@ class GridError(MusesError):
     """Sources of different grids were combined without saying on which grid."""
 
     code = "grid-mismatch"
+
+
+class CrsError(MusesError, ValueError):
+    """A coordinate reference system is unknown, or written in a way that is not taken from elsewhere."""
+
+    code = "crs-refused"
+
+
+class WindowError(MusesError, ValueError):
+    """A window or its bounds make no sense: another unit or order than said, no place, nothing in it, too large."""
+
+    code = "window-refused"
 
 
 class ExtentRequired(MusesError):
@@ -69,6 +87,19 @@ class NotFound(MusesError):
 
     code = "not-found"
     http_status = 404
+
+
+class NoScenes(NotFound):
+    """A collection has no scene that fits the query: its dates, place or filter."""
+
+    code = "no-scenes"
+
+
+class AmbiguousCollection(MusesError):
+    """The same collection id in several catalogues; `choices` in the details are the names to choose from."""
+
+    code = "collection-ambiguous"
+    http_status = 409
 
 
 class AccessDenied(MusesError):
@@ -103,4 +134,32 @@ class StoreUnavailable(MusesError):
     """The store's database, or the hub that has it, cannot be reached; it may be back soon."""
 
     code = "store-unavailable"
+    http_status = 503
+
+
+class StoreUnusable(MusesError):
+    """The store's file is damaged, of another release, or may not be written: somebody has to do something about it."""
+
+    code = "store-unusable"
+    http_status = 503
+
+
+class RegistryUnusable(MusesError):
+    """The list of registered catalogues cannot be read."""
+
+    code = "registry-unusable"
+    http_status = 503
+
+
+class Timeout(MusesError):
+    """Something took longer than its asker waits."""
+
+    code = "timeout"
+    http_status = 504
+
+
+class Overloaded(MusesError):
+    """Too much of one kind waits, or was given up and has not ended; to be asked again in `retry_after` seconds."""
+
+    code = "overloaded"
     http_status = 503

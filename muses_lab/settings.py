@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
 import json
 import os
-import re
-import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from filelock import FileLock
 from platformdirs import user_data_path
 
-from muses_lab.errors import AccessDenied, NotFound
+from muses_lab.errors import NotFound, RegistryUnusable
+from muses_lab.variables import VARIABLES
 
 
 def home() -> Path:
@@ -34,15 +32,39 @@ def _home(named: str | None) -> Path:
     return Path(named or user_data_path("muses-lab"))
 
 
-def number(name: str, default: float) -> float:
-    """A numeric setting from the environment variable `name`."""
+def number(name: str, default: float | None = None) -> float:
+    """A numeric setting from the environment variable `name`, which `variables.py` declares.
+
+    `default` holds where the variable is not set and its declaration has no number, because it depends on the place.
+    """
     text = os.environ.get(name)
     if not text:
-        return default
+        declared = VARIABLES[name].default if default is None else default
+        if not isinstance(declared, int | float):
+            raise TypeError(f"{name} has no number for a default: say one here or in its declaration")
+        return declared
     try:
         return float(text)
     except ValueError:
         raise ValueError(f"{name}={text!r} is not a number") from None
+
+
+def counts(name: str, default: Sequence[int]) -> list[int]:
+    """A setting of several positive numbers from the environment variable `name`; none of them where it says `off`."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return list(default)
+    if text.lower() == "off":
+        return []
+    try:
+        found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = [0]
+    if min(found) < 1:
+        raise ValueError(
+            f"{name}={text!r} is neither 'off' nor positive numbers such as '{','.join(map(str, default))}'"
+        )
+    return found
 
 
 def worker_bytes() -> int:
@@ -50,7 +72,7 @@ def worker_bytes() -> int:
 
     Cache and evaluations together; `engine.memory` says how it is divided.
     """
-    return int(number("MUSES_WORKER_BYTES", 1 << 30))
+    return int(number("MUSES_WORKER_BYTES"))
 
 
 def store_url() -> str:
@@ -58,19 +80,25 @@ def store_url() -> str:
     return os.environ.get("MUSES_STORE_URL") or f"sqlite:///{home() / 'store.sqlite'}"
 
 
-# Registered catalogues: id → root folder or URL, and the folders outside it that its items may point to.
+# Known catalogues: id → root folder or URL, and the folders outside it that its items may point to. Those that are
+# registered are searched for collections; of those that were only opened it is remembered where their files are.
 
 
 def _registry_file() -> Path:
     return home() / "catalogs.json"
 
 
+def known_catalogs() -> dict[str, dict[str, Any]]:
+    """All catalogues whose files may be read: id → {"root": ..., "roots": [...]}."""
+    return copy.deepcopy(catalog_entries())
+
+
 def registered_catalogs() -> dict[str, dict[str, Any]]:
-    """All catalogues that this user opened or made: id → {"root": ..., "roots": [...]}."""
-    return copy.deepcopy(_entries())
+    """Those of them that the user registered, made or got from the hub, and did not only open."""
+    return {id: entry for id, entry in known_catalogs().items() if not entry.get("opened")}
 
 
-def _entries(lately: bool = False) -> dict[str, dict[str, Any]]:
+def catalog_entries(lately: bool = False) -> dict[str, dict[str, Any]]:
     """The registry as it is, or (`lately`, with every read) as it was a fifth of a second ago at most."""
     global _looked
     named = os.environ.get("MUSES_LAB_HOME")
@@ -92,170 +120,89 @@ _looked: tuple[str | None, float, dict[str, dict[str, Any]]] = (None, -1.0, {})
 @lru_cache(maxsize=8)
 def _registry(file: Path, stamp: tuple[int, int]) -> dict[str, dict[str, Any]]:
     """The registry as it was at that time: it is asked for with every band that is read."""
-    return json.loads(file.read_text("utf-8"))
+    try:
+        found = json.loads(file.read_text("utf-8"))
+        if not isinstance(found, dict) or not all(map(_is_entry, found.values())):
+            raise ValueError("its entries are not those of catalogues")
+    except (OSError, ValueError, RecursionError) as error:
+        raise RegistryUnusable(
+            f"the list of registered catalogues cannot be read: {file} is damaged, or no file of MUSES Lab ({error}). "
+            "Move it away, then register the catalogues again: `muses-lab catalog register PLACE`"
+        ) from None
+    return found
 
 
-def register_catalog(catalog_id: str, root: str, roots: list[str] | None = None, source: str | None = None) -> None:
+def _is_entry(entry: Any) -> bool:
+    if not isinstance(entry, dict) or not isinstance(entry.get("roots"), list):
+        return False
+    texts = [entry.get("root"), entry.get("source", ""), *entry["roots"]]
+    return all(isinstance(text, str) for text in texts) and isinstance(entry.get("opened", False), bool)
+
+
+def register_catalog(
+    catalog_id: str, root: str, roots: list[str] | None = None, source: str | None = None, opened: bool = False
+) -> None:
     """Remembers where a catalogue's files are, so that relative hrefs can be read by kernel, service and workers.
 
     `root` is a folder or URL; `roots` are folders outside it that its items may point to (files registered in place);
-    `source` is what to open the catalogue by where that is not its root (one file in a folder).
+    `source` is what to open the catalogue by where that is not its root (one file in a folder). One that was only
+    `opened` is not searched for collections; one that is registered stays so when it is opened.
     """
-    file = _registry_file()
-    with FileLock(str(file) + ".lock"):
-        entries = registered_catalogs()
+    with _changed_entries() as entries:
         known = entries.get(catalog_id, {})
         kept = known.get("roots", []) if known.get("root") == root else []
         source = source or (known.get("source") if known.get("root") == root else None)
-        entry = {"root": root, "roots": sorted({*kept, *(roots or [])})}
+        entry: dict[str, Any] = {"root": root, "roots": sorted({*kept, *(roots or [])})}
         if source and source != root:
             entry["source"] = source
+        if opened and (not known or known.get("opened")):
+            entry["opened"] = True
         if known == entry:
             return
         if "source" not in entry:  # a folder is one catalogue: made anew under another id, the old one is gone
-            entries = {id: e for id, e in entries.items() if e["root"] != root or "source" in e}
+            for id in [id for id, e in entries.items() if e["root"] == root and "source" not in e]:
+                del entries[id]
+        elif "opened" not in entry:  # a file that changed has another id; chains of what it was are read as before
+            for other in entries.values():
+                if (other["root"], other.get("source")) == (root, source):
+                    other["opened"] = True
         entries[catalog_id] = entry
+
+
+def forget_catalog(catalog_id: str) -> dict[str, Any]:
+    """Takes a catalogue out of those that are known, and gives back what was known of it; its files stay."""
+    with _changed_entries() as entries:
+        if catalog_id not in entries:
+            raise NotFound(f"no catalogue {catalog_id!r} is known here; {catalogs_there_are(entries)}")
+        return entries.pop(catalog_id)
+
+
+def catalogs_there_are(known: Iterable[str]) -> str:
+    """The names of catalogues in a message: some of them, where there are many."""
+    names = sorted(known)
+    if not names:
+        return (
+            "none is registered yet: `muses-lab sample` makes one, `muses-lab catalog add FILES…` makes one of your own"
+        )
+    more = f" and {len(names) - _LISTED} more, see `muses-lab catalog list`" if len(names) > _LISTED else ""
+    return f"there are: {', '.join(names[:_LISTED])}{more}"
+
+
+_LISTED = 8
+"""So many catalogues are named in a message."""
+
+
+@contextmanager
+def _changed_entries() -> Iterator[dict[str, dict[str, Any]]]:
+    """The registry to change; it is written when it did."""
+    global _looked
+    file = _registry_file()
+    with FileLock(str(file) + ".lock"):
+        entries = known_catalogs()
+        yield entries
+        if entries == catalog_entries():
+            return
         part = file.with_suffix(".part")
         part.write_text(json.dumps(entries, indent=1), "utf-8")
         part.replace(file)
-
-
-Lookup = Callable[[str, int], Iterable[str]]
-"""(host, port) → its addresses; `OSError` where it has none."""
-
-
-def addresses(host: str, port: int) -> Iterable[str]:
-    """The addresses of a host as the name service knows them now."""
-    return {str(info[4][0]) for info in socket.getaddrinfo(host, port, proto=socket.IPPROTO_TCP)}
-
-
-def is_remote(catalog_id: str) -> bool:
-    """Whether relative hrefs of a catalogue lead to a server."""
-    entry = _entries(lately=True).get(catalog_id)
-    return entry is not None and "://" in entry["root"]
-
-
-def resolve_href(catalog_id: str, href: str, lookup: Lookup = addresses) -> str:
-    """The path or URL to open for `href` of a catalogue; raises `AccessDenied` outside the allowed places.
-
-    Local files must lie in the catalogue's folder or in a folder registered with it (symbolic links followed first).
-    URLs must be https (or http to a host in `MUSES_ALLOWED_HOSTS`) and must not lead to a private address.
-    """
-    try:
-        return _resolved(_entries(lately=True), catalog_id, href, lookup)
-    except (AccessDenied, NotFound):  # unless it was registered a moment ago
-        return _resolved(_entries(), catalog_id, href, lookup)
-
-
-def _resolved(entries: dict[str, dict[str, Any]], catalog_id: str, href: str, lookup: Lookup) -> str:
-    entry = entries.get(catalog_id)
-    if entry is None:
-        raise NotFound(
-            f"catalogue {catalog_id!r} is not registered on this machine; open it once with ml.open_catalog(path)"
-        )
-    root = entry["root"]
-    if "://" in href:
-        return check_url(href, lookup)
-    if "://" in root:
-        return check_url(root.rstrip("/") + "/" + href, lookup)
-    return _local(catalog_id, root, tuple(entry["roots"]), href)
-
-
-@lru_cache(maxsize=1 << 16)
-def _local(catalog_id: str, root: str, roots: tuple[str, ...], href: str) -> str:
-    """The real path of a file of a catalogue; kept, because following links costs more than finding a block."""
-    try:
-        path = Path(root, href).resolve()
-    except (ValueError, OSError, RuntimeError) as error:  # a null byte, a circle of links
-        raise AccessDenied(f"{href!r} is not a path: {error}", href=href) from None
-    allowed = [Path(root).resolve(), *(Path(r).resolve() for r in roots)]
-    if not any(path.is_relative_to(a) for a in allowed):
-        raise AccessDenied(
-            f"{href!r} is outside the folders of catalogue {catalog_id!r}; register its folder with "
-            "`muses-lab catalog add`",
-            href=href,
-        )
-    return str(path)
-
-
-def driver_of(path: str | Path) -> str:
-    """The only GDAL driver that may open a file of that name: one whose files hold their own pixels.
-
-    Never a VRT or the like, which would point to other places.
-    """
-    name = urlsplit(path).path if isinstance(path, str) and "://" in path else str(path)
-    return "JP2OpenJPEG" if name.lower().endswith((".jp2", ".j2k")) else "GTiff"
-
-
-@lru_cache(maxsize=8)
-def _names(text: str) -> frozenset[str]:
-    return frozenset(h.strip().lower() for h in text.split(",") if h.strip())
-
-
-def allowed_hosts() -> frozenset[str]:
-    """Hosts that may be read although they are not https or have a private address (`MUSES_ALLOWED_HOSTS`)."""
-    return _names(os.environ.get("MUSES_ALLOWED_HOSTS", ""))
-
-
-def is_allowed(host: str, port: int | None) -> bool:
-    """Whether a host is one of `allowed_hosts`, by name alone or with its port."""
-    names = allowed_hosts()
-    return bool(host) and (host in names or bool(port) and f"{host}:{port}" in names)
-
-
-def check_url(url: str, lookup: Lookup = addresses) -> str:
-    """`url` if it may be read, else `AccessDenied`: https only, no private, loopback or link-local address.
-
-    `lookup` finds a host's addresses: one that remembers them, for who asks often.
-    """
-    shown, scheme, host, port = _parsed(url)
-    if is_allowed(host, port) and scheme in ("http", "https"):
-        return url
-    if scheme != "https" or not host:
-        raise AccessDenied(f"{shown!r} cannot be read: only https URLs are allowed", href=shown)
-    try:
-        found = lookup(host, port or 443)
-    except (OSError, UnicodeError) as error:
-        raise AccessDenied(f"{shown!r} cannot be read: host {host!r} has no address ({error})", href=shown) from None
-    for address in found:
-        if not is_public(address):
-            raise AccessDenied(f"{shown!r} cannot be read: {host} has the private address {address}", href=shown)
-    return url
-
-
-@lru_cache(maxsize=1 << 16)
-def _parsed(url: str) -> tuple[str, str, str, int | None]:
-    """What may be shown of a URL, its scheme, host and port; `AccessDenied` where programs read it differently."""
-    shown = re.sub(r"//[^/]*@", "//", re.split(r"[?#]", url)[0])  # without signatures and passwords
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        # parsers differ on these, so what was checked would not be what is read
-        raise AccessDenied(f"{shown!r} cannot be read: it has spaces, control characters or backslashes", href=shown)
-    try:
-        parts = urlsplit(url)
-        host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError as error:
-        raise AccessDenied(f"{shown!r} cannot be read: {error}", href=shown) from None
-    if parts.username is not None:
-        raise AccessDenied(f"{shown!r} cannot be read: a user name does not belong in an address", href=shown)
-    return shown, parts.scheme, host, port
-
-
-@lru_cache(maxsize=1 << 12)
-def is_public(address: str) -> bool:
-    """Whether an address belongs to the open internet."""
-    return _is_public(ipaddress.ip_address(address.split("%")[0]))
-
-
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-def _is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an address belongs to the open internet; those that wrap an IPv4 address are as public as that is."""
-    if not address.is_global or address.is_multicast:
-        return False
-    if isinstance(address, ipaddress.IPv6Address):
-        wrapped = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[1])
-        if address in _NAT64:
-            wrapped = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return not wrapped or _is_public(wrapped)
-    return True
+        _looked = None, -1.0, {}

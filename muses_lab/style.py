@@ -17,6 +17,7 @@ from matplotlib import colormaps, colors
 from matplotlib.ticker import MaxNLocator
 
 from muses_lab.errors import MusesError
+from muses_lab.plain import plain, shown
 
 Kind = Literal["continuous", "classes", "rgb"]
 
@@ -32,7 +33,14 @@ class StyleError(MusesError):
     code = "style-invalid"
 
 
-@dataclass(frozen=True, eq=False)
+_OTHER_NAMES = {
+    "palette": "cmap", "colormap": "cmap", "colors": "cmap", "color": "cmap", "colours": "cmap", "min": "vmin",
+    "max": "vmax", "alpha": "opacity", "title": "label", "name": "label", "units": "unit", "categories": "classes",
+}  # fmt: skip
+"""What arguments are called elsewhere."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Style:
     """How values become colours: a colormap between two ends, a list of classes, or three bands as red, green, blue.
 
@@ -90,6 +98,28 @@ class Style:
         if not 1e-30 < high - low < 1e38:
             raise StyleError(f"vmin={low:g} and vmax={high:g} are too close or too far apart", argument="vmax")
 
+    @classmethod
+    def of(cls, **arguments: Any) -> Style:
+        """The style of arguments by name; `StyleError` names the ones there are for what is none."""
+        known = [f.name for f in fields(cls)]
+        for name in arguments:
+            if name not in known:
+                close = f"; did you mean {_OTHER_NAMES[name]!r}?" if name in _OTHER_NAMES else _nearest(name, known)
+                raise StyleError(f"a style has no {name!r}{close or '; it has ' + ', '.join(known)}", argument=name)
+        return cls(**arguments)
+
+    def written(self) -> str:
+        """The arguments that are not their defaults, as they are written.
+
+        >>> Style(cmap="RdYlGn", vmax=1).written()
+        "cmap='RdYlGn', vmax=1.0"
+        """
+        given = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
+        return ", ".join(f"{name}={shown(value)}" for name, value in given.items()) or "in the default style"
+
+    def __repr__(self) -> str:
+        return f"Style({'' if self == Style() else self.written()})"
+
     @property
     def kind(self) -> Kind:
         if self.bands and len(self.bands) == 3:
@@ -137,18 +167,14 @@ class Style:
             raise StyleError(f'type {doc["type"]!r} is not "muses:style"', argument="type")
         if doc.get("version", 1) != 1:
             raise StyleError(f"version {doc['version']!r} is not known; styles have 1", argument="version")
-        known = [f.name for f in fields(cls)]
         given = {k: v for k, v in doc.items() if k not in ("type", "version")}
-        for name in given:
-            if name not in known:
-                raise StyleError(f"a style has no {name!r}{_nearest(name, known)}", argument=name)
         if isinstance(given.get("classes"), list):
             for entry in given["classes"]:
                 if not (isinstance(entry, list) and len(entry) == 3):
                     raise StyleError(f"class {entry!r} is not [value, label, colour]", argument="classes")
                 _number("classes", entry[0])
             given["classes"] = {v: (label, colour) for v, label, colour in given["classes"]}
-        return cls(**given)
+        return cls.of(**given)
 
     @cached_property
     def hash(self) -> str:
@@ -206,9 +232,10 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 
 def _number(argument: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise StyleError(f"{argument}={value!r} is not a finite number", argument=argument)
-    return float(value)
+    found = plain(value)  # `values.min()` of xarray is an array without dimensions
+    if isinstance(found, bool) or not isinstance(found, Real) or not math.isfinite(found):
+        raise StyleError(f"{argument}={shown(value)} is not a finite number", argument=argument)
+    return float(found)
 
 
 def _text(argument: str, value: Any) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import sys
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,23 +15,63 @@ import hypothesis
 import pytest
 from platformdirs import user_cache_path
 
-from .hubs import HubUser, RunningHub
+import muses_lab as ml
+from muses_lab import compute
+from muses_lab.store import default_store
+from muses_lab.style import Style
+from tests.helpers import REPOSITORY
+from tests.helpers.examples import MANY
+from tests.helpers.hubs import HubUser, RunningHub
+from tests.helpers.made_scenes import Made
+from tests.helpers.service import Server, running_server
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 SMALL_SAMPLE = {"size": 1024, "dates": 8}
 KEEP_OLD_SAMPLES_FOR = 24 * 3600.0
 
-hypothesis.settings.register_profile("no-seconds", deadline=None)  # a busy machine is no error
-hypothesis.settings.load_profile("no-seconds")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell that runs the tests in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A busy machine is no error: no deadlines. `make test-thorough` loads the second profile, see `helpers/examples.py`.
+hypothesis.settings.register_profile("few", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("thorough", deadline=None, max_examples=30 * MANY)
+hypothesis.settings.load_profile("few")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests follow one another on one worker: two browsers on two cores would only measure each other."""
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by, and before xdist looks for groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Thorough tests run where they are asked for; long groups begin first; a module's tests run on one worker.
+
+    A module's fixtures (a hub, a cluster, a browser, a cache of blocks) are thus made once. Modules that share an
+    expensive one, or must not run at once, name their group themselves.
+    """
+    if "thorough" not in config.option.markexpr:
+        left = [item for item in items if item.get_closest_marker("thorough")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+    turns: dict[str, int] = {}
     for item in items:
-        if item.get_closest_marker("browser"):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("property")
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        turns[_group(item)] = min(turns.get(_group(item), LAST), _turn(item))
+    items.sort(key=lambda item: turns[_group(item)])
+
+
+LONG = ("browser", "slow")
+LAST = len(LONG)
+
+
+def _group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return marker.args[0]
+
+
+def _turn(item: pytest.Item) -> int:
+    """Long groups first, so that no worker begins one when the others have ended."""
+    return next((n for n, mark in enumerate(LONG) if item.get_closest_marker(mark)), LAST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,9 +119,8 @@ def chromium() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Any]:
-    """A PostgreSQL server for this test run (see `store_helpers/postgres.py`)."""
-    sys.path.insert(0, str(REPOSITORY / "tests" / "store_helpers"))
-    import postgres
+    """A PostgreSQL server for this test run (see `helpers/postgres.py`)."""
+    from tests.helpers import postgres
 
     if postgres.binaries() is None:
         pytest.skip("no PostgreSQL server here; on Debian: apt-get install postgresql")
@@ -103,9 +142,64 @@ def sample_catalog() -> Path:
 
 
 @pytest.fixture(scope="session")
-def full_sample() -> Path:
-    """Folder of the sample catalogue at its full size; for slow tests only: making it takes about a minute."""
-    return _sample("full")
+def s2(sample_catalog: Path) -> ml.Collection:
+    """The Sentinel-2 scenes of the small sample."""
+    return ml.collection("sentinel-2-l2a", ml.open_catalog(str(sample_catalog)))
+
+
+@pytest.fixture(scope="session")
+def layer(s2: ml.Collection) -> ml.Layer:
+    """The median NDVI of the small sample, as a layer."""
+    return s2.mask_clouds().ndvi().median("t").style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI")
+
+
+@pytest.fixture(scope="session")
+def published(layer: ml.Layer) -> tuple[str, str]:
+    """Published as a kernel does it: straight into the store."""
+    return layer.publish()
+
+
+@pytest.fixture(scope="session")
+def published_style(isolated_home: Path) -> Style:
+    """Published as a kernel does it: straight into the store."""
+    style = Style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI")
+    default_store().put_style(style.hash, style.to_text())
+    return style
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Iterator[Server]:
+    """A Jupyter server that computes in threads."""
+    settings = {"MUSES_COMPUTE": "threads", "MUSES_MAX_DOCUMENT": "100000", "MUSES_ACTIVITY_SECONDS": "0.2"}
+    with running_server(tmp_path_factory.mktemp("server"), **settings) as one:
+        yield one
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """A registered catalogue folder for this test's own files."""
+    return Made(tmp_path / "catalog")
+
+
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
+    """A registered catalogue folder for the files of a module's tests."""
+    return Made(tmp_path_factory.mktemp("scenes"))
+
+
+@pytest.fixture(scope="module")
+def in_threads() -> Iterator[None]:
+    """Chains of this module's tests are computed in threads of this process; no cluster starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSES_COMPUTE", "threads")
+        patch.setattr(compute, "_default", None)
+        yield
+
+
+@pytest.fixture(scope="session")
+def lab_sample() -> Path:
+    """Folder of the sample catalogue that `make lab` makes; for slow tests only: making it takes half a minute."""
+    return _sample("lab")
 
 
 def _sample(kind: str, **arguments: Any) -> Path:

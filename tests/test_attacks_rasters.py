@@ -1,7 +1,5 @@
 """Rasters that nobody means well with: refused with a reason, in little memory, and the scenes beside them are read."""
 
-# ruff: noqa: F811  (a fixture that is imported has the name of the arguments that ask for it)
-
 from __future__ import annotations
 
 import resource
@@ -17,15 +15,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muses_lab.chain import Chain
-from muses_lab.engine import tiff
+from muses_lab.api.chain import Chain
+from muses_lab.document.graph import Callback, Parameter
+from muses_lab.engine import Engine
 from muses_lab.errors import TooLarge
-from muses_lab.graph import Callback, Parameter
 from muses_lab.operators import registry
-from muses_lab.products.header import read_header
-from muses_lab.settings import driver_of
-
-from .test_engine_read import Engine, chain_of, made, pixels, three, values, window  # noqa: F401
+from muses_lab.raster import tiff
+from muses_lab.raster.gdal import driver_of
+from muses_lab.raster.header import read_header
+from tests.helpers.made_scenes import chain_of, pixels, three, values, window
 
 
 def tif(
@@ -110,7 +108,8 @@ def test_tables_that_claim_a_lot_are_not_read() -> None:
         return body[offset : offset + size].ljust(size, b"\0")
 
     number = 30 << 18
-    tags = [(256, 4, 1, 16 * number), (257, 4, 1, 16), (258, 4, 1, 16), (322, 4, 1, 16), (323, 4, 1, 16)]
+    tags = [(254, 4, 1, 1), (256, 4, 1, 16 * number)]  # 254: smaller copies of the first
+    tags += [(257, 4, 1, 16), (258, 4, 1, 16), (322, 4, 1, 16), (323, 4, 1, 16)]
     tags += [(324, 4, number, 1 << 24), (325, 4, number, 1 << 24)]
     size = 2 + 12 * len(tags) + 4
     body = struct.pack("<2sHI", b"II", 42, 8)
@@ -178,4 +177,4 @@ def test_evaluations_inside_evaluations_have_a_limit(made) -> None:
     for _ in range(200):
         node = registry.node("muses:focal_mean", data=node, radius=1)
     with pytest.raises(TooLarge, match="one after another"):
-        _ = Chain(node, {scenes.digest: scenes}).resolved.program
+        _ = Chain(node, {scenes.digest: scenes}).published.prepared

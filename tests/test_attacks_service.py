@@ -1,10 +1,9 @@
 """The service under attack: a real Jupyter server, asked as no browser of its user would."""
 
-# ruff: noqa: F811  (a fixture that is imported has the name of the arguments that ask for it)
-
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import http.client
 import io
 import json
@@ -12,19 +11,22 @@ import os
 import random
 import re
 import secrets
+import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+import hypothesis
 import psutil
 import pytest
 import requests
+from hypothesis import HealthCheck, given
+from hypothesis import strategies as st
 from PIL import Image
 
 import muses_lab as ml
@@ -34,13 +36,12 @@ from muses_lab.service.failures import TooManyRequests
 from muses_lab.service.handler import HEADERS
 from muses_lab.service.routes import ROUTES
 from muses_lab.service.throttle import Throttle
-from muses_lab.store import default_store
+from muses_lab.store import Share, default_store, new_id
 from muses_lab.style import Style
-
-from .test_service import ABSENT, Server, route, running_server, server  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).with_name("attack_helpers")))
-from documents import documents  # noqa: E402
+from tests.helpers.examples import examples
+from tests.helpers.hostile_documents import documents
+from tests.helpers.odd_json import ODD, anything, damaged
+from tests.helpers.service import ABSENT, Server, route, running_server
 
 pytestmark = pytest.mark.slow  # they share a Jupyter server
 
@@ -111,6 +112,91 @@ def test_a_name_that_leads_here_is_not_this_server(server: Server) -> None:
     """DNS rebinding: a page of evil.example whose name has become 127.0.0.1."""
     response = server.get(TILE, headers={"Host": "evil.example"})
     assert response.status_code == 403
+
+
+# ----------------------------------------------------------------------------------------------- links of shares
+
+CLICKED = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-User": "?1"}
+ALONE = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}  # a script or a redirect without a user
+
+
+@pytest.fixture
+def link(server: Server) -> Iterator[tuple[str, Path]]:
+    """A share's address, and the folder in which it is kept once it is opened."""
+    store, text = default_store(), json.dumps({"nonce": secrets.token_hex(8)})
+    chain = hashlib.sha256(text.encode()).hexdigest()
+    store.put_document(chain, text)
+    share = store.put_share(Share(new_id(), "NDVI", {"chain": chain}, users=("bob",)))
+    folder = server.log.parent / "shared"
+    shutil.rmtree(folder, ignore_errors=True)
+    yield server.muses(f"shared/{share.id}"), folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def refused_links(own: str) -> list[tuple[str, dict[str, str]]]:
+    """How pages ask without their user: method, headers."""
+    found = [("GET", {"Sec-Fetch-Mode": mode, "Sec-Fetch-Dest": dest, "Sec-Fetch-Site": site})
+             for mode, dest in (("no-cors", "image"), ("no-cors", "empty"), ("no-cors", "script"), ("cors", "empty"),
+                                ("navigate", "iframe"), ("navigate", "embed"), ("navigate", "object"))
+             for site in ("cross-site", "same-site", "same-origin")]  # fmt: skip
+    found += [("GET", {**ALONE, "Sec-Fetch-Site": site}) for site in ("cross-site", "same-site")]
+    found += [
+        ("GET", {}),
+        ("GET", {"Referer": "https://evil.example/"}),
+        ("GET", {"Referer": own.replace("127.0.0.1", "127.0.0.2")}),
+    ]
+    found += [(method, {**CLICKED, "Sec-Fetch-Site": "cross-site"}) for method in ("HEAD", "POST", "PUT", "DELETE")]
+    return found
+
+
+def test_a_link_writes_nothing_unless_a_user_follows_it(
+    server: Server, browser: requests.Session, link: tuple[str, Path]
+) -> None:
+    url, folder = link
+    for method, headers in refused_links(server.url.rstrip("/")):
+        answer = browser.request(method, url, headers=headers, timeout=30, allow_redirects=False)
+        assert answer.status_code in (403, 405), (method, headers, answer.status_code)
+        assert not folder.exists(), (method, headers)
+    assert "Open it" in browser.get(url, timeout=30).text, "one click, and it is followed"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {**CLICKED, "Sec-Fetch-Site": "none"}, {**CLICKED, "Sec-Fetch-Site": "cross-site"},
+        {**ALONE, "Sec-Fetch-Site": "same-origin"}, {"Referer": "own"},
+    ],
+)  # fmt: skip
+def test_a_link_that_is_followed_opens_the_notebook(
+    server: Server, browser: requests.Session, link: tuple[str, Path], headers: dict[str, str]
+) -> None:
+    url, folder = link
+    if "Referer" in headers:  # as by http to another machine, where browsers tell no more
+        headers = {"Referer": server.muses("shared/x")}
+    for _ in range(2):
+        answer = browser.get(url, headers=headers, timeout=30, allow_redirects=False)
+        assert answer.status_code == 302 and "/lab/tree/shared/NDVI-" in answer.headers["Location"], answer.text
+    assert len(list(folder.glob("*.ipynb"))) == 1
+
+
+def test_pages_have_the_security_headers_whatever_they_answer(
+    server: Server, browser: requests.Session, link: tuple[str, Path]
+) -> None:
+    url, _ = link
+    answers = [
+        browser.get(url, timeout=30), browser.get(url, headers=CLICKED | {"Sec-Fetch-Site": "none"}, timeout=30,
+                                                  allow_redirects=False),
+        browser.post(url, timeout=30), requests.get(url, timeout=30, allow_redirects=False),
+        requests.post(url, timeout=30), server.session.get(server.muses(f"shared/{new_id()}"), timeout=30),
+    ]  # fmt: skip
+    assert [answer.status_code for answer in answers] == [403, 302, 403, 302, 403, 404]
+    for answer in answers:
+        for name, value in HEADERS.items():
+            if name != "Content-Security-Policy":
+                assert answer.headers[name] == value, (answer.status_code, name)
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "script" not in policy
+        assert "Server" not in answer.headers
 
 
 # ------------------------------------------------------------------------------------------------------- cookies
@@ -231,13 +317,10 @@ def test_odd_requests_get_an_answer_below_500_or_none(server: Server, head: str)
 # ----------------------------------------------------------------------------------------------- many documents
 
 
-MANY = int(os.environ.get("MUSES_TEST_DOCUMENTS", "3000"))
-
-
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("number", [300, MANY])
+@pytest.mark.parametrize("number", [300, pytest.param(100_000, marks=pytest.mark.thorough)])
 def test_random_documents_over_http(tmp_path: Path, sample_catalog: Path, number: int) -> None:
-    ml.open_catalog(sample_catalog)
+    ml.register_catalog(sample_catalog)
     with running_server(
         tmp_path, MUSES_COMPUTE="threads", MUSES_REQUESTS_BURST="1e9", MUSES_MAX_DOCUMENT="100000"
     ) as one:
@@ -251,6 +334,92 @@ def test_random_documents_over_http(tmp_path: Path, sample_catalog: Path, number
         assert process.memory_info().rss - before < 200 << 20
         assert one.get("health").ok
         assert "Traceback" not in one.log.read_text()
+
+
+# ------------------------------------------------------------------------------------------------------ odd JSON
+
+VIEW = {"id": "a", "z": 10, "center": [1.4, 43.6], "bounds": [1, 43, 2, 44], "layers": [f"{ABSENT}/{ABSENT}"]}
+STYLE = {"cmap": "viridis", "vmin": 0, "vmax": 1, "label": "x", "unit": "m", "bands": ["red"], "opacity": 0.5,
+         "classes": [[1, "water", "blue"]]}  # fmt: skip
+GRAPH = {"process_graph": {
+    "load": {"process_id": "load_collection", "arguments": {
+        "id": "sentinel-2-l2a", "spatial_extent": {"west": 1, "south": 43, "east": 2, "north": 44, "crs": 4326},
+        "temporal_extent": ["2018-01-01", "2019-01-01"], "bands": ["red"], "limit": 5, "sortby": ["id"]}},
+    "focal": {"process_id": "focal_median", "arguments": {"data": {"from_node": "load"}, "radius": 3}},
+    "fixed": {"process_id": "muses:at_resolution", "arguments": {"data": {"from_node": "focal"}, "resolution": 20}},
+    "plus": {"process_id": "add", "arguments": {"x": {"from_node": "fixed"}, "y": 1.5}, "result": True}}}  # fmt: skip
+WORDS = [
+    "id",
+    "z",
+    "center",
+    "bounds",
+    "layers",
+    "cmap",
+    "vmin",
+    "vmax",
+    "classes",
+    "bands",
+    "stretch",
+    "process_graph",
+    "process",
+    "process_id",
+    "arguments",
+    "result",
+    "from_node",
+    "x",
+    "y",
+    "data",
+    "do",
+    "options",
+    "workers",
+]
+DOCUMENTED = {200, 201, 202, 204, 400, 403, 404, 405, 413}
+
+
+@hypothesis.settings(max_examples=examples(30), suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_odd_json_is_refused_with_a_sentence_wherever_it_is_posted(
+    server: Server, sample_catalog: Path, data: st.DataObject
+) -> None:
+    ml.register_catalog(sample_catalog)
+    route, valid = data.draw(
+        st.sampled_from(
+            [("view", VIEW), ("styles", STYLE), ("chains", GRAPH), ("cluster", {"do": "x", "options": {"workers": 1}})]
+        )
+    )
+    body = data.draw(damaged(valid) | anything(WORDS))
+    if route == "cluster" and b'"start"' in body:
+        return
+    answer = server.post(route, data=body)
+    assert answer.status_code in DOCUMENTED, (route, body[:300], answer.status_code, answer.text)
+    if answer.status_code >= 400:
+        assert answer.json()["message"], (route, body[:300])
+
+
+def test_a_number_of_hundreds_of_digits_is_no_zoom(server: Server) -> None:
+    for number in ("9" * 401, "1e400", "-1e400", "NaN", "9" * 5000):
+        body = json.dumps(VIEW).replace('"z": 10', f'"z": {number}').encode()
+        answer = server.post("view", data=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "bad-request"), answer.text
+        for bounds in (f"[{number}, 43, 2, 44]", "[1e308, 43, 1e308, 44]"):
+            body = json.dumps(VIEW).replace("[1, 43, 2, 44]", bounds).encode()
+            assert server.post("view", data=body).status_code == 400
+
+
+@hypothesis.settings(max_examples=examples(20), suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_odd_arguments_are_refused_with_a_sentence(server: Server, data: st.DataObject) -> None:
+    odd = st.sampled_from([text.strip('"')[:3000] for text in ODD]) | st.text(max_size=30)
+    parts = [quote(data.draw(odd), safe="") for _ in range(3)]
+    path = data.draw(st.sampled_from([
+        f"values/{ABSENT}?lon={parts[0]}&lat={parts[1]}&z={parts[2]}", f"values/{parts[0]}?lon=1&lat=43&z=3",
+        f"status/{ABSENT}?z={parts[0]}", f"status?chains={parts[0]},{parts[1]}&z={parts[2]}",
+        f"base/{parts[0]}/{parts[1]}/{parts[2]}.png", f"tiles/{ABSENT}/{ABSENT}/{parts[0]}/{parts[1]}/{parts[2]}.png",
+        f"tiles/{parts[0]}/{parts[1]}/3/4/2.png", f"chains/{parts[0]}", f"styles/{parts[0]}", f"legend/{parts[0]}",
+        f"shared/{parts[0]}", f"exports/{parts[0]}", f"values/{ABSENT}?lon=1&lat=43&z=3&style={parts[0]}",
+    ]))  # fmt: skip
+    answer = server.get(path)
+    assert answer.status_code in DOCUMENTED - {201, 202}, (path[:300], answer.status_code, answer.text[:300])
 
 
 # --------------------------------------------------------------------------------------------- a thousand a second
@@ -350,6 +519,8 @@ def test_api_routes_tell_in_json_when_to_come_back(tmp_path: Path) -> None:
         body = answers[-1].json()
         assert body["code"] == "too-many-requests"
         assert body["details"]["retry_after"] == int(answers[-1].headers["Retry-After"]) > 1
+        page = one.get("shared/12345678")
+        assert page.status_code == 429 and int(page.headers["Retry-After"]) > 1 and "try again" in page.text
         assert one.session.get(f"{one.url}api/status", timeout=30).ok, "the rest of the server is not concerned"
 
 
@@ -398,7 +569,7 @@ def test_workers_are_not_told_the_keys_of_who_starts_them(
 
 
 def test_nothing_secret_is_in_the_log(tmp_path: Path, sample_catalog: Path) -> None:
-    ml.open_catalog(sample_catalog)
+    ml.register_catalog(sample_catalog)
     with running_server(tmp_path, MUSES_COMPUTE="threads") as one:
         one.get("health")
         one.session.get(one.muses("health") + f"?token={one.token}", timeout=30)

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 import rasterio
 
-from benchmarks import contestants, data
-from benchmarks.needs import _places, needs
-from benchmarks.peers.contestant import View
-from benchmarks.protocol import look, read_items
+from benchmarks import compare, contestants, data
+from benchmarks.needs import grid_of, needs, owned, places
+from benchmarks.peers.contestant import View, parse_view
+from benchmarks.protocol import read_items
 from benchmarks.remote import serving
+from benchmarks.samples import Measured, Sample
+from tests.helpers import REPOSITORY
 
 pytestmark = pytest.mark.slow  # they share a program that starts and compiles
 
 SIZE, DATES = 512, 3
-REPOSITORY = Path(__file__).resolve().parent.parent
 W1 = {"workload": "W1", "zoom": 14, "classes": [4, 5, 6]}
 
 
@@ -32,20 +33,39 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def muses(folder: Path) -> Iterator[contestants.Program]:
-    program = contestants.muses()
-    program.ask(do="open", data=str(folder))
-    yield program
-    program.end()
+def muses(folder: Path) -> Iterator[contestants.Process]:
+    process = contestants.muses()
+    process.ask(do="open", data=str(folder))
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="module")
+def unlike(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three dates: as all are, in another projection, with a band in strips."""
+    return data.prepare(tmp_path_factory.mktemp("unlike"), 1024, DATES, kind="unlike")
+
+
+@pytest.fixture(scope="module")
+def muses_unlike(unlike: Path) -> Iterator[contestants.Process]:
+    process = contestants.muses()
+    process.ask(do="open", data=str(unlike))
+    yield process
+    process.end()
 
 
 def _ndvi(view: View, folder: Path, item: dict[str, Any], classes: list[int] | None) -> np.ndarray:
-    """NDVI of the native pixels under those of the view; NaN where they are not of the classes, or not there."""
+    """NDVI of the stored pixels under those of the view; NaN where they are not of the classes, or not there."""
     bands: dict[str, np.ndarray] = {}
     for name in ("B04", "B08", "SCL"):
         asset = item["assets"][name]
-        x, y, _ = _places(view.bounds, asset["proj:code"])
+        x, y, pixel = places(view.bounds, asset["proj:code"])
         with rasterio.open(folder / asset["href"]) as file:
+            native, factors = file.transform.a, [1, *file.overviews(1)]
+        factor = max(f for f in factors if f * native <= max(pixel, native))
+        with rasterio.open(
+            folder / asset["href"], **({"overview_level": factors.index(factor) - 1} if factor > 1 else {})
+        ) as file:
             stored = file.read(1)
             rows = np.floor((file.transform.f - y) / file.transform.a).astype(int)
             cols = np.floor((x - file.transform.c) / file.transform.a).astype(int)
@@ -58,8 +78,14 @@ def _ndvi(view: View, folder: Path, item: dict[str, Any], classes: list[int] | N
 
 
 def _median(view: View, folder: Path, classes: list[int]) -> np.ndarray:
+    """Of the dates that are on the grid to which a pixel belongs."""
+    items = read_items(folder)
+    grids = tuple(sorted({grid_of(item) for item in items}))
+    dates = [
+        np.where(owned(view.bounds, grids, grid_of(item)), _ndvi(view, folder, item, classes), np.nan) for item in items
+    ]
     with np.errstate(all="ignore"), pytest.warns(RuntimeWarning, match="All-NaN"):
-        return np.nanmedian([_ndvi(view, folder, item, classes) for item in read_items(folder)], axis=0)
+        return np.nanmedian(dates, axis=0)
 
 
 def _agrees(answer: dict[str, Any] | None, values: np.ndarray) -> None:
@@ -68,9 +94,9 @@ def _agrees(answer: dict[str, Any] | None, values: np.ndarray) -> None:
     assert answer["valid"] == pytest.approx(np.isfinite(values).mean(), abs=1e-4)
 
 
-def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Path, muses: contestants.Program) -> None:
+def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Path, muses: contestants.Process) -> None:
     items = read_items(folder)
-    view = look(W1, items)
+    view = parse_view(W1, items)
     wanted = sum(len(need.blocks) for need in needs(view, items, folder))
 
     cold = muses.cold(**W1)
@@ -95,26 +121,96 @@ def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Pat
 
 
 @pytest.mark.parametrize("workload", ["W3", "W4", "W6", "W7"])
-def test_every_workload_runs(muses: contestants.Program, workload: str) -> None:
+def test_every_workload_runs(muses: contestants.Process, workload: str) -> None:
     for threshold in (None, 0.05):
         answer = muses.view(**{**W1, "workload": workload, "threshold": threshold})
         assert answer and 0 < answer["valid"] <= 1 and answer["mean"] > 0
 
 
+@pytest.mark.parametrize("zoom", [14, 12])
+@pytest.mark.parametrize("workload", ["W1", "W2"])
+def test_views_of_unlike_data_are_what_numpy_computes(
+    unlike: Path, muses_unlike: contestants.Process, workload: str, zoom: int
+) -> None:
+    items = read_items(unlike)
+    request = {**W1, "workload": workload, "zoom": zoom}
+    view = parse_view(request, items)
+    values = _median(view, unlike, [4, 5, 6]) if workload == "W1" else _ndvi(view, unlike, items[0], None)
+    cold = muses_unlike.cold(**request)
+    _agrees(cold, values)
+    wanted = list(needs(view, items, unlike))
+    assert cold and cold["counters"]["blocks"] >= sum(len(need.blocks) for need in wanted) > 0
+    assert cold["counters"]["pixels"] >= sum(need.pixels for need in wanted)
+
+
+def test_unlike_data_are_unlike(unlike: Path) -> None:
+    first, odd, striped = read_items(unlike)
+    for item in (first, odd, striped):
+        assert "grid:code" not in item["properties"]
+        assert not any("muses:overviews" in asset for asset in item["assets"].values())
+    assert [i["properties"]["proj:code"] for i in (first, odd, striped)] == ["EPSG:32631", "EPSG:32630", "EPSG:32631"]
+    with rasterio.open(unlike / first["assets"]["B08"]["href"]) as file:
+        assert file.block_shapes == [(512, 512)] and file.overviews(1) == [2]
+        assert all(v / 20 % 2 == 1 and v / 10 % 512 for v in (file.transform.c, file.transform.f))
+        assert "NEAREST" not in str(file.tags()) + str(file.tags(ns="IMAGE_STRUCTURE"))
+    with rasterio.open(unlike / striped["assets"]["B08"]["href"]) as file:
+        assert file.block_shapes == [(1, 1024)] and file.overviews(1) == [2] and file.compression.name == "deflate"
+    with rasterio.open(unlike / striped["assets"]["B08"]["href"], overview_level=0) as file:
+        assert file.block_shapes == [(512, 512)]
+
+
+def test_dates_of_a_full_tile_link_to_the_first_that_is_as_cloudy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "FULL", 512)
+    items = read_items(data.prepare(tmp_path, 512, 7))
+    files = [(tmp_path / item["assets"]["B04"]["href"]).stat().st_ino for item in items]
+    assert files[6] == files[0] and len(set(files)) == 6
+    assert items[6]["properties"]["eo:cloud_cover"] == items[0]["properties"]["eo:cloud_cover"]
+
+
+def test_before_and_now_are_compared_within_a_round() -> None:
+    times = {"muses": (1.0, 3.0), compare.BEFORE: (2.0, 3.0), "limit": (0.1, 0.1)}
+    samples = [
+        Sample(
+            who, "W1", 14, "cold", number, seconds, counters={"cpu_seconds": seconds, "blocks": 9, "pixels": 2_000_000}
+        )
+        for who, both in times.items()
+        for number, seconds in enumerate(both)
+    ]
+    (line,) = compare.lines(Measured(samples, [14]))
+    assert line == [
+        "muses", "W1", "z14", "cold", "2500", "2000", *["0.75 (0.50–1.00)"] * 2, "9 → 9", "2.0 → 2.0",
+    ]  # fmt: skip
+
+
+def test_the_limit_reads_tiles_and_strips(unlike: Path) -> None:
+    """Each method decodes what the file holds, strips included: no more, no less."""
+    process = contestants.limit(here=True)
+    try:
+        process.ask(do="open", data=str(unlike))
+        for zoom in (14, 12):
+            answer = process.cold(**{**W1, "zoom": zoom})
+            assert answer and {"GDAL", "imagecodecs"} <= answer["counters"]["seconds"].keys()
+            assert answer["counters"]["pixels"] > 0 and answer["seconds"] > 0
+    finally:
+        process.end()
+
+
 def test_other_data_sets_and_a_late_server(folder: Path, tmp_path: Path) -> None:
     with serving(folder, delay=0.001) as server:
-        program = contestants.muses(MUSES_ALLOWED_HOSTS="127.0.0.1")
+        process = contestants.muses(MUSES_ALLOWED_HOSTS="127.0.0.1")
         try:
-            program.ask(do="open", data=str(server.items(folder, tmp_path / "remote")))
-            remote = program.cold(**W1)
+            process.ask(do="open", data=str(server.items(folder, tmp_path / "remote")))
+            remote = process.cold(**W1)
             assert server.requests > 0
-            program.ask(do="open", data=str(folder / "two-zones"))
-            both = program.cold(**{**W1, "workload": "W5", "zoom": 13})
-            program.ask(do="open", data=str(folder / "many"))
-            many = program.cold(**W1, at="MGRS-31TCJ")
+            process.ask(do="open", data=str(folder / "two-zones"))
+            both = process.cold(**{**W1, "workload": "W5", "zoom": 13})
+            process.ask(do="open", data=str(folder / "many"))
+            view = parse_view(W1, read_items(folder))
+            many = process.cold(**W1, corner=[view.left, view.top])
         finally:
-            program.end()
-    view = look(W1, read_items(folder))
+            process.end()
     _agrees(remote, _median(view, folder, [4, 5, 6]))
     _agrees(many, _median(view, folder, [4, 5, 6]))
     assert both and both["counters"]["blocks"] == 2 * 3 * DATES
@@ -133,7 +229,7 @@ def test_data_are_the_same_every_time_and_compress_as_real_ones(folder: Path, tm
         with rasterio.open(folder / item["assets"]["SCL"]["href"]) as file:
             clear.append(np.isin(file.read(1), data.CLEAR).mean())
     assert 0.5 < np.mean(clear) < 0.85
-    with pytest.raises(SystemExit, match="name another --data"):
+    with pytest.raises(SystemExit, match="name another --folder"):
         data.prepare(again, SIZE, 2)
 
 
@@ -142,7 +238,7 @@ def test_the_whole_benchmark(folder: Path, tmp_path: Path) -> None:
         sys.executable,
         "-m",
         "benchmarks.run",
-        "--data",
+        "--folder",
         str(folder),
         "--size",
         str(SIZE),
@@ -162,8 +258,18 @@ def test_the_whole_benchmark(folder: Path, tmp_path: Path) -> None:
     text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
     found = json.loads((tmp_path / "json").read_text())
     targets = {row["what"] for row in found["targets"]}
-    assert {"W1 cold / L", "W5 / W1, seconds per block read", "10 000 items instead of 24: ms more"} <= targets
+    assert {
+        "W1 cold / L",
+        "W1 cold: file blocks decoded / needed",
+        "W1 cold: pixels decoded / needed",
+        "first view of a process: s more than the second",
+        "W5 / W1, seconds per block read",
+        "10 000 items instead of 24: ms more",
+    } <= targets
     assert all(target in text for target in targets)
+    (calls,) = (s["counters"]["calls"] for s in found["samples"] if s["variant"] == "calls")
+    times, functions = calls["engine"]
+    assert times >= functions > 10 and "engine" in text
     for zoom in found["zooms"]:
         ours, limit = (
             next(s for s in found["samples"] if (s["contestant"], s["variant"], s["zoom"]) == (who, "cold", zoom))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muses_lab.engine import buffers as module
-from muses_lab.engine.buffers import Buffers
+from muses_lab.resources import buffers as module
+from muses_lab.resources.buffers import Buffers
 
 BLOCK = 512 * 512 * 2
 

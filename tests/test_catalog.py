@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import sys
 import time
 from pathlib import Path
 
@@ -13,13 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import rustac
 
+import muses_lab as ml
 from muses_lab import settings
-from muses_lab.catalog import Query, QueryError, find_catalog, open_catalog
+from muses_lab.catalog import Query, QueryError, find_catalog, find_collection, open_catalog, register_catalog
 from muses_lab.catalog.local import FolderCatalog
-from muses_lab.errors import NotFound, ReadError
+from muses_lab.errors import AmbiguousCollection, NotFound, ReadError
+from muses_lab.raster import access
+from tests.helpers.stac_items import item
 
-sys.path.insert(0, str(Path(__file__).with_name("catalog_helpers")))
-from stac_items import item  # noqa: E402
+pytestmark = pytest.mark.usefixtures("fresh_home")
 
 ITEMS = [
     item("a", "2018-01-01", cloud=10, platform="sentinel-2a", **{"eo:cloud_cover": 10}),
@@ -27,11 +28,6 @@ ITEMS = [
     item("c", "2018-03-01", lon=3, platform="sentinel-2a"),
     item("d", "2018-03-01", lon=3, lat=-10, platform="sentinel-2b", **{"eo:cloud_cover": 0}),
 ]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
 
 
 def folder(root: Path, items: list[dict], id: str = "test", collection: str = "scenes") -> Path:
@@ -223,7 +219,7 @@ def test_a_file_has_the_same_id_on_every_machine(tmp_path: Path) -> None:
             "features.json",
             '{"type": "FeatureCollection", "features": [{"type": "Feature"}]}',
             ReadError,
-            "without an id",
+            "has no id",
         ),
         ("broken.parquet", "PAR1", ReadError, "as STAC GeoParquet"),
         ("text.txt", "", NotFound, "is not a catalogue"),
@@ -250,19 +246,101 @@ def test_missing_places_are_named(tmp_path: Path) -> None:
         open_catalog(tmp_path)
 
 
-def test_find_catalog(tmp_path: Path) -> None:
+def test_collections_are_found_in_what_is_registered(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="none is registered yet"):
-        find_catalog(None, "scenes")
-    open_catalog(folder(tmp_path / "one", ITEMS, "one"))
-    assert find_catalog().id == find_catalog("one").id == find_catalog(None, "scenes").id == "one"
-    with pytest.raises(NotFound, match="registered are: one"):
+        find_collection("scenes")
+    register_catalog(folder(tmp_path / "one", ITEMS, "one"))
+    assert find_catalog("one").id == "one"
+    assert (find_collection("scenes")[0].id, find_collection("one:scenes")[1]) == ("one", "scenes")
+    with pytest.raises(NotFound, match="no catalogue 'two' is known here; there are: one"):
         find_catalog("two")
-    with pytest.raises(NotFound, match="no registered catalogue has the collection 'nosuch'"):
-        find_catalog(None, "nosuch")
+    with pytest.raises(NotFound, match="no registered catalogue has the collection 'nosuch'; there are: one"):
+        find_collection("nosuch")
+    with pytest.raises(NotFound, match="no catalogue 'two' is known here"):
+        find_collection("two:scenes")
+
+
+def test_one_collection_in_two_catalogues_is_a_question(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        register_catalog(folder(tmp_path / name, ITEMS, name))
+    with pytest.raises(AmbiguousCollection) as asked:
+        ml.collection("scenes")
+    assert not isinstance(asked.value, NotFound), "nothing is missing"
+    assert asked.value.details["choices"] == ["one:scenes", "two:scenes"]
+    assert asked.value.to_json()["code"] == "collection-ambiguous"
+    for text in ("'one:scenes' or 'two:scenes'", str(tmp_path / "one"), str(tmp_path / "two")):
+        assert text in str(asked.value)
+    for choice in asked.value.details["choices"]:
+        assert f"{ml.collection(choice).catalog.id}:scenes" == choice, "what is proposed works"
+    document = {
+        "process_graph": {"l": {"process_id": "load_collection", "arguments": {"id": "scenes"}, "result": True}}
+    }
+    with pytest.raises(AmbiguousCollection):
+        ml.Chain.from_json(document).resolve()
+
+
+def test_ids_may_hold_colons(tmp_path: Path) -> None:
+    register_catalog(folder(tmp_path / "one", ITEMS, "host:8000/stac", "urn:x:scenes"))
+    for name in ("urn:x:scenes", "host:8000/stac:urn:x:scenes"):
+        catalog, collection = find_collection(name)
+        assert (catalog.id, collection) == ("host:8000/stac", "urn:x:scenes")
+
+
+def test_what_is_opened_is_not_registered(tmp_path: Path) -> None:
+    """Looking into a catalogue changes nothing of what `ml.collection` finds."""
+    register_catalog(folder(tmp_path / "one", ITEMS, "one"))
+    opened = open_catalog(folder(tmp_path / "two", ITEMS, "two"))
+    assert list(settings.registered_catalogs()) == ["one"]
+    assert find_collection("scenes")[0].id == "one"
+    assert ml.collection("scenes", opened).catalog is opened
+    assert find_collection("two:scenes")[0].root == opened.root, "chains that name it are read"
+    assert access.resolve_href("two", "a.tif") == str(tmp_path / "two" / "a.tif")
+    open_catalog(tmp_path / "one")
+    assert list(settings.registered_catalogs()) == ["one"], "one that is registered stays so"
+    register_catalog(tmp_path / "two")
+    assert list(settings.registered_catalogs()) == ["one", "two"]
+
+
+def test_a_collection_of_an_opened_catalogue_is_hinted_at(tmp_path: Path) -> None:
     open_catalog(folder(tmp_path / "two", ITEMS, "two"))
-    with pytest.raises(NotFound, match="in several catalogues: one, two; say which"):
-        find_catalog(None, "scenes")
-    assert find_catalog("two", "scenes").id == "two"
+    with pytest.raises(
+        NotFound, match=r"catalogue 'two' has it, .*use 'two:scenes', or `muses-lab catalog register /.*two`"
+    ):
+        ml.collection("scenes")
+
+
+def test_a_removed_catalogue_is_not_read_any_more(tmp_path: Path) -> None:
+    register_catalog(folder(tmp_path / "one", ITEMS, "one"))
+    chain = ml.collection("scenes").band("red").max("t")
+    said = ml.remove_catalog("one")
+    assert "Chains and maps of its scenes cannot be read until" in said
+    assert f"catalog register {tmp_path / 'one'}" in said
+    for refused in (lambda: ml.collection("scenes"), chain.resolve, lambda: access.resolve_href("one", "a.tif")):
+        with pytest.raises(NotFound):
+            refused()
+    with pytest.raises(NotFound, match="no catalogue 'one' is known here; none is registered yet"):
+        ml.remove_catalog("one")
+    register_catalog(tmp_path / "one")
+    assert ml.collection("scenes").band("red").max("t").hash == chain.hash
+    ml.remove_catalog(tmp_path / "one")
+    assert settings.known_catalogs() == {}
+
+
+def test_removing_says_when_files_lie_elsewhere(tmp_path: Path) -> None:
+    settings.register_catalog("mine", str(tmp_path), [str(tmp_path.parent)])
+    assert "added again with `muses-lab catalog add`" in ml.remove_catalog("mine")
+
+
+def test_a_registered_file_that_changed_is_one_catalogue(tmp_path: Path) -> None:
+    """Its id changes with its contents; the older one is still known, so that chains say what happened."""
+    file = tmp_path / "items.parquet"
+    rustac.write_sync(str(file), ITEMS)
+    before = register_catalog(file).id
+    rustac.write_sync(str(file), ITEMS[:2])
+    now = register_catalog(file).id
+    assert find_collection("scenes")[0].id == now != before
+    assert list(settings.registered_catalogs()) == [now]
+    assert set(settings.known_catalogs()) == {before, now}
 
 
 def test_find_catalog_opens_files_again(tmp_path: Path) -> None:
@@ -271,16 +349,36 @@ def test_find_catalog_opens_files_again(tmp_path: Path) -> None:
     opened = open_catalog(file)
     found = find_catalog(opened.id)
     assert [i["id"] for i in found.search(Query("scenes"))] == ["a", "b", "c", "d"]
-    assert settings.registered_catalogs()[opened.id]["root"] == str(tmp_path)
+    assert settings.known_catalogs()[opened.id]["root"] == str(tmp_path)
 
 
 def test_a_catalogue_that_is_gone_does_not_hide_the_others(tmp_path: Path) -> None:
-    open_catalog(folder(tmp_path / "gone", ITEMS, "gone", "others"))
-    open_catalog(folder(tmp_path / "here", ITEMS, "here"))
+    register_catalog(folder(tmp_path / "gone", ITEMS, "gone", "others"))
+    register_catalog(folder(tmp_path / "here", ITEMS, "here"))
     shutil.rmtree(tmp_path / "gone")
-    assert find_catalog(None, "scenes").id == "here"
+    assert find_collection("scenes")[0].id == "here"
     with pytest.raises(NotFound, match=r"not readable: gone: there is no catalogue at .*gone"):
-        find_catalog(None, "others")
+        find_collection("others")
+
+
+def test_catalogues_show_themselves_in_a_sentence(tmp_path: Path) -> None:
+    one = folder(tmp_path / "one", ITEMS, "one")
+    assert repr(open_catalog(one)) == f"Catalogue 'one' in {one}, with the collection scenes"
+    file = tmp_path / "items.parquet"
+    rustac.write_sync(str(file), [*ITEMS, {**item("e", "2018-05-01"), "collection": "more"}])
+    catalog = open_catalog(file)
+    assert repr(catalog) == f"Catalogue '{catalog.id}' in {file}, with 2 collections: more, scenes"
+    opened = open_catalog(one)
+    (one / "scenes" / "collection.json").write_text("{")
+    assert "cannot be read: " in repr(opened)
+
+
+def test_a_static_catalogue_says_how_it_is_read(tmp_path: Path) -> None:
+    """One of single files, as pystac writes them: it has no table to search, and is not empty for that."""
+    root = folder(tmp_path / "static", ITEMS)
+    (root / "scenes" / "items.parquet").unlink()
+    with pytest.raises(ReadError, match=r"catalog add .*static"):
+        open_catalog(root).search(Query("scenes"))
 
 
 def test_the_sample_catalogue_opens(sample_catalog: Path) -> None:

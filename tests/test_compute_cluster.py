@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,16 +11,9 @@ import pytest
 from muses_lab import compute
 from muses_lab.compute import cluster, embedded, leases
 from muses_lab.errors import ComputeError
-
-from .test_service import running_server
-
-HELPERS = Path(__file__).with_name("compute_helpers")
-
-
-@dataclass(frozen=True)
-class Document:
-    hash: str = "c" * 64
-    payload: bytes = b"document"
+from tests.helpers import PYTHON_PATH
+from tests.helpers.scripted_engine import Document
+from tests.helpers.service import running_server
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +28,8 @@ def here(fresh_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     runtime = tmp_path / "runtime"
     runtime.mkdir(mode=0o700)
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("MUSES_ENGINE", "telling_engine:make")
+    monkeypatch.setenv("PYTHONPATH", PYTHON_PATH)
+    monkeypatch.setenv("MUSES_ENGINE", "tests.helpers.scripted_engine:make")
     monkeypatch.setenv("MUSES_COMPUTE", "embedded")
     monkeypatch.setenv("MUSES_THREADS", "2")
     monkeypatch.setenv("MUSES_LEASE_GRACE", "1")

@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,29 +25,15 @@ import pytest
 
 from muses_lab import compute
 from muses_lab.compute import dask_backend, embedded, leases
+from muses_lab.compute.embedded import finder
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
-
-from .compute_helpers.tcp_proxy import proxy_before
+from tests.helpers import PYTHON_PATH
+from tests.helpers.scripted_engine import Document
+from tests.helpers.tcp_proxy import proxy_before
+from tests.helpers.waiting import within
 
 pytestmark = pytest.mark.slow  # they share a cluster
-
-HELPERS = Path(__file__).with_name("compute_helpers")
-
-
-@dataclass(frozen=True)
-class Document:
-    hash: str = "c" * 64
-    payload: bytes = b"document"
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -69,10 +55,10 @@ def set_up(patch: pytest.MonkeyPatch, folder: Path, **variables: str) -> None:
     (folder / "runtime").mkdir(mode=0o700)
     settings = {
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-        "MUSES_ENGINE": "telling_engine:make",
+        "MUSES_ENGINE": "tests.helpers.scripted_engine:make",
         "MUSES_TEST_LOG": str(folder / "log"),
         "MUSES_LEASE_GRACE": "0.5",
-        "PYTHONPATH": str(HELPERS),
+        "PYTHONPATH": PYTHON_PATH,
         **variables,
     }
     for name, value in settings.items():
@@ -132,8 +118,8 @@ def asker(code: str = "") -> subprocess.Popen:
 # What is asked for arrives, once
 
 
-def letters(*seconds: float) -> list[dask_backend._Letter]:
-    return [dask_backend._Letter(None, None, "c", n, f"t{n}", s, f"k{n}", None) for n, s in enumerate(seconds)]
+def requests(*seconds: float) -> list[dask_backend._Request]:
+    return [dask_backend._Request(None, None, "c", n, f"t{n}", s, f"k{n}", None) for n, s in enumerate(seconds)]
 
 
 @pytest.mark.parametrize(
@@ -147,7 +133,9 @@ def letters(*seconds: float) -> list[dask_backend._Letter]:
     ],
 )
 def test_brief_blocks_are_one_task_of_dask_as_far_as_every_thread_has_one(seconds, threads, packed):
-    assert [[letter.task for letter in parcel] for parcel in dask_backend._packed(letters(*seconds), threads)] == packed
+    assert [
+        [request.task for request in batch] for batch in dask_backend._packed(requests(*seconds), threads)
+    ] == packed
 
 
 def test_blocks_that_travel_together_have_answers_of_their_own(alone, monkeypatch):
@@ -171,7 +159,7 @@ def test_blocks_that_travel_together_have_answers_of_their_own(alone, monkeypatc
         results = [t.future.exception(60) or t.future.result() for t in (*tickets[:3], *tickets[4:])]
         assert results[0] == 1 and isinstance(results[1], ReadError) and results[3:] == ["d", 6]
         assert results[2].shape == (size,)
-        assert max(len(parcel) for parcels in sent for parcel in parcels) > 1
+        assert max(len(batch) for batches in sent for batch in batches) > 1
     finally:
         executor.close()
 
@@ -309,8 +297,8 @@ def test_a_busy_worker_is_told_what_is_queued_and_what_is_dropped(alone):
     try:
         for name in ("first", "second"):
             before = len(said())
-            busy = executor.request(Document(), ("until-cancelled", name), announce=True)
-            tickets = [executor.request(Document(), ("echo", f"{name}{n}"), announce=True) for n in range(4)]
+            busy = executor.request(Document(), ("until-cancelled", name), hint=True)
+            tickets = [executor.request(Document(), ("echo", f"{name}{n}"), hint=True) for n in range(4)]
             queued = {f"announced echo {name}{n}" for n in range(1, 4)}  # the first may overtake the one that is long
             assert within(60, lambda since=before, queued=queued: queued <= set(heard(since))), said()
             before = len(said())
@@ -438,9 +426,10 @@ def test_scripts_that_end_give_up_their_lease_and_another_release_has_a_cluster_
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=90)
     assert (done.stdout, done.stderr) == ("hello\n", "")
     assert [h["pid"] for h in embedded.status()["holders"]] == [os.getpid()]
-    monkeypatch.setattr(embedded, "release", lambda: "muses-lab 9.9")
+    for module in (embedded, finder):
+        monkeypatch.setattr(module, "release", lambda: "muses-lab 9.9")
     assert embedded.status()["running"] is False
-    folder = embedded._folder()
+    folder = finder.cluster_folder()
     leases.write_private(folder / "cluster.json", {**vars(info)})  # as if it had been copied there
     with pytest.raises(ComputeError, match=r"runs muses-lab .*, this process runs muses-lab 9\.9"):
         embedded.ensure()
@@ -448,7 +437,7 @@ def test_scripts_that_end_give_up_their_lease_and_another_release_has_a_cluster_
 
 
 def test_what_a_dead_cluster_left_is_removed(alone):
-    scratch = alone.parent / f"{embedded.SCRATCH}old"
+    scratch = alone.parent / f"{finder.SCRATCH}old"
     scratch.mkdir()
     dead = subprocess.Popen([sys.executable, "-c", "pass"])
     dead.wait()
@@ -456,7 +445,7 @@ def test_what_a_dead_cluster_left_is_removed(alone):
         "address": "tls://127.0.0.1:1", "pid": dead.pid, "start": "1", "started": 0.0, "release": "x", "workers": 1,
         "threads": 1, "scratch": str(scratch), "certificate": "", "key": "",
     }  # fmt: skip
-    file = embedded._file(embedded._folder())
+    file = finder.cluster_file(finder.cluster_folder())
     leases.write_private(file, info)
     assert embedded.status()["running"] is False
     assert not file.exists()
@@ -501,7 +490,7 @@ def test_a_child_made_by_fork_connects_for_itself(lab):
 
 def test_only_its_user_can_read_the_file(lab):
     lab.result("echo", 1)
-    folder = embedded._folder()
+    folder = finder.cluster_folder()
     assert stat.S_IMODE((folder / "cluster.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((folder / "cluster.log").stat().st_mode) == 0o600
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import dask
 import pytest
@@ -14,19 +12,13 @@ from benchmarks.gateway import PASSWORD, free_port, running_gateway
 from muses_lab.compute import dask_backend, gateway
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
-
-HELPERS = Path(__file__).with_name("compute_helpers")
-
-
-@dataclass(frozen=True)
-class Document:
-    hash: str = "c" * 64
-    payload: bytes = b"document"
+from tests.helpers import PYTHON_PATH
+from tests.helpers.scripted_engine import Document
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    environment = {"MUSES_ENGINE": "telling_engine:make", "PYTHONPATH": str(HELPERS)}
+    environment = {"MUSES_ENGINE": "tests.helpers.scripted_engine:make", "PYTHONPATH": PYTHON_PATH}
     with running_gateway(tmp_path_factory.mktemp("gateway"), environment) as url:
         yield url
 

@@ -11,15 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from muses_lab.compute import handover
-from muses_lab.compute.handover import Mailbox, Place, leave
+from muses_lab.compute import shared_memory
+from muses_lab.compute.shared_memory import Mailbox, SharedFolder, leave
 
 VALUES = np.arange(600_000, dtype=np.float32).reshape(3, 200, 1000)
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    handover._is_shared.cache_clear()
+    shared_memory._is_shared.cache_clear()
 
 
 def test_what_is_left_is_taken_once(tmp_path: Path) -> None:
@@ -36,14 +36,14 @@ def test_what_is_left_is_taken_once(tmp_path: Path) -> None:
     assert box.take("token") is None and box.take("other") is None
     box.close()
     assert not list(tmp_path.iterdir())
-    assert not leave(replace(box.place or Place(str(tmp_path), "x")), "late", answer)
+    assert not leave(replace(box.place or SharedFolder(str(tmp_path), "x")), "late", answer)
 
 
 def test_a_folder_that_is_not_the_askers_is_not_written_to(tmp_path: Path) -> None:
     box = Mailbox(tmp_path)
     assert box.place is not None
     assert not leave(replace(box.place, sign="0" * 32), "token", VALUES)
-    assert not leave(Place(str(tmp_path / "elsewhere"), box.place.sign), "token", VALUES)
+    assert not leave(SharedFolder(str(tmp_path / "elsewhere"), box.place.sign), "token", VALUES)
     assert [f.name for f in Path(box.place.folder).iterdir()] == ["sign"]
     box.close()
 
@@ -70,7 +70,7 @@ def test_a_full_memory_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere no memory is shared this way")
 def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from muses_lab.compute.handover import Mailbox; "
+        "import os, sys; from pathlib import Path; from muses_lab.compute.shared_memory import Mailbox; "
         "print(Mailbox(Path(sys.argv[1])).place.folder, flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, timeout=120)

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,15 +15,8 @@ from muses_lab import compute
 from muses_lab.compute.queue import Executor
 from muses_lab.compute.threads import ThreadsBackend
 from muses_lab.errors import Cancelled, ComputeError, ReadError
-
-sys.path.insert(0, str(Path(__file__).with_name("compute_helpers")))
-from telling_engine import TellingEngine  # noqa: E402
-
-
-@dataclass(frozen=True)
-class Document:
-    hash: str = "c" * 64
-    payload: bytes = b"document"
+from tests.helpers.scripted_engine import Document, ScriptedEngine
+from tests.helpers.waiting import within
 
 
 class ScriptedBackend:
@@ -42,10 +31,10 @@ class ScriptedBackend:
         self.cancelled: list[str] = []
         self.expected: list[Any] = []
 
-    def expect(self, chain_hash: str, task: Any) -> None:
+    def prefetch(self, chain_hash: str, task: Any) -> None:
         self.expected.append(task)
 
-    def withdraw(self, chain_hash: str, task: Any) -> None:
+    def cancel_hint(self, chain_hash: str, task: Any) -> None:
         self.expected.remove(task)
 
     def submit(
@@ -82,20 +71,11 @@ def scripted() -> Iterator[tuple[ScriptedBackend, Executor]]:
 
 
 @pytest.fixture
-def threads() -> Iterator[tuple[TellingEngine, Executor]]:
-    engine = TellingEngine()
+def threads() -> Iterator[tuple[ScriptedEngine, Executor]]:
+    engine = ScriptedEngine()
     executor = Executor(ThreadsBackend(2, lambda: engine))
     yield engine, executor
     executor.close()
-
-
-def within(seconds: float, condition: Callable[[], Any]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.005)
-    return False
 
 
 def test_all_who_ask_for_a_block_share_one_evaluation(scripted):
@@ -149,8 +129,8 @@ def test_what_has_not_begun_changes_its_place_when_its_asker_says_so(scripted):
 def test_all_that_is_queued_is_announced_until_it_is_dropped(scripted):
     backend, executor = scripted
     executor.request(Document(), "local")
-    tickets = [executor.request(Document(), n, announce=True) for n in range(6)]
-    again = executor.request(Document(), 4, announce=True)
+    tickets = [executor.request(Document(), n, hint=True) for n in range(6)]
+    again = executor.request(Document(), 4, hint=True)
     assert backend.order == ["local", 0]
     assert backend.expected == [0, 1, 2, 3, 4, 5]
     for n in (0, 3, 4):
@@ -165,18 +145,18 @@ def test_all_that_is_queued_is_announced_until_it_is_dropped(scripted):
 def test_threads_tell_their_engine_what_is_queued_while_they_are_busy(monkeypatch, tmp_path):
     monkeypatch.setenv("MUSES_TEST_LOG", str(tmp_path / "log"))
     (tmp_path / "log").touch()
-    engine = TellingEngine()
+    engine = ScriptedEngine()
     executor = Executor(ThreadsBackend(1, lambda: engine))
 
     def said() -> list[str]:
         return [line for line in (tmp_path / "log").read_text().splitlines() if "echo" in line]
 
-    busy = executor.request(Document(), ("until-cancelled", "busy"), announce=True)
-    tickets = [executor.request(Document(), ("echo", n), announce=True) for n in range(4)]
+    busy = executor.request(Document(), ("until-cancelled", "busy"), hint=True)
+    tickets = [executor.request(Document(), ("echo", n), hint=True) for n in range(4)]
     assert within(10, lambda: said() == [f"announced echo {n}" for n in range(4)])
     tickets[3].release()
     assert said()[4:] == ["withdrawn echo 3"]
-    late = executor.request(Document(), ("echo", "late"), announce=True)
+    late = executor.request(Document(), ("echo", "late"), hint=True)
     assert said()[5:] == ["announced echo late"]
     busy.release()
     assert [t.future.result(10) for t in (*tickets[:3], late)] == [0, 1, 2, "late"]

@@ -11,3 +11,7 @@ def test_the_variables_say_what_the_settings_say() -> None:
     read = config.collect_env(tuning.environment())
     for name, value in tuning.SETTINGS.items():
         assert config.get(name, config=read) == value
+
+
+def test_workers_fetch_no_grids() -> None:
+    assert tuning.environment()["PROJ_NETWORK"] == "OFF"

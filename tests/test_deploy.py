@@ -13,9 +13,11 @@ import yaml
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
+from muses_lab.notebooks import TUTORIALS
+from tests.helpers import REPOSITORY
+
 pytest.importorskip("dask_gateway_server")
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 DEPLOY = REPOSITORY / "deploy"
 KUBERNETES = DEPLOY / "kubernetes"
 
@@ -51,6 +53,20 @@ def test_one_image_and_one_address_per_service() -> None:
     told = {entry["name"]: entry for entry in container["env"]}
     assert {"JUPYTERHUB_API_TOKEN", "JUPYTERHUB_SERVICE_URL", "MUSES_HUB_DATABASE"} <= set(told)
     assert told["JUPYTERHUB_API_TOKEN"]["valueFrom"]["secretKeyRef"]["key"] == "hub.services.muses.apiToken"
+
+
+def test_users_get_the_images_tutorials_and_the_hub_has_all_its_pages() -> None:
+    (values,) = documents("jupyterhub.yaml")
+    singleuser, hub = values["singleuser"], values["hub"]
+    assert "COPY notebooks/01-first-map.ipynb /opt/muses-lab/notebooks/" in (DEPLOY / "Dockerfile").read_text("utf-8")
+    assert singleuser["extraEnv"]["MUSES_HUB_PUBLISHED"] == "/opt/muses-lab/notebooks"
+    assert singleuser["cmd"][1:] == ["-m", "muses_lab.deployment.singleuser"]
+    templates = REPOSITORY / "muses_lab" / "deployment" / "templates"
+    mounted = {Path(entry["mountPath"]) for entry in hub["extraFiles"].values()}
+    assert {path.name for path in mounted} == {path.name for path in templates.iterdir()}
+    assert {str(path.parent) for path in mounted} == set(hub["templatePaths"])
+    used = set(re.findall(r"\bmuses_\w+", "".join(path.read_text("utf-8") for path in templates.iterdir())))
+    assert used == set(hub["templateVars"])
 
 
 def test_both_roles_may_use_both_services() -> None:
@@ -122,6 +138,8 @@ def test_the_image_is_the_locks_and_every_file_it_copies_is_sent() -> None:
         if word == "COPY" and "--from" not in rest:
             for source in rest.split()[:-1]:
                 assert (REPOSITORY / source).exists() and f"!{source}" in ignore, source
+    copied = [rest.split()[0] for word, rest in instructions if word == "COPY" and rest.startswith("notebooks")]
+    assert copied == [f"notebooks/{name}" for name in TUTORIALS]
     installs = [rest for word, rest in instructions if word == "RUN" and "pip install" in rest]
     assert "--require-hashes" in installs[0] and all("--no-deps" in rest for rest in installs)
     users = [rest for word, rest in instructions if word == "USER"]

@@ -6,17 +6,24 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from numba.core.caching import _CacheLocator
 
 from muses_lab import settings
 from muses_lab.compute import leases
-from muses_lab.deployment import once, singleuser
+from muses_lab.deployment import once, run, singleuser
 from muses_lab.deployment.accounts import FIRST, Accounts, separated
 from muses_lab.deployment.config import HubSettings, Limits, SettingsError
+from muses_lab.deployment.published import prepare
+from muses_lab.notebooks import TUTORIALS
+from muses_lab.sample import generate
+from tests.helpers import REPOSITORY
 
 ONE_FOR_ALL = {"PASSWORD": "correct-horse-battery"}
 
@@ -39,6 +46,9 @@ def hub(tmp_path: Path, **environment: str) -> HubSettings:
         ({"AUTH": "pam", "USERS": "*", "URL": "https://lab.example.org"}, "passwords in the clear"),
         ({"TLS_CERT": "/etc/cert.pem"}, "belong together"),
         ({"ADMINS": "alice"}, "one password for all proves no name"),
+        ({"PUBLISHED": "/nowhere/course"}, "MUSES_HUB_PUBLISHED='/nowhere/course' is no folder"),
+        ({"START": "../01.ipynb"}, "is no published notebook; name it by its path below"),
+        ({"START": "/etc/passwd"}, "is no published notebook"),
     ],
 )
 def test_what_is_weaker_than_it_looks_is_refused(tmp_path, environment, told):
@@ -66,7 +76,7 @@ def test_values_that_are_wrong_are_named(tmp_path):
     with pytest.raises(SettingsError, match="MUSES_HUB_MEMORY='0' must be above 0"):
         _ = hub(tmp_path, MEMORY="0").limits
     with pytest.raises(SettingsError, match="MUSES_HUB_GATEWAY_PORT='x' is not a port"):
-        hub(tmp_path, GATEWAY_PORT="x").port("GATEWAY", 8787)
+        hub(tmp_path, GATEWAY_PORT="x").port("GATEWAY")
     with pytest.raises(SettingsError, match="needs MUSES_HUB_OAUTH_CLIENT_ID"):
         hub(tmp_path, AUTH="oauth", USERS="alice").oauth("CLIENT_ID")
 
@@ -119,21 +129,146 @@ def test_a_users_folder_is_below_that_of_all_homes(tmp_path, name):
         Accounts(hub(tmp_path), separate=False).of(name)
 
 
+# What is published
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Not below pytest's, which only its user can pass through."""
+    with tempfile.TemporaryDirectory(prefix="muses-published-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def published(folder: Path, separate: bool = True, **environment: str) -> list[str]:
+    """Prepares the published folder of a hub from a clone whose `notebooks/` has more than the release."""
+    clone = folder / "clone"
+    clone.mkdir(exist_ok=True)
+    for name in (*TUTORIALS, "export-of-somebody.tif", "draft.ipynb"):
+        if not (clone / name).exists():
+            (clone / name).write_text(f"first {name}")
+    return prepare(hub(folder, **environment), clone, separate)
+
+
+def test_the_release_has_the_notebooks_that_are_tracked():
+    listed = subprocess.run(["git", "ls-files", "notebooks"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("no git, or no clone, here")
+    assert sorted(f"notebooks/{name}" for name in TUTORIALS) == listed.stdout.split()
+
+
+def test_only_the_releases_tutorials_are_published_and_all_can_read_them(folder):
+    before = os.umask(0o077)  # as systemd starts the hub
+    try:
+        (told,) = published(folder)
+    finally:
+        os.umask(before)
+    there = folder / "state" / "published"
+    assert "the 1 file in" in told and told.endswith("and land on 01-first-map.ipynb.")
+    assert [path.name for path in there.iterdir()] == list(TUTORIALS)
+    assert [path.stat().st_mode & 0o777 for path in (there, there / TUTORIALS[0])] == [0o755, 0o644]
+
+
+def test_a_later_release_renews_what_the_administrator_left_and_nothing_else(folder):
+    published(folder)
+    place, original = folder / "state" / "published" / TUTORIALS[0], folder / "clone" / TUTORIALS[0]
+    original.write_text("second")
+    published(folder)
+    assert place.read_text() == "second"
+    place.write_text("the administrator's")
+    original.write_text("third")
+    assert "The release has another 01-first-map.ipynb; yours stays" in published(folder)[1]
+    assert place.read_text() == "the administrator's" and len(published(folder)) == 1  # told once
+    place.unlink()
+    original.write_text("fourth")
+    published(folder)
+    assert not place.exists()  # the administrator has taken it back
+
+
+def test_a_folder_of_the_administrators_is_taken_as_it_is(folder):
+    course = folder / "course"
+    (course / "data").mkdir(parents=True)
+    (course / "data" / "closed.csv").write_text("1")
+    (course / "data" / "closed.csv").chmod(0o600)
+    (course / "welcome.ipynb").write_text("{}")
+    told = published(folder, PUBLISHED=str(course), START="later.ipynb")
+    assert "the 1 file in" in told[0] and "land" not in told[0]
+    assert told[1:] == [
+        "MUSES_HUB_START=later.ipynb is not among them yet: users land on the launcher",
+        "Not given: data/closed.csv: users cannot read it: chmod o+rX",
+    ]
+    assert sorted(path.name for path in course.rglob("*")) == ["closed.csv", "data", "welcome.ipynb"]
+    assert "land on welcome.ipynb" in published(folder, PUBLISHED=str(course))[0]
+    course.chmod(0o700)
+    told = published(folder, PUBLISHED=str(course))
+    assert "the 0 files in" in told[0]
+    assert told[1:] == [f"Not given: {course}: users cannot read it: chmod o+rX"]
+    assert len(published(folder, separate=False, PUBLISHED=str(course))) == 1  # all are one account: it can
+
+
+@pytest.mark.parametrize("name", [".", "data", "data/points.csv"])
+def test_a_published_folder_that_users_could_change_is_refused(folder, name):
+    course = folder / "course"
+    (course / "data").mkdir(parents=True)
+    (course / "data" / "points.csv").write_text("1")
+    (course / name).chmod(0o777)
+    with pytest.raises(SettingsError, match=f"everybody can write to {course / name}"):
+        published(folder, PUBLISHED=str(course))
+
+
+@pytest.mark.parametrize(
+    ("contact", "link"),
+    [
+        ("lab@example.org", "mailto:lab@example.org"),
+        ("https://help.example.org/lab", "https://help.example.org/lab"),
+        ("Ms Smith, room 12", ""),
+        ("javascript:alert(1)", ""),
+        ('https://x"onclick="alert(1)', ""),
+        ("a@b.org?bcc=all@example.org", ""),
+    ],
+)
+def test_a_contact_is_a_link_where_it_is_an_address(tmp_path, contact, link):
+    assert hub(tmp_path, CONTACT=contact).contact_link == link
+
+
 # Users' servers
 
 
-def test_notebooks_are_given_once(tmp_path):
-    source, target = tmp_path / "hub", tmp_path / "notebooks"
-    source.mkdir()
-    (source / "01.ipynb").write_text("first")
-    assert singleuser.give_notebooks(source, target) == ["01.ipynb"]
-    (target / "01.ipynb").write_text("mine")
-    (source / "02.ipynb").write_text("second")
-    assert singleuser.give_notebooks(source, target) == ["02.ipynb"]
-    (target / "02.ipynb").unlink()
-    assert singleuser.give_notebooks(source, target) == []
-    assert [path.name for path in target.glob("*.ipynb")] == ["01.ipynb"]
-    assert (target / "01.ipynb").read_text() == "mine"
+def test_a_user_lands_on_the_newest_copy_of_the_first_notebook(tmp_path):
+    course, home = tmp_path / "course", tmp_path / "home"
+    (course / "a").mkdir(parents=True)
+    for name in ("a/00-deep.ipynb", "data.csv", "01 größe.ipynb"):
+        (course / name).write_text("first")
+    assert singleuser.first_page(course, home) == "/lab"
+    assert singleuser.give_published(course, home).startswith("new: 01 größe.ipynb")
+    assert singleuser.first_page(course, home) == "/lab/tree/notebooks/01%20gr%C3%B6%C3%9Fe.ipynb"
+    assert singleuser.first_page(course, home, "a/00-deep.ipynb") == "/lab/tree/notebooks/a/00-deep.ipynb"
+    assert singleuser.first_page(course, home, "none.ipynb") == "/lab"
+    (home / "notebooks" / "01 größe.ipynb").write_text("mine")
+    (course / "01 größe.ipynb").write_text("corrected")
+    singleuser.give_published(course, home)
+    assert singleuser.first_page(course, home) == "/lab/tree/notebooks/01%20gr%C3%B6%C3%9Fe-new.ipynb"
+    (home / "notebooks" / "01 größe-new.ipynb").unlink()
+    assert singleuser.first_page(course, home).endswith("%9Fe.ipynb")
+
+
+def test_a_home_that_is_closed_or_full_is_told_of_and_stops_nothing(tmp_path):
+    course, home = tmp_path / "course", tmp_path / "home"
+    course.mkdir()
+    home.mkdir()
+    (course / "01.ipynb").write_text("first")
+    (home / "notebooks").write_text("a file of the user's")
+    assert singleuser.give_published(course, home).startswith("not given: ")
+
+
+def test_the_hub_uses_the_sample_that_is_there(tmp_path, fresh_home):
+    made = generate(fresh_home / "sample", size=96, dates=1)
+    state = tmp_path / "hub"
+    state.mkdir()
+    run._sample(SimpleNamespace(environment={}, state=state), [])
+    scenes = list((state / "sample").rglob("*.tif"))
+    assert scenes and all(file.samefile(made / file.relative_to(state / "sample")) for file in scenes)
+    assert list(json.loads((state / "catalogs.json").read_text())) == ["muses-sample-v1-96-1-2018"]
 
 
 def test_the_hubs_catalogues_are_registered_but_not_over_the_users_own(tmp_path, fresh_home):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,33 +10,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pyproj
 import pytest
-import rasterio
-import shapely
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
-from shapely.geometry import shape
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import CORNER, Made, never, pixels, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain, Collection  # noqa: E402
-from muses_lab.engine import Engine, RectKey  # noqa: E402
-from muses_lab.engine.cache import Cache  # noqa: E402
-from muses_lab.engine.grid import Rect  # noqa: E402
-from muses_lab.engine.layout import layout  # noqa: E402
-from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
-from muses_lab.scenes import Band, Scenes  # noqa: E402
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.api.collection import Collection
+from muses_lab.engine import Engine, RectKey
+from muses_lab.engine.mosaic import layout
+from muses_lab.errors import Cancelled, TooLarge
+from muses_lab.raster.asset import Band
+from muses_lab.raster.grid import Rect
+from muses_lab.resources.cache import Cache
+from tests.helpers.examples import examples
+from tests.helpers.made_scenes import CORNER, Made, never, pixels, window, write_tif
+from tests.oracles.reads import Read, expected_reads
 
 RNG = np.random.default_rng(11)
 GRID = "MADE-1"
 
-Read = tuple[str, int, int, int]
 """File, overview, row and column of one of its blocks."""
 
 
@@ -49,11 +43,6 @@ def engine() -> Iterator[Engine]:
     engine.reader.close()
 
 
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> Collection:
-    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
-
-
 def reads(engine: Engine) -> list[Read]:
     """What was read since the last time this was asked."""
     assert engine.reader.log is not None
@@ -63,53 +52,6 @@ def reads(engine: Engine) -> list[Read]:
 
 
 # ---------------------------------------------------------------------- the blocks that a view of the sample needs
-
-
-def expected_reads(scenes: Scenes, root: Path, tile: GeoBox, bands: tuple[str, ...]) -> tuple[set[Read], set[str]]:
-    """File blocks under a tile, from the list of scenes, the files' structure, pyproj and shapely; and the scenes."""
-    a, n = tile.affine, tile.shape.x
-    cc, rr = np.meshgrid(np.arange(n) + 0.5, np.arange(n) + 0.5)
-    crs_of = {s.grid: s.crs for s in scenes.scenes}
-    places, boxes, depths = {}, {}, {}
-    for grid, crs in sorted(crs_of.items()):
-        members = [s for s in scenes.scenes if s.grid == grid]
-        t, (rows, cols) = members[0].assets["B04"].transform, members[0].assets["B04"].shape
-        boxes[grid] = (t[2], t[5] - 10 * rows, t[2] + 10 * cols, t[5])
-        x, y = pyproj.Transformer.from_crs(3857, crs, always_xy=True).transform(a.c + cc * a.a, a.f + rr * a.e)
-        places[grid] = x, y
-        w, s, e, north = boxes[grid]  # the footprints of the sample's tiles together fill them
-        depths[grid] = np.minimum(np.minimum(x - w, e - x), np.minimum(y - s, north - y))
-    deepest = np.stack([depths[g] for g in sorted(crs_of)])
-    owner = np.where((deepest < 0).all(0), -1, deepest.argmax(0))
-    latitude = pyproj.Transformer.from_crs(32631, 4326, always_xy=True).transform(372_000, 4_828_000)[1]
-    level = max(0, math.floor(math.log2(a.a * math.cos(math.radians(latitude)) / 10)))
-    side = 512 * 10 * 2**level
-    found: set[Read] = set()
-    used: set[str] = set()
-    for number, grid in enumerate(sorted(crs_of)):
-        w, _, _, north = boxes[grid]
-        x, y = (v[owner == number] for v in places[grid])
-        for col, row in set(zip((x - w) // side, (north - y) // side, strict=True)):
-            block = shapely.box(w + col * side, north - (row + 1) * side, w + (col + 1) * side, north - row * side)
-            there = pyproj.Transformer.from_crs(4326, crs_of[grid], always_xy=True)
-            for scene in (s for s in scenes.scenes if s.grid == grid):
-                footprint = shapely.transform(
-                    shape(scene.footprint), lambda p, t=there: np.stack(t.transform(*p.T), -1)
-                )
-                if not footprint.intersects(block):
-                    continue
-                used.add(scene.id)
-                for band in bands:
-                    asset = scene.assets[band]
-                    overview = max(0, level - round(math.log2(asset.transform[0] / 10)))
-                    path = (root / asset.href).resolve()
-                    with rasterio.open(path, **({"overview_level": overview - 1} if overview else {})) as file:
-                        size = file.block_shapes[0][0] * asset.transform[0] * 2**overview
-                        height = file.height
-                    assert size >= side, "the sample's blocks are no smaller than the engine's"
-                    if row * side < height * asset.transform[0] * 2**overview:
-                        found.add((str(path), overview, int(row * side // size), int(col * side // size)))
-    return found, used
 
 
 def tile_at(zoom: int, lon: float, lat: float) -> GeoBox:
@@ -134,7 +76,7 @@ def test_a_view_reads_the_blocks_under_it_of_its_bands_and_scenes_each_once(
     engine: Engine, s2: Collection, sample_catalog: Path, place: str, bands: tuple[str, ...]
 ) -> None:
     chain = s2.bands(*bands).max("t")
-    (scenes,) = chain.resolved.scenes.values()
+    (scenes,) = chain.published.scenes.values()
     tile = tile_at(*PLACES[place])
     expected, touched = expected_reads(scenes, sample_catalog, tile, bands)
     found = pixels(engine, chain, tile)
@@ -291,16 +233,16 @@ def test_small_windows_of_a_neighbourhood_share_the_blocks_under_them(engine: En
 @pytest.mark.parametrize("size, reach, rects", [(508, 2, True), (509, 2, False), (100, 0, False), (256, 128, True)])
 def test_a_window_smaller_than_a_block_is_asked_for_as_it_is(cloudy: Chain, size: int, reach: int, rects: bool) -> None:
     chain = cloudy.band("red").max("t")
-    program = (chain.focal_mean(reach) if reach else chain).resolved.program
+    prepared = (chain.focal_mean(reach) if reach else chain).published.prepared
     west, north = CORNER
-    tasks = layout(program, window(size, size, corner=(west + 3000, north - 3000))).tasks
+    tasks = layout(prepared, window(size, size, corner=(west + 3000, north - 3000))).tasks
     assert [isinstance(task, RectKey) for task in tasks] == [rects] * (1 if rects else len(tasks))
     assert not rects or tasks[0].rect == Rect(300, 300 + size, 300, 300 + size)
 
 
 def test_a_new_threshold_after_a_median_reads_nothing_and_keeps_the_median(engine: Engine, cloudy: Chain) -> None:
     median, box = clear(cloudy, 4).ndvi().median("t"), window(SIZE, SIZE)
-    blocks = len(layout(median.resolved.program, box).tasks)
+    blocks = len(layout(median.published.prepared, box).tasks)
     assert blocks == 9
     pixels(engine, median > 0.1, box)
     before = engine.counters()
@@ -379,27 +321,27 @@ def test_a_piece_that_would_not_fit_into_memory_is_refused(engine: Engine, tmp_p
 
 def test_cancelled_between_reads(engine: Engine, cloudy: Chain) -> None:
     chain = cloudy.bands("B04", "B08").max("t")
-    resolved = chain.resolved
-    engine.keep(resolved.hash, resolved)
-    (key, *_) = layout(resolved.program, block(0, 0)).tasks
+    published = chain.published
+    engine.keep(published.hash, published)
+    (key, *_) = layout(published.prepared, block(0, 0)).tasks
 
     def after_five_blocks() -> bool:
         assert engine.reader.log is not None
         return len(engine.reader.log) >= 5
 
     with pytest.raises(Cancelled):
-        engine.run(resolved.hash, key, after_five_blocks)
+        engine.run(published.hash, key, after_five_blocks)
     assert len(reads(engine)) == 5
-    result = engine.run(resolved.hash, key, never)
+    result = engine.run(published.hash, key, never)
     assert result.values is not None and not result.report.failed
     assert len(reads(engine)) == 3 * 2 * 16 - 5, "what was read before was not lost"
 
 
 def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, cloudy: Chain) -> None:
     chain = cloudy.band("red").max("t")
-    resolved = chain.resolved
-    engine.keep(resolved.hash, resolved)
-    (key, *_) = layout(resolved.program, block(1, 1)).tasks
+    published = chain.published
+    engine.keep(published.hash, published)
+    (key, *_) = layout(published.prepared, block(1, 1)).tasks
     begun, stop = threading.Event(), threading.Event()
 
     def first_asker() -> bool:
@@ -408,9 +350,9 @@ def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, clou
         return True
 
     with ThreadPoolExecutor(4) as pool:
-        cancelled = pool.submit(engine.run, resolved.hash, key, first_asker)
+        cancelled = pool.submit(engine.run, published.hash, key, first_asker)
         assert begun.wait(20)
-        waiting = [pool.submit(engine.run, resolved.hash, key, never) for _ in range(3)]
+        waiting = [pool.submit(engine.run, published.hash, key, never) for _ in range(3)]
         time.sleep(0.2)
         assert not any(w.done() for w in waiting), "they wait for the one that is under way"
         stop.set()
@@ -425,7 +367,7 @@ def test_who_waits_for_a_cancelled_evaluation_still_gets_it(engine: Engine, clou
 # --------------------------------------------------------------------------------------------------------- cache
 
 
-@hypothesis_settings(max_examples=50)
+@hypothesis_settings(max_examples=examples(20))
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 400), st.floats(0, 10)), max_size=120))
 def test_the_cache_holds_its_budget(puts: list[tuple[int, int, float]]) -> None:
     cache = Cache(1000)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +14,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+from muses_lab.engine import mosaic as layouts
+from muses_lab.engine.graph import PreparedGraph
+from muses_lab.engine.mosaic import layout, sketch
+from muses_lab.errors import Cancelled
+from muses_lab.raster.asset import Asset, Band
+from muses_lab.raster.grid import BLOCK, Grid, Rect, block_rect, places
+from muses_lab.raster.window import Window, zoom_resolution
+from muses_lab.resources import cancel
+from muses_lab.scenes.scene import Scene, Scenes
+from muses_lab.scenes.source import Source
+from tests.helpers.examples import examples
+from tests.helpers.made_scenes import Made, chain_of, values, write_tif
 
-from made import Made, chain_of, values, write_tif  # noqa: E402
+few = settings(max_examples=examples(15))
 
-from muses_lab.engine.grid import BLOCK, Grid, Rect, block_rect, places  # noqa: E402
-from muses_lab.engine.layout import layout  # noqa: E402
-from muses_lab.engine.program import Program  # noqa: E402
-from muses_lab.engine.sources import Source  # noqa: E402
-from muses_lab.scenes import Asset, Band, Scene, Scenes  # noqa: E402
-from muses_lab.window import Window, zoom_resolution  # noqa: E402
-
-few = settings(max_examples=30)
-
+SINUSOIDAL = pyproj.CRS("+proj=sinu +R=6371007.181").to_wkt()
 TOULOUSE = Grid("31TCJ", "EPSG:32631", (367_020.0, 4_833_900.0), 10.0, Rect(0, 1056, 0, 1056))
 GRIDS = [
     TOULOUSE,
     Grid("30TYP", "EPSG:32630", (844_020.0, 4_841_940.0), 10.0, Rect(0, 1056, 0, 1056)),
     Grid("lattice", "EPSG:32631", (0.0, 5.0), 10.0, Rect(-483_390, -482_000, 36_702, 38_000)),
     Grid("degrees", "EPSG:4326", (1.0, 44.0), 1 / 3600, Rect(0, 3600, 0, 3600)),
-    Grid("sinusoidal", "+proj=sinu +R=6371007.181", (0.0, 0.0), 231.656358, Rect(-21_600, -19_200, 0, 2400)),
+    Grid("sinusoidal", SINUSOIDAL, (0.0, 0.0), 231.656358, Rect(-21_600, -19_200, 0, 2400)),
 ]
 LATTICES = [("EPSG:3857", zoom_resolution(13)), ("EPSG:32631", 10.0), ("EPSG:2154", 7.5), ("EPSG:4326", 1e-4)]
 zooms = st.integers(6, 17)
@@ -218,19 +220,19 @@ def two_zones(swath: bool) -> Scenes:
     return Scenes("two", "nowhere", (Band("B", resolution=10.0),), tuple(scenes))
 
 
-def program(scenes: Scenes) -> Program:
-    return chain_of(scenes).resolved.program
+def prepared(scenes: Scenes) -> PreparedGraph:
+    return chain_of(scenes).published.prepared
 
 
-PROGRAMS = {swath: program(two_zones(swath)) for swath in (False, True)}
+PROGRAMS = {swath: prepared(two_zones(swath)) for swath in (False, True)}
 zones = st.tuples(st.booleans(), st.integers(9, 15), st.integers(-6, 2), st.integers(-3, 3))
 
 
-def owners(prepared: Program, box: GeoBox) -> np.ndarray:
+def owners(ready: PreparedGraph, box: GeoBox) -> np.ndarray:
     """Number of the grid (by order of their ids) that owns each pixel; -1 none. Fails where two do."""
     out = np.full((box.shape.y, box.shape.x), -1)
-    ids = sorted(prepared.output.grids)
-    for part in layout(prepared, box).parts:
+    ids = sorted(ready.output.grids)
+    for part in layout(ready, box).parts:
         where = np.ones(out.shape, bool) if part.where is None else part.where
         assert (out[where] == -1).all(), "a pixel with two owners"
         out[where] = ids.index(part.grid.id)
@@ -241,15 +243,15 @@ def owners(prepared: Program, box: GeoBox) -> np.ndarray:
 @given(zones)
 def test_a_pixel_belongs_to_the_grid_in_whose_footprint_it_is_deepest(place) -> None:
     swath, zoom, dx, dy = place
-    prepared = PROGRAMS[swath]
+    ready = PROGRAMS[swath]
     box = near_toulouse(zoom, dx, dy, size=64)
-    found = owners(prepared, box)
-    source: Source = next(iter(prepared.sources.values()))
+    found = owners(ready, box)
+    source: Source = next(iter(ready.sources.values()))
     a = box.affine
     cc, rr = np.meshgrid(np.arange(64) + 0.5, np.arange(64) + 0.5)
     depths = []
-    for id in sorted(prepared.output.grids):
-        crs = prepared.output.grids[id].crs
+    for id in sorted(ready.output.grids):
+        crs = ready.output.grids[id].crs
         x, y = pyproj.Transformer.from_crs(3857, crs, always_xy=True).transform(a.c + cc * a.a, a.f + rr * a.e)
         shape, points = source.footprints[id], shapely.points(x, y)
         inside = shapely.intersects(shape, points)
@@ -274,9 +276,80 @@ def test_equal_depth_goes_to_the_first_id() -> None:
     """Two grids of one lattice and extent that differ in name only: all pixels belong to the first."""
     asset = Asset("x.tif", (10.0, 0.0, 367_020.0, 0.0, -10.0, 4_833_900.0), (1056, 1056))
     scenes = [Scene(g, "2018-06-10T10:54:41Z", "EPSG:32631", {"B": asset}, "a", g) for g in ("MGRS-B", "MGRS-A")]
-    prepared = program(Scenes("twins", "nowhere", (Band("B"),), tuple(scenes)))
-    found = owners(prepared, near_toulouse(12, 0, 0))
+    ready = prepared(Scenes("twins", "nowhere", (Band("B"),), tuple(scenes)))
+    found = owners(ready, near_toulouse(12, 0, 0))
     assert set(np.unique(found)) <= {-1, 0} and (found == 0).any()
+
+
+# ------------------------------------------------------------------------------------- windows too large to look at
+
+
+def sketched(ready: PreparedGraph, box: GeoBox) -> dict[str, set]:
+    """Grid → the blocks that a sketch sees."""
+    found: dict[str, set] = {}
+    for view in sketch(ready, box):
+        for part in view.parts:
+            found.setdefault(part.grid.id, set()).update(part.tasks)
+    return found
+
+
+@settings(max_examples=examples(5), deadline=None)
+@given(
+    st.booleans(), st.sampled_from([3857, 32631, 32630, 4326]), st.sampled_from([3.0, 8.0, 10.0, 14.0, 25.0]),
+    st.floats(1.2, 1.45), st.floats(43.5, 43.65), st.integers(520, 1700), st.integers(520, 1700),
+)  # fmt: skip
+def test_a_sketch_sees_the_blocks_that_a_layout_has(swath, crs, pixel, west, north, rows, cols) -> None:
+    """But for a few pixels between two grids."""
+    ready = PROGRAMS[swath]
+    size = pixel / 111_320 if crs == 4326 else pixel
+    x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(west, north)
+    box = GeoBox((rows, cols), Affine(size, 0, x, 0, -size, y), crs)
+    seen = sketched(ready, box)
+    for part in layout(ready, box).parts:
+        missed = set(part.blocks) - seen.pop(part.grid.id, set())
+        owned = np.ones(box.shape, bool) if part.where is None else part.where
+        for key in missed:
+            r = key.rect
+            inside = (part.rows >= r.r0) & (part.rows < r.r1) & (part.cols >= r.c0) & (part.cols < r.c1)
+            assert (inside & owned).sum() < 2 * BLOCK, "more than a line or two"
+    assert not any(seen.values()), "blocks that the window does not touch"
+
+
+@pytest.mark.parametrize("swath", [False, True])
+def test_a_sketch_looks_at_blocks_not_at_pixels(monkeypatch: pytest.MonkeyPatch, swath: bool) -> None:
+    """The same place with pixels of 10 m and of 25 cm has the same blocks, and is looked at about as often."""
+    looked = []
+    before = layouts._pixels
+
+    def counted(place, grid, level):
+        looked[-1] += place.window.shape.x * place.window.shape.y
+        return before(place, grid, level)
+
+    monkeypatch.setattr(layouts, "_pixels", counted)
+    monkeypatch.setattr(layouts, "_kept_pixels", counted)
+    found = []
+    for pixel in (10.0, 0.25):
+        looked.append(0)
+        number = round(12_000 / pixel)
+        box = GeoBox((number, number), Affine(pixel, 0, 366_000, 0, -pixel, 4_834_900), "EPSG:32631")
+        found.append(sketched(PROGRAMS[swath], box))
+    assert found[0] == found[1] and sum(map(len, found[0].values())) > 9
+    assert looked[1] <= looked[0] < 500_000 < (12_000 / 0.25) ** 2 / 1000, looked
+
+
+def test_a_sketch_of_a_continent_without_scenes_looks_at_nothing_and_can_be_stopped() -> None:
+    world = GeoBox((300_000, 300_000), Affine(10, 0, 0, 0, -10, 6_000_000), "EPSG:32631")
+    away = GeoBox((300_000, 300_000), Affine(10, 0, 2_000_000, 0, -10, 3_000_000), "EPSG:32631")
+    assert not list(sketch(PROGRAMS[False], away))
+    asked = []
+
+    def flag() -> None:
+        asked.append(True)
+        if len(asked) == 3:
+            raise Cancelled("enough")
+
+    with cancel.watching(flag), pytest.raises(Cancelled):
+        list(sketch(PROGRAMS[False], world))
 
 
 # -------------------------------------------------------------------------------- grids of scenes without a grid code
@@ -292,16 +365,31 @@ def test_scenes_of_one_lattice_share_a_grid_whose_blocks_do_not_move_when_scenes
     other = Source(Scenes("c", "c", (Band("B"),), (scene("a", 364_000, 4_833_900), scene("b", 364_005, 4_833_900))))
     (before,), (after,) = few.grids.values(), more.grids.values()
     assert (before.id, before.origin) == (after.id, after.origin)
-    assert before.extent.r0 < 0, "rows are counted southwards from the origin of the CRS"
+    assert before.origin == (364_000, 4_833_900), "rows and columns are counted from a corner of the scenes"
+    assert after.extent.r0 == -6610 and after.extent.c0 == -6400
     assert len(other.grids) == 2, "half a pixel apart is another lattice"
+
+
+def test_levels_and_blocks_are_counted_from_the_corner_that_most_scenes_share() -> None:
+    def scene(id: str, west: float, north: float) -> Scene:
+        asset = Asset(f"{id}.tif", (30.0, 0.0, west, 0.0, -30.0, north), (100, 100))
+        return Scene(id, "2018-06-10T10:54:41Z", "EPSG:32631", {"B": asset}, "a")
+
+    corners = [(471_585, 3_787_515), (471_615, 3_787_545), (471_615, 3_787_545), (471_645, 3_787_515)]
+    (grid,) = Source(
+        Scenes("c", "c", (Band("B"),), tuple(scene(f"s{n}", *corner) for n, corner in enumerate(corners)))
+    ).grids.values()
+    assert grid.origin == (471_615, 3_787_545) and grid.extent == Rect(0, 101, -1, 101)
 
 
 def test_values_on_a_lattice_grid_with_negative_rows(tmp_path: Path) -> None:
     made = Made(tmp_path)
     truth = np.arange(300 * 200, dtype=np.uint16).reshape(300, 200)
     path = write_tif(tmp_path / "a.tif", truth)
-    chain = made.chain([Band("B")], [made.scene("a", "2018-06-10", {"B": made.asset(path)})])
-    grid = next(iter(chain.resolved.program.output.grids.values()))
+    south = write_tif(tmp_path / "b.tif", truth, corner=(364_000, 4_829_990))
+    others = [made.scene(id, "2018-06-10", {"B": made.asset(south)}) for id in "bc"]
+    chain = made.chain([Band("B")], [made.scene("a", "2018-06-10", {"B": made.asset(path)}), *others])
+    grid = next(iter(chain.published.prepared.output.grids.values()))
     assert grid.extent.r0 < 0 and grid.extent.r0 % BLOCK
     with_border = GeoBox((320, 220), Affine(10, 0, 363_900, 0, -10, 4_834_000), "EPSG:32631")
     found = values(chain, with_border)[0, 0]

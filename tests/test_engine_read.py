@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,25 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.windows
+import tifffile
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from scipy.ndimage import gaussian_filter
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import CORNER, Made, chain_of, pixels, values, window, write_tif  # noqa: E402
-
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
-from muses_lab.scenes import Asset, Band, Scene, Scenes  # noqa: E402
+from muses_lab.api.chain import Chain
+from muses_lab.engine import Engine
+from muses_lab.raster.asset import Asset, Band
+from muses_lab.scenes.scene import Scene, Scenes
+from tests.helpers.made_scenes import CORNER, Made, chain_of, pixels, three, values, window, write_tif
+from tests.oracles.levels import averaged, stored
 
 RNG = np.random.default_rng(7)
 GRID = "MADE-1"
 """Scenes with a grid code have their grid's origin at their corner, so that the levels' pixels begin there too."""
-
-
-@pytest.fixture
-def made(tmp_path: Path) -> Made:
-    return Made(tmp_path / "catalog")
 
 
 def one(made: Made, path: Path, band: Band, number: int = 1) -> Chain:
@@ -40,23 +36,6 @@ def one(made: Made, path: Path, band: Band, number: int = 1) -> Chain:
 
 def at_level(chain: Chain, level: int, rows: int, cols: int, pixel: float = 10.0) -> np.ndarray:
     return values(chain, window(rows, cols, pixel * 2**level))[0, 0]
-
-
-def averaged(image: np.ndarray, factor: int) -> np.ndarray:
-    """Means of factor × factor pixels without the missing ones; blocks that are cut off by the edge included."""
-    rows, cols = (-(-n // factor) for n in image.shape)
-    padded = np.full((rows * factor, cols * factor), np.nan)
-    padded[: image.shape[0], : image.shape[1]] = image
-    blocks = padded.reshape(rows, factor, cols, factor)
-    with np.errstate(all="ignore"):
-        total, number = np.nansum(blocks, axis=(1, 3)), (~np.isnan(blocks)).sum(axis=(1, 3))
-        return np.where(number > 0, total / number, np.nan)
-
-
-def stored(path: Path, overview: int) -> np.ndarray:
-    """An overview (0: full resolution) as rasterio gives it."""
-    with rasterio.open(path, **({"overview_level": overview - 1} if overview else {})) as file:
-        return file.read(1)
 
 
 # ------------------------------------------------------------------------------------------- layouts and types
@@ -112,6 +91,48 @@ def test_every_type_keeps_its_numbers(made: Made, dtype: str, nodata: bool) -> N
         expected[stored == stored.dtype.type(missing)] = np.nan
     assert found.dtype == kind
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+NODATA = ["0.1", "2.5", "-9999", "-9999.9", "300", "70000", "1e20", "-3.4e38", "-3.40282e+38", "9.969209968386869e36",
+          "1e40", "-1.7976931348623157e+308", "nan", "inf", "255", "65535", "-2147483648"]  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "uint16", "int32", "uint32", "float32", "float64"])
+@pytest.mark.parametrize("nodata", NODATA)
+def test_nodata_of_any_kind_is_what_rasterio_makes_of_it(made: Made, dtype: str, nodata: str) -> None:
+    """By programs and by NumPy; in blocks that are not stored too. What a type cannot hold means nothing."""
+    kind = np.dtype(dtype)
+    limits = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    with np.errstate(all="ignore"):
+        there = np.array(float(nodata)).astype(kind) if kind.kind == "f" else kind.type(5)
+    numbers = np.array([0, 1, 7, 100, limits.max, limits.min, there], dtype)
+    values_ = np.resize(numbers, (128, 128))
+    path = made.folder / "a.tif"
+    profile = {"nodata": 77, "sparse_ok": True, "tiled": True, "blockxsize": 128, "blockysize": 128}
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=128, width=256, dtype=dtype, crs="EPSG:32631",
+        transform=Affine(10, 0, CORNER[0], 0, -10, CORNER[1]), **profile,
+    ) as file:  # fmt: skip
+        file.write(values_, 1, window=rasterio.windows.Window(0, 0, 128, 128))
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags[42113].overwrite(nodata)
+    with rasterio.open(path) as file:
+        right = file.read(1, masked=True).astype(np.float64).filled(np.nan)
+        stated = file.nodata
+        raw = file.read(1)
+        if kind.kind in "iu" and float(nodata) % 1 != 0:  # GDAL cuts 0.1 to 0, and so hides zeros
+            right = raw.astype(np.float64)
+    if nodata.startswith("9.96") and dtype == "float32":  # added to the largest number, as GDAL does, it overflows
+        right[raw == limits.max] = limits.max
+    right[~np.isfinite(right)] = np.nan  # stored infinities are missing
+    chain = one(made, path, Band("B", dtype=dtype))
+    pinned = made.chain(
+        [Band("B", dtype=dtype, nodata=stated if stated is not None and np.isfinite(stated) else None)],
+        [made.scene("s", "2018-06-10", {"B": made.asset(path)}, grid=GRID)],
+    )
+    for way in (chain, chain.max("t"), pinned, pinned.max("t")):
+        found = values(way, window(128, 256)).reshape(128, 256)
+        assert np.array_equal(found, right.astype(found.dtype), equal_nan=True)
 
 
 def test_scale_and_offset_are_the_bands_unless_the_item_has_its_own(made: Made) -> None:
@@ -326,10 +347,25 @@ def test_levels_of_a_real_jpeg_2000_band_are_its_own(jpeg2000: tuple[Path, Chain
     number = 1830 // f
     found = values(chain, jp2_window(path, f, 0, 0, number, number))[0, 0]
     overview = stored(path, level)
-    take = np.floor((np.arange(number) + 0.5) * f * overview.shape[0] / 1830).astype(int)
-    expected = (overview[np.ix_(take, take)].astype(np.float64) * 1e-4).astype(np.float32)
+    expected = (overview[:number, :number].astype(np.float64) * 1e-4).astype(np.float32)
     expected[expected == 0] = np.nan
     assert np.array_equal(found, expected, equal_nan=True)
+
+
+def test_pixels_of_jpeg_2000_are_halved_exactly(jpeg2000: tuple[Path, Chain]) -> None:
+    """Each is around every sixteenth pixel of the image, although 115 of them reach beyond its edge (1830 / 16)."""
+    path, chain = jpeg2000
+    found = values(chain, jp2_window(path, 16, 70, 2, 44, 42))[0, 0]
+    seen = np.isfinite(found)
+    assert seen.mean() > 0.9
+    smooth = gaussian_filter(stored(path, 0).astype(np.float64), 4)
+
+    def likeness(step: float, offset: int) -> float:
+        rows, cols = (np.round(np.arange(a, b) * step).astype(int) + offset for a, b in ((70, 114), (2, 44)))
+        return float(np.corrcoef(smooth[np.ix_(rows, cols)][seen], found[seen])[0, 1])
+
+    assert likeness(16, 0) > 0.95
+    assert likeness(16, 0) > max(likeness(1830 / 115, offset) for offset in range(-8, 9))
 
 
 # -------------------------------------------------------------------------------------------------- broken files
@@ -356,20 +392,8 @@ BREAKS: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda p: p.write_bytes(b""), "cannot be opened"),
     "text": (lambda p: p.write_text("not a raster"), "cannot be opened"),
     "a VRT": (vrt, "cannot be opened"),
-    "a folder": (lambda p: (p.unlink(), p.mkdir()), "cannot be opened"),
+    "a folder": (lambda p: (p.unlink(), p.mkdir()), "not a file"),
 }
-
-
-def three(made: Made, sizes: bool) -> tuple[list[Path], Scenes]:
-    paths = [
-        write_tif(made.folder / f"{n}.tif", RNG.integers(1, 9000, (300, 300), dtype=np.uint16)) for n in ("a", "b", "c")
-    ]
-    assets = [made.asset(p) if sizes else made.asset(p, size=None) for p in paths]
-    scenes = [
-        made.scene(p.stem, f"2018-06-{10 + n}", {"B": a}, grid=GRID)
-        for n, (p, a) in enumerate(zip(paths, assets, strict=True))
-    ]
-    return paths, made.scenes([Band("B", nodata=0.0)], scenes)
 
 
 @pytest.mark.parametrize("how", BREAKS)

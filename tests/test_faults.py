@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -22,14 +22,15 @@ import requests
 
 import muses_lab as ml
 from muses_lab.compute import embedded
-from muses_lab.service.tile import Place, Tile
+from muses_lab.compute.embedded import finder
+from muses_lab.service.tile import Tile, TilePixel
+from tests.helpers import PYTHON_PATH
+from tests.helpers.service import Server, running_server
+from tests.helpers.tcp_proxy import TcpProxy, proxy_before
+from tests.helpers.waiting import within
 
-from .compute_helpers.tcp_proxy import TcpProxy, proxy_before
-from .test_service import Server, running_server
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults"), pytest.mark.timeout(300)]
-
-HELPERS = Path(__file__).with_name("compute_helpers")
 TILE_SECONDS = 15
 """What the service allows a tile; workers are slower than that only where a test says so."""
 PATIENCE = 120
@@ -52,7 +53,7 @@ class Lab:
     def view(self, n: int = 4) -> list[str]:
         """Paths of tiles that nobody has asked for yet: those of a new chain."""
         chain, style = next(self.views)
-        middle = Place.at(1.40, 43.6, 14).tile
+        middle = TilePixel.at(1.40, 43.6, 14).tile
         tiles = [Tile(14, middle.x + dx, middle.y + dy) for dx, dy in product((0, 1, 2), (0, 1))][:n]
         return ["tiles/{}/{}/{}/{}/{}.png".format(chain, style, *tile) for tile in tiles]
 
@@ -86,15 +87,6 @@ def reasons(answers: list[requests.Response]) -> list[str]:
     return said
 
 
-def eventually(condition: Callable[[], Any], seconds: float = PATIENCE) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def new_chains(collection: ml.Collection) -> Iterator[tuple[str, str]]:
     """Chains that cost the same, of which no result is known anywhere; each published with its style."""
     for n in range(1000):
@@ -110,7 +102,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Itera
     settings = {
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "MUSES_LAB_HOME": str(folder / "home"),
-        "MUSES_ENGINE": "faulty_engine:make",
+        "MUSES_ENGINE": "tests.helpers.faulty_engine:make",
         "MUSES_TEST_FAULT": str(folder / "fault"),
         "MUSES_WORKERS": "2",
         "MUSES_THREADS": "1",
@@ -118,7 +110,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Itera
         "MUSES_TILE_TIMEOUT": str(TILE_SECONDS),
         "MUSES_STUCK_SECONDS": "4",
         "MUSES_ANSWER_SECONDS": "4",
-        "PYTHONPATH": os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": PYTHON_PATH,
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in settings.items():
@@ -157,7 +149,7 @@ def test_slow_workers_cost_time_and_no_tile(lab: Lab) -> None:
     lab.break_workers("slow 1")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lab.ask, lab.view())
-        assert eventually(lambda: lab.status()["queue"]["running"] > 0)  # and the service answers meanwhile
+        assert within(PATIENCE, lambda: lab.status()["queue"]["running"] > 0)  # and the service answers meanwhile
         assert reasons(asked.result()) == [""] * 4
 
 
@@ -178,7 +170,7 @@ def test_stuck_workers_are_replaced(lab: Lab) -> None:
         assert reason.startswith(("timeout: ", "compute-failed: ")), reason
     lab.break_workers("")
     lab.recovers(view)
-    assert eventually(lambda: lab.status()["queue"]["running"] == 0)
+    assert within(PATIENCE, lambda: lab.status()["queue"]["running"] == 0)
 
 
 def test_one_dying_worker_costs_time_and_no_reason_to_worry(lab: Lab) -> None:
@@ -206,7 +198,7 @@ def test_connections_that_are_cut_are_made_again(lab: Lab) -> None:
     lab.break_workers("slow 1")
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lab.ask, lab.view())
-        assert eventually(lambda: lab.status()["queue"]["running"] > 0)
+        assert within(PATIENCE, lambda: lab.status()["queue"]["running"] > 0)
         assert lab.proxy.cut() > 0
         assert reasons(asked.result()) == [""] * 4
 
@@ -249,7 +241,7 @@ def test_connections_that_were_swallowed_and_never_end_are_not_used_again(lab: L
 def test_a_full_disk_stops_no_tiles_and_says_what_cannot_be_kept(lab: Lab) -> None:
     """Neither the server nor the cluster can write a byte: what is computed is shown, what is to be kept is refused."""
     lab.recovers(lab.view())  # workers that the tests before have ended are there again: they write when they start
-    assert eventually(lambda: lab.ask(lab.view(1)) and lab.status()["queue"]["workers"] == 2)
+    assert within(PATIENCE, lambda: lab.ask(lab.view(1)) and lab.status()["queue"]["workers"] == 2)
     processes = [process for process in psutil.process_iter() if _belongs(process, lab)]
     assert len(processes) >= 4  # server, cluster, its workers
     limits = [(process, process.rlimit(psutil.RLIMIT_FSIZE)) for process in processes]
@@ -280,12 +272,12 @@ def _belongs(process: psutil.Process, lab: Lab) -> bool:
 
 def test_a_cluster_that_is_killed_is_started_again(lab: Lab) -> None:
     lab.break_workers("slow 1")
-    pid = json.loads(embedded._file(embedded._folder()).read_text())["pid"]
+    pid = json.loads(finder.cluster_file(finder.cluster_folder()).read_text())["pid"]
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(lab.ask, view := lab.view(), timeout=PATIENCE)
-        assert eventually(lambda: lab.status()["queue"]["running"] > 0)
+        assert within(PATIENCE, lambda: lab.status()["queue"]["running"] > 0)
         psutil.Process(pid).kill()
         for reason in reasons(asked.result()):
             assert reason.startswith("timeout: ") or not reason, reason
     lab.recovers(view)
-    assert json.loads(embedded._file(embedded._folder()).read_text())["pid"] != pid
+    assert json.loads(finder.cluster_file(finder.cluster_folder()).read_text())["pid"] != pid

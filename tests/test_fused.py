@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import Made, pixels, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.engine import Engine, core, fuse, kernels  # noqa: E402
-from muses_lab.scenes import Band, Scene  # noqa: E402
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.engine import Engine, execute
+from muses_lab.engine.compiled import compiler, vm
+from muses_lab.raster.asset import Band
+from muses_lab.scenes.scene import Scene
+from tests.helpers.examples import examples
+from tests.helpers.made_scenes import Made, pixels, window, write_tif
+from tests.oracles.uncompiled import without_code
 
 ROWS, COLUMNS = 44, 76
 BANDS = [
@@ -28,6 +26,7 @@ BANDS = [
     Band("B08", "nir", resolution=10, dtype="uint16", nodata=0, scale=1e-4),
     Band("B11", "swir16", resolution=20, dtype="int16", nodata=-999, scale=0.01),
     Band("VH", None, resolution=10, dtype="float32", nodata=None),
+    Band("SST", None, resolution=10, dtype="float32", nodata=-3.4e38),
     Band("SCL", None, resolution=20, dtype="uint8", nodata=0, categorical=True),
 ]
 
@@ -46,6 +45,7 @@ def series(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Cha
             "B08": rng.choice([0, 1, 1000, 3000, *rng.integers(1, 9000, 60)], fine).astype(np.uint16),
             "B11": rng.choice([-999, -500, 0, *rng.integers(-500, 9000, 30)], half).astype(np.int16),
             "VH": rng.choice([np.nan, np.inf, 0.0, -3.5, 1e30, *rng.normal(size=30)], fine).astype(np.float32),
+            "SST": rng.choice([-3.4e38, np.finfo("f4").min, 0.0, 2.0, *rng.normal(size=9)], fine).astype(np.float32),
             "SCL": rng.choice([0, 3, 4, 4, 5, 6, 8, 9], half).astype(np.uint8),
         }
         if n == 3:  # nothing but cloud
@@ -54,6 +54,7 @@ def series(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Cha
             for image in made_of.values():
                 image[:, image.shape[1] // 2 :] = -999 if image.dtype == np.int16 else 0
             made_of["VH"][:, COLUMNS // 2 :] = np.nan
+            made_of["SST"][:, COLUMNS // 2 :] = -3.4e38
         assets = {}
         for band in BANDS:
             path = made.folder / f"{n}-{band.name}.tif"
@@ -66,21 +67,14 @@ def series(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Cha
     return made.chain(BANDS, scenes)
 
 
-@contextmanager
-def without_programs() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core, "compiled", lambda program, step: None)
-        yield
-
-
 def both(chain: Chain, rows: int = ROWS, columns: int = COLUMNS, pixel: float = 10.0) -> tuple[np.ndarray, np.ndarray]:
     """A chain's values by programs, and operator by operator; that there is a program is made sure of."""
-    program = chain.resolved.program
-    reducers = [s for s in program.steps.values() if fuse.reduces_time(s)]
-    assert reducers and all(fuse.compiled(program, s) is not None for s in reducers)
+    prepared = chain.published.prepared
+    reducers = [s for s in prepared.steps.values() if s.reduces_time]
+    assert reducers and all(compiler.code_of(prepared, s) is not None for s in reducers)
     box = window(rows, columns, pixel)
     fast = pixels(Engine(64 << 20), chain, box)
-    with without_programs():
+    with without_code():
         slow = pixels(Engine(64 << 20), chain, box)
     assert fast.report.used == slow.report.used
     return fast.values, slow.values
@@ -103,11 +97,15 @@ def recipes(draw: st.DrawFn, depth: int = 4):
     """A description of an expression, which the series is then put into."""
     kind = draw(st.sampled_from(["band", "band", "binary", "binary", "unary", "choose"])) if depth else "band"
     if kind == "band":
-        return draw(st.sampled_from(["B04", "B08", "B11", "VH", "SCL", "clear"]))
+        return draw(st.sampled_from(["B04", "B08", "B11", "VH", "SST", "SCL", "clear", "infinite"]))
     below = recipes(depth=depth - 1)
     if kind == "unary":
         return (
-            draw(st.sampled_from(["abs", "sqrt", "floor", "ceil", "not", "nodata", "ln", "clip", "scale"])),
+            draw(
+                st.sampled_from(
+                    ["abs", "sqrt", "floor", "ceil", "not", "nodata", "ln", "clip", "scale", "down", "between", "never"]
+                )
+            ),
             draw(below),
         )
     if kind == "choose":
@@ -122,6 +120,8 @@ def put(recipe, series: Chain):
             return recipe
         case "clear":
             return series.band("B08").mask(~series.band("SCL").isin([4, 5, 6]))
+        case "infinite":  # of either sign, and missing, on many dates
+            return series.band("SST") / series.band("B11")._apply("floor")
         case str():
             return series.band(recipe)
         case ("where", a, b):
@@ -132,7 +132,9 @@ def put(recipe, series: Chain):
                 "abs": lambda: abs(x), "sqrt": x.sqrt, "floor": lambda: x._apply("floor"),
                 "ceil": lambda: x._apply("ceil"), "not": lambda: ~x, "nodata": lambda: x._apply("is_nodata"),
                 "ln": x.ln, "clip": lambda: x.clip(0.0, 0.3),
-                "scale": lambda: x.scale(0.0, 0.4, 0.0, 100.0),
+                "scale": lambda: x.scale(0.0, 0.4, 0.0, 100.0), "down": lambda: x.scale(0.4, 0.0, 0.0, 100.0),
+                "between": lambda: x._apply("between", min=0.0, max=0.3),
+                "never": lambda: x._apply("between", min=0.3, max=0.0),
             }[name]()  # fmt: skip
         case (name, a, b):
             x, y = put(a, series), put(b, series)
@@ -145,15 +147,33 @@ def put(recipe, series: Chain):
     raise AssertionError(recipe)
 
 
+REDUCERS = ["median", "mean", "min", "max", "sd", "variance", "count", "sum", "first", "last"]
+
+
+def over_time(chain: Chain, reducer: str | float) -> Chain:
+    return chain.quantile(reducer, "t") if isinstance(reducer, float) else chain._reduce(reducer, "t")
+
+
+@pytest.mark.parametrize("reducer", [*REDUCERS, 0.0, 0.1, 0.5, 0.9])
+def test_series_with_infinities(series: Chain, reducer: str | float) -> None:
+    """Of one sign, of both, beside missing values; by division, and through indices."""
+    infinite = put("infinite", series)
+    found, _ = both(infinite.max("t"))
+    assert np.isposinf(found).any() and np.isfinite(found).any()
+    for chain in (infinite, -infinite, (infinite - 0.05) / (infinite + 0.05), 0.05 / (series.band("B11") - 0.05)):
+        same(over_time(chain, reducer))
+
+
 @pytest.mark.slow
-@given(
-    recipe=recipes(), reducer=st.sampled_from(["median", "mean", "min", "max", "std", "count", "sum", "first", "last"])
+@example(recipe="VH", reducer="variance")  # of 1e30
+@given(recipe=recipes(), reducer=st.sampled_from([*REDUCERS, 0.1, 0.5]))
+@hypothesis_settings(
+    max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
-@hypothesis_settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-def test_any_expression_over_stored_values_then_a_reducer(series: Chain, recipe, reducer: str) -> None:
-    chain = getattr(put(recipe, series), reducer)("t")
-    program = chain.resolved.program
-    if fuse.compiled(program, program.output) is None:
+def test_any_expression_over_stored_values_then_a_reducer(series: Chain, recipe, reducer: str | float) -> None:
+    chain = over_time(put(recipe, series), reducer)
+    prepared = chain.published.prepared
+    if compiler.code_of(prepared, prepared.output) is None:
         assert "ln" in str(recipe)  # a function of two bands without instruction
         return
     same(chain)
@@ -185,10 +205,10 @@ def test_reducers_of_the_same_values_are_evaluated_together(series: Chain) -> No
     engine = Engine(64 << 20)
     with pytest.MonkeyPatch.context() as patch:
         runs = []
-        run = core.evaluate_fused
-        patch.setattr(core, "evaluate_fused", lambda *a: (runs.append(a[3]), run(*a))[1])
+        run = execute.run_code
+        patch.setattr(execute, "run_code", lambda *a: (runs.append(a[3].step), run(*a))[1])
         pixels(engine, chain, window(ROWS, COLUMNS))
-    assert sum(fuse.reduces_time(step) for step in runs) == 1
+    assert sum(step.reduces_time for step in runs) == 1
 
 
 def test_dates_chosen_after_a_mask_and_dates_that_count_without_data(series: Chain) -> None:
@@ -224,8 +244,8 @@ def test_an_index_of_masked_bands_is_masked_once(series: Chain) -> None:
     clear = series.mask(~series.band("SCL").isin([4, 5]))
     chain = (clear.normalized_difference("nir", "red") * 2 - abs(clear.band("red"))).median("t")
     same(chain)
-    program = chain.resolved.program
-    assert fuse.compiled(program, program.output).code[:, 0].tolist().count(kernels.MASK) == 1
+    prepared = chain.published.prepared
+    assert compiler.code_of(prepared, prepared.output).code[:, 0].tolist().count(vm.MASK) == 1
     other = clear.band("nir") - series.mask(series.band("SCL") == 4).band("red")
     same(other.median("t"))
 
@@ -240,8 +260,8 @@ def test_what_does_not_fit_is_left_to_the_operators(series: Chain) -> None:
     """Processes without instruction on two bands; neighbourhoods before the reduction."""
     red, nir = series.band("red"), series.band("nir")
     for chain in (((red + nir) ** 2).mean("t"), (red % nir).max("t"), series.ndvi().focal_mean(1).median("t")):
-        program = chain.resolved.program
-        assert fuse.compiled(program, program.output) is None
+        prepared = chain.published.prepared
+        assert compiler.code_of(prepared, prepared.output) is None
         assert np.isfinite(pixels(Engine(64 << 20), chain, window(ROWS, COLUMNS)).values).any()
     table = (red**0.5).mean("t")  # of one band alone: a table
     same(table)

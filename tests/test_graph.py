@@ -19,10 +19,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import muses_lab as ml
-from muses_lab import graph
+from muses_lab.document import graph
+from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import DocumentError, MusesError
-from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import registry
+from tests.helpers.examples import examples
 
 LOAD: dict[str, Any] = {"process_id": "load_collection", "arguments": {"id": "s2"}}
 X = {"from_parameter": "x"}
@@ -129,7 +130,7 @@ def test_a_hash_does_not_depend_on_how_a_document_is_written():
 
 def test_a_hash_is_the_same_in_another_process():
     code = (
-        "import sys, json, hashlib; from muses_lab import graph; from muses_lab.operators import registry;"
+        "import sys, json, hashlib; from muses_lab.document import graph; from muses_lab.operators import registry;"
         "print(hashlib.sha256(graph.to_bytes(graph.parse(sys.stdin.read(), registry))).hexdigest())"
     )
     answer = subprocess.run(
@@ -293,7 +294,7 @@ def chains(draw: st.DrawFn) -> Node:
 
 
 @given(chains())
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 def test_document_to_chain_to_document(root: Node):
     body = graph.to_bytes(root)
     again = parse(body)
@@ -413,7 +414,7 @@ WRONG_IN_CALLBACKS: list[tuple[dict[str, Any], str]] = [
     (callback("mean", data=["a"]), "array of numbers"),
     (callback("log", x=X, base=0), "greater than 0"),
     (callback("muses:any_bit", x=X, bits=2**24), "less than"),
-    (callback("linear_scale_range", x=X, inputMin=1, inputMax=1), "inputMin must be below inputMax"),
+    (callback("linear_scale_range", x=X, inputMin=1, inputMax=1), "inputMin and inputMax must differ"),
     (callback("clip", x=X, min=2, max=1), "min must not be above max"),
     (callback("array_element", data=[X]), "either `index` or `label`"),
     (callback("array_contains", data=[], value=X), "at least 1"),
@@ -617,7 +618,7 @@ def test_four_thousand_additions_are_linear():
     assert len(graph.walk(large._node)) == 4001
     assert large.hash == hashlib.sha256(graph.to_bytes(large._node)).hexdigest()
     assert spent(large) < 8 * 3 * max(spent(small), 0.02)
-    assert "apply" in repr(large)
+    assert repr(large).endswith("3999>")  # as it was written, cut at its beginning
 
 
 def test_expressions_that_double_are_not_walked_twice():
@@ -655,7 +656,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-@settings(max_examples=250)
+@settings(max_examples=examples(80))
 def test_mutated_documents_are_read_or_refused(data: st.DataObject):
     document = copy.deepcopy(data.draw(st.sampled_from(SEEDS)))
     for _ in range(data.draw(st.integers(1, 3))):

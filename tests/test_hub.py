@@ -1,4 +1,5 @@
-"""A real JupyterHub with two users, over HTTP: clusters of their own, within limits, and nothing of the other's."""
+"""A real JupyterHub with two users, over HTTP: clusters of their own, within limits, and nothing of the other's;
+cookies that are forged, too old or carried over open nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,14 @@ from typing import Any
 import psutil
 import pytest
 import requests
+from tornado.web import create_signed_value, decode_signed_value
 
-from .hubs import PYTHON_PATH, RunningHub, alive, python_for_all, running_hub, until
+from tests.helpers import PYTHON_PATH
+from tests.helpers.hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
 
+DAY = 86400
 TILE = "muses/tiles/{}/{}/12/2063/1495.png"
 
 
@@ -42,9 +47,14 @@ def documents(sample_catalog: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MUSES_LAB_HOME", str(tmp_path_factory.mktemp("documents")))
-        ml.open_catalog(sample_catalog)
+        ml.register_catalog(sample_catalog)
         chain = ml.collection("sentinel-2-l2a").mask_clouds().ndvi().median("t")
         return chain.to_json(), chain.style(cmap="RdYlGn", vmin=0, vmax=1).look.to_json()
+
+
+def need_accounts(hub: RunningHub) -> None:
+    if "under an account of their own" not in hub.log.read_text():
+        pytest.skip("not root, or no interpreter here that other accounts can run: users are the hub's account")
 
 
 @pytest.fixture(scope="module")
@@ -68,13 +78,38 @@ def test_each_user_computes_on_a_cluster_of_their_own(hub, shown, alice, bob):
 
 
 def test_notebooks_catalogues_and_the_service_are_there_for_a_new_user(hub, alice):
-    assert "01-first-map.ipynb" in [f["name"] for f in alice.ask("api/contents/notebooks").json()["content"]]
+    given = {entry["name"] for entry in alice.ask("api/contents/notebooks").json()["content"]}
+    assert given - {"course"} == {"01-first-map.ipynb"}  # the course is published by another test
+    first = alice.ask("", allow_redirects=False)
+    assert first.headers["Location"].startswith("/user/alice/lab/tree/notebooks/01-first-map.ipynb"), first.headers
     assert alice.ask("muses/health").json()["service"] == "muses-lab"
 
 
+def test_what_is_published_reaches_users_who_cannot_change_it(hub, alice):
+    published = hub.state / "published"
+    (published / "course").mkdir()
+    (published / "course" / "points.csv").write_text("lon,lat")
+    (published / "course").chmod(0o755)
+    (published / "course" / "points.csv").chmod(0o644)
+    until(lambda: alice.ask("api/contents/notebooks/course/points.csv").ok, 60, hub.messages)
+    need_accounts(hub)
+    code = f"""
+import os
+copy = os.path.expanduser("~/notebooks/course/points.csv")
+print(os.access(copy, os.W_OK), os.stat(copy).st_uid == os.getuid(), end=" ")
+for what in (lambda: open("{published}/course/points.csv", "w"), lambda: open("{published}/mine.ipynb", "w"),
+             lambda: os.rename("{published}/course", "{published}/mine"), lambda: os.chmod("{published}", 0o777)):
+    try:
+        what()
+        print("done", end=" ")
+    except PermissionError:
+        print("refused", end=" ")
+"""
+    assert alice.kernel().run(code).split() == ["True", "True", *["refused"] * 4]
+
+
 def test_processes_run_under_the_users_accounts_and_files_are_private(hub, shown):
-    if "under an account of their own" not in hub.log.read_text():
-        pytest.skip("not root, or no interpreter here that other accounts can run")
+    need_accounts(hub)
     uids = {}
     for name in ("alice", "bob"):
         mine = hub.those("", user=name)
@@ -135,6 +170,72 @@ def test_without_a_login_nothing_is_told(hub, shown):
     forged = {"Authorization": "jupyterhub " + "0" * 32}
     url = f"{hub.url}/services/dask-gateway/api/v1/clusters/"
     assert anonymous.get(url, headers=forged, timeout=30).status_code == 401
+
+
+# Cookies
+
+
+def status(url: str, **cookies: str) -> int:
+    """Of a page asked for with these cookies and no others; 302 leads to the login."""
+    answer = requests.get(url, cookies=cookies, allow_redirects=False, timeout=30)
+    if answer.status_code == 302:
+        assert "/hub/" in answer.headers["Location"]
+    return answer.status_code
+
+
+def cookie(user: HubUser, name: str) -> str:
+    (value,) = {found.value for found in user.session.cookies if found.name == name}
+    assert value
+    return value
+
+
+def test_a_servers_cookie_cannot_be_forged_or_carried_over(hub: RunningHub, alice: HubUser, bob: HubUser) -> None:
+    name, page = "jupyterhub-user-alice", f"{hub.url}/user/alice/muses/cluster"
+    session = {"jupyterhub-session-id": cookie(alice, "jupyterhub-session-id")}
+    hers, his = cookie(alice, name), cookie(bob, "jupyterhub-user-bob")
+    assert status(page, **session, **{name: hers}) == 200
+    version, key, stamp, field, value, signature = hers.strip('"').split("|")
+    forged = {
+        "nothing": "",
+        "another's": his,
+        "a changed signature": "|".join((version, key, stamp, field, value, signature[::-1])),
+        "another value": "|".join((version, key, stamp, field, his.strip('"').split("|")[4], signature)),
+        "no signature": "|".join((version, key, stamp, field, value, "")),
+        "a later date": "|".join((version, key, f"10:{int(time.time()) + DAY}", field, value, signature)),
+        "a secret of the attacker": create_signed_value("0" * 32, name, b"0" * 32).decode(),
+    }
+    assert {what: status(page, **session, **{name: text}) for what, text in forged.items()} == dict.fromkeys(
+        forged, 403
+    )
+
+
+def test_the_hubs_cookie_expires_and_cannot_be_forged(hub: RunningHub, alice: HubUser) -> None:
+    name, page = "jupyterhub-hub-login", f"{hub.url}/hub/home"
+    secret = bytes.fromhex((hub.state / "cookie_secret").read_text().strip())
+    value = decode_signed_value(secret, name, cookie(alice, name).strip('"'), max_age_days=1)
+    assert value
+
+    def made(secret: bytes, days: float, text: bytes = value) -> str:
+        return create_signed_value(secret, name, text, clock=lambda: time.time() - days * DAY).decode()
+
+    assert status(page, **{name: made(secret, 13)}) == 200
+    for refused in (made(secret, 15), made(secret[::-1], 0), made(secret, 0, value[::-1])):
+        assert status(page, **{name: refused}) == 302
+
+
+def test_who_has_logged_out_is_out(hub: RunningHub, alice: HubUser) -> None:
+    carol = HubUser(hub, "carol")
+    page = f"{hub.url}/hub/home"
+    assert carol.session.get(page, allow_redirects=False, timeout=30).status_code == 200
+    token = carol.token()
+    carol.session.get(f"{hub.url}/hub/logout", timeout=30)
+    assert carol.session.get(page, allow_redirects=False, timeout=30).status_code == 302
+    assert carol.session.get(f"{hub.url}/user/carol/lab", allow_redirects=True, timeout=30).url.count("/hub/login")
+    hers = requests.get(f"{hub.url}/hub/api/users/alice", headers={"Authorization": f"token {token}"}, timeout=30)
+    assert hers.status_code == 404
+
+
+# Clusters
 
 
 def test_the_others_cluster_is_closed_and_dashboards_are_off(hub, shown, alice, bob):

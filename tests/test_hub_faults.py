@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from .hubs import HubUser, Kernel, RunningHub, alive, running_hub, until
+from tests.helpers.hubs import HubUser, Kernel, RunningHub, alive, running_hub, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 PARTS = {
     "worker": ("dask worker",),

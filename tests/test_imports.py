@@ -1,58 +1,67 @@
 """Imports point downwards only, and each room keeps the libraries out that are not its business.
 
-Read from the source, nothing is imported. Imports inside functions count like those at the top; those for the type
-checker alone (`if TYPE_CHECKING:`) do not.
+Read from the source, nothing is imported. Imports inside functions count like those at the top, and so do those for
+the type checker alone (`if TYPE_CHECKING:`): who reads a module must know what it names.
 """
 
 from __future__ import annotations
 
 import ast
+import graphlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.helpers import REPOSITORY
+
 ROOTS = {"muses_lab": REPOSITORY / "muses_lab", "muses_widgets": REPOSITORY / "widgets" / "muses_widgets"}
 
-BASE = {"errors", "settings", "scenes"}
-PIXELS = BASE | {"graph", "operators", "engine", "remote"}
+BASE = {"cached", "errors", "settings", "variables", "plain", "crs", "globe", "progress", "resources"}
+PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
-CHAIN = PIXELS | DRAWING | CATALOG | {"store", "compute", "export", "series", "zonal", "loading", "window", "sharing"}
+PUBLISHED = PIXELS | CATALOG | {"store", "publish"}
+FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
+    "cached": set(),
     "errors": set(),
-    "settings": {"errors"},
-    "scenes": {"errors"},
-    "graph": BASE,
-    "operators": BASE | {"graph"},
-    "remote": {"errors", "settings"},
-    "engine": BASE | {"graph", "operators", "remote"},
+    "variables": set(),
+    "settings": {"errors", "variables"},
+    "plain": {"errors"},
+    "progress": set(),
+    "crs": {"errors"},
+    "globe": set(),
+    "notebooks": set(),
+    "kernel": set(),
+    "resources": {"errors", "settings"},
+    "document": {"errors"},
+    "raster": BASE,
+    "operators": BASE | {"document", "raster"},
+    "scenes": BASE | {"document", "operators", "raster"},
+    "engine": BASE | {"document", "operators", "raster", "scenes"},
     "compute": PIXELS | {"store"},
-    "window": BASE,
-    "style": {"errors"},
+    "style": {"errors", "plain"},
     "render": {"errors", "style"},
-    "warm": {"engine", "render"},
+    "warm": {"catalog", "engine", "render"},
     "store": {"errors", "settings"},
-    "sharing": {"errors", "store"},
-    "products": BASE | {"graph"},
-    "catalog": BASE | {"graph", "products"},
-    "sample": BASE | CATALOG,
-    "loading": PIXELS | CATALOG,
-    "export": PIXELS | DRAWING | {"compute", "store", "sharing", "window"},
-    "series": PIXELS | {"compute", "store"},
-    "zonal": PIXELS | {"compute", "store"},
-    "chain": CHAIN,
-    "received": CHAIN | {"chain"},
-    "resuming": CHAIN | {"chain"},
-    "muses_lab": CHAIN | {"chain", "received", "resuming", "sample"},  # the package itself: the names that users see
-    "hub": {"errors", "settings", "store"},
-    "deployment": {"settings", "compute"},
-    "service": CHAIN | {"chain", "received", "sample", "muses_lab"},
-    "doctor": CHAIN | {"chain", "sample", "service", "muses_lab"},
-    "cli": CHAIN | {"chain", "sample", "service", "hub", "doctor", "resuming", "muses_lab"},
-    "muses_widgets": CHAIN | {"chain", "muses_lab"},
+    "products": BASE | {"document", "raster", "scenes"},
+    "catalog": BASE | {"document", "products", "raster", "scenes"},
+    "sample": BASE | CATALOG | {"raster"},
+    "publish": PIXELS | CATALOG | {"store", "style"},
+    "export": PUBLISHED | DRAWING | {"compute"},
+    "series": PUBLISHED | {"compute"},
+    "api": FACE,
+    "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
+    "hub": {"document", "errors", "resources", "settings", "store"},
+    "deployment": {"settings", "variables", "compute", "notebooks"},
+    "service": FACE | {"kernel", "sample", "muses_lab"},
+    "doctor": FACE | {"sample", "service", "muses_lab"},
+    "reference": FACE | {"muses_lab"},
+    "cli": FACE | {"sample", "service", "hub", "doctor", "reference", "muses_lab"},
+    "muses_widgets": FACE | {"muses_lab", "service"},  # of the service the drawing of base maps
 }
 """What each room of muses_lab (and the widgets) may import from the others."""
 
@@ -64,8 +73,9 @@ PURE = DASK | JUPYTER | HTTP | {"sqlalchemy"}
 
 NEVER: dict[str, set[str]] = {
     **{room: BROWSER for room in MAY_IMPORT if room not in ("service", "doctor", "muses_widgets")},
-    **{room: PURE for room in ("graph", "operators", "engine")},
-    **{room: DASK | JUPYTER for room in ("scenes", "style", "render", "store", "products", "catalog")},
+    **{room: PURE for room in ("crs", "globe", "document", "operators", "engine", "resources", "scenes")},
+    "raster": PURE - HTTP | BROWSER,
+    **{room: DASK | JUPYTER for room in ("style", "render", "store", "products", "catalog")},
 }
 
 
@@ -85,7 +95,7 @@ def room(package: str, path: Path) -> str:
 
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """Line and dotted name of all that a file imports (`from a import b` gives `a.b`)."""
-    for node in at_run_time(ast.parse(path.read_text("utf-8"), filename=str(path))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -93,16 +103,9 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{module}.{alias.name}") for alias in node.names)
 
 
-def at_run_time(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below, without the bodies of `if TYPE_CHECKING:`."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            for other in child.orelse:
-                yield other
-                yield from at_run_time(other)
-        else:
-            yield child
-            yield from at_run_time(child)
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), filename=str(path))
 
 
 def absolute(path: Path, node: ast.ImportFrom) -> str:
@@ -155,3 +158,71 @@ def test_the_directions_have_no_cycle() -> None:
     for low, allowed in MAY_IMPORT.items():
         for other in allowed - {low}:
             assert low not in MAY_IMPORT[other], f"{low} and {other} may import each other"
+
+
+def module_of(path: Path) -> str:
+    package, root = next((name, root) for name, root in ROOTS.items() if path.is_relative_to(root))
+    parts = [package, *path.relative_to(root).with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_no_circle_of_files() -> None:
+    """A package's `__init__` that offers names of its modules is imported by nobody inside it."""
+    modules = {module_of(path): path for _, path in sources()}
+    arrows = {}
+    for name, path in modules.items():
+        named = {n if n in modules else n.rpartition(".")[0] for _, n in imported(path)}
+        arrows[name] = {n for n in named & modules.keys() if n not in (name, "muses_lab")}
+    try:
+        graphlib.TopologicalSorter(arrows).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(f"a circle: {' imports '.join(reversed(error.args[1]))}")
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__")
+
+
+def defined(room_: str) -> set[str]:
+    """Private names that the files of a room define: functions, classes, variables, attributes."""
+    found: set[str] = set()
+    for own, path in sources():
+        if own != room_:
+            continue
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                found.add(node.attr)
+    return found
+
+
+ROOMS = sorted({own for own, _ in sources()})
+
+
+@pytest.mark.parametrize("own", ROOMS)
+def test_no_private_name_of_another_room(own: str) -> None:
+    mine = defined(own)
+    wrong = []
+    for other, path in sources():
+        if other != own:
+            continue
+        wrong += [f"{path.name}:{line}: {name}" for line, name in imported(path)
+                  if target(name) not in (None, own) and private(name.rpartition(".")[2])]  # fmt: skip
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Attribute) and private(node.attr) and node.attr not in mine:
+                wrong.append(f"{path.name}:{node.lineno}: .{node.attr}")
+    known = [w for w in wrong if not w.endswith(FOREIGN)]
+    assert not known
+
+
+FOREIGN = (
+    "._replace", "._fields",  # of named tuples
+    "._exit", "._getframe", "._register_atexit",  # of Python
+    "._mapping",  # of rows of SQLAlchemy
+    "._finished",  # of handlers of tornado
+    "._preprocessing_hooks",  # of panel, which has no other switch
+)  # fmt: skip
+"""Private names of libraries that offer no other way, or that are public in all but their name."""

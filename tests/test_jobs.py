@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import signal
 import subprocess
 import sys
@@ -17,40 +19,26 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.api.jobs import job as named
+from muses_lab.cli import app
+from muses_lab.errors import Cancelled, ComputeError, MusesError, StoreUnavailable
+from muses_lab.export import Job, geotiff, journal, pieces
+from muses_lab.raster.window import to_json
+from muses_lab.store import JobRecord, default_store, new_id
+from muses_lab.store.sql import SqlStore
+from tests.helpers.made_scenes import CORNER, ndvi_of, window
 
-from made import Made, chain_of, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.cli import app  # noqa: E402
-from muses_lab.errors import Cancelled, ComputeError, MusesError, StoreUnavailable  # noqa: E402
-from muses_lab.export import Job, geotiff, journal, pieces  # noqa: E402
-from muses_lab.resuming import job as named  # noqa: E402
-from muses_lab.scenes import Band  # noqa: E402
-from muses_lab.store import JobRecord, default_store, new_id  # noqa: E402
-from muses_lab.store.sql import SqlStore  # noqa: E402
-from muses_lab.window import to_json  # noqa: E402
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 SIZE = 1100
 WHOLE = window(SIZE, SIZE)
-BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0.0, scale=1e-4)]
-
-
-@pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Chain:
-    made = Made(tmp_path_factory.mktemp("scenes"))
-    rng = np.random.default_rng(7)
-    assets = {
-        band: made.asset(write_tif(made.folder / f"{band}.tif", rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16)))
-        for band in ("B04", "B08")
-    }
-    return chain_of(made.scenes(BANDS, [made.scene("scene", "2018-06-10", assets, grid="MADE-1")])).ndvi().max("t")
+    return ndvi_of(tmp_path_factory.mktemp("scenes"), SIZE)
 
 
 def read(path: Path) -> np.ndarray:
@@ -61,9 +49,9 @@ def read(path: Path) -> np.ndarray:
 WORK = """
 import json, os, signal, sys
 import muses_lab as ml
-from muses_lab.chain import Chain
+from muses_lab.api.chain import Chain
 from muses_lab.store import default_store
-from muses_lab.window import from_json
+from muses_lab.raster.window import from_json
 told = json.loads(sys.argv[1])
 store = default_store()
 chain = Chain.from_json(store.document(told["chain"])).with_scenes_of(store)
@@ -125,18 +113,215 @@ def test_a_killed_export_goes_on_where_it_was(chain: Chain, tmp_path: Path) -> N
         after.resume()
 
 
-def test_pieces_that_are_damaged_are_made_again(chain: Chain, tmp_path: Path) -> None:
+def workplace(path: Path) -> Path:
+    """The folder in which an export is made."""
+    (folder,) = path.parent.glob(f".{path.name}.muses-*[!k]")
+    return folder
+
+
+def damage(file: Path, how: str) -> None:
+    """What disks and other programs do to a file."""
+    size = file.stat().st_size
+    if how == "truncated":
+        os.truncate(file, size // 3)
+    elif how == "emptied":
+        os.truncate(file, 0)
+    elif how == "gone":
+        file.unlink()
+    elif how == "replaced":
+        other = file.with_name("other")
+        other.write_bytes(np.random.default_rng(1).bytes(size))
+        other.replace(file)
+    else:
+        middle = 300_000 if file.name == pieces.VALUES else size // 3  # in the first piece
+        at, length = {
+            "a bit": (middle, 1),
+            "a hole": (middle, 200_000),
+            "its beginning": (0, 4096),
+            "an overview": (size // 8, 9),
+        }[how]
+        with file.open("r+b") as stream:
+            stream.seek(at)
+            body = np.frombuffer(stream.read(length), np.uint8)
+            stream.seek(at)
+            stream.write((body ^ 1 if how == "a bit" else np.zeros_like(body)).tobytes())
+
+
+DAMAGES = ["a bit", "a hole", "its beginning", "truncated", "emptied", "gone", "replaced"]
+
+
+def check_whole_or_absent(job: Job, path: Path, expected: np.ndarray) -> str:
+    """What no damage may break: the file is the chain's values or not there, and the state says which."""
+    try:
+        job.wait(60)
+    except (MusesError, OSError):
+        assert not path.exists() and named(job.id).state == job.state == "failed"
+    else:
+        assert np.array_equal(read(path)[0], expected, equal_nan=True) and named(job.id).state == job.state == "done"
+    assert [p for p in path.parent.iterdir() if p != path] == [], "no temporary is left"
+    return job.state
+
+
+@pytest.fixture(scope="module")
+def expected(chain: Chain) -> np.ndarray:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSES_COMPUTE", "threads")
+        return chain.compute(WHOLE).values
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("moment", ["under way", "when all are there", "while they are put together"])
+def test_pieces_that_are_damaged_meanwhile_are_made_again(
+    chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, moment: str
+) -> None:
+    path = tmp_path / "a.tif"
+    left = [1]  # it happens once
+
+    def happen() -> None:
+        if left and left.pop():
+            damage(workplace(path) / pieces.VALUES, how)
+
+    def copied(*args: Any, **options: Any) -> None:
+        happen()
+        real(*args, **options)
+
+    if moment == "while they are put together":
+        real = geotiff.copy_raster
+        monkeypatch.setattr(geotiff, "copy_raster", copied)
+    at, step = {"under way": 4, "when all are there": 9}.get(moment), Job.step
+
+    def stepped(job: Job) -> None:
+        step(job)
+        if job.done == at:
+            happen()
+
+    monkeypatch.setattr(Job, "step", stepped)
+    job = chain.export(path, WHOLE, progress=False)
+    assert check_whole_or_absent(job, path, expected) == "done" and not left
+    unharmed = how == "its beginning" or (how in ("gone", "replaced") and moment == "while they are put together")
+    assert job.done == job.total and (job.total > 9 or unharmed), "the header is made anew, an open file stays"
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "an overview"])
+def test_a_finished_file_that_is_damaged_before_it_is_in_place_is_made_again(
+    chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    path = tmp_path / "a.tif"
+    real, left = geotiff.to_disk, [1]
+
+    def written(finished: Path) -> None:
+        real(finished)
+        if left and left.pop():
+            damage(finished, how)
+
+    monkeypatch.setattr(geotiff, "to_disk", written)
+    job = chain.export(path, WHOLE, progress=False)
+    assert check_whole_or_absent(job, path, expected) == "done" and not left
+    assert job.total == 9, "what is sound is not computed again"
+    with rasterio.open(path, OVERVIEW_LEVEL=0) as overview:
+        assert np.array_equal(overview.read(1), expected[::2, ::2], equal_nan=True)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("file", [pieces.VALUES, pieces.DONE])
+def test_pieces_that_were_damaged_in_between_are_made_again(
+    chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, how: str
+) -> None:
     path = tmp_path / "a.tif"
     interrupt(chain, path)
-    (folder,) = [p for p in tmp_path.iterdir() if p.is_dir()]
-    values = np.memmap(folder / pieces.VALUES, pieces.FLOAT, "r+", shape=(SIZE, SIZE))
-    values[:512, :512] = 7
-    values.flush()
-    with (folder / pieces.DONE).open("a") as file:
-        file.write("1024_1024 0")  # half a line
-    done = CliRunner().invoke(app, ["jobs", "resume", ml.jobs()[0].id[:8]])
-    assert done.exit_code == 0 and "a.tif is written" in done.output, done.output
-    assert np.array_equal(read(path)[0], chain.compute(WHOLE).values, equal_nan=True)
+    folder = workplace(path)
+    damage(folder / file, how)
+    if file == pieces.VALUES:
+        with (folder / pieces.DONE).open("a") as done:
+            done.write("1024_1024 0")  # half a line
+    real, computed = geotiff._wait, []
+
+    def counted(*args: Any) -> Any:
+        computed.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(geotiff, "_wait", counted)
+    job = ml.jobs()[0].resume(progress=False)
+    assert check_whole_or_absent(job, path, expected) == "done" and job.total == 9
+    sound = {"a bit": 3, "a hole": 3, "truncated": 2, "its beginning": 4} if file == pieces.VALUES else {}
+    assert len(computed) == 9 - sound[how] if how in sound else 5 <= len(computed) <= 9
+
+
+def test_half_a_piece_does_not_count(chain: Chain, expected: np.ndarray, tmp_path: Path) -> None:
+    """A process is killed while it writes: what the piece was before, or nothing, lies behind its first bytes."""
+    path = tmp_path / "a.tif"
+
+    def killed(handle: int, data: memoryview, at: int) -> None:
+        os.pwrite(handle, data[: len(data) // 2], at)
+        raise ComputeError("the process is gone")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pieces, "_write", killed)
+        job = chain.export(path, WHOLE, progress=False)
+        with pytest.raises(ComputeError):
+            job.wait(60)
+    assert check_whole_or_absent(chain.export(path, WHOLE, progress=False), path, expected) == "done"
+
+
+def test_a_disk_that_never_gives_back_what_was_written_makes_the_job_fail(
+    chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tif"
+    real, tries = geotiff.copy_raster, []
+
+    def copied(*args: Any, **options: Any) -> None:
+        tries.append(1)
+        damage(workplace(path) / pieces.VALUES, "a hole")
+        real(*args, **options)
+
+    monkeypatch.setattr(geotiff, "copy_raster", copied)
+    job = chain.export(path, WHOLE, progress=False)
+    assert check_whole_or_absent(job, path, expected) == "failed" and len(tries) == geotiff.TRIES
+    assert re.search(r"rows \d+ to \d+, columns \d+ to \d+.* as they were computed.*another disk", str(job.error))
+    assert "another disk" in named(job.id).record.error
+
+
+def test_what_gdal_cannot_write_is_said_in_a_sentence(
+    chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pieces have their room; the file that is made of them does not."""
+    path = tmp_path / "a.tif"
+    real = geotiff.copy_raster
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def copied(*args: Any, **options: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))  # of this process: nobody else writes now
+        try:
+            real(*args, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(geotiff, "copy_raster", copied)
+    job = chain.export(path, WHOLE, progress=False)
+    assert check_whole_or_absent(job, path, expected) == "failed"
+    assert "a.tif could not be put together" in str(job.error) and "\n" not in str(job.error)
+
+
+@pytest.mark.parametrize("how", ["a bit", "a hole", "truncated", "another window"])
+def test_a_target_that_is_not_whole_is_not_this_jobs(chain: Chain, tmp_path: Path, how: str) -> None:
+    """Its metadata name the chain, its pixels are others: it is left to its user."""
+    path = tmp_path / "a.tif"
+    job = chain.export(path, WHOLE, progress=False)
+    job.wait(60)
+    default_store().put_job(replace(default_store().job(job.id), state="running", process=f"{os.uname().nodename} 1 0"))
+    if how == "another window":
+        chain.export(path, window(SIZE, SIZE, corner=(CORNER[0] + 10, CORNER[1])), overwrite=True, progress=False).wait(
+            60
+        )
+    else:
+        damage(path, how)
+    before = path.read_bytes()
+    with pytest.raises(FileExistsError, match="move it away"):
+        named(job.id).resume(progress=False)
+    assert path.read_bytes() == before and named(job.id).state == "interrupted"
+    path.unlink()
+    named(job.id).resume(progress=False).wait(60)
+    assert named(job.id).state == "done"
 
 
 def test_the_same_call_goes_on_as_well_and_another_one_does_not(chain: Chain, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,8 +13,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from muses_lab.engine import kernels
-from muses_lab.engine.fused import factors_of
+from muses_lab.engine.compiled import vm
+from muses_lab.engine.compiled.run import factors_of
+from muses_lab.raster.differences import undo_differences
+from tests.helpers.examples import examples
+from tests.oracles.reducers import numpy_of
 
 SINGLE = st.floats(width=32, allow_nan=True, allow_infinity=True)
 MILD = st.one_of(st.just(float("nan")), st.floats(-1e6, 1e6, width=32))
@@ -30,71 +32,51 @@ def reduced(stack: np.ndarray, kinds: Sequence[tuple[int, float]], piece: int = 
     """(dates, rows, columns) through the machine: loaded as they are, then reduced."""
     dates, rows, columns = stack.shape
     images = [np.ascontiguousarray(image) for image in stack]
-    everything = 0, rows, 0, columns, kernels.STRAIGHT
-    planes = [
-        (i.__array_interface__["data"][0], i.strides[0], kernels.AS_IS, kernels.NOTHING, -1, *everything)
-        for i in images
-    ]
+    everything = 0, rows, 0, columns, vm.STRAIGHT
+    planes = [(i.__array_interface__["data"][0], i.strides[0], vm.AS_IS, vm.NOTHING, -1, *everything) for i in images]
     maps = np.concatenate([np.arange(rows, dtype=np.int32), np.arange(columns, dtype=np.int32)])
     out = np.empty((len(kinds), rows, columns), np.float32)
-    kernels.run(
-        np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
+    vm.run(
+        np.array([[vm.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
         np.arange(dates + 1, dtype=np.int32)[None], np.array(planes, np.int64),
         np.tile([1.0, 0.0, 0.0, 0.0], (dates, 1)), maps, np.zeros(1, np.float32), np.array([np.nan], np.float32),
         np.ones((0, dates), np.bool_), np.zeros(1, np.int32), np.array([(kind, 0) for kind, _ in kinds], np.int32),
         np.array([p for _, p in kinds]),
-        *kernels.networks(dates, any(kind == kernels.QUANTILE for kind, _ in kinds)), piece, out,
+        *vm.networks(dates, any(kind == vm.QUANTILE for kind, _ in kinds)), piece, 0, rows,
+        out,
     )  # fmt: skip
     return out
 
 
-def numpy_of(kind: int, p: float, stack: np.ndarray) -> np.ndarray:
-    """The same with NumPy, in double precision where that is exact enough to compare with."""
-    wide = stack.astype(np.float64)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        return {
-            kernels.MEDIAN: lambda: np.nanmedian(stack, axis=0),
-            kernels.QUANTILE: lambda: np.nanquantile(wide, p, axis=0),
-            kernels.MEAN: lambda: np.nanmean(wide, axis=0),
-            kernels.SUM: lambda: np.where(np.isnan(wide).all(0), np.nan, np.nansum(wide, axis=0)),
-            kernels.MIN: lambda: np.nanmin(stack, axis=0),
-            kernels.MAX: lambda: np.nanmax(stack, axis=0),
-            kernels.COUNT: lambda: (~np.isnan(stack)).sum(axis=0),
-            kernels.VARIANCE: lambda: np.nanvar(wide, axis=0, ddof=1),
-            kernels.SD: lambda: np.nanstd(wide, axis=0, ddof=1),
-        }[kind]()
-
-
 @given(stacks(MILD), st.floats(0, 1))
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=examples(20))
 def test_reducers_are_numpys(stack: np.ndarray, p: float) -> None:
     stack = np.where(np.isfinite(stack), stack, np.float32("nan"))
     kinds = [
         (kind, p)
         for kind in (
-            kernels.MEDIAN, kernels.QUANTILE, kernels.MEAN, kernels.SUM, kernels.MIN, kernels.MAX, kernels.COUNT,
-            kernels.VARIANCE, kernels.SD,
+            vm.MEDIAN, vm.QUANTILE, vm.MEAN, vm.SUM, vm.MIN, vm.MAX, vm.COUNT,
+            vm.VARIANCE, vm.SD,
         )
     ]  # fmt: skip
     for (kind, _), got in zip(kinds, reduced(stack, kinds), strict=True):
         expected = numpy_of(kind, p, stack)
-        if kind in (kernels.MEDIAN, kernels.MIN, kernels.MAX, kernels.COUNT):
+        if kind in (vm.MEDIAN, vm.MIN, vm.MAX, vm.COUNT):
             np.testing.assert_array_equal(got, expected)
         else:
             scale = np.nan_to_num(np.abs(stack)).max(initial=1)
-            power = 2 if kind == kernels.VARIANCE else 1
-            tolerance = 2e-5 * scale**power * (stack.shape[0] if kind == kernels.SUM else 1)
+            power = 2 if kind == vm.VARIANCE else 1
+            tolerance = 2e-5 * scale**power * (stack.shape[0] if kind == vm.SUM else 1)
             np.testing.assert_allclose(got, expected, rtol=2e-5, atol=tolerance)
 
 
 @given(stacks(SINGLE))
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=examples(20))
 def test_order_statistics_of_any_numbers_are_exact(stack: np.ndarray) -> None:
     """Infinities, subnormal numbers and both zeros too: lowest, middle (odd counts), highest, first and last."""
     lowest, highest, first, last, median = reduced(
         stack,
-        [(kernels.QUANTILE, 0.0), (kernels.QUANTILE, 1.0), (kernels.FIRST, 0), (kernels.LAST, 0), (kernels.MEDIAN, 0)],
+        [(vm.QUANTILE, 0.0), (vm.QUANTILE, 1.0), (vm.FIRST, 0), (vm.LAST, 0), (vm.MEDIAN, 0)],
     )
     for row, col in np.ndindex(*stack.shape[1:]):
         valid = stack[:, row, col][~np.isnan(stack[:, row, col])]
@@ -110,23 +92,23 @@ def test_order_statistics_of_any_numbers_are_exact(stack: np.ndarray) -> None:
 @pytest.mark.parametrize("size", [2, 4, 8, 24, 64, 66, 130])
 def test_comparators_put_the_ranks_that_are_asked_for_in_order(size: int) -> None:
     rng = np.random.default_rng(size)
-    for first, last in (kernels.everything(size), kernels.middle(size), (0, 0), (size - 1, size - 1)):
+    for first, last in (vm.everything(size), vm.middle(size), (0, 0), (size - 1, size - 1)):
         for _ in range(20):
             values = rng.integers(0, 9, size)
             expected = np.sort(values)[first : last + 1]
-            for a, b in kernels.comparators(size, first, last):
+            for a, b in vm.comparators(size, first, last):
                 values[a], values[b] = min(values[a], values[b]), max(values[a], values[b])
             assert (values[first : last + 1] == expected).all()
 
 
 @pytest.mark.parametrize("dates", [1, 4, 5, 24, 32, 33, 97, 340, 1200])
 def test_there_is_a_network_for_every_number_of_dates(dates: int) -> None:
-    step, begins, _, _ = kernels.networks(dates, False)
-    reachable = kernels.sizes(dates)
+    step, begins, _, _ = vm.networks(dates, False)
+    reachable = vm.sizes(dates)
     assert reachable.step == step
     assert len(begins) == len(reachable) + 1
     assert reachable[-1] >= dates
-    written_out = kernels.sizes(kernels.UNROLLED)
+    written_out = vm.sizes(vm.UNROLLED)
     assert all(size in written_out or begins[size // step + 1] > begins[size // step] for size in reachable[1:])
 
 
@@ -138,12 +120,12 @@ def test_series_with_gaps_have_the_medians_of_numpy(size: int) -> None:
     stack[rng.random(stack.shape) < 0.3] = np.nan
     for row in range(6):
         stack[rng.random(size) < row / 5, row] = np.nan
-    for kind in ((kernels.QUANTILE, 0.5), (kernels.MEDIAN, 0.0)):
+    for kind in ((vm.QUANTILE, 0.5), (vm.MEDIAN, 0.0)):
         got = reduced(stack, [kind], 1024)[0]
         np.testing.assert_allclose(got, numpy_of(*kind, stack), rtol=1e-6, atol=1e-6)
-    both = reduced(stack, [(kernels.MEDIAN, 0), (kernels.MEAN, 0), (kernels.QUANTILE, 0.9), (kernels.COUNT, 0)], 1024)
-    np.testing.assert_array_equal(both[0], numpy_of(kernels.MEDIAN, 0, stack))
-    np.testing.assert_array_equal(both[3], numpy_of(kernels.COUNT, 0, stack))
+    both = reduced(stack, [(vm.MEDIAN, 0), (vm.MEAN, 0), (vm.QUANTILE, 0.9), (vm.COUNT, 0)], 1024)
+    np.testing.assert_array_equal(both[0], numpy_of(vm.MEDIAN, 0, stack))
+    np.testing.assert_array_equal(both[3], numpy_of(vm.COUNT, 0, stack))
 
 
 @pytest.mark.parametrize(
@@ -154,7 +136,7 @@ def test_series_with_gaps_have_the_medians_of_numpy(size: int) -> None:
 def test_a_division_stands_in_for_scale_and_offset_only_where_every_value_stays(
     dtype: str, scale: float, offset: float, quick: bool
 ) -> None:
-    _, _, addend, divisor = factors_of(dtype, scale, offset)
+    _, _, addend, divisor = factors_of(dtype, None, scale, offset)
     assert (divisor != 0) is quick
     if quick:
         stored = np.arange(2 ** (8 * np.dtype(dtype).itemsize))
@@ -163,21 +145,22 @@ def test_a_division_stands_in_for_scale_and_offset_only_where_every_value_stays(
 
 
 @given(hnp.arrays(st.sampled_from(["u1", "u2", "u4"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
-@hypothesis_settings(max_examples=60)
+@hypothesis_settings(max_examples=examples(20))
 def test_differences_undone_wrap_around_as_integers_do(values: np.ndarray) -> None:
     stored = np.diff(values, axis=1, prepend=np.zeros((len(values), 1), values.dtype))
     out = np.empty_like(values)
-    kernels.undo_differences(stored, out)
+    undo_differences(stored, out)
     np.testing.assert_array_equal(out, values)
 
 
 FRESH = """
 import numpy as np
-from muses_lab.engine import kernels
+from muses_lab.engine.compiled import vm
 from muses_lab.engine.warm import warm
+from muses_lab.raster import differences
 warm()
 def compiled():
-    return {n: len(f.signatures) for n, f in vars(kernels).items() if hasattr(f, "signatures")}
+    return {n: len(f.signatures) for n, f in {**vars(vm), **vars(differences)}.items() if hasattr(f, "signatures")}
 before = compiled()
 import muses_lab as ml
 from muses_lab import compute

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,20 +19,20 @@ import numpy as np
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import Made, chain_of, never, pixels, window, write_tif  # noqa: E402
-from range_server import serving  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.engine import BlockKey, Engine, core  # noqa: E402
-from muses_lab.engine.cache import Cache  # noqa: E402
-from muses_lab.engine.footprint import strips, task_bytes  # noqa: E402
-from muses_lab.engine.grid import block_rect  # noqa: E402
-from muses_lab.engine.memory import Memory  # noqa: E402
-from muses_lab.errors import Cancelled, TooLarge  # noqa: E402
-from muses_lab.scenes import Band, Scene, Scenes  # noqa: E402
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.engine import BlockKey, Engine, execute
+from muses_lab.engine.stages import Piece
+from muses_lab.engine.strips import strips, task_bytes
+from muses_lab.errors import Cancelled, TooLarge
+from muses_lab.raster.asset import Band
+from muses_lab.raster.grid import block_rect
+from muses_lab.resources.cache import Cache
+from muses_lab.resources.memory import Memory
+from muses_lab.scenes.scene import Scene, Scenes
+from tests.helpers.made_scenes import Made, chain_of, never, pixels, window, write_tif
+from tests.helpers.range_server import serving
+from tests.helpers.waiting import within
 
 SIZE = 700
 DATES = 8
@@ -47,12 +46,7 @@ FIRST = BlockKey("MADE-1@10", 0, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
-    return Made(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.fixture(scope="module")
-def scenes(made: Made) -> Scenes:
+def scenes(made_once: Made) -> Scenes:
     """Dates with gaps; on some there is nothing in the first rows; two scenes of one overpass."""
     rng = np.random.default_rng(11)
     found = []
@@ -70,11 +64,11 @@ def scenes(made: Made) -> Scenes:
             images["SCL"][:200] = 9  # nothing but cloud in the north
         assets = {}
         for band, image in images.items():
-            path = made.folder / f"{n}-{band}.tif"
-            assets[band] = made.asset(write_tif(path, image, 20.0 if band == "SCL" else 10.0))
+            path = made_once.folder / f"{n}-{band}.tif"
+            assets[band] = made_once.asset(write_tif(path, image, 20.0 if band == "SCL" else 10.0))
         day = 10 + min(n, 6)  # the last two are of one day
-        found.append(made.scene(f"s{n}", f"2018-06-{day}T10:5{n % 10}:00Z", assets, grid="MADE-1"))
-    return made.scenes(BANDS, found)
+        found.append(made_once.scene(f"s{n}", f"2018-06-{day}T10:5{n % 10}:00Z", assets, grid="MADE-1"))
+    return made_once.scenes(BANDS, found)
 
 
 def clear(scenes: Scenes) -> Chain:
@@ -92,6 +86,8 @@ CHAINS: dict[str, Callable[[Scenes], Chain]] = {
     "double precision with dates": lambda s: chain_of(s).bands("H"),
     "a halo in every date": lambda s: clear(s).ndvi().focal_mean(7).median("t"),
     "halo upon halo": lambda s: clear(s).ndvi().focal_mean(2).closing(3).max("t").focal_mean(9),
+    "a large kernel": lambda s: chain_of(s).band("B04").max("t").apply_kernel(np.arange(1, 2602).reshape(51, 51)),
+    "a large median of every date": lambda s: chain_of(s).band("B04").focal_median(30).max("t"),
     "an anomaly": lambda s: (clear(s).ndvi() - clear(s).ndvi().median("t")).max("t"),
     "a long expression": lambda s: ((clear(s).band("B08") * 2 - clear(s).band("B04")).sqrt() > 0.5).max("t"),
     "another lattice": lambda s: clear(s).ndvi().on_grid(4326, 1e-4).median("t"),
@@ -105,10 +101,10 @@ def one_way(programs: bool) -> Iterator[None]:
     """With programs over stored values, or operator by operator."""
     with pytest.MonkeyPatch.context() as patch:
         if not programs:
-            from muses_lab.engine import footprint
+            from muses_lab.engine import strips
 
-            for module in (core, footprint):
-                patch.setattr(module, "compiled", lambda program, step: None)
+            for module in (execute, strips):
+                patch.setattr(module, "code_of", lambda prepared, step: None)
         yield
 
 
@@ -133,7 +129,7 @@ BOTH_WAYS = [
 def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> None:
     chain = CHAINS[name](scenes)
     pixel = 1e-4 if "lattice" in name else 40.0 if "finer" in name else 10.0
-    step = chain.resolved.program.output
+    step = chain.published.prepared.output
     (grid,) = step.grids.values()
     with one_way(programs):
         whole, cut, holding = Engine(256 << 20), thin(1 << 20), thin(3 << 20)
@@ -153,15 +149,15 @@ def test_strips_change_no_value(scenes: Scenes, name: str, programs: bool) -> No
 
 
 def run(engine: Engine, chain: Chain, key: BlockKey, cancelled: Callable[[], bool] = never):
-    resolved = chain.resolved
-    engine.keep(resolved.hash, resolved)
-    return engine.run(resolved.hash, key, cancelled)
+    published = chain.published
+    engine.keep(published.hash, published)
+    return engine.run(published.hash, key, cancelled)
 
 
 def cuts(chain: Chain, piece: int) -> int:
-    program = chain.resolved.program
-    (grid,) = program.output.grids.values()
-    return len(strips(program, program.output, grid, 0, block_rect(0, 0), piece).rects)
+    prepared = chain.published.prepared
+    (grid,) = prepared.output.grids.values()
+    return len(strips(prepared, prepared.output, grid, 0, block_rect(0, 0), piece).rects)
 
 
 def test_what_needs_more_is_cut_more_often(scenes: Scenes) -> None:
@@ -179,24 +175,24 @@ def test_other_reducers_of_the_same_values_come_with_strips(scenes: Scenes) -> N
     assert engine.counters()["evaluations"] == 2, "the image, and one of the three quantiles"
 
 
-def test_a_scene_that_fails_in_one_strip_is_left_out_of_all(scenes: Scenes, made: Made) -> None:
+def test_a_scene_that_fails_in_one_strip_is_left_out_of_all(scenes: Scenes, made_once: Made) -> None:
     import rasterio
 
     broken = []
     for scene in scenes.scenes:
         assets = dict(scene.assets)
         if scene.id == "s5":
-            source = made.folder / assets["B08"].href
-            path = made.folder / "broken.tif"
+            source = made_once.folder / assets["B08"].href
+            path = made_once.folder / "broken.tif"
             path.write_bytes(source.read_bytes())
             with rasterio.open(path) as file:
                 offset = int(file.tags(ns="TIFF", bidx=1).get("BLOCK_OFFSET_0_3") or _offset(file, 3))
             with path.open("r+b") as file:
                 file.seek(offset)
                 file.write(b"\xff" * 64)
-            assets["B08"] = made.asset(path)
-        broken.append(made.scene(scene.id, scene.datetime, assets, grid="MADE-1"))
-    chain = clear(made.scenes(BANDS, broken)).ndvi().median("t")
+            assets["B08"] = made_once.asset(path)
+        broken.append(made_once.scene(scene.id, scene.datetime, assets, grid="MADE-1"))
+    chain = clear(made_once.scenes(BANDS, broken)).ndvi().median("t")
     expected, found = (run(engine, chain, FIRST) for engine in (Engine(256 << 20), thin(1 << 20)))
     assert set(found.report.failed) == set(expected.report.failed) == {"s5"}
     np.testing.assert_array_equal(found.values, expected.values)
@@ -212,14 +208,14 @@ def _offset(file, row: int) -> int:
 @pytest.mark.parametrize("name", [n for n in CHAINS if "lattice" not in n and "resolution" not in n])
 def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) -> None:
     chain = CHAINS[name](scenes)
-    program = chain.resolved.program
-    (grid,) = program.output.grids.values()
+    prepared = chain.published.prepared
+    (grid,) = prepared.output.grids.values()
     run(thin(8 << 20), chain, BlockKey(grid.id, 0, 1, 1))  # compiles, and fills tables
     for piece in (8 << 20, 128 << 20):
         engine = Engine(1 << 30)
         engine.memory.piece = piece
         engine.cache.budget = 0  # what evaluations hold, and nothing else
-        size = task_bytes(program, program.output, grid, 0, block_rect(0, 0), engine.memory, {})
+        size = task_bytes(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), engine.memory, {})
         tracemalloc.start()
         try:
             run(engine, chain, FIRST)
@@ -242,9 +238,9 @@ def test_what_can_never_run_says_what_to_do(scenes: Scenes) -> None:
 
 
 @pytest.fixture
-def far(scenes: Scenes, made: Made, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenes]:
+def far(scenes: Scenes, made_once: Made, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scenes]:
     """The same scenes on a server."""
-    with serving(made.folder) as server:
+    with serving(made_once.folder) as server:
         monkeypatch.setenv("MUSES_ALLOWED_HOSTS", f"127.0.0.1:{server.port}")
 
         def there(scene: Scene) -> Scene:
@@ -252,7 +248,7 @@ def far(scenes: Scenes, made: Made, monkeypatch: pytest.MonkeyPatch) -> Iterator
                 scene, assets={b: replace(a, href=f"{server.url}/{a.href}") for b, a in scene.assets.items()}
             )
 
-        yield made.scenes(BANDS, map(there, scenes.scenes))
+        yield made_once.scenes(BANDS, map(there, scenes.scenes))
 
 
 @pytest.mark.parametrize("where", ["scenes", "far"])
@@ -307,7 +303,7 @@ def test_entries_count_what_they_hold(scenes: Scenes) -> None:
 
 def apart(call: str) -> str:
     """Calls a function of this file in a process of its own; what it printed."""
-    code = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_memory; test_memory.{call}"
+    code = f"from tests import test_memory; test_memory.{call}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -343,7 +339,10 @@ def in_this_process(folder: str) -> None:
 
     watching = threading.Thread(target=watch)
     watching.start()
-    for chain in (series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), series.focal_mean(2).max("t")):
+    image = chain_of(made.scenes(BANDS[:2], found[:2])).ndvi().max("t")
+    weights = rng.random((151, 151)) / 151**2
+    around = image.apply_kernel(weights), image.focal_median(128), series.focal_mean(2).max("t")
+    for chain in (series.ndvi().median("t"), series.ndvi().focal_mean(3).median("t"), *around):
         with ThreadPoolExecutor(2) as pool:
             assert all(np.isfinite(r.values).any() for r in pool.map(lambda key, c=chain: run(engine, c, key), keys))
     ended.set()
@@ -390,13 +389,6 @@ def growing() -> None:
 
 
 # --------------------------------------------------------------------------------------------------------- waiting
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and not condition():
-        time.sleep(0.01)
-    return condition()
 
 
 def test_tasks_wait_for_each_other_in_order() -> None:

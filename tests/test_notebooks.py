@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and are kept without outputs. (In a browser: tests/browser.)"""
+"""The notebooks run, and are kept without outputs. (In a browser: tests/browser; copies for users: test_copies.py.)"""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from muses_lab.catalog import open_catalog
+from muses_lab.catalog import register_catalog
+
+from .site_modules import site_pages
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
 
@@ -33,9 +35,15 @@ def test_is_kept_without_outputs(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
-def test_runs_without_errors_or_warnings(path, sample_catalog, fresh_home, tmp_path):
-    open_catalog(sample_catalog)  # the only one of this home: other tests register collections of the same name
+def test_runs_without_errors_or_warnings(path, sample_catalog, fresh_home, tmp_path, monkeypatch):
+    """In a kernel such as the site's, which shows maps as pictures: `make docs` shows what is run here."""
+    register_catalog(sample_catalog)  # the only one of this home: other tests register collections of the same name
+    monkeypatch.setenv("IPYTHONDIR", str(site_pages.kernel_folder(tmp_path / "ipython")))
     book = run(path, tmp_path)
+    maps = [cell for cell in book.cells if cell.cell_type == "code" and cell.source.splitlines()[-1:] == ["m"]]
+    for cell in maps:
+        (shown,) = cell.outputs
+        assert "data:image/png;base64," in shown["data"]["text/html"]
     for cell in book.cells:
         for output in cell.get("outputs", []):
             # a progress bar is all that may be written there
@@ -45,5 +53,5 @@ def test_runs_without_errors_or_warnings(path, sample_catalog, fresh_home, tmp_p
 @pytest.mark.slow
 def test_first_map_without_the_sample_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
-    with pytest.raises(CellExecutionError, match="Run `muses-lab sample` in a terminal"):
+    with pytest.raises(CellExecutionError, match="`muses-lab sample` makes one"):
         run(NOTEBOOKS[0], tmp_path)

@@ -17,19 +17,15 @@ from openeo_pg_parser_networkx.graph import OpenEOProcessGraph
 from scipy import ndimage
 
 import muses_lab as ml
-from muses_lab import graph
+from muses_lab.document import graph
 from muses_lab.errors import DocumentError, MusesError, NotFound
 from muses_lab.operators import registry
+from tests.helpers.made_stacks import bouconne, bouconne_values
 
-from .rasters import bouconne, bouconne_values
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 B2, B3, B4, B8, B11, B12 = 0, 1, 2, 3, 8, 9
 NAN = float("nan")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads():
-    ml.use("threads")
 
 
 @pytest.fixture(scope="module")
@@ -245,13 +241,8 @@ def test_documents_name_processes_as_openeo_does(scenes: ml.Collection):
 # ---------------------------------------------------------------------------------- collections of the sample catalogue
 
 
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> ml.Collection:
-    return ml.collection("sentinel-2-l2a", ml.open_catalog(str(sample_catalog)))
-
-
 def resolved_ids(made: DataCube) -> list[str]:
-    (scenes,) = ml.Chain.from_json(document(made)).resolved.scenes.values()
+    (scenes,) = ml.Chain.from_json(document(made)).published.scenes.values()
     return sorted(s.id for s in scenes.scenes)
 
 
@@ -337,7 +328,7 @@ def test_simple_filters_are_openeo_and_others_our_own(s2: ml.Collection):
     ):  # fmt: skip
         ours = loading(collection)
         assert (ours["process_id"], ours["namespace"]) == ("load_collection", "muses")
-        (scenes,) = ml.Chain.from_json(collection.to_json()).resolved.scenes.values()
+        (scenes,) = ml.Chain.from_json(collection.to_json()).published.scenes.values()
         assert sorted(s.id for s in scenes.scenes) == sorted(i["id"] for i in collection.items)
 
 
@@ -352,13 +343,13 @@ def test_bands_of_load_collection_are_a_choice(s2: ml.Collection):
 
 
 def test_a_collection_is_found_without_naming_its_catalogue(fresh_home: Path, tmp_path: Path):
-    from .rasters import own_window, stack
+    from tests.helpers.made_stacks import own_window, stack
 
     made = stack(np.ones((1, 1, 4, 4), np.int16), tmp_path, bands=("B4",), name="alone")
     theirs = DataCube.load_collection("alone", connection=None, fetch_metadata=False)
     chain = ml.Chain.from_json(document(theirs))
     assert (chain.compute(own_window(4, 4)) == 1).all()
-    assert chain.resolved.chain_hash == made.resolved.chain_hash
+    assert chain.published.chain_hash == made.published.chain_hash
 
 
 def test_what_is_outside_of_the_profile_is_named(scenes: ml.Collection):

@@ -24,20 +24,18 @@ from skimage import filters, morphology
 
 import muses_lab as ml
 from muses_lab.catalog.register import add
+from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import BandError, DocumentError, ExtentRequired, MusesError, TooLarge
-from muses_lab.graph import Callback, Node, Parameter
 from muses_lab.operators import Meta, Series, is_strict, registry, run
 from muses_lab.operators.thresholds import fit_otsu
+from tests.helpers.examples import examples
+from tests.helpers.made_stacks import CRS, ORIGIN, bouconne, bouconne_values, own_window, stack
+from tests.oracles.operators import areas, brute, by_pixel
 
-from .rasters import CRS, ORIGIN, bouconne, bouconne_values, own_window, stack
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 NAN = float("nan")
 X, Y, DATA = Parameter("x"), Parameter("y"), Parameter("data")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def threads():
-    ml.use("threads")
 
 
 def scalar(process: str, /, **arguments: Any) -> Node:
@@ -82,18 +80,6 @@ WITH_INFINITIES = hnp.arrays(
 )
 
 
-def by_pixel(cube: np.ndarray, fn: Fn[[np.ndarray], float], skip: bool = True) -> np.ndarray:
-    """The reference: one pixel at a time, in float64, valid values only."""
-    out = np.full(cube.shape[1:], NAN)
-    for place in np.ndindex(*cube.shape[1:]):
-        series = cube[(slice(None), *place)].astype(np.float64)
-        valid = series[~np.isnan(series)]
-        if valid.size and (skip or valid.size == series.size):
-            with np.errstate(all="ignore"):
-                out[place] = fn(valid)
-    return out
-
-
 REDUCERS: dict[str, Fn[[np.ndarray], float]] = {
     "mean": np.mean,
     "median": np.median,
@@ -111,7 +97,7 @@ REDUCERS: dict[str, Fn[[np.ndarray], float]] = {
 @pytest.mark.parametrize("ignore", [True, False])
 def test_reducers_over_valid_values(process: str, ignore: bool):
     @given(SERIES)
-    @settings(max_examples=40)
+    @settings(max_examples=examples(20))
     def check(cube: np.ndarray) -> None:
         found = reduced(cube, process, ignore_nodata=ignore)
         if process in ("first", "last") and not ignore:
@@ -127,13 +113,13 @@ def test_reducers_over_valid_values(process: str, ignore: bool):
 
 
 @given(hnp.arrays(np.float32, (5, 4), elements=st.one_of(st.floats(-8, 8, width=32), st.just(NAN))))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_product(cube: np.ndarray):
     np.testing.assert_allclose(reduced(cube, "product"), by_pixel(cube, np.prod), rtol=1e-5, atol=1e-30)
 
 
 @given(SERIES, st.lists(st.floats(0, 1), min_size=1, max_size=3))
-@settings(max_examples=50)
+@settings(max_examples=examples(20))
 def test_quantiles_are_of_type_seven(cube: np.ndarray, probabilities: list[float]):
     series = Series(xr.DataArray(cube, dims=("t", "y", "x")), "t", Meta())
     for ignore in (True, False):
@@ -150,14 +136,14 @@ def test_quantile_of_the_algorithms():
 
 
 @given(SERIES)
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_count_counts(cube: np.ndarray):
     assert np.array_equal(reduced(cube, "count"), (~np.isnan(cube)).sum(0))
     assert np.array_equal(reduced(cube, "count", condition=True), np.full(cube.shape[1:], len(cube)))
 
 
 @given(WITH_INFINITIES)
-@settings(max_examples=50)
+@settings(max_examples=examples(20))
 def test_infinities_are_values(cube: np.ndarray):
     for process in ("min", "max", "first", "last", "median", "sum", "mean"):
         expected = by_pixel(cube, REDUCERS[process])
@@ -199,7 +185,7 @@ FLOATS = hnp.arrays(np.float32, 8, elements=st.one_of(MODERATE, st.sampled_from(
 
 
 @given(FLOATS, FLOATS)
-@settings(max_examples=50)
+@settings(max_examples=examples(20))
 def test_arithmetic(a: np.ndarray, b: np.ndarray):
     with np.errstate(all="ignore"):
         for process, fn in UNARY.items():
@@ -218,7 +204,7 @@ def test_arithmetic(a: np.ndarray, b: np.ndarray):
 
 
 @given(FLOATS, st.floats(0.125, 100, width=32), st.booleans())
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_mod_has_the_sign_of_the_divisor(a: np.ndarray, size: float, negative: bool):
     divisor = -size if negative else size
     found = values_of("mod", a, x=X, y=divisor)
@@ -227,6 +213,58 @@ def test_mod_has_the_sign_of_the_divisor(a: np.ndarray, size: float, negative: b
     error = np.abs(found[finite] - expected)
     assert np.minimum(error, np.abs(error - size)).max(initial=0) <= 2e-2 * size
     assert (np.sign(found[finite]) * np.sign(divisor) >= 0).all()
+
+
+def test_modulo_zero_is_infinite_as_division_by_zero_is():
+    """openEO: "A modulo by zero results in ±infinity"; null is passed through."""
+    a = np.array([27, -27, 0, NAN, 3.5], np.float32)
+    np.testing.assert_array_equal(values_of("mod", a, x=X, y=0), np.float32([np.inf, -np.inf, NAN, NAN, np.inf]))
+    np.testing.assert_array_equal(values_of("mod", a, [5, 5, 5, 5, 0], x=X, y=Y), np.float32([2, 3, 0, NAN, np.inf]))
+    assert run(Callback(scalar("mod", x=-27, y=0))) == -np.inf
+    assert np.isnan(run(Callback(scalar("mod", x=27, y=None))))
+
+
+def test_a_power_of_or_to_what_is_missing_is_missing():
+    """openEO: null is passed through, if either is null; IEEE's pow says 1 for pow(NaN, 0) and pow(1, NaN)."""
+    a = np.array([NAN, 1, 0, 2], np.float32)
+    np.testing.assert_array_equal(values_of("power", a, base=X, p=0), np.float32([NAN, 1, 1, 1]))
+    np.testing.assert_array_equal(values_of("power", a, base=1, p=X), np.float32([NAN, 1, 1, 1]))
+    assert np.isnan(values_of("power", a, base=X, p=None)).all()
+    assert np.isnan(run(Callback(scalar("power", base=1, p=None))))
+    assert np.isnan(run(Callback(scalar("power", base=None, p=0))))
+
+
+def test_limits_the_other_way_round():
+    """openEO: between is always false then; a linear scale runs downwards."""
+    x = np.array([-1, 0, 0.25, 1, 2, NAN], np.float32)
+    for exclude in (False, True):
+        found = values_of("between", x, x=X, min=1, max=0, exclude_max=exclude)
+        np.testing.assert_array_equal(found, np.float32([0, 0, 0, 0, 0, NAN]))
+    found = values_of("linear_scale_range", x, x=X, inputMin=1, inputMax=0, outputMin=0, outputMax=100)
+    np.testing.assert_array_equal(found, np.float32([100, 100, 75, 0, 0, NAN]))
+    found = values_of("linear_scale_range", x, x=X, inputMin=1, inputMax=0, outputMin=100, outputMax=0)
+    np.testing.assert_array_equal(found, np.float32([0, 0, 25, 100, 100, NAN]))
+
+
+@given(
+    st.lists(st.sampled_from([-np.inf, np.inf, -3e38, 3e38, -1.0, 0.0, 7.0, NAN]), min_size=1, max_size=8),
+    st.floats(0, 1),
+)
+def test_quantiles_beside_infinities(numbers: list[float], p: float):
+    """(1 - f) × a + f × b with a and b from the definition (Hyndman & Fan 1996, type 7): -∞ beside a number is -∞."""
+    valid = sorted(n for n in numbers if not np.isnan(n))
+    place = max(len(valid) - 1, 0) * p
+    low, f = int(place), np.float32(place - int(place))
+    if not valid:
+        expected = NAN
+    elif f == 0 or valid[low] == valid[low + 1]:
+        expected = valid[low]
+    else:
+        with np.errstate(all="ignore"):
+            expected = (1 - float(f)) * np.float64(valid[low]) + float(f) * np.float64(valid[low + 1])
+    series = Series(xr.DataArray(np.float32(numbers), dims=("t",)), "t", Meta())
+    found = float(registry["quantiles"].fn(series, [p]).array.values[0])
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6 * 3e38 if 3e38 in np.abs(valid) else 1e-6)
 
 
 def test_powers_and_logarithms():
@@ -290,6 +328,7 @@ def test_classes_bits_and_ranges():
     np.testing.assert_array_equal(values_of("array_contains", classes, data=[4, 5, 11], value=X), [0, 0, 1, 1, 0, 1])
     # Landsat QA_PIXEL values decoded in ALGORITHMS 1.5: clear land, clear water, cloud, cloud shadow, fill
     qa = [21824, 21952, 22280, 23888, 1, NAN]
+    assert np.isnan(values_of("muses:any_bit", [np.inf, -np.inf], x=X, bits=31)).all()  # no bits, on any processor
     np.testing.assert_array_equal(values_of("muses:any_bit", qa, x=X, bits=1 << 7), np.float32([0, 1, 0, 0, 0, NAN]))
     np.testing.assert_array_equal(values_of("muses:any_bit", qa, x=X, bits=1 << 3), np.float32([0, 0, 1, 0, 0, NAN]))
     np.testing.assert_array_equal(values_of("muses:any_bit", qa, x=X, bits=1 << 4), np.float32([0, 0, 0, 1, 0, NAN]))
@@ -305,7 +344,7 @@ def test_classes_bits_and_ranges():
 
 
 @given(FLOATS, st.floats(-100, 100), st.floats(0.5, 100), st.floats(-10, 300), st.floats(-10, 300))
-@settings(max_examples=50)
+@settings(max_examples=examples(20))
 def test_linear_scaling_clips_its_input(x: np.ndarray, low: float, width: float, out_low: float, out_high: float):
     """openEO: ((x - inputMin) / (inputMax - inputMin)) * (outputMax - outputMin) + outputMin, of the clipped x."""
     high = low + width
@@ -381,23 +420,15 @@ KERNELS = hnp.arrays(
 )
 
 
-def brute(image: np.ndarray, r: int, fn: Fn[[np.ndarray], float]) -> np.ndarray:
-    out = np.full(image.shape, NAN)
-    for i, j in zip(*np.nonzero(~np.isnan(image)), strict=True):
-        around = image[max(i - r, 0) : i + r + 1, max(j - r, 0) : j + r + 1].astype(np.float64)
-        out[i, j] = fn(around[~np.isnan(around)])
-    return out
-
-
 @given(IMAGES, st.integers(1, 3))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_focal_mean_and_median(image: np.ndarray, r: int):
     np.testing.assert_allclose(focal("muses:focal_mean", image, radius=r), brute(image, r, np.mean), 1e-5, 1e-4)
     np.testing.assert_allclose(focal("muses:focal_median", image, radius=r), brute(image, r, np.median), 1e-5, 1e-5)
 
 
 @given(IMAGES, st.integers(1, 3))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_morphology_with_gaps(image: np.ndarray, r: int):
     low, high = brute(image, r, np.min), brute(image, r, np.max)
     np.testing.assert_array_equal(focal("muses:erode", image, radius=r), low)
@@ -407,7 +438,7 @@ def test_morphology_with_gaps(image: np.ndarray, r: int):
 
 
 @given(FULL, st.integers(1, 3))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_morphology_is_that_of_scipy(image: np.ndarray, r: int):
     size = (2 * r + 1, 2 * r + 1)
     eroded = ndimage.grey_erosion(image, size=size, mode="constant", cval=np.inf)
@@ -424,7 +455,7 @@ def test_morphology_is_that_of_scipy(image: np.ndarray, r: int):
 
 
 @given(IMAGES, KERNELS, st.floats(-3, 3), st.sampled_from([0.0, 1.5]))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_kernels(image: np.ndarray, kernel: np.ndarray, factor: float, missing: float):
     """openEO apply_kernel: convolution, missing values replaced, beyond the data 0, then times the factor."""
     found = focal("apply_kernel", image, kernel=kernel.tolist(), factor=factor, replace_invalid=missing)
@@ -462,16 +493,8 @@ def test_a_radius_in_metres_keeps_its_size_on_the_ground():
 MASKS = hnp.arrays(np.float32, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.sampled_from([0, 1, NAN]))
 
 
-def areas(mask: np.ndarray, pixel: float, min_area: float, connectivity: int) -> list[set[tuple[int, int]]]:
-    """Connected regions of at least an area by scipy, in order of their first pixel."""
-    structure = np.ones((3, 3)) if connectivity == 8 else None
-    labels, count = ndimage.label(np.nan_to_num(mask) != 0, structure=structure)
-    regions = [set(zip(*map(list, np.nonzero(labels == n)), strict=True)) for n in range(1, count + 1)]
-    return sorted((r for r in regions if len(r) * pixel**2 >= min_area), key=min)
-
-
 @given(MASKS, st.sampled_from([4, 8]), st.sampled_from([0.0, 100.0, 300.0, 301.0]))
-@settings(max_examples=50)
+@settings(max_examples=examples(20))
 def test_connected_components(mask: np.ndarray, connectivity: int, min_area: float):
     found = focal(
         "muses:connected_components", mask, min_area=min_area, connectivity=connectivity, pixel_size=10.0
@@ -495,7 +518,7 @@ def test_the_histogram_of_the_algorithms():
 
 
 @given(hnp.arrays(np.float32, st.integers(2, 40), elements=st.integers(0, 12).map(float)))
-@settings(max_examples=40)
+@settings(max_examples=examples(20))
 def test_otsu_parts_few_values_where_the_variance_between_is_largest(values: np.ndarray):
     if np.unique(values).size < 2:
         return
@@ -507,6 +530,19 @@ def test_otsu_parts_few_values_where_the_variance_between_is_largest(values: np.
 
     best = max(between(values <= t) for t in np.unique(values)[:-1])
     assert between(low) >= best * (1 - 1e-3)
+
+
+@pytest.mark.parametrize("name", ["otsu", "connected_components"])
+def test_what_takes_one_image_says_so_in_its_own_name(name: str):
+    shape = registry[f"muses:{name}"].shape
+    assert shape({}, {"data": Meta(False)}) == Meta(False)
+    for meta, cure in (
+        (Meta(True), "reduce over 't'"),
+        (Meta(False, ("B4",)), "choose one band"),
+        (Meta(True, ("B4",)), "reduce over 't' and choose one band"),
+    ):
+        with pytest.raises(DocumentError, match=f"^{name} takes one image: {cure} first$"):
+            shape({}, {"data": meta})
 
 
 def test_otsu_says_when_there_is_nothing_to_part():
@@ -646,8 +682,10 @@ def test_regions_and_thresholds_of_real_images(scenes: ml.Collection, ndvi: np.n
     there = (slice(row, row + part.shape.y), slice(col, col + part.shape.x))
     np.testing.assert_array_equal(otsu.compute(part), found[there])
     np.testing.assert_array_equal(regions.compute(part), labels[there])
-    with pytest.raises(ExtentRequired, match="extent"):
+    with pytest.raises(ExtentRequired, match=r"'muses:otsu' depends on statistics of an area: give it extent="):
         chain.otsu().compute(window)
+    with pytest.raises(ExtentRequired, match=r"connected_components' depends on connected regions: give it extent="):
+        open_land.connected_components().compute(window)
 
 
 def test_sentinel_2_with_scene_classes(shared_data: Path, tmp_path: Path):

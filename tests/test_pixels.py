@@ -8,19 +8,27 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from muses_lab.engine import pixels
+from muses_lab.raster import pixels
+from tests.helpers.examples import examples
 
 STEP, FAR = 16, 1 << 30
-PLAIN = hypothesis_settings(max_examples=60)
+PLAIN = hypothesis_settings(max_examples=examples(20))
 
 
 @given(
     st.integers(1, 70), st.integers(1, 70), st.integers(0, STEP - 1), st.integers(0, STEP - 1),
-    st.floats(-0.3, 0.3), st.sampled_from([0.1, 10.0, 40.0, 1e-7]), st.booleans(),
+    st.floats(-0.3, 0.3), st.sampled_from([0.1, 10.0, 40.0, 1e-7]), st.booleans(), st.booleans(),
 )  # fmt: skip
 @PLAIN
 def test_pixels_between_nodes_are_those_at_the_points_between_them(
-    rows: int, columns: int, first_row: int, first_column: int, turned: float, size: float, nowhere: bool
+    rows: int,
+    columns: int,
+    first_row: int,
+    first_column: int,
+    turned: float,
+    size: float,
+    nowhere: bool,
+    goes_round: bool,
 ) -> None:
     down, across = (first_row + rows - 1) // STEP + 2, (first_column + columns - 1) // STEP + 2
     c, r = np.meshgrid(np.arange(across) * 160.0, np.arange(down) * -160.0)
@@ -28,7 +36,7 @@ def test_pixels_between_nodes_are_those_at_the_points_between_them(
     if nowhere:
         x[-1, -1] = np.inf
         y[0, 0] = np.nan
-    at = 3e5, 4.8e6, size, FAR
+    at = 3e5, 4.8e6, size, 1.5 * size, 360.0 * goes_round, (3e5 + 100, 3e5 + 400), FAR
     found = pixels.pixels_between(x, y, first_row, first_column, STEP, (rows, columns), *at)
     plain = (pixels.between(v, first_row, first_column, STEP, rows, columns) for v in (x, y))
     for got, expected in zip(found, pixels.pixels_at(*plain, *at), strict=True):

@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import math
-import sys
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 import pytest
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import pixels  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain, Collection  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
-from muses_lab.engine.layout import layout  # noqa: E402
+import muses_lab as ml
+from muses_lab.api.chain import Chain
+from muses_lab.api.collection import Collection
+from muses_lab.engine import Engine
+from muses_lab.engine.mosaic import layout
+from tests.helpers.made_scenes import pixels
 
 EXTENT = (1.36, 43.56, 1.42, 43.62)
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> Collection:
-    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
 
 
 def happened(chain: Chain, box: GeoBox) -> tuple[int, int, int, int]:
@@ -36,7 +27,7 @@ def happened(chain: Chain, box: GeoBox) -> tuple[int, int, int, int]:
     found = pixels(engine, chain, box)
     counters = engine.counters()
     assert len(engine.reader.log) == counters["blocks_decoded"]
-    blocks = len(layout(chain.resolved.program, box).tasks)
+    blocks = len(layout(chain.published.prepared, box).tasks)
     return found.report.scenes_found, blocks, counters["blocks_decoded"], counters["bytes_decoded"]
 
 
@@ -116,7 +107,7 @@ def test_a_plan_reads_nothing_and_needs_little_memory(s2: Collection) -> None:
     chain = s2.mask_clouds().ndvi().median("t")
     box = ml.Window.from_bounds((0.8, 43.2, 2.0, 44.0), crs="EPSG:32631", resolution=10)
     assert box.shape.x * box.shape.y > 80e6
-    _ = chain.resolved.program
+    _ = chain.published.prepared
     tracemalloc.start()
     try:
         plan = chain.plan(box)

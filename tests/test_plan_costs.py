@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from odc.geo.geobox import GeoBox
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import Made, pixels, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain, Collection, rgb  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
-from muses_lab.engine.plan import Plan  # noqa: E402
-from muses_lab.scenes import Band  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> Collection:
-    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
+import muses_lab as ml
+from muses_lab.api.chain import Chain, rgb
+from muses_lab.api.collection import Collection
+from muses_lab.engine import Engine
+from muses_lab.engine.cost import Plan
+from muses_lab.raster.asset import Band
+from tests.helpers.made_scenes import Made, pixels, window, write_tif
 
 
 def view(zoom: int, columns: int = 2) -> GeoBox:

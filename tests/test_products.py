@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +13,13 @@ from muses_lab import settings
 from muses_lab.catalog import Query, open_catalog
 from muses_lab.catalog.describe import describe_collection
 from muses_lab.products import CloudMask, Problem, SkippedItems, product, profile_of, reflectance_offset, scenes
-from muses_lab.scenes import Scenes
+from muses_lab.raster import access
+from muses_lab.scenes.scene import Scenes
+from tests.helpers.stac_items import asset, item, write_tif
 
-sys.path.insert(0, str(Path(__file__).with_name("catalog_helpers")))
-from stac_items import asset, item, write_tif  # noqa: E402
+pytestmark = pytest.mark.usefixtures("fresh_home")
 
 SCENES = {"id": "scenes"}
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
 
 
 def resolved(items: list[dict[str, Any]], collection: dict[str, Any] = SCENES) -> tuple[Scenes, list[Problem]]:
@@ -256,12 +251,15 @@ def test_nodata_that_is_not_a_number_is_none() -> None:
     [
         ({"proj:transform": [10, 1, 0, 0, -10, 0]}, "rotated"),
         ({"proj:transform": [10, 0, 0, 0, 10, 0]}, "not north-up"),
+        ({"proj:transform": [1, 0, 0, 0, 1, 0]}, "the identity"),
+        ({"proj:transform": [300_000, 10, 0, 4_900_000, 0, -10]}, "in GDAL's order"),
+        ({"proj:transform": [10, 0, 300_000, 0, 0, 4_900_000]}, "no size"),
         ({"proj:transform": [10, 0]}, "has 2 numbers"),
         ({"proj:shape": [0, 100]}, "no pixels"),
         ({"href": "s3://bucket/red.tif"}, "neither a file of the catalogue nor an https URL"),
         ({"href": "/vsicurl/https://example.org/red.tif"}, "neither a file"),
         ({"href": ""}, "neither a file"),
-        ({"href": "https://x.org/r.tif", "proj:shape": None}, "not a local file to read them from"),
+        ({"href": "https://x.org/r.tif", "proj:shape": None}, "none of its assets can be used"),
         ({"proj:code": None, "proj:wkt2": "nonsense"}, "not a reference system"),
     ],
 )
@@ -301,10 +299,10 @@ def test_problems_that_nobody_asks_for_are_a_warning() -> None:
 
 def test_a_grid_code_that_does_not_hold_is_not_passed_on() -> None:
     code = {"grid:code": "MGRS-31TCJ"}
-    usual = [item(f"u{i}", **code) for i in range(3)]
-    moved = item("moved", **code)
+    usual = [item(f"u{i}", f"2018-06-0{i + 1}", **code) for i in range(3)]
+    moved = item("moved", "2018-06-04", **code)
     moved["assets"]["red"]["proj:transform"] = [10, 0, 300005, 0, -10, 4800000]
-    landsat = item("landsat", **{"grid:code": "WRS2-199030"})
+    landsat = item("landsat", "2018-06-05", **{"grid:code": "WRS2-199030"})
     found, _ = resolved([*usual, moved, landsat])
     assert {s.id: s.grid for s in found.scenes} == {
         "u0": "MGRS-31TCJ", "u1": "MGRS-31TCJ", "u2": "MGRS-31TCJ", "moved": None, "landsat": None,
@@ -319,7 +317,7 @@ def test_the_resolution_is_the_files_own() -> None:
 
 def test_hrefs_inside_the_catalogue_become_relative(tmp_path: Path) -> None:
     settings.register_catalog("mine", str(tmp_path))
-    inside, outside = item("inside"), item("outside")
+    inside, outside = item("inside", "2018-06-01"), item("outside", "2018-06-02")
     inside["assets"]["red"]["href"] = str(tmp_path / "a" / "red.tif")
     outside["assets"]["red"]["href"] = "/elsewhere/red.tif"
     found, _ = resolved([inside, outside])
@@ -412,4 +410,4 @@ def test_the_sample_is_understood(sample_catalog: Path, isolated_home: Path, mon
     assert found.band("SCL").overviews == "nearest"
     for scene in found.scenes:
         for one in scene.assets.values():
-            assert Path(settings.resolve_href(catalog.id, one.href)).stat().st_size == one.size
+            assert Path(access.resolve_href(catalog.id, one.href)).stat().st_size == one.size

@@ -2,20 +2,59 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+import muses_lab as ml
 from muses_lab.operators import registry
 from muses_lab.operators.profile import markdown, profile
+from muses_lab.products import PROFILES, profile_of
+from muses_lab.products import page as products_page
+from muses_lab.reference import WRITTEN, written
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "operators.md"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+READ_ONLY = {"ceil", "floor", "is_nodata", "product", "variance"}
+"""Processes that documents may have and Python has no method for."""
+BUILDING = {"from_json", "resolve", "with_scenes_of"}
+"""Methods that give a chain and write no process."""
 
 
 def test_the_page_is_the_profile() -> None:
-    assert PAGE.read_text("utf-8") == markdown(), "run: muses-lab operators > docs/operators.md"
+    assert (DOCS / "operators.md").read_text("utf-8") == markdown(written()), (
+        "run: muses-lab operators > docs/operators.md"
+    )
+
+
+def test_every_process_has_its_python_beside_it() -> None:
+    assert {op.id for op in registry} - written().keys() == READ_ONLY
+    assert written().keys() <= {op.id for op in registry}
+    assert "a ** 2" in written()["power"] and 'c.quantile(0.9, "t")' in written()["quantiles"]
+    assert '| `sd` | `c.std("t")` |' in (DOCS / "operators.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", [ml.Chain, ml.Collection])
+def test_every_method_that_makes_a_chain_is_on_the_page(kind: type) -> None:
+    made = {
+        name
+        for name, method in inspect.getmembers(kind, callable)
+        if not name.startswith("_") and inspect.signature(method).return_annotation in ("Chain", "Collection", "Self")
+    }
+    shown = " ".join(WRITTEN)
+    assert len(made) > 40
+    assert [name for name in sorted(made - BUILDING) if f".{name}(" not in shown] == []
+
+
+def test_the_page_of_products_has_what_is_known() -> None:
+    text = (DOCS / "products.md").read_text("utf-8")
+    assert products_page.markdown() in text, "the sections are what `muses-lab products` prints"
+    for known in PROFILES.values():
+        assert text.count(f"### `{known.name}`") == 1
+        assert profile_of({"id": known.name}) is known, "its own name is an id that it is found under"
+        assert all(f"`{key}`" in text for band in known.bands for key in band.keys)
 
 
 def test_every_operator_is_described() -> None:

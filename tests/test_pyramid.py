@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,19 +17,21 @@ import pytest
 import rasterio
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
+import muses_lab as ml
+from muses_lab import cli
+from muses_lab.api.chain import Chain
+from muses_lab.engine import BlockKey, Engine, Published, Result
+from muses_lab.engine import materialized as disk
+from muses_lab.errors import AccessDenied, Cancelled, MusesError, NotFound, ReadError
+from muses_lab.export import Job
+from muses_lab.export import materialized as making
+from muses_lab.export.materialized import MANIFEST, kept, remove
+from muses_lab.raster.asset import Band
+from muses_lab.scenes.scene import Scenes
+from tests.helpers.made_scenes import CORNER, Made, chain_of, pixels, window, write_tif
+from tests.helpers.waiting import within
 
-from made import CORNER, Made, chain_of, pixels, window, write_tif  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab import cli  # noqa: E402
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.engine import BlockKey, Engine, Resolved, Result  # noqa: E402
-from muses_lab.engine import pyramid as disk  # noqa: E402
-from muses_lab.errors import AccessDenied, Cancelled, MusesError, NotFound  # noqa: E402
-from muses_lab.export import Job  # noqa: E402
-from muses_lab.export.pyramid import MANIFEST, kept, remove  # noqa: E402
-from muses_lab.scenes import Band, Scenes  # noqa: E402
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 SIZE = 1100
 WHOLE = window(SIZE, SIZE)
@@ -39,21 +39,15 @@ BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0
 
 
 @pytest.fixture(autouse=True)
-def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Evaluation in threads; the pyramids of one test are not those of another."""
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+def none_is_left() -> Iterator[None]:
+    """The pyramids of one test are not those of another."""
     yield
     for pyramid in kept():
         remove(pyramid.node)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Made:
-    return Made(tmp_path_factory.mktemp("scenes"))
-
-
-@pytest.fixture(scope="module")
-def scenes(made: Made) -> Scenes:
+def scenes(made_once: Made) -> Scenes:
     rng = np.random.default_rng(7)
     found = []
     for n in range(3):
@@ -61,10 +55,10 @@ def scenes(made: Made) -> Scenes:
         for band in ("B04", "B08"):
             values = rng.integers(1, 9000, (SIZE, SIZE), dtype=np.uint16)
             values[: 512 * n] = 0
-            path = write_tif(made.folder / f"{n}-{band}.tif", values, blockxsize=256, blockysize=256)
-            assets[band] = made.asset(path)
-        found.append(made.scene(f"scene-{n}", f"2018-06-{10 + n}", assets, grid="MADE-1"))
-    return made.scenes(BANDS, found)
+            path = write_tif(made_once.folder / f"{n}-{band}.tif", values, blockxsize=256, blockysize=256)
+            assets[band] = made_once.asset(path)
+        found.append(made_once.scene(f"scene-{n}", f"2018-06-{10 + n}", assets, grid="MADE-1"))
+    return made_once.scenes(BANDS, found)
 
 
 @pytest.fixture
@@ -83,22 +77,13 @@ def fresh() -> Engine:
 
 
 def run(engine: Engine, chain: Chain, key: BlockKey) -> Result:
-    resolved: Resolved = chain.resolved
-    engine.keep(resolved.hash, resolved)
-    return engine.run(resolved.hash, key, lambda: False)
-
-
-def within(seconds: float, condition: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
+    published: Published = chain.published
+    engine.keep(published.hash, published)
+    return engine.run(published.hash, key, lambda: False)
 
 
 def folder(chain: Chain) -> Path:
-    return disk.pyramids() / chain.resolved.program.output.node.hash
+    return disk.pyramids() / chain.published.prepared.output.node.hash
 
 
 def files(chain: Chain) -> list[Path]:
@@ -175,19 +160,16 @@ def test_chains_on_top_of_it_read_nothing_either(median: Chain) -> None:
         assert same(found.values, known.values) and found.report == known.report
 
 
-def test_another_thinning_rule_makes_other_pyramids(median: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_thinning_rule_makes_other_pyramids(scenes: Scenes, median: Chain) -> None:
     make(median)
-    monkeypatch.setenv("MUSES_THINNING", "2,1")
+    other = chain_of(scenes, thinning=[2, 1]).ndvi().median("t")
     key = BlockKey("MADE-1@10", 2, 0, 0)
-    engine = fresh()
-    run(engine, median, key)
+    run(engine := fresh(), other, key)
     assert reads(engine)[1] == 0 and engine.counters()["pyramid_failures"] == 0
-    assert make(median, levels=2).total == 1
-    run(engine := fresh(), median, key)
-    assert reads(engine) == (0, 1)
-    monkeypatch.delenv("MUSES_THINNING")
-    run(engine := fresh(), median, key)
-    assert reads(engine)[1] == 0
+    assert make(other, levels=2).total == 1
+    for chain in (other, median):
+        run(engine := fresh(), chain, key)
+        assert reads(engine) == (0, 1)
 
 
 def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
@@ -196,7 +178,7 @@ def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
     for _ in range(20):
         pyramids, start = fresh().pyramids, threading.Barrier(len(keys))
 
-        def look(key: BlockKey, pyramids: disk.Pyramids = pyramids, start: threading.Barrier = start) -> bool:
+        def look(key: BlockKey, pyramids: disk.MaterializedBlocks = pyramids, start: threading.Barrier = start) -> bool:
             start.wait(10)
             return pyramids.has(folder(median).name, key)
 
@@ -265,7 +247,7 @@ def test_dates_and_bands_are_bands_of_the_files(scenes: Scenes) -> None:
         assert file.descriptions == tuple(f"2018-06-{10 + n}T10:50:00Z {b}" for n in range(3) for b in ("B04", "B08"))
         assert file.crs.to_epsg() == 32631 and np.isnan(file.nodata) and file.dtypes[0] == "float32"
         assert file.transform == window(1, 1).affine and file.block_shapes[0] == (512, 512)
-        assert file.tags()["MUSES_CHAIN"] == cube.resolved.chain_hash
+        assert file.tags()["MUSES_CHAIN"] == cube.published.chain_hash
         first = file.read(window=((0, 512), (0, 512)))
     assert same(first, expected[0].values.reshape(6, 512, 512))
     engine = fresh()
@@ -275,20 +257,20 @@ def test_dates_and_bands_are_bands_of_the_files(scenes: Scenes) -> None:
     assert reads(engine) == (0, 2)
 
 
-def test_blocks_in_double_precision_stay_so(made: Made) -> None:
+def test_blocks_in_double_precision_stay_so(made_once: Made) -> None:
     values = np.full((600, 600), 16_777_217, np.int32)  # not a number of float32
     narrow, wide = (
-        made.asset(write_tif(made.folder / f"{name}.tif", values.astype(dtype), corner=corner))
+        made_once.asset(write_tif(made_once.folder / f"{name}.tif", values.astype(dtype), corner=corner))
         for name, dtype, corner in (
             ("narrow", np.float32, CORNER),
             ("wide", np.int32, (CORNER[0] + 10240.0, CORNER[1])),
         )
     )
-    chain = made.chain(
+    chain = made_once.chain(
         [Band("v", dtype="int32")],
         [
-            made.scene("narrow", "2018-06-01", {"v": narrow}, grid="MADE-2"),
-            made.scene("wide", "2018-06-01", {"v": wide}, grid="MADE-2"),
+            made_once.scene("narrow", "2018-06-01", {"v": narrow}, grid="MADE-2"),
+            made_once.scene("wide", "2018-06-01", {"v": wide}, grid="MADE-2"),
         ],
     ).max("t")
     keys = [BlockKey("MADE-2@10", 0, 0, col) for col in (0, 2)]
@@ -376,9 +358,10 @@ def test_a_stopped_job_goes_on_where_it_ended(median: Chain) -> None:
 
 KILLED = """
 import os, signal, sys
-from muses_lab.chain import Chain, load_resolved
+from muses_lab.api.chain import Chain
+from muses_lab.publish.scene_lists import load_published
 from muses_lab.store import default_store
-resolved = load_resolved(sys.argv[1], default_store())
+resolved = load_published(sys.argv[1], default_store())
 job = Chain(resolved.root, resolved.scenes).materialize(progress=False)
 job.observe(lambda job: os.kill(os.getpid(), signal.SIGKILL) if job.done == 7 else None)
 job.wait(60)
@@ -406,9 +389,9 @@ def test_a_second_call_computes_nothing(median: Chain) -> None:
     assert {path: path.stat().st_mtime_ns for path in folder(median).glob("*-*")} == before
 
 
-def test_blocks_with_failed_scenes_are_not_kept(scenes: Scenes, made: Made) -> None:
+def test_blocks_with_failed_scenes_are_not_kept(scenes: Scenes, made_once: Made) -> None:
     scene = scenes.scenes[2]  # has no data in the two upper rows of blocks, and is read there all the same
-    late = made.folder / "late.tif"
+    late = made_once.folder / "late.tif"
     lost = replace(scene.assets["B04"], href="late.tif", size=None)
     broken = replace(scene, assets={**scene.assets, "B04": lost})
     west = replace(scenes.scenes[0], grid="MADE-WEST", assets={
@@ -421,7 +404,7 @@ def test_blocks_with_failed_scenes_are_not_kept(scenes: Scenes, made: Made) -> N
     (pyramid,) = kept()
     assert {index.grid for index in pyramid.indexes} == {"MADE-WEST@10"}
     assert pyramid.manifest["failed"] == job.failed and not pyramid.manifest["complete"]
-    late.write_bytes((made.folder / "2-B04.tif").read_bytes())
+    late.write_bytes((made_once.folder / "2-B04.tif").read_bytes())
     again = make(chain)
     assert again.total == 14 and not again.failed and kept()[0].manifest["complete"]
     engine = fresh()
@@ -494,7 +477,7 @@ def test_a_changed_value_does_not_pass(median: Chain) -> None:
         values[100, 100] += 1
         file.write(values, 1)
     index = next(p for p in folder(median).glob("*.json") if p.name != MANIFEST)
-    index.write_text(json.dumps({**json.loads(index.read_text()), "bytes": path.stat().st_size}))
+    index.write_text(replace(disk.Index.read(index), bytes=path.stat().st_size).to_text())
     engine = fresh()
     run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
     assert reads(engine)[1] == 0
@@ -511,6 +494,154 @@ def test_a_damaged_index_is_as_none(median: Chain, text: str) -> None:
     assert reads(engine)[1] == 0 and reads(engine)[0] > 0
     assert engine.counters()["pyramid_failures"] == 1
     assert make(median, levels=2).total == 1
+
+
+def put_aside(chain: Chain) -> list[Path]:
+    return sorted(folder(chain).glob("*.blocks/*.npz"))
+
+
+def harm(path: Path, how: str) -> None:
+    """Damage that leaves a file there, in most cases."""
+    if how == "another block":
+        with np.load(path) as stored:
+            np.savez(path, values=stored["values"] + 1, used=stored["used"])
+    elif how == "another shape":
+        with np.load(path) as stored:
+            np.savez(path, values=stored["values"][:, :100], used=stored["used"])
+    elif how == "a bit":
+        body = bytearray(path.read_bytes())
+        body[len(body) // 2] ^= 1
+        path.write_bytes(body)
+    elif how == "its directory":
+        body = bytearray(path.read_bytes())
+        body[-100:] = bytes(100)
+        path.write_bytes(body)
+    else:
+        damage(path, how)
+
+
+def check_kept(chain: Chain, expected: Result) -> None:
+    """All blocks are there, and those of the chain."""
+    engine = fresh()
+    found = pixels(engine, chain, WHOLE)
+    assert same(found.values, expected.values) and found.report == expected.report
+    assert reads(engine) == (0, 9) and engine.counters()["pyramid_failures"] == 0
+    assert kept()[0].manifest["complete"] and not kept()[0].problems and not put_aside(chain)
+
+
+@pytest.fixture
+def when_done(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Job], object]], None]:
+    """Has something happen as soon as a job has so many pieces: a listener may come too late for the first."""
+
+    def happens(number: int, what: Callable[[Job], object]) -> None:
+        step = Job.step
+
+        def stepped(job: Job) -> None:
+            step(job)
+            if job.done == number:
+                what(job)
+
+        monkeypatch.setattr(Job, "step", stepped)
+
+    return happens
+
+
+HARMS = ["a bit", "truncated", "gone", "another", "another block", "another shape", "its directory"]
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_a_block_put_aside_that_is_damaged_is_computed_again(median: Chain, how: str, when_done) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    when_done(5 + 3, lambda job: harm(put_aside(median)[0], how))  # levels 2 and 1 are done
+    job = median.materialize(progress=False)
+    job.wait(60)
+    assert (job.state, job.done, job.total) == ("done", 14 + 1, 14 + 1)
+    check_kept(median, expected)
+
+
+@pytest.mark.parametrize("how", HARMS[:4] + ["its directory"])
+def test_a_block_put_aside_that_is_damaged_in_between_is_computed_again(median: Chain, how: str, when_done) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    left = [1]  # it happens once
+    when_done(5 + 3, lambda job: left and left.pop() and job.cancel())
+    job = median.materialize(progress=False)
+    with pytest.raises(Cancelled):
+        job.wait(60)
+    harm(put_aside(median)[0], how)
+    (put_aside(median)[0].parent / "what.npz").write_bytes(b"PK")
+    assert make(median).total == 14 - 8 + 1
+    check_kept(median, expected)
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "another", "gone"])
+def test_a_file_that_is_damaged_while_it_is_added_to_is_made_anew(median: Chain, how: str, when_done) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    make(median, window(600, 1100), levels=0)
+    when_done(1, lambda job: damage(files(median)[0], how))
+    job = median.materialize(levels=0, progress=False)
+    job.wait(60)
+    assert job.state == "done" and 3 < job.total <= 3 + 6
+    check_kept(median, expected)
+
+
+@pytest.mark.parametrize("how", ["garbage", "truncated", "another"])
+def test_a_new_file_is_compared_with_what_was_computed(median: Chain, how: str, monkeypatch) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    real, left = making.to_disk, [1]
+
+    def written(path: Path) -> None:
+        real(path)
+        if "-0-" in path.name and left and left.pop():
+            damage(path, how)
+
+    monkeypatch.setattr(making, "to_disk", written)
+    job = make(median)
+    assert 14 < job.total <= 14 + 9 and job.done == job.total
+    check_kept(median, expected)
+
+
+def test_a_disk_that_never_gives_back_what_was_written_makes_the_job_fail(median: Chain, monkeypatch) -> None:
+    expected = pixels(fresh(), median, WHOLE)
+    monkeypatch.setattr(making, "to_disk", lambda path: damage(path, "garbage") if "-0-" in path.name else None)
+    job = median.materialize(progress=False)
+    with pytest.raises(MusesError, match=r"MADE-1@10.*as they were computed, 3 times. Check the disk"):
+        job.wait(60)
+    assert job.state == "failed" and not kept()[0].manifest["complete"] and not kept()[0].problems
+    engine = fresh()
+    assert same(pixels(engine, median, WHOLE).values, expected.values)
+    assert reads(engine)[1] == 0 and reads(engine)[0] > 0 and engine.counters()["pyramid_failures"] == 0
+    monkeypatch.undo()
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+    make(median)
+    check_kept(median, expected)
+
+
+def test_no_bit_of_an_index_changes_unnoticed(median: Chain, tmp_path: Path) -> None:
+    make(median, levels=1)
+    (path,) = (p for p in folder(median).glob("*.json") if p.name != MANIFEST)
+    body, other = path.read_bytes(), tmp_path / path.name
+    assert disk.Index.read(path).blocks
+    for at in range(len(body)):
+        for bit in (1, 32):
+            other.write_bytes(body[:at] + bytes([body[at] ^ bit]) + body[at + 1 :])
+            with pytest.raises(ReadError, match=r"index .* cannot be read"):
+                disk.Index.read(other)
+        other.write_bytes(body[:at])
+        with pytest.raises(ReadError, match=r"index .* cannot be read"):
+            disk.Index.read(other)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "{}", "7", '{"chain": "x"}'])
+def test_a_damaged_manifest_or_index_is_listed_as_such(median: Chain, text: str) -> None:
+    make(median, levels=2)
+    (folder(median) / MANIFEST).write_text(text)
+    code, listed = command("list")
+    assert code == 0 and "its manifest cannot be read" in listed and "damaged" not in listed
+    (index,) = (p for p in folder(median).glob("*.json") if p.name != MANIFEST)
+    index.write_text(text)
+    code, listed = command("list")
+    assert code == 0 and "damaged, computed instead" in listed and index.name in listed
+    assert make(median, levels=2).total == 1 and not kept()[0].problems and kept()[0].manifest["complete"]
 
 
 # ------------------------------------------------------------------------------------------------------ whose they are
@@ -562,7 +693,7 @@ def test_the_command_lists_and_removes(median: Chain) -> None:
     assert command("list") == (0, "no pyramid is kept; chain.materialize() makes one\n")
     make(median)
     code, text = command("list")
-    node, chain_hash = folder(median).name, median.resolved.chain_hash
+    node, chain_hash = folder(median).name, median.published.chain_hash
     assert code == 0 and text.startswith(node[:12]) and chain_hash[:12] in text and "MB" in text
     assert "MADE-1@10: 14 blocks, levels 0, 1, 2" in text and "unfinished" not in text
     files(median)[0].write_bytes(b"II*")

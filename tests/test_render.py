@@ -13,6 +13,7 @@ from PIL import Image
 from muses_lab.errors import BandError
 from muses_lab.render import empty_tile, error_tile, render
 from muses_lab.style import Style
+from tests.helpers.examples import examples
 
 dtypes = st.sampled_from([np.float32, np.float64])
 planes = st.builds(
@@ -103,7 +104,7 @@ def test_rgb_ends_are_black_and_white() -> None:
     assert pixels[0].tolist() == [[0, 0, 0, 255], [255, 255, 255, 255]]
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(15))
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1))
 def test_other_decoders_read_the_same_pixels(height: int, width: int, seed: int) -> None:
     values = np.random.default_rng(seed).integers(0, 255, (3, height, width)).astype(np.float32)

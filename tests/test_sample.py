@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
 import signal
 import subprocess
 import sys
 import time
 from datetime import date, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pystac
@@ -22,6 +24,8 @@ from rio_cogeo import cog_validate
 
 from muses_lab import sample, settings
 from muses_lab.errors import MusesError
+from muses_lab.raster import access
+from muses_lab.sample.make import BYTES, DEFAULT
 from muses_lab.sample.place import TOULOUSE, tiles, whole_size
 from muses_lab.sample.spectra import COVERS
 
@@ -89,8 +93,9 @@ def test_catalogue_is_a_folder_of_stac_and_registered(folder, items):
 def test_hrefs_resolve_inside_the_catalogue(folder, items):
     for item in items:
         for asset in item["assets"].values():
-            path = settings.resolve_href(sample.catalog_id(SIZE, 6), asset["href"])
+            path = access.resolve_href(sample.catalog_id(SIZE, 6), asset["href"])
             assert Path(path).stat().st_size == asset["file:size"]
+            assert asset["file:checksum"] == f"1220{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
 def test_assets_say_what_their_files_are(folder, items):
@@ -140,6 +145,62 @@ def test_foreign_folder_is_refused(tmp_path):
 def test_impossible_parameters_are_named(tmp_path, wrong):
     with pytest.raises(MusesError, match="=".join(str(v) for v in next(iter(wrong.items())))):
         sample.generate(tmp_path / "x", **wrong)
+
+
+def test_asked_for_without_a_size_any_sample_will_do(tmp_path, fresh_home):
+    place = sample.generate(tmp_path / "sample", size=96, dates=1)
+    before = digests(place)
+    assert sample.generate(place) == place
+    assert digests(place) == before
+    assert list(settings.registered_catalogs()) == [sample.catalog_id(96, 1)]
+
+
+def test_a_sample_that_is_there_is_reused_without_being_there_twice(tmp_path, fresh_home):
+    made = sample.generate(tmp_path / "mine", size=96, dates=1)
+    place = sample.generate(tmp_path / "hub", reuse=made)
+    assert digests(place) == digests(made)
+    assert all(file.samefile(made / file.relative_to(place)) for file in place.rglob("*.tif"))
+    assert settings.registered_catalogs()[sample.catalog_id(96, 1)]["root"] == str(place)
+    none = sample.generate(tmp_path / "own", size=96, dates=2, reuse=tmp_path / "nowhere")
+    assert json.loads((none / "catalog.json").read_text())["id"] == sample.catalog_id(96, 2)
+
+
+def test_too_little_space_is_said_before_anything_is_made(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=90e6))
+    with pytest.raises(MusesError, match=r"needs about \d+ MB, but .* has 90 MB free"):
+        sample.generate(tmp_path / "sample")
+    assert list(tmp_path.glob("*sample*")) == [tmp_path / "sample.lock"]
+
+
+def test_a_disk_that_becomes_full_is_called_so_and_nothing_is_left(tmp_path, monkeypatch):
+    free = iter([1e12])
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=next(free, 0)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limits[1]))
+    try:
+        with pytest.raises(MusesError, match=f"the disk of {tmp_path} is full"):
+            sample.generate(tmp_path / "sample", size=288, dates=1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.glob("*sample*")) == [tmp_path / "sample.lock"]
+
+
+def test_progress_is_told_by_lines_where_there_is_no_terminal(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("muses_lab.progress.EVERY_SECONDS", 0.02)
+    sample.generate(tmp_path / "sample", size=96, dates=2, progress=True)
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) >= 3, lines
+    assert lines[0].startswith("Sample: 0 of 6 steps") and lines[-1].startswith("Sample: 6 of 6 steps")
+    sample.generate(tmp_path / "sample", size=96, dates=1)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_the_sample_of_make_lab_is_small(lab_sample):
+    files = [file for file in lab_sample.rglob("*") if file.is_file()]
+    assert sum(file.stat().st_size for file in files) < 500e6
+    scenes = len(list(lab_sample.rglob("SCL.tif")))
+    assert sum(file.stat().st_size for file in files) < BYTES * scenes * whole_size(DEFAULT["size"]) ** 2
 
 
 @pytest.mark.slow

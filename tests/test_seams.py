@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,19 +16,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import never, pixels  # noqa: E402
-
-import muses_lab as ml  # noqa: E402
-from muses_lab.chain import Chain, Collection, rgb  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
-from muses_lab.engine.core import empty  # noqa: E402
-from muses_lab.engine.evaluate import Run, on_axis  # noqa: E402
-from muses_lab.engine.grid import BLOCK, Rect, block_rect  # noqa: E402
-from muses_lab.engine.keys import BlockKey  # noqa: E402
-from muses_lab.render import render  # noqa: E402
-from muses_lab.window import zoom_resolution  # noqa: E402
+import muses_lab as ml
+from muses_lab.api.chain import Chain, rgb
+from muses_lab.api.collection import Collection
+from muses_lab.engine import Engine
+from muses_lab.engine.arrays import Run, empty, on_axis
+from muses_lab.engine.keys import BlockKey
+from muses_lab.engine.stages import Piece
+from muses_lab.raster.grid import BLOCK, Rect, block_rect
+from muses_lab.raster.window import zoom_resolution
+from muses_lab.render import render
+from tests.helpers.examples import examples
+from tests.helpers.made_scenes import never, pixels
 
 EXTENT = (1.30, 43.56, 1.46, 43.64)
 """Across both tiles of the sample, which lie in different zones."""
@@ -37,11 +35,6 @@ MEETING = (1.372, 43.60)
 """Where the two tiles overlap."""
 PHASES = (Phase.explicit, Phase.generate)
 """Shrinking would evaluate hundreds of chains."""
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog: Path) -> Collection:
-    return ml.collection("sentinel-2-l2a", catalog=str(sample_catalog))
 
 
 @pytest.fixture(scope="module")
@@ -220,17 +213,17 @@ def check_window(chain: Chain, engines: list[Engine], box: GeoBox, inner: tuple[
 
 def check_blocks(chain: Chain, engines: list[Engine], level: int, rect: Rect) -> None:
     """The blocks of each of a chain's grids against one evaluation of a rectangle that cuts them."""
-    resolved = chain.resolved
-    step = resolved.program.output
-    engines[0].keep(resolved.hash, resolved)
+    published = chain.published
+    step = published.prepared.output
+    engines[0].keep(published.hash, published)
     for grid in step.grids.values():
         extent = grid.rect(level)
         area = Rect(rect.r0 + extent.r0, rect.r1 + extent.r0, rect.c0 + extent.c0, rect.c1 + extent.c0)
-        run = Run(resolved.program, never)
-        once = np.asarray(on_axis(engines[2]._evaluate(run, step, grid, level, area), step).data)
+        run = engines[2].with_wholes(Run(published.prepared, never), step)
+        once = np.asarray(on_axis(engines[2].executor.piece(run, Piece(step, grid, level, area)), step).data)
         out = empty(step, area.shape).values
         for row, col in area.blocks():
-            result = engines[0].run(resolved.hash, BlockKey(grid.id, level, row, col), never)
+            result = engines[0].run(published.hash, BlockKey(grid.id, level, row, col), never)
             common = block_rect(row, col).intersection(area)
             (r, c), (br, bc) = common.within(area), common.within(block_rect(row, col))
             assert result.values is not None
@@ -283,30 +276,14 @@ def run_blocks(examples: int, s2: Collection, engines: list[Engine], name: str) 
 CHECKS = {"tiles": run_tiles, "windows": run_windows, "blocks": run_blocks}
 
 
-COSTLY = {"at_resolution", "composite", "dates", "focal_median_of_dates", "otsu_then_focal"}
-"""Left to the slow run where a cheaper kind shows the same."""
-
-
-@pytest.mark.parametrize("name", [name for name in KINDS if name not in COSTLY])
-@pytest.mark.parametrize("check", CHECKS)
-def test_no_seam(s2: Collection, engines: list[Engine], name: str, check: str) -> None:
-    CHECKS[check](1, s2, engines, name)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.property
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("check", CHECKS)
-def test_no_seam_in_many_examples(s2: Collection, engines: list[Engine], name: str, check: str) -> None:
-    CHECKS[check](3, s2, engines, name)
+def test_no_seam(s2: Collection, engines: list[Engine], name: str, check: str) -> None:
+    CHECKS[check](examples(1, 20), s2, engines, name)
 
 
 # --------------------------------------------------------------------------------------- one value, whoever asks
-
-
-@pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
 
 
 BY_SUPPORT = {
@@ -318,7 +295,9 @@ BY_SUPPORT = {
 
 
 @pytest.mark.parametrize("support", BY_SUPPORT)
-def test_tile_array_and_export_are_the_same_pixels(threads: None, s2: Collection, tmp_path: Path, support: str) -> None:
+def test_tile_array_and_export_are_the_same_pixels(
+    in_threads: None, s2: Collection, tmp_path: Path, support: str
+) -> None:
     chain = BY_SUPPORT[support](s2)
     zoom, (x, y) = 13, tile_index(13, *MEETING)
     box = tiles_window(zoom, x, y, 2, 2)
@@ -361,7 +340,7 @@ def test_where_two_zones_overlap_each_overpass_counts_once(s2: Collection, sampl
     """The number of values over time against the files of the tile that each pixel belongs to."""
     box = ml.Window.tile(14, *tile_index(14, *MEETING))
     found = pixels(Engine(128 << 20), s2.band("red").count("t"), box).values
-    (scenes,) = s2.resolved.scenes.values()
+    (scenes,) = s2.published.scenes.values()
     counts, depths, both = [], [], []
     a = box.affine
     cc, rr = np.meshgrid(np.arange(256) + 0.5, np.arange(256) + 0.5)
@@ -389,13 +368,13 @@ def test_where_two_zones_overlap_each_overpass_counts_once(s2: Collection, sampl
     assert 0 < owner.mean() < 1, "some pixels belong to one zone, some to the other"
     doubtful = np.abs(depths[0] - depths[1]) < 1
     assert np.array_equal(found[~doubtful], np.where(owner == 1, counts[1], counts[0])[~doubtful])
-    overpasses = len({s.observation for s in scenes.scenes})
+    overpasses = len({(s.platform, s.datetime[:10]) for s in scenes.scenes})
     assert found.max() <= overpasses < (counts[0] + counts[1]).max()
 
 
 def test_an_overpass_cut_into_tiles_is_one_date(s2: Collection) -> None:
-    (scenes,) = s2.resolved.scenes.values()
-    times = s2.resolved.program.output.times
+    (scenes,) = s2.published.scenes.values()
+    times = s2.published.prepared.output.times
     assert len(times) == len({s.datetime[:10] for s in scenes.scenes}) < len(scenes)
     box = tiles_window(11, *tile_index(11, *MEETING), 1, 1)
     values = pixels(Engine(128 << 20), s2.band("nir"), box).values

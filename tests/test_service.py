@@ -2,118 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import secrets
-import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
 from PIL import Image
 
-from benchmarks.processes import running
-from muses_lab.service.routes import PART, ROUTES
-from muses_lab.store import default_store
+from muses_lab.service.routes import PAGES, ROUTES
+from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
+from tests.helpers.service import ABSENT, Server, assert_failure, route
 
-pytestmark = pytest.mark.slow  # they share a Jupyter server
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]  # they share a Jupyter server
 
-ABSENT = "0" * 64
-OTHER_EXTENSIONS = (
-    "jupyterlab",
-    "jupyter_lsp",
-    "jupyter_server_terminals",
-    "notebook",
-    "notebook_shim",
-    "voila.server_extension",
-)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-@dataclass
-class Server:
-    """A Jupyter server under a hub-like prefix, and a client that is logged in by its token."""
-
-    url: str
-    token: str
-    log: Path
-    session: requests.Session = field(default_factory=requests.Session)
-
-    def __post_init__(self) -> None:
-        self.session.trust_env = False
-        self.session.headers["Authorization"] = f"token {self.token}"
-
-    def muses(self, path: str) -> str:
-        return f"{self.url}muses/{path}"
-
-    def get(self, path: str, **options) -> requests.Response:
-        return self.session.get(self.muses(path), timeout=60, **options)
-
-    def post(self, path: str, **options) -> requests.Response:
-        return self.session.post(self.muses(path), timeout=60, **options)
-
-
-@contextlib.contextmanager
-def running_server(folder: Path, **environment: str) -> Iterator[Server]:
-    token, log = secrets.token_hex(16), folder / "server.log"
-    extensions = {name: False for name in OTHER_EXTENSIONS} | {"muses_lab.service": True}
-    command = [
-        sys.executable, "-m", "jupyter_server", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1",
-        "--ServerApp.port=0", "--ServerApp.base_url=/user/ada/", f"--ServerApp.jpserver_extensions={extensions}",
-    ]  # fmt: skip
-    with running(command, folder, "server", JUPYTER_TOKEN=token, **environment) as process:
-        runtime = Path(os.environ["JUPYTER_RUNTIME_DIR"], f"jpserver-{process.pid}.json")
-        server = None
-        for _ in range(600):
-            assert process.poll() is None, log.read_text()
-            with contextlib.suppress(OSError, ValueError, requests.ConnectionError):
-                server = server or Server(json.loads(runtime.read_text())["url"], token, log)
-                if server.session.get(server.url + "api", timeout=5).ok:
-                    break
-            time.sleep(0.05)
-        assert server is not None, log.read_text()
-        yield server
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("server"), MUSES_COMPUTE="threads", MUSES_MAX_DOCUMENT="100000") as one:
-        yield one
-
-
-@pytest.fixture(scope="session")
-def published_style(isolated_home: Path) -> Style:
-    """Published as a kernel does it: straight into the store."""
-    style = Style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI")
-    default_store().put_style(style.hash, style.to_text())
-    return style
-
-
-def route(pattern: str) -> str:
-    """An example of a route's path."""
-    numbers = iter(["3", "4", "2"])
-    parts = pattern.replace(r"\.", ".").replace("(?:.*)", "no/such/route").split("/")
-    if pattern.startswith(("tiles", "base")):
-        return "/".join(
-            p.replace(PART, next(numbers)) if i >= len(parts) - 3 else p.replace(PART, ABSENT)
-            for i, p in enumerate(parts)
-        )
-    return "/".join(p.replace(PART, ABSENT) for p in parts)
-
-
-def assert_failure(response: requests.Response, status: int, code: str) -> dict:
-    assert (response.status_code, response.headers["X-Muses-Error"]) == (status, code), response.text
-    assert response.headers["Cache-Control"] == "no-store"
-    assert response.headers["Content-Type"].startswith("application/json")
-    body = response.json()
-    assert set(body) == {"code", "message", "details"} and body["code"] == code
-    return body
 
 
 # Who may ask
@@ -132,12 +40,13 @@ def test_anonymous_requests_are_refused_on_every_route(server: Server, pattern: 
 
 def test_every_handler_of_the_package_has_a_route() -> None:
     """So that the test above sees them all."""
-    from muses_lab.service.handler import ServiceHandler
+    from muses_lab.service.handler import Guarded, PageHandler, ServiceHandler
 
     def below(cls: type) -> set[type]:
         return {cls, *(s for c in cls.__subclasses__() for s in below(c))}
 
-    assert below(ServiceHandler) - {ServiceHandler} == {handler for _, handler in ROUTES}
+    bases = {Guarded, PageHandler, ServiceHandler}
+    assert below(Guarded) - bases == {handler for _, handler in [*PAGES, *ROUTES]}
 
 
 def test_pages_ask_strangers_to_log_in(server: Server) -> None:
@@ -204,7 +113,7 @@ def test_an_invalid_style_names_its_argument(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["styles/{}", "legend/{}"])
 def test_unknown_and_malformed_style_hashes_are_not_found(server: Server, path: str) -> None:
-    assert ABSENT[:12] in assert_failure(server.get(path.format(ABSENT)), 404, "not-found")["message"]
+    assert ABSENT[:12] in assert_failure(server.get(path.format(ABSENT)), 404, "made-elsewhere")["message"]
     for malformed in ("abc", "Z" * 64, "..%2f..%2fetc%2fpasswd", "A" * 64):
         assert (
             "is not the hash of a style"
@@ -222,6 +131,9 @@ def test_base_tiles(server: Server) -> None:
     assert image.size == (256, 256) and len(image.getcolors()) > 5
     again = server.get("base/9/258/187.png", headers={"If-None-Match": response.headers["Etag"]})
     assert again.status_code == 304 and not again.content
+    dark = server.get("base/9/258/187.png?theme=dark", headers={"If-None-Match": response.headers["Etag"]})
+    assert dark.status_code == 200 and dark.content != response.content
+    assert server.get("base/9/258/187.png?theme=pink").status_code == 400
     head = server.session.head(server.muses("base/9/258/187.png"))
     assert (head.status_code, head.headers["Etag"], head.content) == (200, response.headers["Etag"], b"")
 
@@ -238,6 +150,87 @@ def test_base_tiles(server: Server) -> None:
 def test_malformed_tiles_are_refused_with_a_picture(server: Server, path: str, status: int, code: str) -> None:
     for kind in ("base", f"tiles/{ABSENT}/{ABSENT}"):
         response = server.get(f"{kind}/{path}.png")
-        assert (response.status_code, response.headers["X-Muses-Error"]) == (status, code)
         assert response.headers["Cache-Control"] == "no-store" and response.headers["X-Muses-Message"]
         assert Image.open(io.BytesIO(response.content)).size == (256, 256)
+
+
+# Whether somebody uses it
+
+
+def test_a_running_job_is_activity(server: Server) -> None:
+    """Else the hub would end the server of a user who has closed the page while an export runs."""
+    from muses_lab.export import journal
+    from muses_lab.store import JobRecord, new_id
+
+    def last() -> str:
+        found = server.session.get(server.url + "api/status", params={"no_track_activity": 1}, timeout=60)
+        return found.json()["last_activity"]
+
+    def unused() -> bool:
+        before = last()
+        time.sleep(1)
+        return last() == before
+
+    assert any(unused() for _ in range(20)), "nobody uses it"
+    before = last()
+    record = JobRecord(new_id(), "export", "a.tif", "/a.tif", "ab" * 32, process=journal.process())
+    default_store().put_job(record)
+    try:
+        for _ in range(600):
+            if last() > before:
+                break
+            time.sleep(0.1)
+        assert last() > before
+    finally:
+        default_store().put_job(replace(record, state="done"))
+
+
+# Exports that are downloaded
+
+
+def export_record(path: Path, **changes: object) -> JobRecord:
+    values = {"state": "done", "bytes": path.stat().st_size if path.is_file() else 0, "kind": "export"} | changes
+    record = JobRecord(new_id(), values.pop("kind"), path.name, str(path), ABSENT, **values)  # type: ignore[arg-type]
+    default_store().put_job(record)
+    return record
+
+
+def test_a_finished_export_can_be_downloaded(server: Server, tmp_path: Path) -> None:
+    body = os.urandom(5 << 19)  # more than is read at once
+    path = tmp_path / "Été “2018”.tif"
+    path.write_bytes(body)
+    record = export_record(path)
+    answer = server.get(f"exports/{record.id}")
+    assert answer.status_code == 200 and answer.content == body
+    assert answer.headers["Content-Disposition"] == f"attachment; filename*=utf-8''{quote(path.name)}"
+    assert answer.headers["Content-Type"] == "image/tiff" and answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    head = server.session.head(server.muses(f"exports/{record.id}"))
+    assert (head.status_code, head.headers["Content-Length"], head.content) == (200, str(len(body)), b"")
+    other = server.get(f"exports/{record.id}", headers={"Sec-Fetch-Site": "same-site", "Authorization": ""})
+    assert other.status_code == 403
+
+
+def test_only_what_an_export_wrote_is_given_away(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "ndvi.tif"
+    path.write_bytes(b"as it was written")
+    assert "no job" in assert_failure(server.get(f"exports/{new_id()}"), 404, "not-found")["message"]
+    for changes, why in (
+        ({"kind": "pyramid"}, "is no export"),
+        ({"state": "running"}, "is not finished"),
+        ({"state": "cancelled"}, "is not finished"),
+        ({"bytes": 5}, "not as it wrote it"),
+    ):
+        answer = server.get(f"exports/{export_record(path, **changes).id}")
+        assert why in assert_failure(answer, 404, "not-found")["message"]
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"as it was written")
+    record = export_record(path)
+    for put in (lambda: path.symlink_to(secret), lambda: os.mkfifo(path), path.mkdir, lambda: None):
+        path.unlink()
+        put()
+        message = assert_failure(server.get(f"exports/{record.id}"), 404, "not-found")["message"]
+        assert "no longer where the export wrote it" in message and str(tmp_path) not in message
+        if path.is_dir() and not path.is_symlink():
+            path.rmdir()
+            path.touch()

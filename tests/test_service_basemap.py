@@ -7,18 +7,95 @@ import pytest
 from PIL import Image
 
 from muses_lab.service import basemap
-from muses_lab.service.tile import SIZE, Place, Tile
+from muses_lab.service.tile import SIZE, Tile, TilePixel
 
 
 def image(tile: Tile) -> np.ndarray:
     """Darkness, 0 to 255."""
-    decoded = Image.open(io.BytesIO(basemap.base_tile(tile)))
+    return planes(tile)[1]
+
+
+def planes(tile: Tile, theme: str = "light") -> tuple[np.ndarray, np.ndarray]:
+    """How much of a pixel is water, and how dark it is, 0 to 255."""
+    decoded = Image.open(io.BytesIO(basemap.base_tile(tile, theme)))
     assert decoded.mode == "P" and decoded.size == (SIZE, SIZE)
-    return np.asarray(decoded)
+    water, darkness = np.divmod(np.asarray(decoded), basemap.SHADES)
+    return water * (255 / (basemap.WATERS - 1)), darkness * (255 / (basemap.SHADES - 1))
+
+
+def wetness(lon: float, lat: float, zoom: int) -> float:
+    place = TilePixel.at(lon, lat, zoom)
+    return planes(place.tile)[0][place.row, place.col]
+
+
+PLACES = {
+    "Bay of Biscay": (-4.0, 45.0, True),
+    "Mediterranean": (5.0, 42.0, True),
+    "Massif Central": (3.0, 45.0, False),
+    "Sahara": (10.0, 25.0, False),
+    "Lake Victoria": (33.0, -1.0, True),
+    "Caspian Sea": (51.0, 42.0, True),
+    "Lake Balaton": (17.75, 46.83, True),
+    "Lake Toba": (98.7, 2.75, True),
+    "Samosir, an island in it": (98.8, 2.62, False),
+    "Chukotka, beyond the 180th meridian": (-178.0, 66.5, False),
+    "Chukotka, before it": (178.5, 67.5, False),
+    "Bering Sea at the 180th meridian": (180.0, 58.0, True),
+    "Antelope Island in the Great Salt Lake": (-112.21, 40.95, False),
+    "Antarctica": (90.0, -80.0, False),
+    "Arctic Ocean": (0.0, 84.5, True),
+}
+
+
+@pytest.mark.parametrize("zoom", [6, 9])
+@pytest.mark.parametrize("name", PLACES)
+def test_land_is_land_and_water_is_water(name: str, zoom: int) -> None:
+    lon, lat, wet = PLACES[name]
+    assert (wetness(lon, lat, zoom) > 128) == wet
+
+
+def test_the_far_world_has_its_oceans() -> None:
+    water, _ = planes(Tile(0, 0, 0))
+    assert 0.5 < (water > 128).mean() < 0.75
+
+
+def test_the_180th_meridian_is_no_coast() -> None:
+    """Land that goes on in the map's other end has no line there."""
+    water, dark = planes(Tile(8, 255, 66))
+    inland = np.flatnonzero(water[:, -1] == 0)
+    assert len(inland) > 30  # Chukotka
+    assert np.median(dark[inland, -1]) == 0
+
+
+def test_rivers_borders_and_coasts_are_drawn() -> None:
+    garonne = TilePixel.at(0.15, 44.42, 8).tile  # between Agen and Bordeaux
+    assert (planes(garonne)[0] > 100).sum() > 100
+    _, dark = planes(TilePixel.at(1.0, 42.75, 7).tile)
+    assert (dark > basemap.LINE + 30).sum() > 200  # France, Spain, Andorra
+    water, dark = planes(TilePixel.at(-1.25, 44.5, 8).tile)
+    assert ((water < 255) & (dark > basemap.LINE)).sum() > 200  # the Atlantic's coast
+
+
+def test_near_the_ground_nothing_is_drawn_that_is_only_roughly_known() -> None:
+    sea = TilePixel.at(-4.0, 45.0, basemap.WORLD_UNTIL + 1).tile
+    assert planes(sea)[0].max() == 0
+    assert basemap.world(0) is not basemap.world(12)
+
+
+def test_the_dark_map_is_the_same_map_on_dark_ground() -> None:
+    tile = TilePixel.at(1.44, 43.6, 9).tile
+    light, dark = planes(tile, "light"), planes(tile, "dark")
+    assert (light[0] == dark[0]).all() and (light[1] == dark[1]).all()
+
+    def grey(theme: str) -> np.ndarray:
+        return np.asarray(Image.open(io.BytesIO(basemap.base_tile(tile, theme))).convert("L"))
+
+    assert np.median(grey("light")) > 220 and np.median(grey("dark")) < 60
+    assert grey("dark").max() > 150  # names can be read
 
 
 def test_toulouse_has_its_name_on_the_map() -> None:
-    place = Place.at(1.44367, 43.60426, 9)
+    place = TilePixel.at(1.44367, 43.60426, 9)
     names = {label.text for label in basemap._names_near(place.tile)}
     assert "Toulouse" in names
     dark = image(place.tile)[max(place.row - 3, 0) : place.row + 4, max(place.col - 3, 0) : place.col + 4]
@@ -27,7 +104,7 @@ def test_toulouse_has_its_name_on_the_map() -> None:
 
 def area(zoom: int) -> dict[tuple[int, int], list[basemap.Label]]:
     """The names of 5 × 5 tiles of western Europe, by tile."""
-    _, cx, cy = Place.at(4, 49, zoom).tile
+    _, cx, cy = TilePixel.at(4, 49, zoom).tile
     tiles = [(cx + i, cy + j) for i in range(-2, 3) for j in range(-2, 3)]
     return {
         (x, y): basemap._names_near(Tile(zoom, x, y)) for x, y in tiles if 0 <= x < 1 << zoom and 0 <= y < 1 << zoom
@@ -71,9 +148,9 @@ def test_edges_of_the_world_can_be_drawn(zoom: int, x: int, y: int) -> None:
 
 
 def test_graticule_is_where_it_says() -> None:
-    place = Place.at(2.0, 44.0, 8)
+    place = TilePixel.at(2.0, 44.0, 8)
     column = image(place.tile)[:, place.col]
-    assert np.median(column) >= basemap.LINE
+    assert np.median(column) >= basemap.LINE - 255 / basemap.SHADES
     texts = {label.text for label in basemap._graticule(place.tile)[1]}
     assert {"2°E", "44°N"} <= texts
 

@@ -1,7 +1,5 @@
 """The service's routes that evaluate chains, over the sample catalogue and HTTP."""
 
-# ruff: noqa: F811  (a fixture that is imported has the name of the arguments that ask for it)
-
 from __future__ import annotations
 
 import io
@@ -20,45 +18,30 @@ from PIL import Image
 
 import muses_lab as ml
 from muses_lab.compute import executor
-from muses_lab.compute.evaluate import request_window
-from muses_lab.scenes import Scenes
-from muses_lab.service.tile import Place, Tile
+from muses_lab.compute.windows import request_window
+from muses_lab.scenes.scene import Scenes
+from muses_lab.service.tile import Tile, TilePixel
 from muses_lab.store import default_store
 from muses_lab.style import Style
+from tests.helpers.service import (
+    ABSENT,
+    HERE,
+    LAT,
+    LON,
+    ZOOM,
+    Server,
+    assert_failure,
+    path,
+    picture,
+    running_server,
+)
+from tests.helpers.stac_items import item, write_tif
 
-from .test_service import ABSENT, Server, assert_failure, running_server, server  # noqa: F401
-
-pytestmark = pytest.mark.slow  # they share a Jupyter server
-
-ZOOM = 13
-LON, LAT = 1.42, 43.6
-HERE = Place.at(LON, LAT, ZOOM)
-
-
-@pytest.fixture(scope="session")
-def s2(sample_catalog: Path) -> ml.Collection:
-    ml.use("threads")
-    return ml.collection("sentinel-2-l2a", ml.open_catalog(str(sample_catalog)))
-
-
-@pytest.fixture(scope="session")
-def layer(s2: ml.Collection) -> ml.Layer:
-    return s2.mask_clouds().ndvi().median("t").style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI")
-
-
-@pytest.fixture(scope="session")
-def published(layer: ml.Layer) -> tuple[str, str]:
-    """Published as a kernel does it: straight into the store."""
-    return layer.publish()
-
-
-def path(published: tuple[str, str], tile: Tile = HERE.tile) -> str:
-    return "tiles/{}/{}/{}/{}/{}.png".format(*published, *tile)
-
-
-def picture(response: requests.Response) -> np.ndarray:
-    assert response.headers["Content-Type"] == "image/png"
-    return np.asarray(Image.open(io.BytesIO(response.content)).convert("RGBA"))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.usefixtures("in_threads"),
+    pytest.mark.xdist_group("server"),
+]  # they share a Jupyter server
 
 
 # Tiles
@@ -72,6 +55,8 @@ def test_a_tile_is_the_layers_tile_and_is_cached_for_good(server: Server, layer:
     assert "Set-Cookie" not in response.headers
     told = json.loads(response.headers["X-Muses-Report"])
     assert 0 < told["scenes"][0] <= told["scenes"][1] and told["levels"] == told["native"] == [10.0]
+    missing = np.isnan(layer.chain.compute(ml.Window.tile(*HERE.tile)).values).sum()
+    assert told["holes"][0] <= missing and told["holes"][0] < told["holes"][1] <= 256 * 256
 
 
 def test_neighbouring_tiles_are_cut_from_one_picture(server: Server, layer: ml.Layer, published: tuple) -> None:
@@ -115,7 +100,7 @@ def test_head_has_the_headers_of_get(server: Server, published: tuple) -> None:
 
 
 def test_a_tile_without_data_is_transparent(server: Server, published: tuple) -> None:
-    response = server.get(path(published, Place.at(-70, -30, ZOOM).tile))
+    response = server.get(path(published, TilePixel.at(-70, -30, ZOOM).tile))
     assert response.status_code == 200 and not picture(response)[..., 3].any()
 
 
@@ -140,7 +125,8 @@ def test_unknown_chains_and_styles_are_refused_with_a_picture(server: Server, pu
     chain, style = published
     for parts in ((ABSENT, style), (chain, ABSENT), ("nonsense", style), (chain, style.upper())):
         response = server.get(path(parts))
-        assert (response.status_code, response.headers["X-Muses-Error"]) == (404, "not-found")
+        code = "made-elsewhere" if ABSENT in parts else "not-found"
+        assert (response.status_code, response.headers["X-Muses-Error"]) == (404, code)
         assert response.headers["Cache-Control"] == "no-store"
         assert picture(response).shape == (256, 256, 4)
 
@@ -174,10 +160,10 @@ def test_scenes_that_cannot_be_read_are_reported_and_the_tile_is_not_cached(serv
 
 def damaged(chain: ml.Chain) -> tuple[ml.Chain, str]:
     """The chain with one scene over HERE whose files are gone; and that scene's id."""
-    resolved = chain.resolve()
-    ((digest, scenes),) = resolved.resolved.scenes.items()
+    published = chain.resolve()
+    ((digest, scenes),) = published.published.scenes.items()
     window = ml.Window.tile(*HERE.tile)
-    ticket = request_window(executor("threads"), resolved.resolved, window)
+    ticket = request_window(executor("threads"), published.published, window)
     ticket.result(60)
     lost = ticket.plan.found[0]
     assets = lambda scene: {k: replace(a, href=f"gone/{k}.tif") for k, a in scene.assets.items()}  # noqa: E731
@@ -186,7 +172,7 @@ def damaged(chain: ml.Chain) -> tuple[ml.Chain, str]:
         tuple(replace(s, assets=assets(s)) if s.id == lost else s for s in scenes.scenes),
     )  # fmt: skip
     default_store().put_artefact(broken.digest, "muses:items", broken.to_bytes())
-    return ml.Chain.from_json(json.dumps(resolved.to_json()).replace(digest, broken.digest)), lost
+    return ml.Chain.from_json(json.dumps(published.to_json()).replace(digest, broken.digest)), lost
 
 
 # Values and status
@@ -199,9 +185,11 @@ def test_values_are_those_of_the_pixel_shown(server: Server, layer: ml.Layer, pu
     assert answer["values"] == [pytest.approx(float(tile[HERE.row, HERE.col]), rel=1e-6)]
     assert answer["tile"] == {"x": HERE.tile.x, "y": HERE.tile.y, "col": HERE.col, "row": HERE.row}
     assert answer["texts"] == [f"{tile[HERE.row, HERE.col]:.6g}"] and answer["label"] == "NDVI"
-    assert answer["scenes_used"] > 0 and answer["metres_per_pixel"]
+    assert answer["scenes_used"] > 0 and answer["metres_per_pixel"] and answer["native_metres_per_pixel"] == [10]
+    assert 0 < answer["scenes_here"] <= answer["scenes_found"]
     nothing = server.get(f"values/{chain}?lon=-70&lat=-30&z={ZOOM}").json()
     assert (nothing["values"], nothing["texts"], nothing["scenes_found"]) == ([None], ["no data"], 0)
+    assert nothing["scenes_here"] == 0
 
 
 def test_values_have_bands_dates_and_class_labels(server: Server, s2: ml.Collection) -> None:
@@ -241,9 +229,51 @@ def test_status_says_what_the_tiles_met(server: Server, published: tuple) -> Non
 
 @pytest.mark.parametrize("route", ["chains/{}", "values/{}?lon=1&lat=43&z=3", "status/{}"])
 def test_unknown_chains_are_not_found(server: Server, route: str) -> None:
-    assert ABSENT[:12] in assert_failure(server.get(route.format(ABSENT)), 404, "not-found")["message"]
+    code = "not-found" if route.startswith("chains") else "made-elsewhere"
+    message = assert_failure(server.get(route.format(ABSENT)), 404, code)["message"]
+    assert ABSENT[:12] in message and (code == "not-found" or "run the notebook's cells" in message)
     for malformed in ("abc", "g" * 64, "..%2f..%2fetc%2fpasswd"):
         assert "64 lower-case" in assert_failure(server.get(route.format(malformed)), 404, "not-found")["message"]
+
+
+# Admission
+
+
+def test_whatever_makes_the_cluster_work_passes_admission(
+    tmp_path: Path, s2: ml.Collection, published: tuple[str, str]
+) -> None:
+    chain = s2.mask_clouds().ndvi().median("t")
+    pinned = (chain > 0.41).connected_components(min_area=5000).pin((LON - 0.01, LAT - 0.01, LON, LAT), resolution=20)
+    area = pinned.style(vmin=0, vmax=100).publish()
+    asked = [path(published), f"values/{published[0]}?lon={LON}&lat={LAT}&z={ZOOM}"]
+    asked += [path(area), f"values/{area[0]}?lon={LON}&lat={LAT}&z={ZOOM}"]
+    for limits, status, code in (
+        ({"MUSES_VIEW_SECONDS": "1e-9"}, 413, "too-costly"), ({"MUSES_QUEUE_SECONDS": "1e-9"}, 429, "too-much-waiting"),
+    ):  # fmt: skip
+        with running_server(tmp_path, MUSES_COMPUTE="threads", **limits) as one:
+            for hint in asked:
+                answer = one.get(hint)
+                assert (answer.status_code, answer.headers["X-Muses-Error"]) == (status, code), hint
+                assert ("Retry-After" in answer.headers) is (status == 429)
+            counts = (one.get(f"status/{published[0]}").json()["queue"] or {}).get("counts", {"submitted": 0})
+            assert counts["submitted"] == 0, "nothing was computed"
+
+
+def test_what_is_kept_of_a_whole_area_is_served_whatever_it_took(tmp_path: Path, s2: ml.Collection) -> None:
+    """Its tiles are cheap, and so are admitted."""
+    chain = s2.mask_clouds().ndvi().median("t")
+    pinned = (chain > 0.42).connected_components(min_area=5000).pin((LON - 0.01, LAT - 0.01, LON, LAT), resolution=20)
+    area = pinned.style(vmin=0, vmax=100).publish()
+    with running_server(tmp_path, MUSES_COMPUTE="threads") as one:
+        assert one.get(path(area)).ok
+    from muses_lab.service.areas import expected_seconds
+
+    published = pinned.published
+    whole = expected_seconds(published, published.prepared.whole_nodes())
+    assert whole > 0
+    with running_server(tmp_path, MUSES_COMPUTE="threads", MUSES_VIEW_SECONDS=str(whole * 0.99)) as one:
+        answer = one.get(f"values/{area[0]}?lon={LON}&lat={LAT}&z={ZOOM}")
+        assert answer.ok, answer.text
 
 
 # Documents
@@ -253,12 +283,26 @@ def test_a_posted_document_is_published(server: Server, layer: ml.Layer, publish
     live = layer.chain.to_json()
     for document in (live, {"process": live}):
         response = server.post("chains", json=document)
-        assert (response.status_code, response.json()) == (201, {"hash": published[0]})
+        assert (response.status_code, response.json()) == (201, {"hash": published[0], "problems": []})
     assert response.headers["Location"] == f"/user/ada/muses/chains/{published[0]}"
     served = server.get(f"chains/{published[0]}")
     assert "immutable" in served.headers["Cache-Control"]
     assert ml.Chain.from_json(served.json()).hash == published[0]
     assert published[0] in [c["hash"] for c in server.get("chains").json()["chains"]]
+
+
+def test_items_that_are_left_out_are_told_when_a_document_is_published_and_with_its_status(
+    server: Server, tmp_path: Path
+) -> None:
+    write_tif(tmp_path / "red.tif")
+    good, bad = item("good"), item("bad") | {"properties": {"datetime": "soon"}}
+    good["assets"]["red"] |= {"proj:shape": [20, 30]}
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": [good, bad]}))
+    chain = ml.collection("scenes", str(tmp_path / "items.json")).band("red").max("t")
+    answer = server.post("chains", json=chain.to_json()).json()
+    (line,) = answer["problems"]
+    assert line.startswith("bad: ") and "soon" in line
+    assert server.get(f"status/{answer['hash']}").json()["problems"] == [line]
 
 
 def test_an_invalid_document_names_node_and_argument(server: Server, layer: ml.Layer) -> None:
@@ -291,7 +335,7 @@ def test_a_region_without_an_extent_is_refused_when_published(server: Server, s2
 # Waiting and leaving
 
 
-def slow(s2: ml.Collection, radius: int = 4) -> tuple[str, str]:
+def slow(s2: ml.Collection, radius: int = 100) -> tuple[str, str]:
     return s2.bands("red", "nir").focal_median(radius).max("t").ndvi().style().publish()
 
 
@@ -341,7 +385,7 @@ def test_every_wait_has_a_limit(tmp_path: Path, s2: ml.Collection) -> None:
 
 
 def test_tiles_come_from_the_embedded_cluster_too(tmp_path: Path, layer: ml.Layer, published: tuple) -> None:
-    with running_server(tmp_path) as default:
+    with running_server(tmp_path, MUSES_COMPUTE="") as default:
         assert default.get(path(published)).content == layer.tile(*HERE.tile)
         queue = default.get(f"status/{published[0]}").json()["queue"]
         assert queue["backend"] == "embedded" and queue["workers"] >= 1

@@ -18,13 +18,14 @@ from odc.geo.gridspec import GridSpec
 from sqlalchemy.exc import OperationalError
 
 from muses_lab import settings
-from muses_lab.compute.evaluate import WindowReport
-from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError
-from muses_lab.service.failures import BadRequest, Timeout, disk_full, public
+from muses_lab.compute.windows import WindowReport
+from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError, Timeout
+from muses_lab.service.coalesce import Coalescer, Recent
+from muses_lab.service.failures import BadRequest, disk_full, public
 from muses_lab.service.reports import Reports
-from muses_lab.service.shared import Recent, Shares
-from muses_lab.service.tile import MAX_LATITUDE, Place, Tile
+from muses_lab.service.tile import MAX_LATITUDE, Tile, TilePixel
 from muses_lab.service.tile_report import LONGEST_LIST, SceneNumbers, tile_report
+from tests.helpers.examples import examples
 
 # Sharing
 
@@ -38,7 +39,7 @@ def test_all_who_ask_for_the_same_wait_for_one_evaluation() -> None:
         return "pixels"
 
     async def main() -> None:
-        shares: Shares[str] = Shares()
+        shares: Coalescer[str] = Coalescer()
         parts = [shares.join("tile", evaluate) for _ in range(5)]
         parts[0].leave()
         parts[0].leave()
@@ -61,7 +62,7 @@ def test_the_last_one_who_leaves_stops_the_evaluation() -> None:
             raise
 
     async def main() -> None:
-        shares: Shares[None] = Shares()
+        shares: Coalescer[None] = Coalescer()
         a, b = shares.join("tile", evaluate), shares.join("tile", evaluate)
         await asyncio.sleep(0)
         a.leave()
@@ -84,7 +85,7 @@ def test_a_wait_has_a_limit_and_an_error_reaches_everybody() -> None:
         raise ReadError("no such scene")
 
     async def main() -> None:
-        shares: Shares[None] = Shares()
+        shares: Coalescer[None] = Coalescer()
         part = shares.join("slow", slow)
         with pytest.raises(Timeout, match=r"0\.01 s"):
             await part.result(0.01)
@@ -112,10 +113,10 @@ def test_recent_keeps_what_was_used_last_within_its_size() -> None:
 # Tiles
 
 
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=examples(20))
 @given(st.integers(0, 20), st.floats(-180, 179.999), st.floats(-MAX_LATITUDE, MAX_LATITUDE))
 def test_a_place_is_in_the_pixel_found_for_it(zoom: int, lon: float, lat: float) -> None:
-    place = Place.at(lon, lat, zoom)
+    place = TilePixel.at(lon, lat, zoom)
     Tile.parse(*map(str, place.tile))
     box = GridSpec.web_tiles(zoom)[place.tile.x, place.tile.y]
     pixel = box[place.row : place.row + 1, place.col : place.col + 1].extent.to_crs("EPSG:4326").boundingbox
@@ -204,10 +205,17 @@ def test_a_tile_reports_its_scenes_as_bits() -> None:
         thinned=(48, 300),
         native=(10.0,),
     )
-    told = json.loads(tile_report(numbers, seen))
+    told = json.loads(tile_report(numbers, seen, (7, 65_536)))
     bits = {name: [f"{byte:08b}" for byte in base64.b64decode(text)] for name, text in told.pop("bits").items()}
     assert bits == {"found": ["10010000", "00001100"], "used": ["01100000"]}
-    assert told == {"scenes": [2, 4], "levels": [20.0], "native": [10.0], "thinned": [48, 300], "failed": 1}
+    assert told == {
+        "scenes": [2, 4],
+        "levels": [20.0],
+        "native": [10.0],
+        "thinned": [48, 300],
+        "failed": 1,
+        "holes": [7, 65_536],
+    }
 
 
 def test_a_very_long_list_of_scenes_does_not_make_a_header_that_proxies_refuse() -> None:

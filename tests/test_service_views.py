@@ -13,11 +13,12 @@ from muses_lab.compute.admission import Admission, TooCostly, TooMuchWaiting
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.service import prefetch
 from muses_lab.service.failures import BadRequest
-from muses_lab.service.lag import EVERY, Lag
+from muses_lab.service.loop_delay import EVERY, LoopDelay
 from muses_lab.service.prefetch import Prefetch
-from muses_lab.service.seen import MOST, Seen
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_service import URGENT, Budget, _Asked
 from muses_lab.service.views import View, Views
+from muses_lab.service.visible_tiles import MOST, VisibleTiles
 
 CHAIN, STYLE = "c" * 64, "5" * 64
 
@@ -203,7 +204,7 @@ def test_what_a_view_shows_is_begun_at_once_and_left_when_the_next_one_does_not_
             return parts[tile]
 
         begun: list[Tile] = []
-        tiles, seen = Tiles(), Seen(start)
+        tiles, seen = Tiles(), VisibleTiles(start)
         seen.look(view())
         await until(lambda: len(begun) == 13)
         assert begun[0] == Tile(10, 514, 513), "the middle first; what fails or is there holds nothing up"
@@ -234,12 +235,48 @@ def test_a_view_above_its_limit_is_refused_for_good_and_a_full_queue_for_a_while
     assert (failure.value.http_status, failure.value.details["retry_after"]) == (429, 20)
 
 
+# What is urgent
+
+
+class Ticket:
+    priority = 0.0
+
+    def prioritise(self, priority: float) -> None:
+        self.priority = priority
+
+
+def test_what_is_urgent_goes_before_all_tiles_as_far_as_the_budget_goes() -> None:
+    budget = Budget(5)
+    cheap, dear, second = Ticket(), Ticket(), Ticket()
+    asked = [_Asked(budget, -3.0, urgent=True) for _ in range(3)]
+    asked[0].has(cheap, 4)
+    asked[1].has(dear, 600)
+    asked[2].has(second, 2)
+    assert [t.priority for t in (cheap, dear, second)] == [URGENT, -3.0, -3.0], "the rest has the tile's place"
+    asked[0].end()
+    asked[0].end()
+    asked[2].move(-4.0)
+    assert second.priority == URGENT, "there is room again"
+    asked[1].join(-9.0, urgent=True)
+    assert dear.priority == -9.0
+    asked[2].end()
+    assert budget.take(5) and not budget.take(0.1)
+
+
+def test_a_tile_becomes_urgent_when_its_values_are_asked_for() -> None:
+    ticket, asked = Ticket(), _Asked(Budget(5), -3.0)
+    asked.has(ticket, 1)
+    assert ticket.priority == -3.0
+    asked.join(-2.0, urgent=True)
+    assert ticket.priority == URGENT and asked.place == -3.0
+
+
 # The event loop
 
 
 def test_lag_is_what_holds_up_the_event_loop() -> None:
     async def main() -> dict[str, Any]:
-        lag = Lag()
+        lag = LoopDelay()
         assert lag.summary()["samples"] == 0
         lag.watch()
         lag.watch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,14 +12,11 @@ import pytest
 from sqlalchemy import func, select, update
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).with_name("store_helpers")))
-
-from filled import digest, document, fill  # noqa: E402
-
-from muses_lab.cli import app  # noqa: E402
-from muses_lab.errors import MusesError  # noqa: E402
-from muses_lab.store import AuditEntry, Who, audit, schema  # noqa: E402
-from muses_lab.store.sql import SqlStore  # noqa: E402
+from muses_lab.cli import app
+from muses_lab.errors import MusesError
+from muses_lab.store import AuditEntry, Who, audit, schema
+from muses_lab.store.sql import SqlStore
+from tests.helpers.filled_store import digest, document, fill
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

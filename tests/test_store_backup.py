@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -12,17 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).with_name("store_helpers")))
-
-from filled import digest, document, fill, seen  # noqa: E402
-from first import check_first, make_first  # noqa: E402
-
-from muses_lab.cli import app  # noqa: E402
-from muses_lab.errors import MusesError, StoreUnavailable  # noqa: E402
-from muses_lab.store import Share, Who  # noqa: E402
-from muses_lab.store.backup import backup, restore  # noqa: E402
-from muses_lab.store.database import FILE_BYTES, Database  # noqa: E402
-from muses_lab.store.sql import SqlStore  # noqa: E402
+from muses_lab.cli import app
+from muses_lab.errors import MusesError, StoreUnavailable
+from muses_lab.store import Share, Who
+from muses_lab.store.backup import backup, restore
+from muses_lab.store.database import FILE_BYTES, Database
+from muses_lab.store.sql import SqlStore
+from tests.helpers.filled_store import digest, document, fill, seen
+from tests.helpers.first_store import check_first, make_first
 
 Maker = Callable[[str], str]
 
@@ -105,7 +101,7 @@ def test_a_backup_of_an_earlier_release_is_restored(make: Maker, tmp_path: Path,
         make_first(source)
         for kind in ("sqlite", "postgres"):
             file = tmp_path / f"{source[:4]}-{kind}.zip"
-            backup(Database(source, schema=False), file)
+            backup(Database(source), file)
             target = make(kind)
             restore(file, target.database)
             check_first(target)

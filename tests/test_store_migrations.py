@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +14,14 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).with_name("store_helpers")))
-
-from first import DOCUMENT, check_first, digest, make_first  # noqa: E402
-
-from muses_lab.cli import app  # noqa: E402
-from muses_lab.errors import MusesError  # noqa: E402
-from muses_lab.store import migrate  # noqa: E402
-from muses_lab.store.database import Database  # noqa: E402
-from muses_lab.store.schema import REVISION, metadata  # noqa: E402
-from muses_lab.store.sql import SqlStore  # noqa: E402
+from muses_lab.cli import app
+from muses_lab.errors import MusesError
+from muses_lab.store import migrate
+from muses_lab.store.database import Database
+from muses_lab.store.opening import open_database
+from muses_lab.store.schema import REVISION, metadata
+from muses_lab.store.sql import SqlStore
+from tests.helpers.first_store import DOCUMENT, check_first, digest, make_first
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -53,7 +50,7 @@ def differences(database: Database) -> list:
 def test_the_first_store_is_brought_up_to_date(first: str, opened: list[Database]) -> None:
     if first.startswith("postgres"):
         with pytest.raises(MusesError, match="schema 0001.*muses-lab store backup.*muses-lab store migrate"):
-            Database(first)
+            open_database(first)
         done = CliRunner().invoke(app, ["store", "migrate", "--url", first])
         assert done.exit_code == 0 and f"0001 → {REVISION}" in done.output, done.output
         assert "already" in CliRunner().invoke(app, ["store", "migrate", "--url", first]).output
@@ -66,7 +63,7 @@ def test_the_first_store_is_brought_up_to_date(first: str, opened: list[Database
 
 def test_a_new_store_has_the_same_tables(tmp_path: Path, postgres: str, opened: list[Database]) -> None:
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres):
-        database = Database(url)
+        database = open_database(url)
         opened.append(database)
         assert database.revision() == REVISION and not differences(database)
 
@@ -81,25 +78,25 @@ def test_a_migration_that_fails_changes_nothing(first: str, opened: list[Databas
         connection.execute(text("CREATE TABLE audit (somebody_elses INTEGER)"))  # the last one that the migration makes
     before = {t: [c["name"] for c in inspect(engine).get_columns(t)] for t in inspect(engine).get_table_names()}
     with pytest.raises(Exception, match="audit"):
-        Database(first, upgrade=True)
+        open_database(first, upgrade=True)
     after = {t: [c["name"] for c in inspect(engine).get_columns(t)] for t in inspect(engine).get_table_names()}
     assert after == before and "holding" not in after
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE audit"))
     engine.dispose()
-    store = SqlStore(Database(first, upgrade=True))
+    store = SqlStore(open_database(first, upgrade=True))
     opened.append(store.database)
     check_first(store)
 
 
 def test_a_newer_releases_store_is_left_alone(first: str) -> None:
-    database = Database(first, upgrade=True)
+    database = open_database(first, upgrade=True)
     with database.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     database.close()
     for upgrade in (False, True):
         with pytest.raises(MusesError, match="'9999'.*newer release"):
-            Database(first, upgrade=upgrade)
+            open_database(first, upgrade=upgrade)
     assert CliRunner().invoke(app, ["store", "migrate", "--url", first]).exit_code == 1
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,18 +15,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
-sys.path.insert(0, str(Path(__file__).with_name("engine_helpers")))
-
-from made import CORNER, UTM31, Made, chain_of, pixels, values, window, write_tif  # noqa: E402
-
-from muses_lab.chain import Chain  # noqa: E402
-from muses_lab.compute.evaluate import WindowReport  # noqa: E402
-from muses_lab.engine import Engine  # noqa: E402
-from muses_lab.engine.layout import layout  # noqa: E402
-from muses_lab.engine.thinning import LIMITS, limit, thinned  # noqa: E402
-from muses_lab.scenes import Band, Scene, Scenes  # noqa: E402
-from muses_lab.service.reports import Reports  # noqa: E402
-from muses_lab.service.tile import Tile  # noqa: E402
+from muses_lab.api.chain import Chain
+from muses_lab.compute.windows import WindowReport
+from muses_lab.engine import Engine
+from muses_lab.engine.mosaic import layout
+from muses_lab.engine.thinning import limit, thinned
+from muses_lab.errors import DocumentError
+from muses_lab.operators import registry
+from muses_lab.operators.cubes import THINNING
+from muses_lab.publish.pinning import Found, Searches
+from muses_lab.raster.asset import Band
+from muses_lab.scenes.scene import Scene, Scenes
+from muses_lab.service.reports import Reports
+from muses_lab.service.tile import Tile
+from tests.helpers.examples import examples
+from tests.helpers.made_scenes import CORNER, UTM31, Made, chain_of, pixels, values, window, write_tif
 
 SIZE, DATES = 512, 24
 BANDS = [Band("B", nodata=0.0), Band("C", dtype="uint8", categorical=True, overviews="nearest")]
@@ -84,27 +86,23 @@ def test_the_order_in_which_dates_are_known_does_not_matter(clouds, most: int, r
     assert used(dict(shuffled), most) == used(clouds, most)
 
 
-def test_fewer_dates_the_coarser_the_level_and_all_near_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("MUSES_THINNING")
-    assert [limit(level) for level in range(9)] == [None] * 3 + [128, 96, 64, 48, 48, 48] and LIMITS[-1] == 48
-    monkeypatch.setenv("MUSES_THINNING", "10, 5")
-    assert [limit(level) for level in (2, 3, 4, 5)] == [None, 10, 5, 5]
-    monkeypatch.setenv("MUSES_THINNING", "off")
-    assert limit(9) is None
-    for wrong in ("many", "0", "10,-1"):
-        monkeypatch.setenv("MUSES_THINNING", wrong)
-        with pytest.raises(ValueError, match="MUSES_THINNING"):
-            limit(3)
+def test_fewer_dates_the_coarser_the_level_and_all_near_native() -> None:
+    assert [limit(level, [THINNING]) for level in range(9)] == [None] * 3 + [128, 96, 64, 48, 48, 48]
+    assert [limit(level, [[10, 5]]) for level in (2, 3, 4, 5)] == [None, 10, 5, 5]
+    assert limit(9, [[]]) is None and limit(9, []) is None
+    assert [limit(level, [[], [10, 5], [7, 6]]) for level in (3, 4)] == [7, 5], "of several lists the smallest"
 
 
 # ----------------------------------------------------------------------------------------------------- evaluation
 
 
-@pytest.fixture(autouse=True)
-def few_dates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def thin(scenes: Scenes) -> Chain:
     """Level 3: 8 dates, level 4 and coarser: 5."""
-    monkeypatch.setenv("MUSES_THINNING", "8,5")
-    yield
+    return chain_of(scenes, thinning=[8, 5])
+
+
+def whole(scenes: Scenes) -> Chain:
+    return chain_of(scenes, thinning=[])
 
 
 @pytest.fixture(scope="module")
@@ -162,26 +160,25 @@ CHAINS = {
 @pytest.mark.parametrize("kind", CHAINS)
 @pytest.mark.parametrize(("pixel", "most"), [(80, 8), (160, 5), (320, 5)])
 def test_a_reduction_far_away_is_that_of_the_dates_the_rule_chooses(
-    scenes: Scenes, monkeypatch: pytest.MonkeyPatch, kind: str, pixel: int, most: int
+    scenes: Scenes, kind: str, pixel: int, most: int
 ) -> None:
     box = window(SIZE * 10 // pixel, SIZE * 10 // pixel, pixel)
-    found = values(CHAINS[kind](chain_of(scenes)), box)
-    monkeypatch.setenv("MUSES_THINNING", "off")
-    expected = values(CHAINS[kind](chain_of(only(scenes, rule(scenes, most)))), box)
+    found = values(CHAINS[kind](thin(scenes)), box)
+    expected = values(CHAINS[kind](whole(only(scenes, rule(scenes, most)))), box)
     assert np.array_equal(found, expected, equal_nan=True) and np.isfinite(found).any()
     if kind != "masked":
-        every = values(CHAINS[kind](chain_of(scenes)), box)
+        every = values(CHAINS[kind](whole(scenes)), box)
         assert not np.array_equal(found, every, equal_nan=True), "all dates give other values"
 
 
 @pytest.mark.parametrize("pixel", [10, 20, 40])
 def test_near_native_every_date_is_used(scenes: Scenes, pixel: int) -> None:
     box = window(SIZE * 10 // pixel, SIZE * 10 // pixel, pixel)
-    found = pixels(Engine(64 << 20), chain_of(scenes).band("B").count("t"), box)
+    found = pixels(Engine(64 << 20), thin(scenes).band("B").count("t"), box)
     assert (found.values == DATES).all() and found.report.thinned is None
 
 
-def test_dates_that_the_chain_filters_out_do_not_count(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dates_that_the_chain_filters_out_do_not_count(scenes: Scenes) -> None:
     """Nor where the filter stands between the data and a mask made of all dates."""
     box = window(SIZE // 8, SIZE // 8, 80)
     some = Scenes(
@@ -189,11 +186,10 @@ def test_dates_that_the_chain_filters_out_do_not_count(scenes: Scenes, monkeypat
         [s for s in scenes.scenes if "2018-04-01" <= s.datetime[:10] < "2018-12-01"],
     )  # fmt: skip
     assert 8 < len(some) < DATES
-    every = chain_of(scenes)
+    every = thin(scenes)
     chains = [summer(every.band("B")).mean("t"), summer(every.band("B")).mask(selected(every)).mean("t")]
     found = [values(chain, box) for chain in chains]
-    monkeypatch.setenv("MUSES_THINNING", "off")
-    chosen = chain_of(only(scenes, rule(some, 8)))
+    chosen = whole(only(scenes, rule(some, 8)))
     expected = [chosen.band("B").mean("t"), chosen.band("B").mask(selected(chosen)).mean("t")]
     for a, b in zip(found, expected, strict=True):
         assert np.array_equal(a, values(b, box), equal_nan=True)
@@ -201,19 +197,19 @@ def test_dates_that_the_chain_filters_out_do_not_count(scenes: Scenes, monkeypat
 
 def test_two_reductions_of_one_list_are_thinned_each_by_its_own_dates(scenes: Scenes) -> None:
     box = window(SIZE // 8, SIZE // 8, 80)
-    data = chain_of(scenes).band("B")
+    data = thin(scenes).band("B")
     early = data._with("filter_temporal", data=data._node, extent=[None, "2018-04-01"])
     assert (values(summer(data).count("t") * 100 + early.count("t"), box) == 806).all()
 
 
 def test_a_series_that_is_not_reduced_keeps_its_dates(scenes: Scenes) -> None:
-    cube = pixels(Engine(64 << 20), chain_of(scenes).band("B"), window(SIZE // 8, SIZE // 8, 80))
+    cube = pixels(Engine(64 << 20), thin(scenes).band("B"), window(SIZE // 8, SIZE // 8, 80))
     assert np.isfinite(cube.values).all() and len(cube.values) == DATES
     assert cube.report.thinned is None
 
 
 def test_all_scenes_are_found_some_are_used_and_the_report_says_so(scenes: Scenes) -> None:
-    chain, box = chain_of(scenes).band("B").median("t"), window(SIZE // 8, SIZE // 8, 80)
+    chain, box = thin(scenes).band("B").median("t"), window(SIZE // 8, SIZE // 8, 80)
     engine = Engine(64 << 20)
     engine.reader.log = []
     report = pixels(engine, chain, box).report
@@ -230,18 +226,18 @@ def mercator(zoom_pixel: float, rows: slice, cols: slice) -> GeoBox:
     return GeoBox((128, 128), corner, "EPSG:3857")[rows, cols]
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(5))
 @given(st.sampled_from([114.4, 152.9, 305.7]), st.integers(0, 100), st.integers(0, 100), st.integers(1, 28))
 def test_no_seams_and_a_tile_is_its_export(scenes: Scenes, pixel: float, row: int, col: int, size: int) -> None:
     """The dates depend on the level, never on the window: any part of a window has the values of the whole."""
-    chain = chain_of(scenes).band("B").median("t")
-    whole = mercator(pixel, slice(0, 128), slice(0, 128))
+    chain = thin(scenes).band("B").median("t")
+    all = mercator(pixel, slice(0, 128), slice(0, 128))
     rows, cols = slice(row, row + size), slice(col, col + size)
     part = mercator(pixel, rows, cols)
-    assert np.array_equal(values(chain, whole)[rows, cols], values(chain, part), equal_nan=True)
-    assert np.isfinite(values(chain, whole)).any()
-    program = chain.resolved.program
-    thinnings = {layout(program, box).thinning for box in (whole, part) if layout(program, box).tasks}
+    assert np.array_equal(values(chain, all)[rows, cols], values(chain, part), equal_nan=True)
+    assert np.isfinite(values(chain, all)).any()
+    prepared = chain.published.prepared
+    thinnings = {layout(prepared, box).thinning for box in (all, part) if layout(prepared, box).tasks}
     assert len(thinnings) == 1
 
 
@@ -255,12 +251,43 @@ def test_each_grid_has_its_own_dates(tmp_path: Path) -> None:
         for number in range(10 + 2 * shift):
             day = (dt.date(2018, 1, 1 + shift) + dt.timedelta(days=4 * number)).isoformat()
             found.append(made.scene(f"{grid}-{number}", day, {"B": made.asset(path)}, grid=grid))
-    chain = made.chain([Band("B", nodata=0.0)], found)
+    chain = thin(made.scenes([Band("B", nodata=0.0)], found))
     report = pixels(Engine(64 << 20), chain.band("B").count("t"), window(32, 64, 80, crs=UTM31))
     assert (report.values == 8).all()
     assert report.report.thinned == (8, 12), "the longest series is named"
-    source = next(iter(chain.resolved.program.sources.values()))
+    source = next(iter(chain.published.prepared.sources.values()))
     assert [len(source.dates(grid)) for grid in sorted(source.grids)] == [10, 12]
+
+
+@pytest.fixture
+def series(scenes: Scenes, monkeypatch: pytest.MonkeyPatch) -> Chain:
+    """Of a collection that is not pinned yet."""
+    monkeypatch.setattr(Searches, "anew", lambda self, node: Found(scenes, (), None))
+    return Chain(registry.node("load_collection", id="made")).band("B").count("t")
+
+
+def test_a_hash_names_the_dates_whoever_evaluates(series: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule is that of the process that pins the scenes; what a worker's environment says changes no pixel."""
+    box = window(SIZE // 8, SIZE // 8, 80)
+    plain = series.resolve()
+    monkeypatch.setenv("MUSES_THINNING", "8,5")
+    few = series.resolve()
+    monkeypatch.setenv("MUSES_THINNING", "off")
+    assert (values(few, box) == 8).all() and (values(plain, box) == DATES).all()
+    monkeypatch.delenv("MUSES_THINNING")
+    assert (values(Chain.from_json(few.to_json(scenes=True)), box) == 8).all()
+    assert few.hash != plain.hash and "thinning" not in json.dumps(plain.to_json()), "the usual rule is not written out"
+
+
+def test_numbers_that_are_none_are_refused_where_they_are_written(
+    series: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for wrong in ("many", "0", "10,-1"):
+        monkeypatch.setenv("MUSES_THINNING", wrong)
+        with pytest.raises(ValueError, match="MUSES_THINNING=.*neither 'off' nor positive numbers such as '128,96"):
+            series.resolve()
+    with pytest.raises(DocumentError, match="thinning"):
+        registry.node("muses:load_items", digest="0" * 64, thinning=[0])
 
 
 def test_the_status_of_a_layer_names_the_longest_thinned_series() -> None:

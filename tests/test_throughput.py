@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import muses_lab as ml
-from muses_lab.engine import throughput
-from muses_lab.engine.throughput import DECODE_RATE, EVALUATE_RATE, Throughput
+from muses_lab.resources import rates
+from muses_lab.resources.rates import DECODE_RATE, EVALUATE_RATE, Throughput
 
 
 @pytest.fixture
@@ -112,13 +112,13 @@ def test_plans_count_with_what_was_measured(
 ) -> None:
     chain = ml.collection("sentinel-2-l2a", catalog=str(sample_catalog)).ndvi().median("t")
     box = ml.Window.from_bounds((1.30, 43.56, 1.46, 43.64), crs="EPSG:4326", resolution=2e-4)
-    _ = chain.resolved.program
+    _ = chain.published.prepared
     monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
     before = chain.plan(box)
-    throughput.record_decode(int(DECODE_RATE / 10 * 1000), 1000)
-    throughput.record_evaluate(int(EVALUATE_RATE / 10 * 1000), 1000)
+    rates.record_decode(int(DECODE_RATE / 10 * 1000), 1000)
+    rates.record_evaluate(int(EVALUATE_RATE / 10 * 1000), 1000)
     after = chain.plan(box)
     assert before.bytes == after.bytes and before.evaluated == after.evaluated > 0
     assert after.seconds == pytest.approx(10 * before.seconds, rel=0.01)
-    assert throughput.decode_rate() == pytest.approx(DECODE_RATE / 10, rel=0.01)
-    assert throughput.evaluate_rate() == pytest.approx(EVALUATE_RATE / 10, rel=0.01)
+    assert rates.decode_rate() == pytest.approx(DECODE_RATE / 10, rel=0.01)
+    assert rates.evaluate_rate() == pytest.approx(EVALUATE_RATE / 10, rel=0.01)

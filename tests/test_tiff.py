@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import tifffile
 from affine import Affine
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rasterio.enums import Resampling
 
-from muses_lab.engine import tiff
+from muses_lab.raster import tiff
+from tests.helpers.examples import examples
 
 RNG = np.random.default_rng(3)
 SIZE = 300
@@ -106,7 +108,37 @@ def test_a_mask_is_no_overview(tmp_path: Path) -> None:
         write(path, "uint8")
         with rasterio.open(path, "r+") as file:
             file.write_mask(np.eye(SIZE, dtype=np.uint8) * 255)
-    assert [i.shape for i in tiff.images(read_of(path))] == [(300, 300), (150, 150), (75, 75)]
+    (image,) = tiff.images(read_of(path))  # the overviews have none: they do not stand in for pixels that have one
+    assert image.shape == image.mask.shape == (300, 300)
+    decoded = assembled(image.mask, read_of(path), 1)
+    np.testing.assert_array_equal(decoded != 0, np.eye(SIZE, dtype=bool))
+
+
+@pytest.mark.parametrize(("kind", "is_overview"), [(0, False), (1, True), (2, False), (3, True)])
+def test_a_second_page_is_an_overview_only_if_it_says_so(tmp_path: Path, kind: int, is_overview: bool) -> None:
+    path = tmp_path / "pages.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for size in (512, 256):
+            page = np.full((size, size), size, np.uint16)
+            writer.write(page, tile=(128, 128), metadata=None, subfiletype=kind if size == 256 else 0)
+    with rasterio.open(path) as file:
+        assert file.overviews(1) == ([2] if is_overview else []), "GDAL thinks otherwise"
+    assert [i.shape for i in tiff.images(read_of(path))] == [(512, 512), (256, 256)][: 1 + is_overview]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_a_predictor_without_a_codec_is_ignored(tmp_path: Path, dtype: str) -> None:
+    path = tmp_path / "a.tif"
+    values = write(path, dtype, compress="none")
+    with tifffile.TiffWriter(path) as writer:
+        writer.write(values[0], tile=(128, 128), metadata=None, extratags=[(316, "H", 1, 2, True)])
+    body = path.read_bytes()
+    path.write_bytes(body.replace(struct.pack("<HHI", 316, 3, 1), struct.pack("<HHI", 317, 3, 1)))
+    assert path.read_bytes() != body
+    with rasterio.open(path) as file:
+        np.testing.assert_array_equal(file.read(1), values[0], err_msg="GDAL thinks otherwise")
+    (image,) = tiff.images(read_of(path))
+    np.testing.assert_array_equal(assembled(image, read_of(path), 1), values[0])
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +149,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 3000), st.integers(0, 255)), max_size=12), end=st.integers(0, 1 << 20))
-@hypothesis_settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_files_are_refused_never_a_crash(whole: bytes, changes: list[tuple[int, int]], end: int) -> None:
     body = bytearray(whole)
     for at, value in changes:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -17,20 +19,15 @@ import rasterio
 
 import muses_lab as ml
 from muses_lab.errors import BandError, MusesError, NotFound
+from muses_lab.export import Job
 from muses_lab.store import default_store
 from muses_widgets import Map, basemaps, find_service, service, view
+from muses_widgets.legend import legend_of
+from tests.helpers.stac_items import item, write_tif
+
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 BOUNDS = (1.30, 43.56, 1.36, 43.60)
-
-
-@pytest.fixture(autouse=True)
-def in_threads(monkeypatch):
-    monkeypatch.setenv("MUSES_COMPUTE", "threads")
-
-
-@pytest.fixture(scope="module")
-def s2(sample_catalog):
-    return ml.collection("sentinel-2-l2a", str(sample_catalog))
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +47,38 @@ def send(m: Map, message: dict) -> None:
 
 
 def export_message(m: Map, name: str, bounds=BOUNDS, zoom=12) -> dict:
-    return {"kind": "export", "layer": m.tiles(name).model_id, "bounds": list(bounds), "zoom": zoom}
+    return {"section": "export", "do": "export", "layer": m.tiles(name).model_id, "bounds": list(bounds), "zoom": zoom}
 
 
 def finished(m: Map) -> dict:
     end = time.monotonic() + 60
-    while m.panel.job["state"] == "running" and time.monotonic() < end:
+    while m.panel.sections["export"]["state"] == "running" and time.monotonic() < end:
         time.sleep(0.05)
-    return m.panel.job
+    return m.panel.sections["export"]
+
+
+def two_copies(folder: Path) -> Path:
+    """A catalogue of one acquisition that was processed twice."""
+    write_tif(folder / "red.tif", shape=(100, 100))
+    items = [item(f"N0{n}", **{"processing:version": f"0{n}.00"}) for n in (4, 5)]
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    return folder / "items.json"
 
 
 class TestMap:
+    def test_what_choosing_scenes_left_out_is_told_with_the_layer(self, tmp_path, fresh_home):
+        m = Map()
+        m.add(ml.collection("scenes", str(two_copies(tmp_path))).band("red").max("t"), name="Red")
+        (entry,) = m.panel.layers
+        assert entry["remarks"]["count"] == 1
+        (remark,) = entry["remarks"]["shown"]
+        assert remark.startswith("N04: it is another copy of the acquisition of 'N05', which is used because")
+
+    def test_a_layer_without_remarks_says_so(self, ndvi):
+        m = Map()
+        m.add(ndvi, name="NDVI")
+        assert m.panel.layers[0]["remarks"] == {"count": 0, "shown": []}
+
     def test_loads_nothing_from_elsewhere(self):
         m = Map()
         assert [layer.url for layer in m.layers] == ["muses:base/{z}/{x}/{y}.png"]
@@ -101,7 +119,7 @@ class TestAdd:
         assert default_store().document(chain) and default_store().style(style)
         entry = m.panel.layers[0]
         assert (entry["id"], entry["name"]) == (m.tiles("NDVI").model_id, "NDVI")
-        assert entry["legend"] == layer.look.legend()
+        assert entry["legend"] == layer.look.legend() | {"missing": "no clear date"}
         assert m.layer("NDVI") is layer
 
     def test_a_chain_alone_gets_the_default_style_and_a_name(self, ndvi):
@@ -166,6 +184,28 @@ class TestAdd:
         assert (legend["kind"], legend["vmin"], legend["vmax"]) == ("rgb", 0.0, 0.25)
         assert len(legend["bands"]) == 3
 
+    def test_a_chain_without_scenes_says_so_and_shows_nothing(self, s2, ndvi):
+        m = Map()
+        m.add(ndvi, name="a")
+        url = m.tiles("a").url
+        m.add(s2.dates("2030-01-01", "2030-02-01").ndvi().median("t"), name="a")
+        (entry,) = m.panel.layers
+        assert entry["empty"].startswith("no scene of 'sentinel-2-l2a' fits dates 2030-01-01 to 2030-02-01")
+        assert "chain" not in entry and m.tiles("a").url == basemaps.CLEAR_PIXEL
+        with pytest.raises(NotFound, match="no scene"):
+            m.export_view("none.tif", "a")
+        m.add(ndvi, name="a")
+        assert m.tiles("a").url == url and "empty" not in m.panel.layers[0]
+
+    def test_a_missing_value_is_a_missing_date_only_where_nothing_else_takes_pixels_away(self, s2, ndvi):
+        def meaning(chain):
+            return legend_of(chain.style())["missing"]
+
+        colour = ml.rgb(*(s2.mask_clouds().band(name).median("t") for name in ("red", "green", "blue")))
+        assert {meaning(c) for c in (ndvi, ndvi * 2 + 1, ndvi > 0.5, colour)} == {"no clear date"}
+        unmasked = s2.ndvi().median("t")
+        assert {meaning(c) for c in (ndvi.where(ndvi > 0.6), ndvi.mask(ndvi > 0.6), unmasked)} == {"no data"}
+
 
 class TestView:
     def test_is_the_pixels_of_the_tiles(self):
@@ -188,7 +228,9 @@ class TestView:
         m = Map()
         assert m.clicked is None
         m.panel.clicked = [43.5, 1.5]
-        assert m.clicked == (43.5, 1.5)
+        assert (m.clicked.lon, m.clicked.lat) == (1.5, 43.5)
+        with pytest.raises(TypeError, match="unpack"):
+            _lat, _lon = m.clicked  # which would be the one that is meant here, and the other one elsewhere
 
 
 class TestExport:
@@ -201,6 +243,7 @@ class TestExport:
         job = finished(m)
         assert job["state"] == "done", job
         path = Path(job["path"])
+        assert (job["name"], job["bytes"], job["place"]) == (path.name, path.stat().st_size, None)
         assert path.parent == tmp_path and path.name.startswith("ndvi-été-2018-z12-")
         with rasterio.open(path) as file:
             assert np.array_equal(file.read(1), ndvi.compute(m.view()).values, equal_nan=True)
@@ -226,13 +269,42 @@ class TestExport:
         job = finished(m)
         assert job["state"] == "failed" and job["text"].startswith("Export failed: ")
 
+    def test_the_page_is_told_where_its_server_has_the_file(self, ndvi, tmp_path, monkeypatch):
+        runtime = tmp_path / "runtime"
+        runtime.mkdir()
+        (runtime / "jpserver-1.json").write_text(json.dumps({"root_dir": str(tmp_path)}))
+        monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(runtime))
+        monkeypatch.setenv("JPY_PARENT_PID", "1")
+        m = Map(zoom=12)
+        m.add(ndvi, name="NDVI " * 100)  # longer than a file's name may be
+        for folder, seen in ((tmp_path / "my maps", True), (tmp_path / ".hidden", False)):
+            folder.mkdir()
+            monkeypatch.chdir(folder)
+            send(m, export_message(m, "NDVI " * 100))
+            job = finished(m)
+            assert job["state"] == "done", job
+            assert job["place"] == (f"my maps/{job['name']}" if seen else None)
+
+    def test_an_export_is_cancelled(self, ndvi, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        go, step = threading.Event(), Job.step
+        monkeypatch.setattr(Job, "step", lambda job: (go.wait(60), step(job)))
+        m = Map(zoom=12)
+        m.add(ndvi, name="NDVI")
+        send(m, export_message(m, "NDVI"))
+        assert m.panel.sections["export"]["state"] == "running"
+        send(m, {"section": "export", "do": "cancel"})
+        go.set()
+        assert finished(m)["state"] == "cancelled" and "was not written" in m.panel.sections["export"]["text"]
+        assert list(tmp_path.glob("*.tif")) == []
+
     def test_a_layer_that_is_gone_is_told(self, ndvi):
         m = Map()
         m.add(ndvi, name="NDVI")
         message = export_message(m, "NDVI")
         m.remove("NDVI")
         send(m, message)
-        assert m.panel.job["text"] == "Export failed: that layer is no longer on the map"
+        assert m.panel.sections["export"]["text"] == "Export failed: that layer is no longer on the map"
 
 
 class TestService:

@@ -11,6 +11,7 @@ ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",  # pages that show code, paths and logs
     "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "PROJ_NETWORK": "OFF",  # what scenes say of their reference systems fetches no grids
     "MUSES_WORKER_BYTES": str(int(3.4 * 2**30)),  # of worker_memory: the libraries take 0.6 GiB
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,17 +11,38 @@ from muses_lab import settings
 from muses_lab.catalog.local import FileCatalog, FolderCatalog
 from muses_lab.catalog.place import Place, place
 from muses_lab.catalog.query import Query, QueryError
-from muses_lab.errors import MusesError, NotFound
+from muses_lab.errors import AmbiguousCollection, ArgumentError, MusesError, NotFound
+from muses_lab.plain import shown
 
-__all__ = ["Catalog", "Place", "Query", "QueryError", "find_catalog", "open_catalog", "place"]
+__all__ = [
+    "Catalog",
+    "Place",
+    "Query",
+    "QueryError",
+    "find_catalog",
+    "find_collection",
+    "is_known",
+    "is_own",
+    "open_catalog",
+    "place",
+    "register_catalog",
+    "remember_object",
+    "remove_catalog",
+    "split_name",
+]
 
 
 class Catalog(Protocol):
-    """What every catalogue can do."""
+    """What every catalogue can do; also one of your own class, given to `ml.collection(id, catalog)`.
+
+    One whose content may change while it is open can also have a method `state(collection)`, which gives back something
+    else (hashable) once the collection has changed. Without it, a collection's query is searched once.
+    """
 
     id: str
+    """Names it in documents: two objects of one id are taken for one catalogue."""
     root: str
-    """Folder or URL that relative hrefs belong to."""
+    """Folder or URL that relative hrefs belong to; local files are read only below it."""
 
     def collections(self) -> list[dict[str, Any]]:
         """STAC Collections."""
@@ -42,58 +64,201 @@ class Catalog(Protocol):
 def open_catalog(path_or_url: str | Path) -> Catalog:
     """A catalogue folder, a STAC GeoParquet (`.parquet`), an ItemCollection (`.json`) or the URL of a STAC API.
 
-    >>> open_catalog("sample").search(Query("sentinel-2-l2a", start="2018-06-01"))   # doctest: +SKIP
+    >>> catalog = open_catalog("items.parquet")                                       # doctest: +SKIP
+    >>> ml.collection("sentinel-2-l2a", catalog)                                      # doctest: +SKIP
+    >>> catalog.search(Query("sentinel-2-l2a", start="2018-06-01"))                   # doctest: +SKIP
 
-    It is registered (`settings.register_catalog`), so that notebook, service and workers find its files.
+    It is opened, not registered: `ml.collection(id)` alone does not look into it, and what it finds elsewhere does not
+    change. Where its files are is remembered, so that maps of its scenes are drawn by other processes and after a
+    restart too.
     """
+    return _remembered(path_or_url, opened=True)
+
+
+def register_catalog(path_or_url: str | Path) -> Catalog:
+    """Opens a catalogue as `open_catalog` does, and has `ml.collection(id)` look into it from now on.
+
+    >>> register_catalog("https://earth-search.aws.element84.com/v1")                 # doctest: +SKIP
+    >>> ml.collection("sentinel-2-l2a")                                               # doctest: +SKIP
+    """
+    return _remembered(path_or_url, opened=False)
+
+
+def remove_catalog(name: str | Path) -> str:
+    """Forgets a catalogue, by its id or by where it is; gives back a sentence with what that means for chains.
+
+    >>> remove_catalog("my-scenes-1a2b3c4d")                                          # doctest: +SKIP
+
+    No file is deleted. Chains and maps of its scenes cannot be read on this machine until it is registered or opened
+    again. `NotFound` says which catalogues there are.
+    """
+    known = settings.known_catalogs()
+    places = {_source(entry): id for id, entry in known.items()}
+    text = str(name)
+    id = next((i for i in (text, places.get(text), places.get(_full(text))) if i in known), text)
+    entry = settings.forget_catalog(id)
+    if _source(entry).startswith(_OBJECT):
+        again = "until the object is given to ml.collection(id, catalog) again"
+    elif not entry["roots"]:
+        again = f"until it is registered again with `muses-lab catalog register {_source(entry)}`"
+    else:
+        again = "until its files, which lie elsewhere, are added again with `muses-lab catalog add`"
+    return (
+        f"catalogue {id!r} is forgotten; nothing was deleted in {_where(entry)}. "
+        f"Chains and maps of its scenes cannot be read {again}"
+    )
+
+
+def _remembered(path_or_url: str | Path, opened: bool) -> Catalog:
+    if not isinstance(path_or_url, str | os.PathLike):
+        raise ArgumentError(
+            f"{shown(path_or_url)} is no catalogue: give the path of a folder or file, or the URL of a STAC API",
+            argument="path_or_url",
+        )
     catalog, source = _opened(str(path_or_url))
-    known = settings.registered_catalogs().get(catalog.id)
+    known = settings.known_catalogs().get(catalog.id)
     if known and known["root"] != catalog.root and Path(known["root"]).exists():
         warnings.warn(
             f"catalogue {catalog.id!r} was at {known['root']} and is now read from {catalog.root}; "
             'give one of them another "id" in its catalog.json to use both',
-            stacklevel=2,
+            stacklevel=3,
         )
-    settings.register_catalog(catalog.id, catalog.root, source=source)
+    settings.register_catalog(catalog.id, catalog.root, source=source, opened=opened)
     return catalog
 
 
-def find_catalog(catalog_id: str | None = None, collection_id: str | None = None) -> Catalog:
-    """The registered catalogue of that id, or the one that has the collection; `NotFound` says which there are.
+def is_known(id: str) -> bool:
+    """Whether the files of a catalogue may be read here: it was registered or opened, and not removed since."""
+    return id in settings.known_catalogs()
 
-    Without an id the catalogues on this machine are looked through first; those on the web are only asked when none
-    of them has the collection.
+
+def is_own(catalog: Catalog) -> bool:
+    """Whether a catalogue is an object of somebody's own class, which nothing here can open again."""
+    return not type(catalog).__module__.startswith(f"{__name__}.")
+
+
+def remember_object(catalog: Catalog) -> None:
+    """Where the files of a catalogue of the user's own class are, so that other processes read its scenes.
+
+    Raises
+    ------
+    ArgumentError
+        Its id or root are no texts, or the id is that of another catalogue.
     """
-    registered = settings.registered_catalogs()
+    name = f"{type(catalog).__module__}.{type(catalog).__qualname__}"
+    for field in ("id", "root"):
+        value = getattr(catalog, field, None)
+        if not isinstance(value, str) or not value:
+            raise ArgumentError(
+                f"the catalogue {shown(catalog)} has {field}={shown(value)}: its id is a text that names it, its root "
+                "the folder or URL that its relative hrefs belong to",
+                argument="catalog",
+            )
+    root = catalog.root if "://" in catalog.root else _full(catalog.root)
+    known = settings.known_catalogs().get(catalog.id)
+    if known is not None and not _source(known).startswith(_OBJECT):
+        if known["root"] == root:
+            return
+        raise ArgumentError(
+            f"the id {catalog.id!r} of a catalogue of class {name} with files in {root} is that of another catalogue, "
+            f"in {known['root']}: give it another id",
+            argument="catalog",
+        )
+    settings.register_catalog(catalog.id, root, source=f"{_OBJECT}{name}", opened=True)
+
+
+_OBJECT = "object:"
+"""Begins what is remembered instead of a place to open: the name of a class follows."""
+
+
+def find_catalog(id: str) -> Catalog:
+    """The registered (or once opened) catalogue of that id; `NotFound` says which there are."""
+    known = settings.known_catalogs()
+    if id not in known:
+        raise NotFound(f"no catalogue {id!r} is known here; {settings.catalogs_there_are(known)}", catalog=id)
+    return _opened(_source(known[id]))[0]
+
+
+def find_collection(name: str) -> tuple[Catalog, str]:
+    """The catalogue that has a collection, and the collection's id: of `collection` or `catalogue:collection`.
+
+    >>> find_collection("sentinel-2-l2a")                                             # doctest: +SKIP
+
+    Without a catalogue those on this machine are looked through first; those on the web are only asked when none of
+    them has the collection. `AmbiguousCollection` says between which to choose, `NotFound` which there are.
+    """
+    catalog_id, collection = split_name(name)
     if catalog_id is not None:
-        if catalog_id not in registered:
-            raise NotFound(f"no catalogue {catalog_id!r} is registered; {_listed(registered)}", catalog=catalog_id)
-        return _opened(_source(registered[catalog_id]))[0]
-    problems = []
+        return find_catalog(catalog_id), collection
+    registered = settings.registered_catalogs()
+    problems: list[str] = []
     for remote in (False, True):
-        found = []
-        for id, entry in sorted(registered.items()):
-            if ("://" in _source(entry)) is not remote:
-                continue
-            try:
-                catalog = _opened(_source(entry))[0]
-                if collection_id is None or any(c["id"] == collection_id for c in catalog.collections()):
-                    found.append(catalog)
-            except MusesError as error:  # one catalogue that is gone must not hide the others
-                problems.append(f"{id}: {error}")
-        if len(found) == 1:
-            return found[0]
-        if found:
-            what = f"collection {collection_id!r} is in several catalogues" if collection_id else "there are several"
-            names = ", ".join(c.id for c in found)
-            raise NotFound(f"{what}: {names}; say which, for example catalog={found[0].id!r}")
-    wanted = f"no registered catalogue has the collection {collection_id!r}" if collection_id else "no catalogue"
+        found = _having(collection, {i: e for i, e in registered.items() if ("://" in _source(e)) is remote}, problems)
+        if len(found) > 1:
+            raise _ambiguous(collection, found)
+        for catalog in found.values():
+            return catalog, collection
+    opened = {id: e for id, e in settings.known_catalogs().items() if id not in registered and "://" not in _source(e)}
+    raise _not_found(collection, registered, _having(collection, opened, []), problems)
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Catalogue and collection of `catalogue:collection`; both ids may hold colons, so what is known decides."""
+    known = [id for id in settings.known_catalogs() if name.startswith(f"{id}:")]
+    if not known:
+        return None, name
+    id = max(known, key=len)
+    return id, name[len(id) + 1 :]
+
+
+def _having(collection: str, entries: dict[str, dict[str, Any]], problems: list[str]) -> dict[str, Catalog]:
+    """Those of the catalogues that have a collection, each once, by where they are."""
+    found = {}
+    for id, entry in sorted(entries.items()):
+        try:
+            catalog = _opened(_source(entry))[0]
+            if any(c["id"] == collection for c in catalog.collections()):
+                found[_source(entry)] = catalog
+        except MusesError as error:  # one catalogue that is gone must not hide the others
+            problems.append(f"{id}: {error}")
+    return found
+
+
+def _ambiguous(collection: str, found: dict[str, Catalog]) -> AmbiguousCollection:
+    places = " and ".join(f"{c.id!r} ({source})" for source, c in found.items())
+    choices = [f"{c.id}:{collection}" for c in found.values()]
+    return AmbiguousCollection(
+        f"collection {collection!r} is in {len(found)} catalogues: {places}. Say which: "
+        f"{' or '.join(map(repr, choices))}; `muses-lab catalog remove` takes one out of the search",
+        collection=collection,
+        choices=choices,
+    )
+
+
+def _not_found(
+    collection: str, registered: dict[str, Any], opened: dict[str, Catalog], problems: list[str]
+) -> NotFound:
+    wanted = f"no registered catalogue has the collection {collection!r}"
+    if ":" in collection:
+        wanted = f"no catalogue {collection.rpartition(':')[0]!r} is known here, and {wanted}"
+    elsewhere = "".join(
+        f"; catalogue {c.id!r} has it, which was opened and is not registered: use '{c.id}:{collection}', "
+        f"or `muses-lab catalog register {source}`"
+        for source, c in opened.items()
+    )
     unreadable = f" (not readable: {'; '.join(problems)})" if problems else ""
-    raise NotFound(f"{wanted}; {_listed(registered)}{unreadable}", collection=collection_id)
+    return NotFound(
+        f"{wanted}; {settings.catalogs_there_are(registered)}{elsewhere}{unreadable}", collection=collection
+    )
 
 
 def _opened(source: str) -> tuple[Catalog, str]:
     """The catalogue, and what to open it by next time."""
+    if source.startswith(_OBJECT):
+        raise NotFound(
+            f"this catalogue is an object of class {source.removeprefix(_OBJECT)}, which cannot be opened by its name: "
+            "give the object, ml.collection(id, catalog)"
+        )
     if "://" in source:
         from muses_lab.catalog.api import ApiCatalog  # brings the HTTP libraries, which a local catalogue does without
 
@@ -102,7 +267,8 @@ def _opened(source: str) -> tuple[Catalog, str]:
     if path.is_dir():
         if not (path / "catalog.json").exists():
             raise NotFound(
-                f"{path} has no catalog.json, it is not a catalogue folder; `muses-lab catalog add` makes one"
+                f"{path} has no catalog.json, it is not a catalogue folder; `muses-lab catalog add {path}` makes a "
+                "catalogue of the scenes in it"
             )
         return FolderCatalog(path), str(path)
     if not path.exists():
@@ -118,7 +284,10 @@ def _source(entry: dict[str, Any]) -> str:
     return entry.get("source") or entry["root"]
 
 
-def _listed(registered: dict[str, Any]) -> str:
-    if not registered:
-        return "none is registered yet: `muses-lab sample` makes one, ml.open_catalog(path_or_url) opens one"
-    return "registered are: " + ", ".join(sorted(registered))
+def _where(entry: dict[str, Any]) -> str:
+    """Where a catalogue is, for people."""
+    return entry["root"] if _source(entry).startswith(_OBJECT) else _source(entry)
+
+
+def _full(path: str) -> str:
+    return path if "://" in path else str(Path(path).expanduser().resolve())

@@ -2,7 +2,7 @@
 
 What the API can do (filter, sort) it is asked to do; the answer is always checked here as a local catalogue would be
 searched, so that one query means the same everywhere: half-open times, CQL2, order. Every request, those of paging
-links and redirects included, goes through `settings.check_url`.
+links and redirects included, goes through `access.check_url`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from functools import cached_property
 from itertools import islice
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -24,11 +23,14 @@ from shapely.geometry import mapping
 from urllib3 import Retry
 
 from muses_lab import settings
+from muses_lab.cached import cached_property
 from muses_lab.catalog.condition import Condition
 from muses_lab.catalog.local import no_collection
 from muses_lab.catalog.query import Query
 from muses_lab.catalog.table import ListTable, search
 from muses_lab.errors import AccessDenied, NotFound, ReadError, TooLarge
+from muses_lab.products.items import normalised
+from muses_lab.raster import access
 
 TIMEOUT = (10.0, 60.0)
 """Seconds to connect, and between two pieces of an answer."""
@@ -36,7 +38,7 @@ TIMEOUT = (10.0, 60.0)
 
 def max_items() -> int:
     """Most items that one search of a remote catalogue may fetch (`MUSES_MAX_ITEMS`)."""
-    return int(settings.number("MUSES_MAX_ITEMS", 10_000))
+    return int(settings.number("MUSES_MAX_ITEMS"))
 
 
 class ApiCatalog:
@@ -47,9 +49,15 @@ class ApiCatalog:
     """
 
     def __init__(self, url: str) -> None:
-        self.root = settings.check_url(url.rstrip("/"))
+        self.root = access.check_url(url.rstrip("/"))
         parts = urlsplit(self.root)
         self.id = (parts.netloc.rpartition("@")[2] + parts.path).strip("/")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ApiCatalog, (self.root,)
+
+    def __repr__(self) -> str:
+        return f"Catalogue {self.id!r}, a STAC API at {self.root}; .collections() asks it what it has"
 
     def collections(self) -> list[dict[str, Any]]:
         with self._answers():
@@ -87,7 +95,8 @@ class ApiCatalog:
         """What to ask the API, and whether that is the whole query."""
         condition = Condition(query.filter) if query.filter else None  # a bad filter is refused before it is sent
         arguments: dict[str, Any] = {"collections": [query.collection], "datetime": _datetime(*query.interval)}
-        if query.bbox is not None and query.geometry is None:
+        # Boxes across the antimeridian are not understood everywhere; geometries in two parts are.
+        if query.bbox is not None and query.geometry is None and query.bbox[0] <= query.bbox[2]:
             arguments["bbox"] = query.bbox
         elif query.area is not None:
             arguments["intersects"] = mapping(query.area)
@@ -110,9 +119,10 @@ class ApiCatalog:
 
     def _complete(self, item: dict[str, Any]) -> dict[str, Any]:
         """With absolute hrefs: relative ones belong to the item's own address."""
+        item = normalised(item)
         own = next((link["href"] for link in item.get("links", []) if link.get("rel") == "self"), self.root + "/")
-        for asset in item.get("assets", {}).values():
-            href = asset.get("href", "")
+        for asset in item["assets"].values():
+            href = asset["href"]
             if href and "://" not in href:
                 asset["href"] = urljoin(own, href)
         return item
@@ -140,7 +150,7 @@ class _CheckedAdapter(HTTPAdapter):
     """Refuses addresses that may not be read; redirects come through here too."""
 
     def send(self, request: Any, *args: Any, **kwargs: Any) -> Any:
-        settings.check_url(request.url)
+        access.check_url(request.url)
         return super().send(request, *args, **kwargs)
 
 
@@ -154,11 +164,11 @@ class _CheckedIO(StacApiIO):
     def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
         # the original opens local files for hrefs that are not URLs
         href = source if isinstance(source, str) else getattr(source, "href", str(source))
-        settings.check_url(href)
+        access.check_url(href)
         return super().read_text(source, *args, **kwargs)
 
     def request(self, href: str, *args: Any, **kwargs: Any) -> str:
-        settings.check_url(href)
+        access.check_url(href)
         try:
             return super().request(href, *args, **kwargs)
         except APIError as error:

@@ -1,4 +1,4 @@
-"""CQL2 filters, evaluated in process.
+"""CQL2 filters, read by the library `cql2` and evaluated in process.
 
 An item matches when the condition is true for it. An item that lacks a property the condition needs (or has it null)
 does not match: neither `x > 3` nor `NOT x > 3` holds for an item without `x`; ask `x IS NULL` for those. A property
@@ -14,10 +14,8 @@ from typing import Any
 
 import cql2
 
+from muses_lab.catalog.cql2 import OWN_FIELDS, Senseless, steps, value_for, value_of
 from muses_lab.catalog.query import QueryError
-
-OWN_FIELDS = frozenset({"id", "collection", "geometry"})
-"""What CQL2 finds on the item itself; everything else is looked for among its properties."""
 
 MAX_LENGTH = 8_000
 MAX_BRACKETS = 10
@@ -41,12 +39,15 @@ class Condition:
         self.text = text
         _check_size(text)
         try:
-            self._expression = cql2.Expr(text)
-            self.json = self._expression.to_json()
+            self.json = cql2.Expr(text).to_json()
         except RecursionError:
             raise QueryError(f"the filter {_short(text)} is nested too deeply") from None
         except Exception as error:  # cql2 raises plain Exception with the parser's drawing of the place
             raise QueryError(f"the filter {text!r} is not CQL2:\n{error}") from None
+        try:
+            self._steps = steps(self.json)
+        except Senseless as error:
+            raise QueryError(f"the filter {_short(text)} is not CQL2: {error}") from None
         self.properties = frozenset(_properties(self.json))
 
     def check_known(self, known: Iterable[str]) -> None:
@@ -64,17 +65,17 @@ class Condition:
 
     def matches(self, item: dict[str, Any]) -> bool:
         try:
-            return bool(self._expression.matches(item))
-        except Exception:
-            # cql2 cannot reduce the expression: because this item lacks a property, or because it makes no sense
-            values = {name: _value(item, name) for name in self.properties}
-            if any(value is None for value in values.values()):
-                return False
+            found = value_for(self._steps, item)
+            if found is not None and not isinstance(found, bool):
+                raise Senseless(f"it is {found!r}")
+        except Senseless as error:
+            values = {name: value_of(item, name) for name in self.properties}
             shown = ", ".join(f"{name} = {str(value)[:60]!r}" for name, value in sorted(values.items()))
             raise QueryError(
                 f"the filter {self.text!r} is neither true nor false for item {item.get('id')!r} with {shown}: "
-                "compare numbers with numbers, texts with 'texts', and use CQL2 functions only"
+                f"{error}; compare numbers with numbers, texts with 'texts', and use CQL2 functions only"
             ) from None
+        return found is True
 
 
 def _check_size(text: str) -> None:
@@ -107,8 +108,3 @@ def _properties(document: Any) -> Iterator[str]:
             yield node["property"]
         elif isinstance(node, dict | list):
             stack.extend(node.values() if isinstance(node, dict) else node)
-
-
-def _value(item: dict[str, Any], name: str) -> Any:
-    name = name.removeprefix("properties.")
-    return item.get(name) if name in OWN_FIELDS else item.get("properties", {}).get(name)

@@ -11,10 +11,11 @@ from shapely.geometry import shape
 from muses_lab.catalog.table import item_span
 from muses_lab.products import profile_of
 from muses_lab.products.described import is_data
+from muses_lab.products.items import PROBLEM
 from muses_lab.products.times import format_time
 
 _OF_THE_ITEM = {"href", "title", "description", "alternate", "file:size", "file:checksum", "file:header_size",
-                "muses:band", "created", "updated"}  # fmt: skip
+                "muses:band", "muses:checked", "created", "updated"}  # fmt: skip
 """Asset fields that say where, not what."""
 
 EXTENSIONS = [
@@ -26,7 +27,7 @@ EXTENSIONS = [
 
 def describe_collection(id: str, items: Iterable[dict[str, Any]], **fields: Any) -> dict[str, Any]:
     """A STAC Collection for `items`; `fields` take precedence over what is made up here."""
-    items = list(items)
+    items = [item for item in items if PROBLEM not in item]
     document: dict[str, Any] = {
         "type": "Collection",
         "stac_version": "1.1.0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from muses_lab.catalog.describe import describe_collection
 from muses_lab.catalog.query import Query
 from muses_lab.catalog.table import ArrowTable, ListTable, Table, count, search
-from muses_lab.errors import NotFound, ReadError
+from muses_lab.errors import MusesError, NotFound, ReadError
+from muses_lab.products.items import PROBLEM, normalised
 
 
 class FolderCatalog:
@@ -26,6 +27,12 @@ class FolderCatalog:
         self.root = str(self.folder)
         self.id: str = read_json(self.folder / "catalog.json")["id"]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FolderCatalog, (self.folder,)
+
+    def __repr__(self) -> str:
+        return sentence(self.id, self.root, lambda: [document["id"] for document in self.collections()])
+
     def collections(self) -> list[dict[str, Any]]:
         return [document for _, document in self._collections()]
 
@@ -38,17 +45,32 @@ class FolderCatalog:
     def count(self, query: Query) -> int:
         return count(self._items(query.collection), query)
 
+    def state(self, collection: str) -> Hashable:
+        return tuple(
+            (str(folder), _stamp(folder / "collection.json"), _stamp(file) if file.exists() else None)
+            for folder, document in self._collections()
+            if document["id"] == collection
+            for file in [folder / "items.parquet"]
+        )
+
     def _items(self, collection: str) -> Table:
         for folder, document in self._collections():
             if document["id"] == collection:
                 file = folder / "items.parquet"
-                return read_table(file) if file.exists() else ListTable([])
+                if not file.exists():
+                    raise ReadError(
+                        f"{folder} has no items.parquet: a STAC catalogue of single files becomes one that can be "
+                        f"searched with `muses-lab catalog add {self.folder}`"
+                    )
+                return read_table(file)
         raise no_collection(self.id, collection, (document["id"] for _, document in self._collections()))
 
     def _collections(self) -> list[tuple[Path, dict[str, Any]]]:
         return [(file.parent, read_json(file)) for file in sorted(self.folder.glob("*/collection.json"))]
 
 
+_SHOWN = 8
+"""So many collections are named where a catalogue is shown."""
 _DESCRIBED_BY = 100
 """So many items of a bare file say what bands its collection has."""
 
@@ -65,6 +87,12 @@ class FileCatalog:
         self.root = str(self.file.parent)
         self._table = read_table(self.file)
         self.id = f"{self.file.stem}-{_digest(self.file, _stamp(self.file))[:12]}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileCatalog, (self.file,)
+
+    def __repr__(self) -> str:
+        return sentence(self.id, str(self.file), self._names)
 
     def collections(self) -> list[dict[str, Any]]:
         return [
@@ -87,6 +115,17 @@ class FileCatalog:
 
     def _names(self) -> list[str]:
         return sorted({name for name in self._table.collections() if name}) or [self.file.stem]
+
+
+def sentence(id: str, place: str, names: Callable[[], list[str]]) -> str:
+    """What a catalogue is, for people."""
+    try:
+        known = names()
+    except MusesError as error:
+        return f"Catalogue {id!r} in {place}, which cannot be read: {error}"
+    shown = ", ".join(known[:_SHOWN]) + (f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else "")
+    said = {0: "without a collection", 1: f"with the collection {shown}"}
+    return f"Catalogue {id!r} in {place}, {said.get(len(known), f'with {len(known)} collections: {shown}')}"
 
 
 def pick_collection(catalog_id: str, collections: Iterable[dict[str, Any]], id: str) -> dict[str, Any]:
@@ -130,19 +169,13 @@ def _read_table(file: Path, stamp: tuple[int, int, int]) -> Table:
     document = read_json(file)
     if not isinstance(document, dict) or document.get("type") != "FeatureCollection":
         raise ReadError(f"{file} is not an ItemCollection: its type is not FeatureCollection")
-    return ListTable([_checked_item(item, file) for item in document.get("features", [])])
+    items = [normalised(item, number) for number, item in enumerate(document.get("features") or [])]
+    if items and all(PROBLEM in item for item in items):
+        raise ReadError(f"{file} holds no STAC Item that can be used; {items[0]['id']!r}: {items[0][PROBLEM]}")
+    return ListTable(items)
 
 
 @lru_cache(maxsize=64)
 def _digest(file: Path, stamp: tuple[int, int, int]) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _checked_item(item: Any, file: Path) -> dict[str, Any]:
-    if not isinstance(item, dict) or not isinstance(item.get("id"), str):
-        raise ReadError(f"{file} holds a feature without an id: it is not a STAC ItemCollection")
-    for field in ("properties", "assets"):
-        if not isinstance(item.get(field), dict):
-            raise ReadError(f"item {item['id']!r} of {file} has no {field}: it is not a STAC Item")
-    return item

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
-from shapely import box, union_all
+from shapely import box
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 from shapely.geometry.base import BaseGeometry
 
+from muses_lab.cached import cached_property
 from muses_lab.errors import MusesError
+from muses_lab.globe import on_globe, wrap_bounds
 from muses_lab.products.times import parse_time
 
 
@@ -33,7 +34,7 @@ class Query:
     collection: str
     """Id of the collection."""
     bbox: tuple[float, float, float, float] | None = None
-    """West, south, east, north in degrees; west > east crosses the antimeridian."""
+    """West, south, east, north in degrees; west > east crosses the antimeridian, as longitudes beyond 180 do."""
     geometry: dict[str, Any] | None = None
     """GeoJSON geometry in longitude and latitude; items must intersect it (and `bbox`, where both are given)."""
     start: str | None = None
@@ -69,14 +70,9 @@ class Query:
         area = None
         if self.bbox is not None:
             west, south, east, north = self.bbox
-            crossing = west > east
-            area = (
-                union_all([box(west, south, 180, north), box(-180, south, east, north)])
-                if crossing
-                else box(*self.bbox)
-            )
+            area = on_globe(box(west, south, east + 360 * (west > east), north))
         if self.geometry is not None:
-            geometry = _checked_geometry(self.geometry)
+            geometry = on_globe(_checked_geometry(self.geometry))
             area = geometry if area is None else area.intersection(geometry)
         return area
 
@@ -95,9 +91,9 @@ def _checked_bbox(bbox: Any) -> tuple[float, float, float, float]:
         west, south, east, north = (float(v) for v in bbox)
     except (TypeError, ValueError):
         raise QueryError(f"bbox={bbox!r} must be four numbers: west, south, east, north") from None
-    if not (-180 <= west <= 180 and -180 <= east <= 180 and -90 <= south <= north <= 90):
+    if not (-360 <= west <= 360 and -360 <= east <= 360 and -90 <= south <= north <= 90):
         raise QueryError(f"bbox={bbox!r} is not west, south, east, north in degrees (south below north)")
-    return west, south, east, north
+    return wrap_bounds(west, south, east, north)
 
 
 def _checked_geometry(geometry: dict[str, Any]) -> BaseGeometry:

@@ -18,11 +18,15 @@ import rustac
 from filelock import FileLock
 
 from muses_lab import settings
+from muses_lab.catalog.bands import together
 from muses_lab.catalog.describe import describe_collection, item_assets, space_extent, time_extent
+from muses_lab.catalog.inputs import given
 from muses_lab.catalog.local import read_json
 from muses_lab.catalog.sources import Options, items_of
 from muses_lab.catalog.stack import Stack
 from muses_lab.errors import MusesError, ReadError
+from muses_lab.plain import slug
+from muses_lab.products import PROFILES
 
 Progress = Callable[[int, int, str], None]
 
@@ -42,7 +46,7 @@ class Failure:
 
 
 @dataclass
-class Report:
+class Registered:
     """What became of the files."""
 
     catalog: str
@@ -56,11 +60,12 @@ class Report:
     failed: list[Failure] = field(default_factory=list)
     """Files that were skipped."""
     notes: list[Failure] = field(default_factory=list)
-    """Assets that are missing from items which were registered."""
+    """Assets and properties that are missing from items which were registered."""
 
     def __str__(self) -> str:
+        done = f"{len(self.added)} added, {len(self.replaced)} replaced in {self.collection} of {self.folder}"
         lines = [
-            f"{len(self.added)} added, {len(self.replaced)} replaced in {self.collection} of {self.folder}",
+            done if self.added or self.replaced else "nothing was added",
             *(f"skipped {f.path}: {f.reason}" for f in self.failed),
             *(f"incomplete {f.path}: {f.reason}" for f in self.notes),
         ]
@@ -76,7 +81,7 @@ def add(
     date: str | None = None,
     pattern: str | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> Registered:
     """Registers files in the catalogue folder `catalog`, which is made if need be.
 
     >>> add(["S2A_31TCJ_20180412.json"], catalog="scenes", collection="sentinel-2-l2a")   # doctest: +SKIP
@@ -85,8 +90,8 @@ def add(
     Parameters
     ----------
     files
-        STAC Item or ItemCollection JSONs, GeoTIFFs. Assets of items that lie beside the JSON, by the base name of
-        their href, are preferred to the remote ones.
+        STAC Item or ItemCollection JSONs, GeoTIFFs, and folders of such: of a folder with STAC items these. Assets of
+        items that lie beside the JSON, by the base name of their href, are preferred to the remote ones.
     catalog
         The catalogue's folder.
     collection
@@ -96,7 +101,8 @@ def add(
     date
         ISO date of the GeoTIFFs, where neither their names nor their tags have it.
     pattern
-        Regular expression with a group `date`, to find the date in the GeoTIFFs' names.
+        Regular expression with a group `date`, to find the date in the GeoTIFFs' names. A group `band` names the
+        band of files that have one each; files whose names differ in nothing else are one scene.
     progress
         Called with (files done, files in all, path).
 
@@ -107,10 +113,14 @@ def add(
     """
     folder = Path(catalog).expanduser().resolve()
     options = Options(Stack.read(stack) if stack is not None else None, date, _compiled(pattern))
-    paths = [Path(f).expanduser().resolve() for f in files]
-    report = Report("", folder, "")
+    found_files = given(files)
+    paths = found_files.files
+    report = Registered("", folder, "")
+    report.failed += [Failure(path, reason) for path, reason in found_files.failed]
+    report.notes += [Failure(path, reason) for path, reason in found_files.notes]
     items: dict[str, dict[str, Any]] = {}
     named: set[str] = set()
+    plain: list[dict[str, Any]] = []
     for done, path in enumerate(paths):
         if progress:
             progress(done, len(paths), str(path))
@@ -119,12 +129,25 @@ def add(
         except MusesError as error:
             report.failed.append(Failure(str(path), str(error)))
             continue
+        except Exception as error:  # the libraries that read files have errors of their own: one file, not all
+            report.failed.append(Failure(str(path), f"it cannot be read: {type(error).__name__}: {error}"))
+            continue
+        report.failed += [Failure(str(path), reason) for reason in found.failed]
         report.notes += [Failure(str(path), reason) for reason in found.missing]
+        if found.plain:
+            plain += found.items
+            continue
         for item in found.items:
             named |= {item["collection"]} if item.get("collection") else set()
             items[item["id"]] = _merged(items.get(item["id"]), item)
+    grouped, questions = together(plain)
+    report.failed += [Failure(path, question) for path, question in questions]
+    for item in grouped:
+        items[item["id"]] = _merged(items.get(item["id"]), item)
     if progress:
         progress(len(paths), len(paths), "")
+    if not items and not collection:
+        return report  # which collection nothing belongs to is no question
     report.collection = _collection_id(collection, options, named)
     _write(folder, items, options, report)
     return report
@@ -138,10 +161,15 @@ def _merged(before: dict[str, Any] | None, item: dict[str, Any]) -> dict[str, An
 def _collection_id(given: str | None, options: Options, named: set[str]) -> str:
     wanted = given or (options.stack and options.stack.collection)
     if not wanted and len(named) > 1:
-        raise RegisterError(f"the items are of several collections ({', '.join(sorted(named))}); name one: collection=")
+        raise RegisterError(
+            f"the items are of several collections ({', '.join(sorted(named))}); name one: --collection"
+        )
     id = wanted or next(iter(named), None)
     if not id:
-        raise RegisterError("say which collection the files belong to: collection='my-scenes'")
+        raise RegisterError(
+            "say which collection the files belong to, for example --collection my-scenes; one of a known product "
+            f"({', '.join(PROFILES)}) by its name"
+        )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", id):
         raise RegisterError(f"{id!r} cannot be the id of a collection: use letters, digits, '.', '_' and '-'")
     return id
@@ -162,7 +190,7 @@ def _compiled(pattern: str | None) -> re.Pattern[str] | None:
 # Writing
 
 
-def _write(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Report) -> None:
+def _write(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Registered) -> None:
     # Hidden files are another writer's, who is about to make this folder a catalogue; catalog.json comes before all
     # else, so it is looked for after whatever else may be there.
     occupied = folder.exists() and any(not p.name.startswith(".") for p in folder.iterdir())
@@ -181,13 +209,14 @@ def _write(folder: Path, items: dict[str, dict[str, Any]], options: Options, rep
     settings.register_catalog(report.catalog, str(folder), sorted(_outside(folder, items)))
 
 
-def _write_collection(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Report) -> None:
+def _write_collection(folder: Path, items: dict[str, dict[str, Any]], options: Options, report: Registered) -> None:
     place = folder / report.collection
     place.mkdir(exist_ok=True)
     before = {item["id"]: item for item in _read_items(place / "items.parquet")}
     for item in items.values():
         item["collection"] = report.collection
         item["assets"] = {key: _relative(asset, folder) for key, asset in item["assets"].items()}
+    _leave_out_unfit(before.values(), items.values(), report)
     with _replacing(place / "items.parquet") as part:
         kept = _write_items(part, before, items, report)
     if not before and not kept:
@@ -208,8 +237,45 @@ def _write_collection(folder: Path, items: dict[str, dict[str, Any]], options: O
     write_json(place / "collection.json", collection)
 
 
+def _leave_out_unfit(before: Iterable[dict[str, Any]], new: Iterable[dict[str, Any]], report: Registered) -> None:
+    """Takes out of new items what a column cannot hold: empty objects, values of other types than elsewhere."""
+    known: dict[str, str] = {}
+    for item in before:
+        for name, value in item["properties"].items():
+            known |= dict(_types(name, value))
+    for item in new:
+        for name, value in list(item["properties"].items()):
+            types = list(_types(name, value))
+            own = dict(types)
+            mixed = next(
+                (p for p, kind in types if kind != own[p] or known.get(p, kind) != kind or kind == "nothing"), None
+            )
+            if mixed is None:
+                known |= own
+                continue
+            del item["properties"][name]
+            other = f", in other items {known[mixed]}" if known.get(mixed, own[mixed]) != own[mixed] else ""
+            reason = f"property {name!r} of {item['id']} is left out: {mixed} holds {own[mixed]}{other}"
+            report.notes.append(Failure(item["id"], reason))
+
+
+def _types(path: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Paths into a value, and the kind of what stands there; one path several times in a list."""
+    if isinstance(value, dict):
+        yield path, "an object" if value else "nothing"
+        for name, inner in value.items():
+            yield from _types(f"{path}.{name}", inner)
+    elif isinstance(value, list | tuple):
+        yield path, "a list"
+        for inner in value:
+            yield from _types(f"{path}[]", inner)
+    elif value is not None:
+        kind = {bool: "a truth value", int: "a number", float: "a number"}.get(type(value), "a text")
+        yield path, kind
+
+
 def _write_items(
-    file: Path, before: dict[str, Any], new: dict[str, dict[str, Any]], report: Report
+    file: Path, before: dict[str, Any], new: dict[str, dict[str, Any]], report: Registered
 ) -> dict[str, dict[str, Any]]:
     """Writes old and new items; gives back the new ones that fit.
 
@@ -243,11 +309,10 @@ def _catalog_document(folder: Path, collection: str) -> dict[str, Any]:
     except ReadError:
         if (folder / "catalog.json").exists():
             raise
-        slug = re.sub(r"[^A-Za-z0-9_-]+", "-", folder.name).strip("-") or "catalog"
         document = {
             "type": "Catalog",
             "stac_version": "1.1.0",
-            "id": f"{slug}-{uuid.uuid4().hex[:8]}",
+            "id": f"{slug(folder.name, 'catalog')}-{uuid.uuid4().hex[:8]}",
             "description": f"Files registered with MUSES Lab in {folder.name}",
             "links": [],
         }

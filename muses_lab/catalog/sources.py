@@ -11,17 +11,23 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rio_stac import create_stac_item
-from shapely.geometry import shape
+import numpy as np
+from pyproj.exceptions import ProjError
+from shapely import segmentize, transform
+from shapely.geometry import box, mapping, shape
 
+from muses_lab.catalog.bands import renamed
 from muses_lab.catalog.local import read_json
 from muses_lab.catalog.stack import Stack, StackBand
-from muses_lab.errors import ReadError
+from muses_lab.crs import transformer
+from muses_lab.errors import CrsError, ReadError
 from muses_lab.products import PROFILES
-from muses_lab.products.described import is_data
-from muses_lab.products.header import Header, read_header
-from muses_lab.products.known import profile_of_item
+from muses_lab.products.described import described, is_data, says_bands
+from muses_lab.products.items import PROBLEM, normalised
+from muses_lab.products.known import Profile, profile_of_item
 from muses_lab.products.times import format_time, parse_time
+from muses_lab.raster.header import RasterInfo, read_header
+from muses_lab.raster.orientation import why_not_a_grid
 
 _IN_NAME = re.compile(
     r"(?<!\d)((?:19|20)\d{2})([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"
@@ -46,6 +52,10 @@ class Found:
     items: list[dict[str, Any]]
     missing: list[str] = field(default_factory=list)
     """Assets that were left out, and why."""
+    plain: bool = False
+    """Whether it is a raster that says only of itself what it is."""
+    failed: list[str] = field(default_factory=list)
+    """Items that were left out, and why."""
 
 
 def items_of(path: Path, options: Options) -> Found:
@@ -54,10 +64,18 @@ def items_of(path: Path, options: Options) -> Found:
         raise ReadError("there is no such file" if not path.exists() else "it is not a file")
     if path.suffix.lower() in (".json", ".geojson"):
         return _of_json(path)
-    header = read_header(path)
+    header = _header(path)
     if options.stack is not None:
         return Found(_of_stack(path, header, options.stack))
-    return Found([_of_raster(path, header, options)])
+    return Found([_of_raster(path, header, options)], plain=True)
+
+
+def _header(path: Path) -> RasterInfo:
+    """The header of a raster whose pixels can be placed."""
+    header = read_header(path)
+    if reason := why_not_a_grid(header.transform):
+        raise ReadError(reason)
+    return header
 
 
 # STAC
@@ -71,31 +89,36 @@ def _of_json(path: Path) -> Found:
     elif kind == "FeatureCollection":
         features = document.get("features") or []
     else:
-        raise ReadError(f"it is not a STAC Item or ItemCollection (its type is {kind!r})")
+        hint = "; give the folder that its items are in" if kind in ("Catalog", "Collection") else ""
+        raise ReadError(f"it is not a STAC Item or ItemCollection (its type is {kind!r}){hint}")
     found = Found([])
-    for feature in features:
-        found.items.append(_of_item(feature, path, found.missing))
+    for number, feature in enumerate(features):
+        try:
+            found.items.append(_of_item(feature, number, path, found.missing))
+        except ReadError as error:  # of one: the others are there
+            found.failed.append(str(error))
     if not found.items:
-        raise ReadError("it has no items")
+        raise ReadError("; ".join(found.failed) or "it has no items")
     return found
 
 
-def _of_item(document: dict[str, Any], path: Path, missing: list[str]) -> dict[str, Any]:
-    item = _modern(document)
+def _of_item(document: Any, number: int, path: Path, missing: list[str]) -> dict[str, Any]:
+    item = _modern(document, number)
     profile = profile_of_item(item)
-    usable = 0
+    usable, before = 0, len(missing)
     for key, asset in list(item["assets"].items()):
         file = _beside(asset["href"], path.parent)
         data = is_data(key, asset, profile)
         if file is not None and data:
             try:
-                header = read_header(file)
+                header = _header(file)
             except ReadError as error:
                 missing.append(f"asset {key!r} of {item['id']}: {error}")
                 del item["assets"][key]
                 continue
             asset |= _placed(header) | {"href": str(file)}
             _correct_types(asset, header)
+            _complete(key, asset, profile, header)
             usable += 1
         elif file is not None:
             asset["href"] = str(file)
@@ -111,44 +134,21 @@ def _of_item(document: dict[str, Any], path: Path, missing: list[str]) -> dict[s
                 missing.append(f"asset {key!r} of {item['id']}: there is no file {asset.get('href')!r}")
             del item["assets"][key]
     if not usable:
-        raise ReadError(f"none of the rasters of item {item['id']!r} is beside it or on the web")
+        why = f": {missing[-1]}" if len(missing) > before else ""
+        raise ReadError(f"none of the rasters of item {item['id']!r} is beside it or on the web{why}")
     item["links"] = [link for link in item.get("links", []) if link.get("rel") in ("license", "derived_from", "via")]
     return item
 
 
-def _modern(document: dict[str, Any]) -> dict[str, Any]:
-    """A copy in today's terms: fields of STAC before 1.0 renamed, times in UTC."""
-    item = {name: value for name, value in deepcopy(document).items() if name in _FIELDS}
-    for name, kind in (("id", str), ("properties", dict), ("assets", dict)):
-        if not isinstance(item.get(name), kind) or not item[name]:
-            raise ReadError(f"it is not a STAC Item: it has no {name}")
-    properties = item["properties"]
-    bands = properties.pop("eo:bands", None)
-    for key, asset in list(item["assets"].items()):
-        if not isinstance(asset, dict) or not isinstance(asset.get("href"), str):
-            del item["assets"][key]
-            continue
-        for holder in (asset, *(asset.get("bands") or ()), *(asset.get("raster:bands") or ())):
-            # "nan" is allowed, but GeoParquet has one type per column; in floats it is missing anyway
-            if isinstance(holder, dict) and isinstance(holder.get("nodata"), str):
-                del holder["nodata"]
-        numbered = asset.get("eo:bands")
-        if bands and numbered and all(isinstance(i, int) for i in numbered):
-            asset["eo:bands"] = [bands[i] for i in numbered]
-        stem = re.sub(r"\.tiff?$", "", key, flags=re.IGNORECASE)  # Landsat's items once called a band SR_B4.TIF
-        if stem != key and stem not in item["assets"]:
-            item["assets"][stem] = item["assets"].pop(key)
-    for old, new in (("eo:platform", "platform"), ("eo:instrument", "instruments")):
-        if old in properties:
-            value = properties.pop(old)
-            properties.setdefault(new, str(value).lower().replace("_", "-") if new == "platform" else [value])
-    for name in ("datetime", "start_datetime", "end_datetime"):
-        if properties.get(name):
-            try:
-                properties[name] = format_time(parse_time(properties[name]))
-            except ValueError as error:
-                raise ReadError(f"its {name} {error}") from None
-    if not properties.get("datetime") and not properties.get("start_datetime"):
+def _modern(document: Any, number: int) -> dict[str, Any]:
+    """A copy in today's terms; `ReadError` for what cannot be registered."""
+    item = normalised(deepcopy(document), number)
+    if reason := item.get(PROBLEM):
+        raise ReadError(f"{item['id']!r}: {reason}")
+    item = {name: value for name, value in item.items() if name in _FIELDS}
+    if not item["assets"]:
+        raise ReadError(f"item {item['id']!r} has no assets")
+    if not item["properties"].get("datetime") and not item["properties"].get("start_datetime"):
         raise ReadError(f"item {item['id']!r} has no datetime")
     if not item.get("geometry"):
         raise ReadError(f"item {item['id']!r} has no geometry")
@@ -176,18 +176,19 @@ def _is_placed(asset: dict[str, Any], properties: dict[str, Any]) -> bool:
     return bool(system) and "proj:shape" in said and bool(said & {"proj:transform", "proj:bbox"})
 
 
-def _placed(header: Header) -> dict[str, Any]:
+def _placed(header: RasterInfo) -> dict[str, Any]:
     """What a file says of its grid: decimated and cropped copies differ from what their items say."""
     return {
         "proj:code": header.crs,
         "proj:shape": list(header.shape),
         "proj:transform": list(header.transform),
         "file:size": header.size,
+        "muses:checked": True,
         **({"muses:overviews": header.overviews} if header.overviews else {}),
     }
 
 
-def _correct_types(asset: dict[str, Any], header: Header) -> None:
+def _correct_types(asset: dict[str, Any], header: RasterInfo) -> None:
     for old in ("proj:epsg", "proj:bbox", "proj:wkt2", "proj:projjson"):
         asset.pop(old, None)
     bands = asset.get("bands") or asset.get("raster:bands") or []
@@ -195,24 +196,50 @@ def _correct_types(asset: dict[str, Any], header: Header) -> None:
         if "data_type" in band:
             band["data_type"] = dtype
         if "spatial_resolution" in band:
-            band["spatial_resolution"] = header.transform[0]
+            band["spatial_resolution"] = abs(header.transform[0])
     if not any("data_type" in band for band in bands):
         asset["data_type"] = header.dtypes[0]
     if "gsd" in asset:
-        asset["gsd"] = header.transform[0]
+        asset["gsd"] = abs(header.transform[0])
+    if header.opaque:
+        asset["muses:opaque"] = True
+    if len(header.dtypes) == 1 and header.categorical[0]:
+        asset.setdefault("muses:categorical", True)
+
+
+def _complete(key: str, asset: dict[str, Any], profile: Profile | None, header: RasterInfo) -> None:
+    """Adds what the file says of its bands and the item does not."""
+    if not says_bands(key, asset, profile) and len(header.dtypes) > 1:
+        asset["bands"] = [{"name": said.name} for said in described(key, asset, profile, header)]
+    said_bands = described(key, asset, profile, header)
+    if len(said_bands) > 1 and not asset.get("bands"):
+        asset["raster:bands"] = [dict(b) for b in asset.get("raster:bands") or [{} for _ in said_bands]]
+    holders = asset.get("bands") or asset.get("raster:bands") or [asset]
+    for said, holder in zip(said_bands, holders, strict=False):
+        values = {"nodata": said.nodata, "raster:scale": said.scale, "raster:offset": said.offset}
+        holder |= {field: value for field, value in values.items() if value is not None}
 
 
 # Rasters
 
 
-def _of_raster(path: Path, header: Header, options: Options) -> dict[str, Any]:
+def _of_raster(path: Path, header: RasterInfo, options: Options) -> dict[str, Any]:
     item = _item(path, header, path.stem, _date_of(path, header, options))
     names = _band_names(header)
-    item["assets"] = {name: _asset(path, header, i + 1, StackBand(name=name)) for i, name in enumerate(names)}
+    item["assets"] = {
+        name: _asset(path, header, i + 1, StackBand(name=name)) for i, name in enumerate(names) if not header.alpha[i]
+    }
+    if not item["assets"]:
+        raise ReadError("it has no band but opacity (alpha)")
+    match = options.pattern.search(path.name) if options.pattern and "band" in options.pattern.groupindex else None
+    if match and len(names) == 1:
+        begin, end = match.span("band")
+        scene = Path(f"{path.name[:begin]}{path.name[end:]}").stem.strip("_.-")
+        return renamed(item, scene or "scene", match["band"])
     return item
 
 
-def _of_stack(path: Path, header: Header, stack: Stack) -> list[dict[str, Any]]:
+def _of_stack(path: Path, header: RasterInfo, stack: Stack) -> list[dict[str, Any]]:
     stack.check(len(header.dtypes), path)
     profile = PROFILES.get(stack.product or "")
     items = []
@@ -242,34 +269,49 @@ def _stamps(dates: list[str]) -> list[str]:
     return days if len(set(days)) == len(days) else [re.sub(r"[^0-9T]", "", date) for date in dates]
 
 
-def _item(path: Path, header: Header, id: str, time: datetime) -> dict[str, Any]:
+def _item(path: Path, header: RasterInfo, id: str, time: datetime) -> dict[str, Any]:
     """Place and time of a raster, without its assets."""
-    # densified: an edge that is straight in the file's system is not in longitude and latitude
-    made = create_stac_item(
-        str(path),
-        input_datetime=time,
-        properties={"start_datetime": None},  # keeps rio-stac from looking for a date of its own
-        id=id,
-        assets={},
-        geom_densify_pts=4,
-        geom_precision=7,
-    )
-    item = made.to_dict(include_self_link=False, transform_hrefs=False)
-    item["properties"] = {"datetime": format_time(time), "proj:code": header.crs}
-    item |= {"links": [], "assets": {}, "stac_extensions": []}
-    return item
+    geometry = _outline(header)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [],
+        "id": id,
+        "geometry": geometry,
+        "bbox": list(shape(geometry).bounds),
+        "properties": {"datetime": format_time(time), "proj:code": header.crs},
+        "links": [],
+        "assets": {},
+    }
 
 
-def _asset(path: Path, header: Header, index: int, band: StackBand) -> dict[str, Any]:
+def _outline(header: RasterInfo) -> dict[str, Any]:
+    """A raster's outline in longitude and latitude; an edge that is straight in its own system is not there."""
+    rows, columns = header.shape
+    a, b, c, d, e, f = header.transform
+    xs, ys = (c, c + a * columns), (f, f + e * rows)
+    edges = segmentize(box(min(xs), min(ys), max(xs), max(ys)), max(abs(a) * columns, abs(e) * rows) / 5)
+    try:
+        degrees = transformer(header.crs, 4326)
+
+        def projected(points: np.ndarray) -> np.ndarray:
+            return np.round(np.column_stack(degrees.transform(points[:, 0], points[:, 1], errcheck=True)), 7)
+
+        return mapping(transform(edges, projected))
+    except (CrsError, ProjError) as error:
+        raise ReadError(f"its place on Earth cannot be told: {error}") from None
+
+
+def _asset(path: Path, header: RasterInfo, index: int, band: StackBand) -> dict[str, Any]:
     """One band of a file as an asset of its own."""
     i = index - 1
     said = {
         "eo:common_name": band.common_name,
         "data_type": header.dtypes[i],
-        "nodata": band.nodata if band.nodata is not None else header.nodata[i],
+        "nodata": band.nodata if band.nodata is not None or header.masked[i] else header.nodata[i],
         "raster:scale": band.scale if band.scale is not None else header.scales[i],
         "raster:offset": band.offset if band.offset is not None else header.offsets[i],
-        "raster:spatial_resolution": header.transform[0],
+        "raster:spatial_resolution": abs(header.transform[0]),
     }
     return {
         "href": str(path),
@@ -278,19 +320,21 @@ def _asset(path: Path, header: Header, index: int, band: StackBand) -> dict[str,
         "bands": [{"name": band.name, **{key: value for key, value in said.items() if value is not None}}],
         **_placed(header),
         "muses:band": index,
-        **({"muses:categorical": True} if band.categorical else {}),
+        **({"muses:categorical": True} if band.categorical or header.categorical[i] else {}),
+        **({"muses:opaque": True} if header.opaque else {}),
     }
 
 
-def _band_names(header: Header) -> list[str]:
+def _band_names(header: RasterInfo) -> list[str]:
     """The file's own descriptions where every band has a different one, else b1, b2, …"""
     said = [(text or "").strip() for text in header.descriptions]
-    if all(said) and len(set(said)) == len(said):
+    named = [text for text, alpha in zip(said, header.alpha, strict=True) if not alpha]
+    if all(named) and len(set(named)) == len(named):
         return said
     return [f"b{i + 1}" for i in range(len(said))]
 
 
-def _date_of(path: Path, header: Header, options: Options) -> datetime:
+def _date_of(path: Path, header: RasterInfo, options: Options) -> datetime:
     for text in _dates_of(path, header, options):
         try:
             return parse_time(text)
@@ -302,7 +346,7 @@ def _date_of(path: Path, header: Header, options: Options) -> datetime:
     )
 
 
-def _dates_of(path: Path, header: Header, options: Options) -> Iterator[str]:
+def _dates_of(path: Path, header: RasterInfo, options: Options) -> Iterator[str]:
     if options.date:
         yield options.date
     if options.pattern:

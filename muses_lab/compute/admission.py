@@ -31,15 +31,15 @@ class TooCostly(MusesError):
 class Admission:
     """The limits, in seconds of the cluster at work."""
 
-    view_seconds: float = field(default_factory=lambda: number("MUSES_VIEW_SECONDS", 600))
-    queue_seconds: float = field(default_factory=lambda: number("MUSES_QUEUE_SECONDS", 1200))
+    view_seconds: float = field(default_factory=lambda: number("MUSES_VIEW_SECONDS"))
+    queue_seconds: float = field(default_factory=lambda: number("MUSES_QUEUE_SECONDS"))
 
     def check(self, view: float, waiting: float) -> None:
         """`view`: what the whole view is expected to take; `waiting`: what is asked for already, this included."""
         if view > self.view_seconds:
             raise TooCostly(
                 f"this view would take about {_text(view)}, more than the {_text(self.view_seconds)} that are allowed: "
-                "look closer, or use fewer dates",
+                "look closer, or use fewer dates or a smaller radius or kernel",
                 expected_seconds=round(view),
                 limit=self.view_seconds,
             )
@@ -56,11 +56,11 @@ class Admission:
 
 def check_export(plan: Any) -> None:
     """Refuses an export whose plan is above `MUSES_EXPORT_SECONDS` (default: a day of this cluster)."""
-    limit = number("MUSES_EXPORT_SECONDS", 86_400)
+    limit = number("MUSES_EXPORT_SECONDS")
     if plan.seconds > limit:
         raise TooCostly(
             f"this export would take about {_text(plan.seconds)}, more than the {_text(limit)} that are allowed: "
-            "choose a smaller window, a coarser resolution or fewer dates",
+            "choose a smaller window, a coarser resolution, fewer dates, or a smaller radius or kernel",
             expected_seconds=round(plan.seconds),
             limit=limit,
         )

@@ -22,7 +22,7 @@ async def connected(client: Client) -> Client:
         raise
 
 
-async def let_go(client: Client, timeout: float = 5) -> None:
+async def release_all(client: Client, timeout: float = 5) -> None:
     """Closes a client; within that time, whatever has become of its cluster."""
     try:
         with suppress(Exception):  # half of it may be gone; what matters is that it no longer tries to reconnect

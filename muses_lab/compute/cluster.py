@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from muses_lab import compute
-from muses_lab.compute.clients import connected, let_go
+from muses_lab.compute.clients import connected, release_all
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError, MusesError
 
@@ -247,7 +247,7 @@ class _Watcher:
     async def _leave_cluster(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            await let_go(client[1], 2)
+            await release_all(client[1], 2)
 
     async def _leave_later(self) -> None:
         mine = self._client, self._gateway

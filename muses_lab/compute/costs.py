@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 from muses_lab.engine import BlockKey, RectKey
-from muses_lab.engine.plan import plan
+from muses_lab.engine.cost import plan
 from muses_lab.errors import MusesError
 
 _KEPT = 4096
@@ -26,19 +26,19 @@ class Costs:
         self._planned: set[tuple[str, str, int]] = set()
         self._lock = threading.Lock()
 
-    def expected(self, resolved: Any, key: BlockKey | RectKey) -> float:
-        kind = (resolved.hash, key.grid, key.level)
+    def expected(self, published: Any, key: BlockKey | RectKey) -> float:
+        kind = (published.hash, key.grid, key.level)
         with self._lock:
             known = self._seconds.get(kind)
         if known is None:
-            known = _planned(resolved, key)
+            known = _planned(published, key)
             with self._lock:
                 known = self._seconds.setdefault(kind, known)
                 self._planned.add(kind)
         return known
 
-    def took(self, resolved: Any, key: BlockKey | RectKey, seconds: float) -> None:
-        kind = (resolved.hash, key.grid, key.level)
+    def took(self, published: Any, key: BlockKey | RectKey, seconds: float) -> None:
+        kind = (published.hash, key.grid, key.level)
         with self._lock:
             before = None if kind in self._planned else self._seconds.get(kind)
             self._planned.discard(kind)
@@ -48,12 +48,12 @@ class Costs:
                 self._planned.discard(self._seconds.popitem(last=False)[0])
 
 
-def _planned(resolved: Any, key: BlockKey | RectKey) -> float:
+def _planned(published: Any, key: BlockKey | RectKey) -> float:
     """By metadata alone."""
-    program = resolved.program
-    grid = program.output.grids[key.grid]
+    prepared = published.prepared
+    grid = prepared.output.grids[key.grid]
     window = grid.geobox(key.level, key.rect)
     try:
-        return plan(program, window).seconds
+        return plan(prepared, window).seconds
     except MusesError:  # what cannot be planned cannot be evaluated, and that says why
         return 0.0

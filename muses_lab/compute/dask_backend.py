@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import pickle
 import threading
 from asyncio import wait_for
 from collections import Counter, OrderedDict
@@ -19,9 +20,9 @@ from distributed.client import _wait  # the public one asks for a default client
 from distributed.comm import CommClosedError
 
 from muses_lab.compute import tasks
-from muses_lab.compute.clients import let_go
-from muses_lab.compute.handover import Mailbox
+from muses_lab.compute.clients import release_all
 from muses_lab.compute.release import release
+from muses_lab.compute.shared_memory import Mailbox
 from muses_lab.errors import Cancelled, ComputeError, MusesError
 from muses_lab.settings import number
 
@@ -40,10 +41,10 @@ TOGETHER = 0.001
 BRIEF = 0.01
 """Seconds that a block may take to be sent in one task with others: a task of Dask takes as long without any work."""
 
-PARCEL = 0.02
+BATCH = 0.02
 """Seconds of work in such a task."""
 
-PATIENCE = number("MUSES_ANSWER_SECONDS", 30)
+PATIENCE = number("MUSES_ANSWER_SECONDS")
 """Seconds that a worker or scheduler may take to answer a message that is not a block; later ones are lost."""
 
 LOOK = 5.0
@@ -66,7 +67,7 @@ class _WorkersDied(Exception):
 
 
 @dataclass(eq=False)
-class _Letter:
+class _Request:
     """A block on its way to Dask."""
 
     client: Client
@@ -77,11 +78,11 @@ class _Letter:
     seconds: float
     """That it is expected to take."""
     key: str
-    sent: asyncio.Future[tuple[_Parcel, int]]
+    sent: asyncio.Future[tuple[_Batch, int]]
     """What it was sent in, and its place there."""
 
 
-class _Parcel:
+class _Batch:
     """Blocks that are one task of Dask."""
 
     def __init__(self, future: Any, count: int) -> None:
@@ -135,8 +136,8 @@ class DaskBackend:
         self._untold: set[str] = set()  # cancel flags that the workers do not know of yet
         self._telling = False
         self._looking: asyncio.Task[Any] | None = None
-        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
-        self._outbox: list[_Letter] = []
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS")
+        self._outbox: list[_Request] = []
         self._expected: dict[_Block, str | None] = {}  # → worker that was told, None where it is not known which
         self._news: list[_Block] = []
         self._gone: list[tuple[str, _Block]] = []  # and the worker that still expects it
@@ -155,10 +156,10 @@ class DaskBackend:
     def threads(self) -> int:
         return sum(self._workers.values()) or 2
 
-    def expect(self, chain_hash: str, task: Any) -> None:
+    def prefetch(self, chain_hash: str, task: Any) -> None:
         self._loop.call_soon_threadsafe(self._expect, (chain_hash, task))
 
-    def withdraw(self, chain_hash: str, task: Any) -> None:
+    def cancel_hint(self, chain_hash: str, task: Any) -> None:
         self._loop.call_soon_threadsafe(self._end_expecting, (chain_hash, task))
 
     def submit(
@@ -258,11 +259,11 @@ class DaskBackend:
         if len(self._workers) < 2 or home not in self._workers:
             home = None
         key = f"muses-{token}-{next(self._count)}"
-        letter = _Letter(client, home, chain_hash, task, token, seconds, key, self._loop.create_future())
-        parcel = None
+        request = _Request(client, home, chain_hash, task, token, seconds, key, self._loop.create_future())
+        batch = None
         try:
-            parcel, place = await self._put_in(letter)
-            return await self._answer(client, parcel, place, home, token)
+            batch, place = await self._put_in(request)
+            return await self._answer(client, batch, place, home, token)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -273,73 +274,74 @@ class DaskBackend:
             hint = "; is the same release of MUSES Lab installed there?" if "serializ" in str(error).lower() else ""
             raise ComputeError(f"the {self.name} cluster could not compute {task!r}: {error}{hint}") from error
         finally:
-            if parcel is not None:
-                parcel.leave()
+            if batch is not None:
+                batch.leave()
 
-    async def _put_in(self, letter: _Letter) -> tuple[_Parcel, int]:
+    async def _put_in(self, request: _Request) -> tuple[_Batch, int]:
         """Sends a block with those that are asked for at the same time."""
-        self._outbox.append(letter)
+        self._outbox.append(request)
         if len(self._outbox) == 1:
             self._loop.call_later(TOGETHER, self._post)
-        return await letter.sent
+        return await request.sent
 
     def _post(self) -> None:
-        letters, self._outbox = self._outbox, []
-        groups: dict[tuple[Any, str | None], list[_Letter]] = {}
-        for letter in letters:
-            if not letter.sent.done():  # its asker has gone
-                groups.setdefault((letter.client, letter.home), []).append(letter)
+        requests, self._outbox = self._outbox, []
+        groups: dict[tuple[Any, str | None], list[_Request]] = {}
+        for request in requests:
+            if not request.sent.done():  # its asker has gone
+                groups.setdefault((request.client, request.home), []).append(request)
         for (client, home), together in groups.items():
             where = {"workers": [home], "allow_other_workers": True} if home else {}
-            parcels = _packed(together, self._workers.get(home or "", self.threads))
-            count = len(parcels)
-            blocks = [tuple((letter.chain, letter.task, letter.token) for letter in letters) for letters in parcels]
+            batches = _packed(together, self._workers.get(home or "", self.threads))
+            count = len(batches)
+            # Pickled here: the scheduler unpickles what tasks are given, and the engine takes it seconds to import.
+            blocks = [pickle.dumps([(one.chain, one.task, one.token) for one in requests]) for requests in batches]
             try:
                 futures = client.map(
                     tasks.run_blocks, [self._release] * count, blocks, [self._mailbox.place] * count,
-                    key=[letters[0].key for letters in parcels], pure=False, **where,
+                    key=[requests[0].key for requests in batches], pure=False, **where,
                 )  # fmt: skip
             except Exception as error:
-                for letter in together:
-                    letter.sent.set_exception(error)
+                for request in together:
+                    request.sent.set_exception(error)
                 continue
-            for letters, future in zip(parcels, futures, strict=True):
-                parcel = _Parcel(future, len(letters))
-                for place, letter in enumerate(letters):
-                    letter.sent.set_result((parcel, place))
+            for requests, future in zip(batches, futures, strict=True):
+                batch = _Batch(future, len(requests))
+                for place, request in enumerate(requests):
+                    request.sent.set_result((batch, place))
 
-    async def _result(self, parcel: _Parcel, place: int, token: str) -> Any:
+    async def _result(self, batch: _Batch, place: int, token: str) -> Any:
         """The answer to a block: as the worker left it here, else from the worker."""
-        await _wait([parcel.future])
-        left = self._mailbox.take(token) if parcel.future.status == "finished" else None
-        return await parcel.answer(place) if left is None else left
+        await _wait([batch.future])
+        left = self._mailbox.take(token) if batch.future.status == "finished" else None
+        return await batch.answer(place) if left is None else left
 
-    async def _answer(self, client: Client, parcel: _Parcel, place: int, home: str | None, token: str) -> Any:
+    async def _answer(self, client: Client, batch: _Batch, place: int, home: str | None, token: str) -> Any:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
         A connection may be dead without having ended: then it is the scheduler's silence that tells, or, where only the
         one that brings news of tasks is dead, what it answers through another: twice, since news take their time.
         """
-        answer = asyncio.ensure_future(self._result(parcel, place, token))
+        answer = asyncio.ensure_future(self._result(batch, place, token))
         unheard = 0
         try:
             while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
                 await self._look(client)
                 if home and home not in self._workers:
                     return None
-                unheard = unheard + 1 if await self._is_unheard(client, parcel) else 0
+                unheard = unheard + 1 if await self._is_unheard(client, batch) else 0
                 if unheard == 2:
                     raise CommClosedError(f"no news of tasks come from the {self.name} cluster")
             return await answer
         finally:
             answer.cancel()
 
-    async def _is_unheard(self, client: Client, parcel: _Parcel) -> bool:
+    async def _is_unheard(self, client: Client, batch: _Batch) -> bool:
         """Whether the scheduler has never heard of a parcel, or finished it, and this process knows nothing of it."""
         scheduler: Any = client.scheduler
-        states = await wait_for(scheduler.get_task_status(keys=[parcel.future.key]), PATIENCE)
-        return states[parcel.future.key] in (None, "memory", "erred") and not parcel.future.done()
+        states = await wait_for(scheduler.get_task_status(keys=[batch.future.key]), PATIENCE)
+        return states[batch.future.key] in (None, "memory", "erred") and not batch.future.done()
 
     def _remember(self, task: Any, worker: str) -> None:
         self._home[task] = worker
@@ -437,7 +439,7 @@ class DaskBackend:
                     messages.setdefault(worker, ([], []))[1].append(block)
                 for worker, blocks in messages.items():
                     with suppress(*BROKEN, ValueError):  # expectations die with their worker
-                        await wait_for(client.run(tasks.expect, *blocks, workers=[worker]), PATIENCE)
+                        await wait_for(client.run(tasks.prefetch, *blocks, workers=[worker]), PATIENCE)
         except ComputeError:  # there is no cluster
             self._news.clear()
             self._gone.clear()
@@ -508,9 +510,8 @@ class DaskBackend:
         try:
             with suppress(*BROKEN):
                 await self._refresh(client)
-                await wait_for(client.run(tasks.warm, wait=False, on_error="ignore"), PATIENCE)
         except BaseException:  # nobody else has it
-            await let_go(client)
+            await release_all(client)
             raise
         return client
 
@@ -544,12 +545,12 @@ class DaskBackend:
         self._state = "lost, looking for it again"
         self._workers = {}
         self._sent.clear()
-        await let_go(client)
+        await release_all(client)
 
     async def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None and connection.done() and not connection.cancelled() and not connection.exception():
-            await let_go(connection.result())
+            await release_all(connection.result())
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
@@ -564,13 +565,13 @@ class DaskBackend:
         return task
 
 
-def _packed(letters: list[_Letter], threads: int) -> list[list[_Letter]]:
+def _packed(requests: list[_Request], threads: int) -> list[list[_Request]]:
     """Brief blocks together, as far as every thread has some; the others alone.
 
     Those that were asked for after each other lie beside each other and may need the same: one thread has them.
     """
-    brief = [letter for letter in letters if 0 < letter.seconds <= BRIEF]
-    seconds = sum(letter.seconds for letter in brief)
-    size = max(1, math.ceil(len(brief) / max(threads, math.ceil(seconds / PARCEL))))
+    brief = [request for request in requests if 0 < request.seconds <= BRIEF]
+    seconds = sum(request.seconds for request in brief)
+    size = max(1, math.ceil(len(brief) / max(threads, math.ceil(seconds / BATCH))))
     together = [brief[n : n + size] for n in range(0, len(brief), size)]
-    return together + [[letter] for letter in letters if letter not in brief]
+    return together + [[request] for request in requests if request not in brief]

@@ -22,7 +22,7 @@ from distributed import Client
 from filelock import FileLock, Timeout
 from jupyter_core.paths import jupyter_runtime_dir
 
-from muses_lab.compute.clients import connected, let_go
+from muses_lab.compute.clients import connected, release_all
 from muses_lab.compute.release import release
 from muses_lab.errors import ComputeError
 from muses_lab.settings import number
@@ -69,7 +69,7 @@ async def connect() -> Client:
                 if not await client.nthreads():
                     await patiently(lambda: grow(found, report), end)  # noqa: B023
             except BaseException:
-                await let_go(client)
+                await release_all(client)
                 raise
             return client
 

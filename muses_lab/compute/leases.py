@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,18 +48,29 @@ def write_private(file: Path, content: dict[str, Any]) -> None:
     part.replace(file)
 
 
-def hold(folder: Path) -> Path:
-    """This process's lease in `folder`; it counts until it is deleted or the process ends, however it ends."""
+def hold(folder: Path, pid: int | None = None, seconds: float | None = None) -> Path:
+    """A process's lease in `folder`; it counts until it is deleted or the process ends, however it ends.
+
+    Parameters
+    ----------
+    pid
+        The process, if it is another one than this: it is given a lease unless it has one.
+    seconds
+        After so many it counts no more, unless the process itself has taken it meanwhile.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
-    pid = os.getpid()
-    file = folder / f"{pid}-{process_start(pid)}.json"
-    if not file.exists():
-        write_private(file, {"pid": pid, "program": " ".join(sys.argv[:2])[:200]})
+    holder = pid or os.getpid()
+    file = folder / f"{holder}-{process_start(holder)}.json"
+    if pid is None:
+        write_private(file, {"pid": holder, "program": " ".join(sys.argv[:2])[:200]})
+    elif not file.exists():
+        until = time.time() + seconds if seconds is not None else None
+        write_private(file, {"pid": holder, "program": "expected to ask for it", "until": until})
     return file
 
 
 def holders(folder: Path) -> list[dict[str, Any]]:
-    """The living holders (`pid`, `program`); leases of dead ones are deleted."""
+    """The living holders (`pid`, `program`, `until` in seconds since 1970); leases of dead ones are deleted."""
     found = []
     for file in sorted(folder.glob("*.json")) if folder.is_dir() else []:
         pid, _, start = file.stem.partition("-")
@@ -65,7 +78,18 @@ def holders(folder: Path) -> list[dict[str, Any]]:
             file.unlink(missing_ok=True)
             continue
         try:
-            found.append(json.loads(file.read_text()))
+            lease = json.loads(file.read_text())
         except FileNotFoundError:  # released this moment
             continue
+        if lease.get("until") is None or lease["until"] >= time.time():
+            found.append(lease)
     return found
+
+
+def kill_tree(pid: int) -> None:
+    """Ends a process and all below it at once."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for one in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()

@@ -36,7 +36,7 @@ class Backend(Protocol):
 
     The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
     soon, with `Cancelled` unless the result was there first; `seconds` are what a block is expected to take, 0 where
-    that is not known. `expect` says that a block will be submitted, so that what it reads of remote files may come
+    that is not known. `prefetch` says that a block will be submitted, so that what it reads of remote files may come
     before; `withdraw` that it will not. All but `counters` and `close` return at once; all may be called from any
     thread.
     """
@@ -45,8 +45,8 @@ class Backend(Protocol):
 
     @property
     def threads(self) -> int: ...
-    def expect(self, chain_hash: str, task: Any) -> None: ...
-    def withdraw(self, chain_hash: str, task: Any) -> None: ...
+    def prefetch(self, chain_hash: str, task: Any) -> None: ...
+    def cancel_hint(self, chain_hash: str, task: Any) -> None: ...
     def submit(
         self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
     ) -> Future: ...
@@ -103,7 +103,7 @@ class _Work:
         self.tries = 0
         self.deadline = float("inf")
         self.abandoned = False
-        self.announced = False  # the backend was told to expect it
+        self.hinted = False  # the backend was told to expect it
 
 
 @dataclass(frozen=True)
@@ -136,8 +136,8 @@ class Executor:
 
     def __init__(self, backend: Backend, task_seconds: float | None = None) -> None:
         self.backend = backend
-        self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS", 900)
-        self._stuck_seconds = number("MUSES_STUCK_SECONDS", 60)
+        self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS")
+        self._stuck_seconds = number("MUSES_STUCK_SECONDS")
         self._lock = threading.Lock()
         self._wanted: dict[tuple[str, Any], _Work] = {}  # what a new asker can join
         self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
@@ -151,24 +151,24 @@ class Executor:
         self._watcher: threading.Thread | None = None
 
     def request(
-        self, resolved: Document, task: Any, priority: float = 0.0, seconds: float = 0.0, announce: bool = False
+        self, published: Document, task: Any, priority: float = 0.0, seconds: float = 0.0, hint: bool = False
     ) -> Ticket:
         """Asks for one block; returns at once.
 
         Lower numbers of `priority` go sooner; `seconds` are what it is expected to take. With `announce` the backend is
         told of it now, not only when its turn comes: it reads remote files.
         """
-        key = (resolved.hash, task)
+        key = (published.hash, task)
         with self._lock:
             if self._closing.is_set():
                 raise ComputeError("this executor is closed; ask muses_lab.compute.executor() for a new one")
             work = self._wanted.get(key)
             if work is None:
-                work = self._wanted[key] = _Work(key, resolved, next(self._count), seconds)
+                work = self._wanted[key] = _Work(key, published, next(self._count), seconds)
                 self._queued.add(work)
-                if announce:
-                    work.announced = True
-                    self.backend.expect(*key)
+                if hint:
+                    work.hinted = True
+                    self.backend.prefetch(*key)
             ticket = Ticket(self, work, priority)
             work.tickets.add(ticket)
             self._rank(work)
@@ -218,8 +218,8 @@ class Executor:
             self._queued.clear()
             self._heap.clear()
         for work in works:
-            if work.announced:
-                self.backend.withdraw(*work.key)
+            if work.hinted:
+                self.backend.cancel_hint(*work.key)
             self._end(work, error=Cancelled("the executor was closed"))
             if work.token:
                 self.backend.cancel(work.token)
@@ -354,8 +354,8 @@ class Executor:
             if self._wanted.get(work.key) is work:
                 del self._wanted[work.key]  # a new asker must not join work that is about to stop
             self._events["dropped" if work in self._queued else "stopped"] += 1
-            if work in self._queued and work.announced:
-                self.backend.withdraw(*work.key)
+            if work in self._queued and work.hinted:
+                self.backend.cancel_hint(*work.key)
             self._queued.discard(work)
             token = work.token if work in self._running else ""
             work.deadline = min(work.deadline, monotonic() + self._stuck_seconds)  # its place is not kept for ever

@@ -20,9 +20,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from muses_lab.compute import handover
-from muses_lab.compute.handover import Place
+from muses_lab.compute import shared_memory
 from muses_lab.compute.release import release
+from muses_lab.compute.shared_memory import SharedFolder
 from muses_lab.errors import Cancelled, ComputeError
 
 
@@ -109,16 +109,16 @@ running: set[str] = set()
 """Tokens of what this worker's threads evaluate now."""
 
 
-def announce(here: Engine, chain_hash: str, task: Any) -> None:
+def hint(here: Engine, chain_hash: str, task: Any) -> None:
     """Tells an engine what it will be asked for next, if that is of use to it."""
-    tell = getattr(here, "announce", None)
+    tell = getattr(here, "hint", None)
     if tell is not None:
         tell(chain_hash, task)
 
 
-def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
+def cancel_hint(here: Engine, chain_hash: str, task: Any) -> None:
     """Takes back what was announced."""
-    tell = getattr(here, "withdraw", None)
+    tell = getattr(here, "cancel_hint", None)
     if tell is not None:
         tell(chain_hash, task)
 
@@ -126,7 +126,7 @@ def withdraw(here: Engine, chain_hash: str, task: Any) -> None:
 Answer = Done | Left | Absent | Foreign | Failed
 
 
-def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place: Place | None = None) -> Answer:
+def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place: SharedFolder | None = None) -> Answer:
     """Evaluates one block (or node) with this worker's engine; `place`: where the asker would take the result from."""
     from distributed import get_worker  # late: evaluation in threads needs no Dask
 
@@ -141,8 +141,8 @@ def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place:
         if not worker_engine.has(chain_hash):
             return Absent(worker)
         done = Done(worker, worker_engine.run(chain_hash, task, lambda: token in flags))
-        if place is not None and getattr(done.result, "nbytes", 0) >= handover.LEAST and token not in flags:
-            return Left(worker) if handover.leave(place, token, done) else done
+        if place is not None and getattr(done.result, "nbytes", 0) >= shared_memory.LEAST and token not in flags:
+            return Left(worker) if shared_memory.leave(place, token, done) else done
         return done
     except Exception as error:
         if is_missing(error):  # dropped between has() and run()
@@ -153,9 +153,10 @@ def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place:
         flags.discard(token)
 
 
-def run_blocks(asker_release: str, blocks: Sequence[tuple[str, Any, str]], place: Place | None = None) -> list[Answer]:
-    """Evaluates blocks (chain, task, token) one after the other."""
-    return [run_block(asker_release, *block, place) for block in blocks]
+def run_blocks(asker_release: str, blocks: bytes, place: SharedFolder | None = None) -> list[Answer]:
+    """Evaluates blocks (pickled: a list of chain, task, token) one after the other."""
+    asked: list[tuple[str, Any, str]] = pickle.loads(blocks)
+    return [run_block(asker_release, *block, place) for block in asked]
 
 
 def is_missing(error: Exception) -> bool:
@@ -183,19 +184,19 @@ async def put_document(chain_hash: str, payload: bytes, expected: Sequence[tuple
         await asyncio.to_thread(lambda: engine().put(chain_hash, payload))
     except Exception as error:
         return failure("", error)
-    await expect(expected, ())
+    await prefetch(expected, ())
     return None
 
 
-async def expect(expected: Sequence[tuple[str, Any]], gone: Sequence[tuple[str, Any]]) -> None:
+async def prefetch(expected: Sequence[tuple[str, Any]], gone: Sequence[tuple[str, Any]]) -> None:
     """Blocks (chain, task) that this worker will be given, and some that it will not be given after all."""
 
     def tell() -> None:
         here = engine()
         for block in gone:
-            withdraw(here, *block)
+            cancel_hint(here, *block)
         for block in expected:
-            announce(here, *block)
+            hint(here, *block)
 
     await asyncio.to_thread(tell)
 
@@ -215,8 +216,3 @@ def end_if_running(token: str) -> None:
 async def counters() -> dict[str, int]:
     """This worker's engine counters."""
     return await asyncio.to_thread(lambda: engine().counters())
-
-
-async def warm() -> None:
-    """Imports the engine before the first block needs it."""
-    await asyncio.to_thread(engine)

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
-from muses_lab.compute.tasks import CancelFlags, Engine, announce, engine, is_missing, withdraw
+from muses_lab.compute.tasks import CancelFlags, Engine, cancel_hint, engine, hint, is_missing
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
 
@@ -40,20 +40,20 @@ class ThreadsBackend:
         for thread in self._pool:
             thread.start()
 
-    def expect(self, chain_hash: str, task: Any) -> None:
+    def prefetch(self, chain_hash: str, task: Any) -> None:
         with self._lock:
             self._expected.setdefault(chain_hash, {})[task] = None
         if self._here is not None and self._here.has(chain_hash):
-            announce(self._here, chain_hash, task)
+            hint(self._here, chain_hash, task)
 
-    def withdraw(self, chain_hash: str, task: Any) -> None:
+    def cancel_hint(self, chain_hash: str, task: Any) -> None:
         with self._lock:
             of_chain = self._expected.get(chain_hash, {})
             of_chain.pop(task, None)
             if not of_chain:
                 self._expected.pop(chain_hash, None)
         if self._here is not None:
-            withdraw(self._here, chain_hash, task)
+            cancel_hint(self._here, chain_hash, task)
 
     def submit(
         self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
@@ -78,7 +78,7 @@ class ThreadsBackend:
         try:
             return self._evaluated(here, chain_hash, payload, task, token)
         finally:
-            self.withdraw(chain_hash, task)
+            self.cancel_hint(chain_hash, task)
 
     def _evaluated(self, here: Engine, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         for _ in range(3):  # a full engine may drop the document before it runs
@@ -89,7 +89,7 @@ class ThreadsBackend:
                 with self._lock:
                     expected = list(self._expected.get(chain_hash, ()))
                 for next_task in expected:
-                    announce(here, chain_hash, next_task)
+                    hint(here, chain_hash, next_task)
             try:
                 return here.run(chain_hash, task, lambda: self._closed or token in self._flags)
             except Exception as error:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+VARIABLES = {
+    # The reference systems of scenes cannot make workers fetch grids.
+    "PROJ_NETWORK": "OFF",
+    # The C library's allocator keeps what was freed (glibc; elsewhere nothing happens). By itself it gives back what is
+    # free at an arena's end beyond a few hundred kilobytes: every tile would have its memory anew from the system, page
+    # by page, at 1 to 4 µs each (measured on virtual machines).
+    "MALLOC_TRIM_THRESHOLD_": str(128 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+}
+"""Variables that schedulers and workers start with; no process of a user's own has them."""
+
 SETTINGS: dict[str, Any] = {
     # What waits is in the queue before Dask, and few blocks are sent: the scheduler need not hold any back.
     "distributed.scheduler.worker-saturation": "inf",
     # Looks at all threads a hundred times a second.
     "distributed.worker.profile.enabled": False,
-    # As Dask has it, but for malloc, which is to keep what was freed (`engine.memory.keep_freed`).
-    "distributed.nanny.pre-spawn-environ": dict.fromkeys(
-        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), 1
-    ),
+    "distributed.worker.preload": ["muses_lab.compute.preload"],
 }
 
 
 def environment() -> dict[str, str]:
     """The same as variables, for schedulers and workers that are started elsewhere (`c.ClusterConfig.environment`)."""
-    return {"DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in SETTINGS.items()}
+    dask = {"DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value) for name, value in SETTINGS.items()}
+    return {**dask, **VARIABLES}

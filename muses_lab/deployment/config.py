@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 from muses_lab import settings
+from muses_lab.variables import VARIABLES
 
 Authentication = Literal["demo", "pam", "oauth"]
 Separation = Literal["auto", "separate", "one"]
@@ -60,6 +62,7 @@ class HubSettings:
         self._check_choices()
         self._check_who_may_come_in()
         self._check_encryption()
+        self._check_published()
 
     @classmethod
     def from_environment(cls) -> HubSettings:
@@ -88,9 +91,9 @@ class HubSettings:
         except ValueError:
             return False
 
-    def port(self, name: str, default: int) -> int:
+    def port(self, name: str) -> int:
         """Of the hub's inner parts, which listen on 127.0.0.1 only (`MUSES_HUB_<name>_PORT`)."""
-        text = self.environment.get(f"{name}_PORT", str(default))
+        text = self.environment.get(f"{name}_PORT", str(VARIABLES[f"MUSES_HUB_{name}_PORT"].default))
         if not text.isdigit():
             raise SettingsError(f"MUSES_HUB_{name}_PORT={text!r} is not a port")
         return int(text)
@@ -150,6 +153,52 @@ class HubSettings:
         return self.environment.get("DATABASE") or f"sqlite:///{self.state / 'muses.sqlite'}"
 
     @cached_property
+    def published(self) -> Path:
+        """Of whose files every user gets copies (`MUSES_HUB_PUBLISHED`); by default in the state: `published.py`."""
+        named = self.environment.get("PUBLISHED")
+        return Path(named).resolve() if named else self.state / "published"
+
+    @property
+    def start(self) -> str:
+        """The published notebook that users land on (`MUSES_HUB_START`); the first one when it is not named."""
+        return self.environment.get("START", "")
+
+    # What the sign-in page says
+
+    @property
+    def title(self) -> str:
+        return self.environment.get("TITLE", "MUSES Lab")
+
+    @property
+    def contact(self) -> str:
+        """Whom to ask: a text, a mail address or an https address."""
+        return self.environment.get("CONTACT", "").strip()
+
+    @property
+    def contact_link(self) -> str:
+        """What a click on the contact opens; nothing where it is a text."""
+        if re.fullmatch(r"[\w.+-]+@[\w-]+(\.[\w-]+)+", self.contact, re.ASCII):
+            return f"mailto:{self.contact}"
+        return self.contact if re.fullmatch(r"https?://[^\s\"'<>]+", self.contact) else ""
+
+    @property
+    def identity_provider(self) -> str:
+        """What the button to it is called (`MUSES_HUB_OAUTH_SERVICE`), by default its host."""
+        return self.environment.get("OAUTH_SERVICE") or urlsplit(self.oauth("AUTHORIZE_URL")).hostname or "OAuth"
+
+    @property
+    def sign_in(self) -> str:
+        """With what users sign in, as a sentence for them."""
+        if self.authentication == "demo":
+            return (
+                "This is a demonstration: any name does, with the one password that was printed where it was started, "
+                "or was set there as MUSES_HUB_PASSWORD."
+            )
+        if self.authentication == "pam":
+            return f"Take the name and password of your account on {urlsplit(self.public_url).hostname}."
+        return f"Your account is the one that you have at {self.identity_provider}."
+
+    @cached_property
     def limits(self) -> Limits:
         found = {}
         for field in fields(Limits):
@@ -185,8 +234,8 @@ class HubSettings:
                     )
         return found
 
-    def seconds(self, name: str, default: float) -> float:
-        text = self.environment.get(name, str(default))
+    def seconds(self, name: str) -> float:
+        text = self.environment.get(name, str(VARIABLES[f"MUSES_HUB_{name}"].default))
         try:
             return float(text)
         except ValueError:
@@ -233,4 +282,16 @@ class HubSettings:
             raise SettingsError(
                 f"{self.url} would take passwords in the clear; set MUSES_HUB_TLS_CERT and MUSES_HUB_TLS_KEY, or "
                 "MUSES_HUB_BEHIND_TLS=1 where a server in front of it encrypts"
+            )
+
+    def _check_published(self) -> None:
+        if not self.published.is_dir() and "PUBLISHED" in self.environment:
+            raise SettingsError(
+                f"MUSES_HUB_PUBLISHED={self.environment['PUBLISHED']!r} is no folder; name the one of whose "
+                "notebooks users get copies, or leave it out for the tutorials"
+            )
+        if self.start.startswith("/") or ".." in Path(self.start).parts:
+            raise SettingsError(
+                f"MUSES_HUB_START={self.start!r} is no published notebook; name it by its path below {self.published}, "
+                "such as course/01-welcome.ipynb"
             )

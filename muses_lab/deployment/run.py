@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from muses_lab.deployment.accounts import separated
 from muses_lab.deployment.config import HubSettings, SettingsError
 from muses_lab.deployment.once import open_log
+from muses_lab.deployment.published import prepare
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
@@ -61,6 +62,8 @@ def _run(hub: HubSettings) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: ending.append(received))
     try:
+        for line in prepare(hub, REPOSITORY / "notebooks", separated(hub)[0]):
+            print(f"MUSES Lab: {line}", flush=True)
         _sample(hub, ending)
         for attempt in range(1 + RESTARTS):
             if ending:
@@ -113,9 +116,9 @@ def _tail(file: Path, lines: int = 15) -> str:
 def _is_up(hub: HubSettings) -> bool:
     """The hub and both its services answer."""
     for url in (
-        f"http://127.0.0.1:{hub.port('API', 8081)}/hub/health",
-        f"http://127.0.0.1:{hub.port('GATEWAY', 8787)}/services/dask-gateway/api/health",
-        f"http://127.0.0.1:{hub.port('STORE', 8788)}/services/muses/health",
+        f"http://127.0.0.1:{hub.port('API')}/hub/health",
+        f"http://127.0.0.1:{hub.port('GATEWAY')}/services/dask-gateway/api/health",
+        f"http://127.0.0.1:{hub.port('STORE')}/services/muses/health",
     ):
         try:
             urllib.request.urlopen(url, timeout=2).close()
@@ -134,9 +137,10 @@ def _tell(hub: HubSettings, password: str | None) -> None:
     whose = "Each user's server and cluster run under an account of their own."
     if not separate:
         whose = f"All servers and clusters run under this account ({why_not}): users can read each other's files."
+    asked = "" if hub.contact else "    The sign-in page cannot say whom to ask: MUSES_HUB_CONTACT is not set.\n"
     print(
         f"\n    MUSES Lab is at {hub.url}\n    Log in with {how}. Ctrl-C ends everything.\n"
-        f"    {whose}\n    Messages are in {hub.state}/*.log\n",
+        f"    {whose}\n{asked}    Messages are in {hub.state}/*.log\n",
         flush=True,
     )
 
@@ -145,8 +149,11 @@ def _sample(hub: HubSettings, ending: list[int]) -> None:
     """The sample catalogue, once for all users (`MUSES_HUB_SAMPLE=0`: none)."""
     if hub.environment.get("SAMPLE") == "0" or (hub.state / "catalogs.json").exists():
         return
-    print("MUSES Lab: making the sample catalogue for all users, once; about a minute", flush=True)
+    from muses_lab import settings
+
+    print("MUSES Lab: the sample catalogue for all users, once: under a minute where none is there", flush=True)
     command = [sys.executable, "-c", "from muses_lab.cli import app; app()", "sample", str(hub.state / "sample")]
+    command += ["--reuse", str(settings.home() / "sample")]
     process = subprocess.Popen(command, env={**os.environ, "MUSES_LAB_HOME": str(hub.state)}, start_new_session=True)
     while process.poll() is None:
         if ending:

@@ -1,4 +1,4 @@
-"""A user's server: first what a new user finds (notebooks, the hub's catalogues), then JupyterHub's own program.
+"""A user's server: first what the user finds (notebooks, the hub's catalogues), then JupyterHub's own program.
 
 Runs as the user: what it writes in the home, only the user could have placed there.
 """
@@ -8,27 +8,64 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sys
+import threading
+import time
 from pathlib import Path
+from urllib.parse import quote
 
 from muses_lab import settings
+from muses_lab.notebooks import give, latest, originals
+
+FOLDER = "notebooks"
+"""Of the user's home: where the copies of what is published are."""
+
+SECONDS = 20
+"""How often a server that runs looks for what was published since."""
 
 
-def give_notebooks(source: Path, target: Path) -> list[str]:
-    """Copies the notebooks that are not there yet; what a user changed or deleted inside the folder stays so."""
-    if target.exists():
-        known = set((target / ".given").read_text().splitlines()) if (target / ".given").exists() else set()
-    else:
-        known = set()
-        target.mkdir()
-    given = [file for file in sorted(source.glob("*.ipynb")) if file.name not in known]
-    for file in given:
-        if not (target / file.name).exists():
-            shutil.copyfile(file, target / file.name)
-    if given:
-        (target / ".given").write_text("\n".join(sorted({*known, *(file.name for file in given)})) + "\n")
-    return [file.name for file in given]
+def give_published(source: Path, home: Path, running: bool = False) -> str:
+    """Copies what the administrator published into the home; says what, and what could not be.
+
+    Whatever fails, a full or closed home or a folder that is not there, the user needs the server all the more.
+    """
+    try:
+        return str(give(source, home / FOLDER, running=running))
+    except OSError as error:
+        return f"not given: {error}"
+
+
+def keep_giving(source: Path, home: Path) -> None:
+    """Gives what is published while the server runs, too; tells the log when there is something to tell."""
+
+    def again() -> None:
+        said = ""
+        while True:
+            time.sleep(SECONDS)
+            told = give_published(source, home, running=True)
+            if told != said:
+                _tell(told)
+            said = told
+
+    threading.Thread(target=again, name="published", daemon=True).start()
+
+
+def _tell(told: str) -> None:
+    for line in told.splitlines():
+        print(f"published: {line}", file=sys.stderr, flush=True)
+
+
+def first_page(source: Path, home: Path, start: str = "") -> str:
+    """Where a user lands: on the copy of the notebook `start`, else of the first one; without it on the launcher.
+
+    >>> first_page(Path("/var/lib/muses-lab/published"), Path("/home/alice"))      # doctest: +SKIP
+    '/lab/tree/notebooks/01-first-map.ipynb'
+
+    Where the user has changed the copy and a newer original lies beside it, it is that one.
+    """
+    start = start or next((name for name in originals(source)[0] if name.endswith(".ipynb")), "")
+    name = latest(home / FOLDER, start)
+    return f"/lab/tree/{FOLDER}/{quote(os.fsencode(name))}" if name else "/lab"
 
 
 def give_catalogs(source: Path) -> None:
@@ -36,9 +73,10 @@ def give_catalogs(source: Path) -> None:
     if not source.is_file():
         return
     offered = json.loads(source.read_text("utf-8"))
-    known = settings.registered_catalogs()
-    for name in offered.keys() - known.keys():
-        settings.register_catalog(name, offered[name]["root"], offered[name]["roots"], offered[name].get("source"))
+    known = settings.known_catalogs()
+    for name, entry in offered.items():
+        if name not in known or known[name]["root"] == entry["root"]:
+            settings.register_catalog(name, entry["root"], entry["roots"], entry.get("source"))
 
 
 def give_kernels(package: Path, cache: Path) -> None:
@@ -58,17 +96,19 @@ def give_kernels(package: Path, cache: Path) -> None:
 
 
 def main() -> None:
-    notebooks, catalogs = os.environ.get("MUSES_HUB_NOTEBOOKS"), os.environ.get("MUSES_HUB_CATALOGS")
-    kernels = os.environ.get("NUMBA_CACHE_DIR")
+    home, published = Path.home(), os.environ.get("MUSES_HUB_PUBLISHED")
+    catalogs, kernels = os.environ.get("MUSES_HUB_CATALOGS"), os.environ.get("NUMBA_CACHE_DIR")
     try:
         if kernels:
             give_kernels(Path(settings.__file__).parent, Path(kernels))
-        if notebooks and Path(notebooks).is_dir():
-            give_notebooks(Path(notebooks), Path.home() / "notebooks")
         if catalogs:
             give_catalogs(Path(catalogs))
-    except OSError as error:  # a full or read-only home: the user needs the server all the more
-        print(f"the hub's notebooks or catalogues could not be given: {error}", file=sys.stderr)
+    except OSError as error:  # a full or read-only home
+        print(f"the hub's catalogues could not be given: {error}", file=sys.stderr)
+    if published:
+        _tell(give_published(Path(published), home))
+        keep_giving(Path(published), home)
+        os.environ["JUPYTERHUB_DEFAULT_URL"] = first_page(Path(published), home, os.environ.get("MUSES_HUB_START", ""))
     from jupyterhub.singleuser import main as serve
 
     serve()

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from muses_lab.engine.core import Engine, Result, worker_engine
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
-from muses_lab.engine.resolved import Resolved
+from muses_lab.engine.published import Published
 
-__all__ = ["BlockKey", "Engine", "Missing", "NodeKey", "RectKey", "Resolved", "Result", "worker_engine"]
+__all__ = ["BlockKey", "Engine", "Missing", "NodeKey", "RectKey", "Published", "Result", "worker_engine"]

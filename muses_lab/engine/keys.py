@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from muses_lab.engine.grid import Rect, block_rect
+from muses_lab.raster.grid import Rect, block_rect
 
 
 class BlockKey(NamedTuple):

@@ -17,22 +17,21 @@ appears, and an export at a level shows the dates that the map shows at that lev
 (data, masks, several collections) uses the same dates. What is not reduced (a series shown with all its dates) and what
 is reduced only after it was brought to another grid or pinned to a resolution is not thinned.
 
-`MUSES_THINNING` changes the numbers of levels 3, 4, … (`128,96,64,48`; the last one holds for all that follow) or says
-`off`. It belongs to the machine that evaluates: set it before the cluster starts, and for all processes alike.
+The numbers are part of the document: the argument `thinning` of `muses:load_items`, so that a chain's hash names its
+pixels whoever evaluates it. `MUSES_THINNING` (`128,96,64,48` for levels 3, 4, …, the last one for all that follow, or
+`off`) is what is written into documents where scenes are pinned (`compute`, `publish`, `Map.add`); those that are there
+already stay as they are. Where several lists meet in one reduction, the smallest of their numbers holds.
 """
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 FIRST_LEVEL = 3
-LIMITS = (128, 96, 64, 48)
-"""Observations of a grid that are used at level 3, 4, 5, and 6 and beyond."""
 
 
 @dataclass(frozen=True)
@@ -52,28 +51,11 @@ def sentence(used: int, of: int) -> str:
     return f"thinned to {used} of {of} dates at this zoom: zoom in for all"
 
 
-def limit(level: int) -> int | None:
-    """How many observations of a grid may be used at a level; None: all."""
-    most = limits()
-    if level < FIRST_LEVEL or not most:
+def limit(level: int, rules: Iterable[Sequence[int]]) -> int | None:
+    """How many observations of a grid may be used at a level, by the numbers that its lists state; None: all."""
+    if level < FIRST_LEVEL:
         return None
-    return most[min(level - FIRST_LEVEL, len(most) - 1)]
-
-
-def limits() -> tuple[int, ...]:
-    """Numbers of observations from `FIRST_LEVEL` on; empty: all are used."""
-    text = os.environ.get("MUSES_THINNING")
-    if not text:
-        return LIMITS
-    if text.strip().lower() == "off":
-        return ()
-    try:
-        most = tuple(int(part) for part in text.split(","))
-    except ValueError:
-        most = (0,)
-    if min(most) < 1:
-        raise ValueError(f"MUSES_THINNING={text!r} is neither 'off' nor numbers of dates such as '128,96,64,48'")
-    return most
+    return min((rule[min(level - FIRST_LEVEL, len(rule) - 1)] for rule in rules if rule), default=None)
 
 
 def thinned(clouds: Mapping[np.datetime64, float], most: int | None) -> Thinning | None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 
-from muses_lab.engine import kernels, pixels
-from muses_lab.operators.kernels import box_mean
+from muses_lab.engine.compiled import vm
+from muses_lab.operators import focal
+from muses_lab.raster import pixels
+from muses_lab.raster.differences import undo_differences
 
 
 def warm() -> None:
     """Calls every kernel with the types that reading and evaluation use."""
     for kind in ("u1", "u2", "u4"):
         stored = np.frombuffer(bytes(64), kind).reshape(4, -1)
-        kernels.undo_differences(stored, np.empty_like(stored))
+        undo_differences(stored, np.empty_like(stored))
     for kind in ("u1", "u2", "i2"):
         block = np.zeros((8, 8), kind)
         for writeable in (True, False):
             block.setflags(write=writeable)
-            kernels.differs(block, 0)
-            kernels.differs(block[:4, :4], 0)
+            vm.differs(block, 0)
+            vm.differs(block[:4, :4], 0)
     for precision in (np.float32, np.float64):
-        box_mean(np.zeros((4, 4), precision), 1)
-    _program()
+        image = xr.DataArray(np.zeros((8, 8), precision), dims=("y", "x"))
+        focal.apply_kernel(image, [[1.0]])
+        focal.focal_mean(image, 1)
+        focal.focal_median(image, 2)
+    _code()
     windows()
 
 
@@ -30,11 +36,11 @@ def windows() -> None:
     plain = pixels.between(np.zeros((3, 3)), 0, 0, 16, 16, 16)
     for x in (plain, np.broadcast_to(np.arange(16.0), (16, 16))):
         for y in (plain, np.broadcast_to(np.arange(16.0)[:, None], (16, 16))):
-            pixels.pixels_at(x, y, 0.0, 0.0, 1.0, 1 << 30)
+            pixels.pixels_at(x, y, 0.0, 0.0, 1.0, 1.0, 0.0, (0.0, 1.0), 1 << 30)
             pixels.depths(x, y, 0.0, 0.0, 1.0, 1.0)
     nodes = np.zeros((3, 3))
-    pixels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1 << 30)
-    rows, cols = pixels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1 << 30)
+    pixels.pixels_between(nodes, nodes, 0, 0, 16, (16, 16), 0.0, 0.0, 1.0, 1.0, 0.0, (0.0, 1.0), 1 << 30)
+    rows, cols = pixels.pixels_at(plain, plain, 0.0, 0.0, 1.0, 1.0, 0.0, (0.0, 1.0), 1 << 30)
     where = np.ones((16, 16), np.bool_)
     pixels.around(rows, cols, where, True)
     pixels.touched(rows, cols, where, True, (0, 16, 0, 16), 0, 0, 512, np.zeros((1, 1), np.bool_))
@@ -43,16 +49,16 @@ def windows() -> None:
             pixels.paste(np.zeros((1, 512, 512), other), 0, 0, rows, cols, where, True, np.zeros((1, 16, 16), dtype))
 
 
-def _program() -> None:
+def _code() -> None:
     """One pixel through the machine: all instructions and reducers are of one function."""
     image = np.zeros((1, 1), np.uint8)
-    plane = (image.__array_interface__["data"][0], 1, 0, kernels.NOTHING, -1, 0, 0, 0, 1, kernels.STRAIGHT)
+    plane = (image.__array_interface__["data"][0], 1, 0, vm.NOTHING, -1, 0, 0, 0, 1, vm.STRAIGHT)
     planes, factors = np.array([plane], np.int64), np.ones((1, 4))
     maps, tables, absent = np.zeros(1, np.int32), np.zeros(1, np.float32), np.zeros(1, np.float32)
-    kernels.run(
-        np.array([[kernels.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
+    vm.run(
+        np.array([[vm.LOAD, 0, 0, 0, 0]], np.int32), np.empty(0, np.int32), np.empty(0, np.float32), 1,
         np.array([[0, 1]], np.int32), planes, factors, maps, tables, absent, np.ones((0, 1), np.bool_),
-        np.zeros(1, np.int32), np.array([[kernels.MEDIAN, 0]], np.int32), np.zeros(1), *kernels.networks(1, False), 32,
-        np.empty((1, 1, 1), np.float32),
+        np.zeros(1, np.int32), np.array([[vm.MEDIAN, 0]], np.int32), np.zeros(1), *vm.networks(1, False), 32,
+        0, 1, np.empty((1, 1, 1), np.float32),
     )  # fmt: skip
-    kernels.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)
+    vm.all_removed(0, 1, planes, factors, maps, tables, absent[0], 1, 1)

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from muses_lab.export.geotiff import export
 from muses_lab.export.job import Job
-from muses_lab.export.pyramid import materialize
+from muses_lab.export.materialized import materialize
 
 __all__ = ["Job", "export", "materialize"]

@@ -9,13 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
-from muses_lab import sharing
-from muses_lab.errors import Cancelled
+from muses_lab.errors import Cancelled, ComputeError, MusesError
+from muses_lab.export import at_exit
+from muses_lab.export.bar import Bar
 from muses_lab.export.journal import Journal
+from muses_lab.publish import sharing
+from muses_lab.resources import cancel
 
 logger = logging.getLogger(__name__)
+
+PIECES = 0.8
+"""Share of a job's time that its pieces are taken to need; the last stage has the rest."""
+
+STOP_SECONDS = 60.0
+"""How long an interrupted `wait` waits for the job to have stopped. It takes a quarter of a second, as a rule."""
+
+
+class Interrupted(ComputeError):
+    """The job's process ends before the job: what is done stays, so that another process can go on with it."""
+
+    code = "interrupted"
 
 
 class Job:
@@ -25,6 +39,8 @@ class Job:
     job = chain.export("ndvi.tif", window)     # returns at once, shows a progress bar
     job.wait()                                 # the file's path, or the error
     ```
+
+    An interrupt (Ctrl-C, the notebook's stop button) while `wait` waits cancels the job.
     """
 
     def __init__(
@@ -36,40 +52,76 @@ class Job:
         self.name = name or path.name
         """What it is called in messages."""
         self.total = 0
-        """Pieces to be written."""
+        """Pieces to be computed."""
         self.done = 0
-        """Pieces written."""
+        """Pieces computed."""
+        self.stage = "planning"
+        """What is done now: `planning`, `computing`, `writing`, `checking`."""
         self.failed: dict[str, str] = {}
         """Scenes that could not be read and were left out: id → reason."""
         self.error: BaseException | None = None
         self.ended = threading.Event()
-        self._journal = journal
-        self._bar: Any = None
-        self._show = progress
+        """Set when nothing goes on any more, and the store knows how it ended."""
+        self._share = 0.0
+        self._over = False
         self._stop = threading.Event()
+        self._why_stopped: Callable[[str], MusesError] = Cancelled
+        self._journal = journal
         self._listeners: list[Callable[[Job], None]] = []
         self._work = work
+        self._bar = Bar(self) if progress else None  # in this thread: it stands under the cell that started the job
         self._thread = threading.Thread(target=self._run, name=f"export {self.name}", daemon=True)
-        self._thread.start()
+        try:
+            journal.begin()
+            at_exit.began(self)
+            self._thread.start()
+        except BaseException as error:  # the store must not say for ever that it runs
+            self.cancel()
+            if self._thread.ident is None:
+                self._end(error)
+            raise
         journal.follow(self)
+        if self._bar is not None:
+            self._bar.follow()
 
     def __repr__(self) -> str:
-        return f"<Job {self.name}: {self.state}, {self.done} of {self.total} pieces>"
+        state = "running, to be cancelled" if self.state == "running" and self.stopping else self.state
+        return f"<Job {self.name}: {state}, {self.done} of {self.total} pieces>"
 
     @property
     def state(self) -> str:
-        """`running`, `done`, `failed` or `cancelled`."""
-        if not self.ended.is_set():
+        """`running`, `done`, `failed`, `cancelled`, or `interrupted`: its process ends, another may go on with it."""
+        if not self._over:
             return "running"
         if self.error is None:
             return "done"
+        if isinstance(self.error, Interrupted):
+            return "interrupted"
         return "cancelled" if isinstance(self.error, Cancelled) else "failed"
 
+    @property
+    def progress(self) -> float:
+        """How much is done, from 0 to 1. It is 1 when the job is done and not before: the last stage counts."""
+        if self.state == "done":
+            return 1.0
+        pieces = self.done / self.total if self.total else 0.0
+        return min(0.999, PIECES * pieces + (1 - PIECES) * self._share)
+
     def wait(self, timeout: float | None = None) -> Path:
-        """The file's path when it is written; raises what made the job fail, `TimeoutError` after so many seconds."""
-        self._thread.join(timeout)
-        if self._thread.is_alive():
+        """The file's path when it is written; raises what made the job fail, `TimeoutError` after so many seconds.
+
+        An interrupt cancels the job, waits until it has stopped, and says what became of it.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a job's listener cannot wait for the end of the job: it would wait for itself")
+        try:
+            self.ended.wait(timeout)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(self._interrupted()) from None
+        if not self.ended.is_set():
             raise TimeoutError(f"{self.name} is not written after {timeout:g} s ({self.done} of {self.total})")
+        self.show_the_end()
+        at_exit.heard(self)
         if self.error is not None:
             raise self.error
         return self.path
@@ -90,7 +142,7 @@ class Job:
         return self._journal.share(user, group, title, days)
 
     def observe(self, listener: Callable[[Job], None]) -> None:
-        """Calls `listener(job)` after every piece and at the end, in the job's own thread; at once if it has ended."""
+        """Calls `listener(job)` whenever it is further, and at the end, in its own thread; at once if it has ended."""
         self._listeners.append(listener)
         if self.ended.is_set():
             self._tell_one(listener)
@@ -99,7 +151,7 @@ class Job:
 
     def check(self) -> None:
         if self._stop.is_set():
-            raise Cancelled(f"the export of {self.name} was cancelled")
+            raise self._why_stopped(f"the export of {self.name} was {self._verb()}")
 
     def acquire(self, lock: FileLock) -> None:
         """Takes a lock that another job may hold for long; `Cancelled` if this one is cancelled meanwhile."""
@@ -117,15 +169,49 @@ class Job:
 
     def begin(self, total: int, done: int = 0) -> None:
         """`done` of the pieces are there from an earlier try."""
-        self.total, self.done = total, done
-        if self._show:
-            self._bar = tqdm(total=total, initial=done, desc=self.name, unit="block")
+        self.total, self.done, self.stage = total, done, "computing"
 
     def step(self) -> None:
         self.done += 1
-        if self._bar is not None:
-            self._bar.update(1)
         self._tell()
+
+    def again(self, pieces: int) -> None:
+        """So many pieces are made once more."""
+        self.total += pieces
+
+    def at(self, stage: str, share: float = 0.0) -> None:
+        """What is done now, and how much of the last stage is done, from 0 to 1."""
+        if stage != self.stage or not 0 <= share - self._share < 0.01:
+            self.stage, self._share = stage, share
+            self._tell()
+
+    # What the end of the process calls
+
+    def leave(self) -> None:
+        """Stops the job so that another process can go on with it."""
+        self._why_stopped = Interrupted
+        self._stop.set()
+
+    def show_the_end(self) -> None:
+        """Waits, not for long, until its bar tells how it ended."""
+        if self._bar is not None:
+            self._bar.ended.wait(1)  # what is shown must not lag behind; nothing depends on it
+
+    # Inside
+
+    def _verb(self) -> str:
+        return "cancelled" if self._why_stopped is Cancelled else "interrupted by the end of its process"
+
+    def _interrupted(self) -> str:
+        """Cancels, and tells what became of it."""
+        self.cancel()
+        self.ended.wait(STOP_SECONDS)  # whoever interrupts again goes at once
+        self.show_the_end()
+        if self.state == "running":
+            return f"{self.name} is being cancelled; job.wait() waits until it has stopped, ml.jobs() lists it"
+        if self.state == "done":
+            return f"{self.name} was just written, too late to be cancelled"
+        return f"{self.name} is not written: the job is {self.state}"
 
     def _tell(self) -> None:
         for listener in list(self._listeners):
@@ -138,13 +224,25 @@ class Job:
             logger.exception("a listener of the export of %s failed", self.name)
 
     def _run(self) -> None:
+        error: BaseException | None = None
         try:
-            self._work(self)
-        except BaseException as error:
-            self.error = error
+            with cancel.watching(self.check):
+                self._work(self)
+        except BaseException as problem:
+            error = problem
+            if at_exit.is_the_end(problem):
+                error = Interrupted(f"the export of {self.name} was interrupted by the end of its process")
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.error = error
+        self._over = True
+        noted = False
+        try:
+            noted = self._journal.end(self)
+        except Exception:
+            logger.exception("the store has not noted that the job %s is %s", self.name, self.state)
         finally:
-            if self._bar is not None:
-                self._bar.close()
+            at_exit.over(self, noted)
             self.ended.set()
-        self._journal.end(self)
         self._tell()

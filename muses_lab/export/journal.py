@@ -12,16 +12,13 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import psutil
 
-from muses_lab import sharing
 from muses_lab.errors import MusesError
+from muses_lab.export.running import RunningJob
+from muses_lab.publish import sharing
 from muses_lab.store import JobRecord, Store
-
-if TYPE_CHECKING:
-    from muses_lab.export.job import Job
 
 logger = logging.getLogger(__name__)
 
@@ -39,36 +36,52 @@ class Journal:
         self.record = replace(record, state="running", error="", process=process())
         self._store = store
         self._lock = threading.Lock()
-        store.put_job(self.record)
+        self._closed = False
 
-    def follow(self, job: Job) -> None:
+    def begin(self) -> None:
+        """Writes that the job begins; raises where the store cannot be asked: nothing has begun then."""
+        self._store.put_job(self.record)
+
+    def follow(self, job: RunningJob) -> None:
         """Writes progress from now on, in a thread of its own: the job must not wait for the store."""
         threading.Thread(target=self._follow, args=(job,), name=f"journal of {job.name}", daemon=True).start()
 
-    def end(self, job: Job) -> None:
-        """Writes how the job ended."""
+    def end(self, job: RunningJob) -> bool:
+        """Writes how the job ended; whether the store has noted it."""
         size = job.path.stat().st_size if job.state == "done" and job.path.is_file() else 0
         error = "" if job.error is None else f"{type(job.error).__name__}: {job.error}"
-        self._write(replace(_of(self.record, job), state=job.state, bytes=size, error=_plain(error)))
+        return self._write(replace(_of(self.record, job), state=job.state, bytes=size, error=_plain(error)), last=True)
 
-    def _follow(self, job: Job) -> None:
+    def _follow(self, job: RunningJob) -> None:
         quiet = 0.0
         while not job.ended.wait(PROGRESS_SECONDS):
             quiet += PROGRESS_SECONDS
+            if self._is_unwanted():
+                job.cancel()
             now = _of(self.record, job)
             if now != self.record or quiet >= PULSE_SECONDS:
                 quiet = 0.0
-                self._write(now, unless=job.ended)
+                self._write(now)
 
-    def _write(self, record: JobRecord, unless: threading.Event | None = None) -> None:
+    def _write(self, record: JobRecord, last: bool = False) -> bool:
         with self._lock:
-            if unless is not None and unless.is_set():
-                return
+            if self._closed:
+                return True
+            self._closed = last
             try:
                 self._store.put_job(record)
                 self.record = record
+                return True
             except MusesError as error:
                 logger.warning("the store has not noted the job %s as %s: %s", record.name, record.state, error)
+                return False
+
+    def _is_unwanted(self) -> bool:
+        """Whether somebody asked in the store, perhaps from another process, that the job be cancelled."""
+        try:
+            return self._store.job(self.record.id).state == "cancelling"
+        except MusesError:
+            return False
 
     def share(self, user: sharing.Names, group: sharing.Names, title: str | None, days: float | None) -> sharing.Link:
         return share(self._store, self.record, user, group, title, days)
@@ -90,17 +103,29 @@ def share(
 
 
 def interrupted(record: JobRecord) -> bool:
-    """Whether the process in which a job ran is gone although the job had not ended."""
-    if record.state != "running":
-        return False
+    """Whether the process in which a job ran is gone, or about to end, although the job had not ended."""
+    if record.state not in ("running", "cancelling"):
+        return record.state == "interrupted"
+    if record.process.partition(" ")[0] == socket.gethostname():
+        return process_here(record) is None
+    return record.changed is None or (datetime.now(UTC) - record.changed).total_seconds() > 3 * PULSE_SECONDS
+
+
+def process_here(record: JobRecord) -> int | None:
+    """Number of the process of this machine that runs a job; None where it is another machine's, or gone.
+
+    One that has ended and that nobody has asked how (a zombie, in containers without an init) runs nothing.
+    """
     host, _, rest = record.process.partition(" ")
     number, _, began = rest.partition(" ")
-    if host == socket.gethostname():
-        try:
-            return f"{psutil.Process(int(number)).create_time():.0f}" != began
-        except (psutil.NoSuchProcess, ValueError):
-            return True
-    return record.changed is None or (datetime.now(UTC) - record.changed).total_seconds() > 3 * PULSE_SECONDS
+    if host != socket.gethostname():
+        return None
+    try:
+        found = psutil.Process(int(number))
+        runs = f"{found.create_time():.0f}" == began and found.status() != psutil.STATUS_ZOMBIE
+        return found.pid if runs else None
+    except (psutil.NoSuchProcess, ValueError):
+        return None
 
 
 @lru_cache(maxsize=1)
@@ -113,7 +138,7 @@ def process() -> str:
     return _process(os.getpid())
 
 
-def _of(record: JobRecord, job: Job) -> JobRecord:
+def _of(record: JobRecord, job: RunningJob) -> JobRecord:
     return replace(record, total=job.total, done=job.done, failed=len(job.failed))
 
 

@@ -6,30 +6,25 @@ answered like what does not exist.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from tornado import httputil
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
-from muses_lab.errors import MusesError, NotFound, StoreUnavailable, TooLarge
+from muses_lab.document import strict_json
+from muses_lab.errors import MusesError, NotFound, StoreUnavailable, Timeout, TooLarge
+from muses_lab.hub.state import Service
 from muses_lab.store.records import AuditEntry, JobRecord, Share, Who, from_json, to_json
 from muses_lab.store.sql import SqlStore
-
-if TYPE_CHECKING:
-    from muses_lab.hub.app import Service
 
 logger = logging.getLogger("muses_lab.hub")
 
 MAX_RECORD = 256 << 10
 """Bytes of a job, a share, or what is noted in the audit log at once."""
-
-SECONDS = 90
-"""How long a request waits for the database."""
 
 T = TypeVar("T")
 CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 500: "internal"}
@@ -72,11 +67,11 @@ class Base(RequestHandler):
 
     async def run(self, function: Callable[[], T]) -> T:
         """`function()` in a thread: the database may take its time."""
-        future = asyncio.get_running_loop().run_in_executor(self.service.pool, function)
+        pool = self.service.pool
         try:
-            return await asyncio.wait_for(future, SECONDS)
-        except TimeoutError:
-            raise StoreUnavailable(f"the store has not answered for {SECONDS} s") from None
+            return await pool.run(function)
+        except Timeout:
+            raise StoreUnavailable(f"the store has not answered for {pool.seconds or 0:g} s") from None
 
 
 class HealthHandler(Base):
@@ -106,6 +101,8 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
         try:
             if self._refusal is not None:
                 raise self._refusal
+            if not all(arg.isprintable() for arg in args):  # databases take no NUL in a text
+                raise NotFound("there is nothing at this address")
             async with self.service.access.turn(self.who.name):
                 await method(self, *args)
         except MusesError as error:
@@ -128,8 +125,8 @@ class Api(Base):
             self.who = await self.service.access.who(self.request.headers)
         except MusesError as error:
             self._refusal = error
-        announced = self.request.headers.get("Content-Length", "")
-        length = int(announced) if announced.isascii() and announced.isdigit() else 0
+        hinted = self.request.headers.get("Content-Length", "")
+        length = int(hinted) if hinted.isascii() and hinted.isdigit() else 0
         limit = self.max_body()
         if self._refusal is None and length > limit:
             message = f"{length} bytes are above the limit of {limit}"
@@ -157,8 +154,8 @@ class Api(Base):
 
     def json_body(self) -> Any:
         try:
-            return json.loads(self.body)
-        except (ValueError, RecursionError) as error:
+            return strict_json.loads(self.body)
+        except ValueError as error:
             raise MusesError(f"the request's body is not JSON: {error}") from None
 
     def limit_argument(self) -> int:

@@ -7,8 +7,6 @@ import logging
 import os
 import secrets
 import signal
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,47 +19,10 @@ from muses_lab.errors import MusesError, StoreUnavailable
 from muses_lab.hub.access import Access
 from muses_lab.hub.api import ROUTES, HealthHandler, UnknownHandler
 from muses_lab.hub.page import SharedHandler
+from muses_lab.hub.state import Service
 from muses_lab.settings import number
-from muses_lab.store import audit
-from muses_lab.store.database import Database
-from muses_lab.store.sql import SqlStore, user_bytes
 
 logger = logging.getLogger("muses_lab.hub")
-
-THREADS = 8
-"""Requests that use the database at the same time."""
-
-
-class Service:
-    """What the handlers share."""
-
-    def __init__(self, url: str, access: Access) -> None:
-        self.url = url
-        self.access = access
-        self.pool = ThreadPoolExecutor(THREADS, "muses-store")
-        self.max_document = int(number("MUSES_MAX_DOCUMENT", 4 << 20))
-        self.max_artefact = int(number("MUSES_MAX_ARTEFACT", 64 << 20))
-        self._store: SqlStore | None = None
-        self._lock = threading.Lock()
-
-    def store(self) -> SqlStore:
-        """The whole store, for no user; opened when it is first used: a database may start after the service."""
-        with self._lock:
-            if self._store is None:
-                self._store = SqlStore(Database(self.url), user_bytes=user_bytes())
-            return self._store
-
-    def forget(self) -> None:
-        """Removes what the audit log need not keep any longer."""
-        with self.store().database.begin() as connection:
-            gone = audit.forget(connection)
-        if gone:
-            logger.info("%d rows of the audit log were older than MUSES_AUDIT_DAYS", gone)
-
-    def close(self) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=True)
-        if self._store is not None:
-            self._store.close()
 
 
 def database_url() -> str:
@@ -97,7 +58,7 @@ def log_request(handler: RequestHandler) -> None:
 
 async def serve() -> None:
     """Serves until the process is told to end."""
-    auth = HubOAuth.instance(cache_max_age=int(number("MUSES_HUB_TOKEN_SECONDS", 30)))
+    auth = HubOAuth.instance(cache_max_age=int(number("MUSES_HUB_TOKEN_SECONDS")))
     service = Service(database_url(), Access(auth))
     try:
         await asyncio.to_thread(service.store)
@@ -117,13 +78,13 @@ async def serve() -> None:
     daily.cancel()
     server.stop()
     await server.close_all_connections()
-    service.close()
+    await service.close()
 
 
 async def _keep_small(service: Service) -> None:
     while True:
         try:
-            await asyncio.get_running_loop().run_in_executor(service.pool, service.forget)
+            await service.pool.run(service.forget)
         except MusesError as error:
             logger.warning("%s", error)
         await asyncio.sleep(3600)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
 
 from jupyterhub.services.auth import HubOAuth, HubOAuthenticated
 from tornado.web import authenticated
 
 from muses_lab.errors import MusesError
 from muses_lab.hub.api import Base
+from muses_lab.hub.state import Service
 from muses_lab.store.records import Share, Who
-
-if TYPE_CHECKING:
-    from muses_lab.hub.app import Service
 
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:42rem;margin:4rem auto;padding:0 1rem;color:#1d2733}"

@@ -5,21 +5,28 @@
 
 from __future__ import annotations
 
-from muses_lab.operators import cubes, elementwise, focal, reducers, regions, thresholds
+from muses_lab.operators import cubes, elementwise, focal, indices, reducers, regions, thresholds
 from muses_lab.operators.callbacks import Series, is_strict, run
 from muses_lab.operators.declare import (
+    AtResolution,
+    Cost,
     Fit,
     Focal,
     Meta,
     Operator,
     Pixel,
+    Reading,
     Region,
+    Regrid,
     Structural,
     operator,
     registry,
 )
+from muses_lab.resources import cancel
 
 __all__ = [
-    "Fit", "Focal", "Meta", "Operator", "Pixel", "Region", "Series", "Structural",
-    "cubes", "elementwise", "focal", "is_strict", "operator", "reducers", "regions", "registry", "run", "thresholds",
+    "AtResolution", "Cost", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid", "Series",
+    "Structural",
+    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "reducers", "regions", "registry",
+    "run", "thresholds",
 ]  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import xarray as xr
 
-from muses_lab.graph import Callback, Node, Parameter, rebuild, walk
+from muses_lab.document.graph import Callback, Node, Parameter, rebuild, walk
 from muses_lab.operators.declare import Meta, registry
+from muses_lab.resources import cancel
 
 
 @dataclass(frozen=True)
@@ -23,25 +25,27 @@ class Series:
 def run(callback: Callback, **parameters: Any) -> Any:
     """The result of a callback with its parameters bound, elementwise over arrays."""
     values: dict[str, Any] = {}
-
-    def value_of(argument: Any) -> Any:
-        if isinstance(argument, Node):
-            return values[argument.hash]
-        if isinstance(argument, Parameter):
-            return parameters[argument.name]
-        if isinstance(argument, list):
-            return [value_of(item) for item in argument]
-        return argument
-
     order = walk(callback.root)
     last = {used.hash: node.hash for node in order for used in _nodes_in(node)}
     for node in order:
+        cancel.check()
         fn = registry[node.process].fn
-        values[node.hash] = fn(**{name: value_of(argument) for name, argument in node.arguments.items()})
+        values[node.hash] = fn(**{name: _value(a, values, parameters) for name, a in node.arguments.items()})
         for used in _nodes_in(node):
             if last[used.hash] == node.hash:
                 values.pop(used.hash, None)  # nobody needs it any more
     return values[callback.root.hash]
+
+
+def _value(argument: Any, values: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
+    """What an argument is. (A function in `run` that calls itself would hold its cubes until they are collected.)"""
+    if isinstance(argument, Node):
+        return values[argument.hash]
+    if isinstance(argument, Parameter):
+        return parameters[argument.name]
+    if isinstance(argument, list):
+        return [_value(item, values, parameters) for item in argument]
+    return argument
 
 
 def _nodes_in(node: Node) -> list[Node]:
@@ -74,7 +78,7 @@ def is_strict(callback: Callback) -> bool:
         if node.process in ("and", "or") or ignores:
             missing[node.hash] = all(inputs)
         else:
-            missing[node.hash] = registry[node.process].strict and any(inputs)
+            missing[node.hash] = registry[node.process].is_strict(arguments) and any(inputs)
     return missing[callback.root.hash]
 
 
@@ -85,7 +89,40 @@ def _is_parameter(argument: Any) -> bool:
 def _minds_gaps(node: Node) -> bool:
     """Whether a reducer's result changes when missing elements are left out of its series."""
     by_place = node.process == "array_element" and node.arguments.get("index") is not None
-    return by_place or not registry[node.process].strict or node.arguments.get("ignore_nodata") is False
+    return (
+        by_place or not registry[node.process].is_strict(node.arguments) or node.arguments.get("ignore_nodata") is False
+    )
+
+
+def element_of(node: Node) -> tuple[Any, int | None, str | int | None] | None:
+    """(series, index, label) of a node that takes an element of a series; None for other processes."""
+    if node.process != "array_element":
+        return None
+    return node.arguments["data"], node.arguments.get("index"), node.arguments.get("label")
+
+
+def reduction_of(reducer: Callback) -> tuple[str, float] | None:
+    """Name and probability of the reduction that a reducer is, as compiled code has it.
+
+    None for those with conditions, of several processes, or of something else than the whole series.
+    """
+    root, p = reducer.root, 0.0
+    element = element_of(root)
+    if element is not None:
+        series, index, _ = element
+        if not isinstance(series, Node) or index is None:
+            return None
+        probabilities = series.arguments.get("probabilities") or ()
+        if not 0 <= index < len(probabilities):
+            return None
+        root, p = series, float(probabilities[index])
+    arguments = {name: a for name, a in root.arguments.items() if name != "probabilities"}
+    code, data = registry[root.process].code, arguments.pop("data", None)
+    if code is None or not isinstance(data, Parameter) or (element is None and registry[root.process].gives_series):
+        return None
+    if any(a is not None and a is not True for a in arguments.values()) or arguments.get("condition"):
+        return None
+    return code, p
 
 
 def wanted_labels(callback: Callback, meta: Meta) -> tuple[str, ...] | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Callable, Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
@@ -14,44 +14,46 @@ import xarray as xr
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pyproj.exceptions import ProjError
 
+from muses_lab.crs import crs_name, known_crs, transformer
+from muses_lab.document.graph import Node
 from muses_lab.errors import BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.declare import (
+    AtResolution,
     Binary,
+    Compiling,
     Conditions,
     Cube,
+    Dates,
+    Images,
     Meta,
+    Reading,
     Reducer,
+    Regrid,
     Structural,
     Unary,
     operator,
+    registry,
+    same_bands,
 )
+from muses_lab.raster.grid import Grid, aligned_grid
 
 NAN = np.float32("nan")
 
 
-_CRS_NAME = re.compile(r"[A-Za-z]{2,12}:[A-Za-z0-9.]{1,24}|[A-Z]{4,24}\[.{1,9000}\]", re.DOTALL)
-
-
 def _crs(value: int | str) -> int | str:
-    if isinstance(value, str) and not _CRS_NAME.fullmatch(value):
-        # texts of PROJ may name files of this machine (+nadgrids, +init), and what is unknown is looked for slowly
-        raise ValueError(f"{value[:40]!r} is neither a code, as 32631 or 'EPSG:32631', nor WKT")
+    """A number stays one; the rest is called as `crs_name` does, so that it is one document however it was written."""
     _to_degrees(value)
-    return value
+    return value if isinstance(value, int) else crs_name(value)
 
 
 @lru_cache(maxsize=1024)
 def _to_degrees(value: int | str) -> pyproj.Transformer:
     """From a system to longitude and latitude; refuses what is no place on the Earth's surface."""
-    name = f"EPSG:{value}" if isinstance(value, int) else value
-    try:
-        crs = pyproj.CRS(name)
-        if not (crs.is_geographic or crs.is_projected):
-            raise ValueError(f"{name[:40]!r} has no longitude and latitude, and no easting and northing")
-        return pyproj.Transformer.from_crs(crs, 4326, always_xy=True)
-    except ProjError:
-        raise ValueError(f"{name[:40]!r} is not known, or not on Earth") from None
+    crs = known_crs(value)
+    if not (crs.is_geographic or crs.is_projected):
+        raise ValueError(f"{str(value)[:40]!r} has no longitude and latitude, and no easting and northing")
+    return transformer(value, 4326)
 
 
 Crs = Annotated[int | str, AfterValidator(_crs)]
@@ -76,7 +78,9 @@ class BBox(BaseModel):
 
     def model_post_init(self, _context: Any) -> None:
         if self.south >= self.north or self.west >= self.east:
-            raise ValueError("west must be less than east, and south less than north")
+            raise ValueError(
+                "west must be less than east, and south less than north; a box across 180° goes from 179 to 181"
+            )
         degrees = self.west, self.south, self.east, self.north
         if self.crs not in (4326, "EPSG:4326"):
             try:
@@ -85,7 +89,10 @@ class BBox(BaseModel):
                 raise ValueError(f"there is no such place in {self.crs}") from None
         west, south, east, north = degrees
         if max(-west, east) > 360 or max(-south, north) > 90:
-            raise ValueError("longitudes run from -360 to 360, latitudes from -90 to 90")
+            raise ValueError(
+                "longitudes run from -360 to 360, latitudes from -90 to 90; what is in metres needs its crs, and south "
+                "comes after west"
+            )
 
 
 def _area(value: dict[str, Any]) -> dict[str, Any]:
@@ -163,17 +170,26 @@ def muses_load_collection(
     raise DocumentError(f"collection {id!r} has not been resolved")
 
 
+THINNING = (128, 96, 64, 48)
+"""Observations of a grid that a reduction over time uses at level 3, 4, 5, and 6 and beyond (see `engine.thinning`)."""
+Limits = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=16)]
+
+
 def _items(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas[arguments["digest"]]  # the engine offers the metas of the pinned lists by their digest
     return meta.select(tuple(arguments["bands"])) if arguments.get("bands") else meta
 
 
-@operator("muses:load_items", support=Structural(), shape=_items)
+@operator("muses:load_items", support=Reading(list="digest", bands="bands", thinning="thinning"), shape=_items)
 def load_items(
     digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")],
     bands: Labels | None = None,
+    thinning: Limits = THINNING,
 ) -> Cube:
-    """The scenes of a pinned list, by the SHA-256 of its `muses:items` artefact."""
+    """The scenes of a pinned list, by the SHA-256 of its `muses:items` artefact.
+
+    `thinning`: how many dates a reduction over time uses from level 3 on, of a longer series; [] for all.
+    """
     raise DocumentError("pinned scenes are read by the engine")
 
 
@@ -189,14 +205,45 @@ def _labels_needed(arguments: Mapping[str, Any], metas: Mapping[str, Meta], want
     return {"data": tuple(b for b in labels if wanted is None or b in wanted)}
 
 
-@operator("filter_bands", shape=_labels, needs=_labels_needed)
+def _chosen_images(
+    compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+) -> Images:
+    return {band: inputs["data"][band] for band in bands or ()}
+
+
+@operator("filter_bands", shape=_labels, needs=_labels_needed, selects=True, images=_chosen_images)
 def filter_bands(data: Cube, bands: Labels, meta: Meta | None = None) -> Cube:
     """The bands named (band or common names), in that order."""
     found = (meta or Meta(bands=tuple(data.bands.values))).select(tuple(bands)).bands or ()
     return data.sel(bands=[b for b in found if b in data.bands.values])
 
 
-@operator("filter_temporal")
+def select_bands(data: Node, bands: Sequence[str]) -> Node:
+    """The bands named of a cube, as a node."""
+    return Node("filter_bands", {"data": data, "bands": list(bands)}, registry["filter_bands"].version)
+
+
+def _with_time(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+    if not metas["data"].time:
+        raise DocumentError(
+            "the dimension 't' has been reduced already: there are no dates to choose from; choose them before reducing"
+        )
+    return metas["data"]
+
+
+def _dates_between(arguments: Mapping[str, Any], times: Dates) -> Dates:
+    start, end = arguments["extent"]
+    first = 0 if start is None else bisect_left(times, instant(start))
+    return times[first : len(times) if end is None else bisect_left(times, instant(end), first)]
+
+
+@operator(
+    "filter_temporal",
+    shape=_with_time,
+    needs=same_bands,
+    dates=_dates_between,
+    images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]),
+)
 def filter_temporal(data: Cube, extent: Interval) -> Cube:
     """The dates in the half-open interval [start, end); null leaves a side open."""
     start, end = extent
@@ -214,6 +261,8 @@ def filter_bbox(data: Cube, extent: BBox, places: Callable[[Any], tuple[np.ndarr
     assert places is not None
     box = BBox.model_validate(extent)
     x, y = places(box.crs)
+    if known_crs(box.crs).is_geographic:  # longitudes go round
+        x = box.west + (x - box.west) % 360
     inside = (x >= box.west) & (x <= box.east) & (y >= box.south) & (y <= box.north)
     return data.where(xr.DataArray(inside, dims=("y", "x")))
 
@@ -221,7 +270,13 @@ def filter_bbox(data: Cube, extent: BBox, places: Callable[[Any], tuple[np.ndarr
 # ---------------------------------------------------------------------------------------- callbacks on a cube
 
 
-@operator("apply")
+def _applied_images(
+    compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+) -> Images:
+    return {band: compiling.call(arguments["process"], x=value) for band, value in inputs["data"].items()}
+
+
+@operator("apply", images=_applied_images)
 def apply(data: Cube, process: Unary) -> Cube:
     """A process of one value, on every value."""
     return _cube(run(process, x=data), data)  # type: ignore[arg-type]
@@ -246,7 +301,15 @@ def _reduced_needs(arguments: Mapping[str, Any], metas: Mapping[str, Meta], want
     return {"data": wanted if meta.bands is not None and wanted is not None else meta.bands}
 
 
-@operator("reduce_dimension", shape=_reduced, needs=_reduced_needs)
+def _reduced_images(
+    compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+) -> Images:
+    if arguments["dimension"] != "bands":
+        raise compiling.refuse("a reduction over time inside another step")
+    return {None: compiling.call(arguments["reducer"], data=dict(inputs["data"]))}
+
+
+@operator("reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images)
 def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "bands"], meta: Meta | None = None) -> Cube:
     """A dimension reduced to one value by a reducer over `data`."""
     series = Series(data, dimension, meta or Meta(bands=tuple(data.bands.values) if "bands" in data.dims else None))
@@ -271,7 +334,22 @@ def _merged(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     return Meta(time, a.bands, common)
 
 
-@operator("merge_cubes", shape=_merged)
+def _merged_images(
+    compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+) -> Images:
+    a, b = inputs["cube1"], inputs["cube2"]
+    if None not in a and None not in b and not set(a) & set(b):
+        return {**a, **b}
+    resolver = arguments["overlap_resolver"]
+    if resolver is None:
+        raise compiling.refuse("no resolver")
+    wanted = bands or (None,)
+    if any(band not in side and None not in side for side in (a, b) for band in wanted):
+        raise compiling.refuse("bands that do not fit")
+    return {band: compiling.call(resolver, x=a.get(band, a.get(None)), y=b.get(band, b.get(None))) for band in wanted}
+
+
+@operator("merge_cubes", shape=_merged, needs=same_bands, images=_merged_images)
 def merge_cubes(cube1: Cube, cube2: Cube, overlap_resolver: Binary | None = None) -> Cube:
     """Two cubes as one: bands side by side where they differ, else combined value by value by the resolver."""
     bands = [set(c.bands.values.tolist()) if "bands" in c.dims else None for c in (cube1, cube2)]
@@ -309,7 +387,25 @@ def _data_meta(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     return data
 
 
-@operator("mask", shape=_data_meta)
+def _masked_images(
+    compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+) -> Images:
+    selector, replacement = inputs["mask"], arguments["replacement"]
+    other = float("nan") if replacement is None else float(replacement)
+    one = None in selector  # for all bands
+    return {
+        band: compiling.mask(value, selector[None if one else band], other) for band, value in inputs["data"].items()
+    }
+
+
+@operator(
+    "mask",
+    shape=_data_meta,
+    needs=same_bands,
+    masks="mask",
+    strict=lambda arguments: arguments["replacement"] is None,  # else dates without data get values, too
+    images=_masked_images,
+)
 def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
     """Data without the values where the mask is true (not zero); they become missing, or `replacement`."""
     remove = mask.fillna(0) != 0
@@ -322,49 +418,26 @@ def _added(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     return Meta(metas["data"].time, (arguments["label"],), {})
 
 
-@operator("add_dimension", shape=_added, needs=lambda arguments, metas, wanted: {"data": None})
+@operator(
+    "add_dimension",
+    shape=_added,
+    needs=lambda arguments, metas, wanted: {"data": None},
+    images=lambda compiling, arguments, inputs, bands: {arguments["label"]: inputs["data"][None]},
+)
 def add_dimension(data: Cube, name: Literal["bands"], label: str, type: Literal["bands"] = "bands") -> Cube:
     """The cube with a dimension `bands` of one label."""
     return data.expand_dims(bands=[label])
 
 
-def _ndvi_labels(arguments: Mapping[str, Any], meta: Meta) -> tuple[str, str]:
-    return meta.find(arguments.get("nir", "nir")), meta.find(arguments.get("red", "red"))
-
-
-def _ndvi_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-    meta = metas["data"]
-    _ndvi_labels(arguments, meta)
-    target = arguments.get("target_band")
-    return Meta(meta.time, (*(meta.bands or ()), target) if target else None, meta.common if target else {})
-
-
-def _ndvi_needs(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
-    pair = _ndvi_labels(arguments, metas["data"])
-    kept = metas["data"].bands or () if arguments.get("target_band") else ()
-    return {"data": tuple(b for b in metas["data"].bands or () if b in pair or (b in kept and b in (wanted or kept)))}
-
-
-@operator("ndvi", shape=_ndvi_shape, needs=_ndvi_needs)
-def ndvi(
-    data: Cube, nir: str = "nir", red: str = "red", target_band: str | None = None, meta: Meta | None = None
-) -> Cube:
-    """Normalised difference vegetation index (nir - red) / (nir + red), Rouse et al. 1974.
-
-    The result has no bands; with `target_band` it is added to the bands that are there.
-    """
-    a, b = _ndvi_labels({"nir": nir, "red": red}, meta or Meta(bands=tuple(data.bands.values)))
-    x, y = data.sel(bands=a, drop=True), data.sel(bands=b, drop=True)
-    with np.errstate(all="ignore"):
-        total = x + y
-        index = ((x - y) / total).where(total != 0)
-    return xr.concat([data, index.expand_dims(bands=[target_band])], "bands") if target_band else index
-
-
 # ---------------------------------------------------------------------------------------- grids and levels
 
 
-@operator("resample_spatial", support=Structural())
+def _own_lattice(arguments: Mapping[str, Any], grids: Mapping[str, Mapping[str, Grid]]) -> Mapping[str, Grid]:
+    """The grid of a CRS and resolution, aligned to the CRS's origin, where the data are."""
+    return aligned_grid(arguments["projection"], arguments["resolution"], grids["data"])
+
+
+@operator("resample_spatial", support=Regrid(_own_lattice))
 def resample_spatial(
     data: Cube,
     resolution: Resolution,
@@ -382,7 +455,7 @@ def _first(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 
 @operator(
     "resample_cube_spatial",
-    support=Structural(),
+    support=Regrid(lambda arguments, grids: grids["target"]),
     shape=_first,
     needs=lambda arguments, metas, wanted: {
         "data": wanted if metas["data"].bands is not None and wanted is not None else metas["data"].bands,
@@ -394,7 +467,7 @@ def resample_cube_spatial(data: Cube, target: Cube, method: Literal["near"] = "n
     raise DocumentError("grids are changed by the engine")
 
 
-@operator("muses:at_resolution", support=Structural())
+@operator("muses:at_resolution", support=AtResolution("resolution"))
 def at_resolution(data: Cube, resolution: Metres) -> Cube:
     """The cube evaluated at the level of this resolution (metres), whatever level is shown."""
     raise DocumentError("levels are chosen by the engine")

@@ -1,10 +1,15 @@
 """How an operator is declared: an ordinary function, its openEO or muses id, and its support.
 
 The declaration is a contract. From the annotations come validation, the JSON schema, the widget form and the
-documentation; from the support comes everything that makes lazy evaluation correct.
+documentation; from the support comes everything that makes lazy evaluation correct; from the cost come plans, admission
+and the cutting of images into strips.
 
 ```python
-@operator("muses:focal_mean", support=Focal(lambda args, pixel: args["radius"]))
+@operator(
+    "muses:focal_mean",
+    support=Focal(lambda args, pixel: args["radius"]),
+    cost=lambda args, pixel, rows, columns: Cost(rows * columns * args["radius"] * 1e-9, bytes=16 * rows * columns),
+)
 def focal_mean(data: Cube, radius: Annotated[int, Field(ge=1, le=64)] = 1) -> Cube: ...
 ```
 """
@@ -15,14 +20,14 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
+from muses_lab.document.graph import Callback, Node, Parameter, make, walk
 from muses_lab.errors import BandError, DocumentError
-from muses_lab.graph import Callback, Node, Parameter, make, walk
 
 Cube = xr.DataArray
 """A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
@@ -51,9 +56,10 @@ SERIES = "data"
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "halo")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
-# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres.
+# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `halo`, the
+# pixels on each side of what it is given that are not to be in its result.
 
 
 @dataclass(frozen=True)
@@ -85,51 +91,156 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class Pixel:
+class Support:
+    """What an output pixel depends on, and so how the engine evaluates a step."""
+
+    elsewhere: ClassVar[bool] = False
+    """Whether its inputs are evaluated on another grid, level or extent than its result."""
+    keeps: ClassVar[bool] = False
+    """Whether blocks of its images are worth a place in the cache."""
+
+    def radius(self, arguments: Mapping[str, Any], pixel_size: float) -> int:
+        """Pixels around a pixel that it depends on; `pixel_size` is in metres."""
+        return 0
+
+
+@dataclass(frozen=True)
+class Pixel(Support):
     """An output pixel depends on the same pixel only (any band or date)."""
 
 
 @dataclass(frozen=True)
-class Focal:
+class Focal(Support):
     """An output pixel depends on a neighbourhood: the engine reads a halo and clips."""
 
-    radius: Callable[[Mapping[str, Any], float], int]
+    keeps: ClassVar[bool] = True
+    around: Callable[[Mapping[str, Any], float], int]
     """(arguments, pixel size in metres) → radius in pixels."""
 
+    def radius(self, arguments: Mapping[str, Any], pixel_size: float) -> int:
+        return self.around(arguments, pixel_size)
+
 
 @dataclass(frozen=True)
-class Region:
+class Region(Support):
     """Depends on connected regions: evaluated whole on its pinned `extent` and `resolution`, then cut."""
 
+    elsewhere: ClassVar[bool] = True
+    depends_on: ClassVar[str] = "connected regions"
+    """In messages."""
+
 
 @dataclass(frozen=True)
-class Fit:
+class Fit(Support):
     """Depends on statistics of its pinned `extent` and `resolution`: `fit` runs once, the function applies it."""
+
+    depends_on: ClassVar[str] = "statistics of an area"
+    """In messages."""
 
     fit: Callable[..., dict[str, Any]]
     """(data on the pinned extent, **other arguments) → JSON values, given to the function as `fitted`."""
 
 
 @dataclass(frozen=True)
-class Structural:
-    """No computation of its own: the engine carries it out (reading, changing grid or level)."""
+class Structural(Support):
+    """No computation of its own: the engine carries it out, or nobody does (a collection that is not pinned)."""
+
+    elsewhere: ClassVar[bool] = True
 
 
-Support = Pixel | Focal | Region | Fit | Structural
+@dataclass(frozen=True)
+class Reading(Structural):
+    """Reads the scenes of a pinned list."""
+
+    list: str
+    """The argument that names the list by its digest."""
+    bands: str
+    """The argument that chooses bands."""
+    thinning: str
+    """The argument that states how many dates a reduction uses at coarse levels."""
+
+
+@dataclass(frozen=True)
+class Regrid(Structural):
+    """Its first cube on other grids, by nearest neighbour."""
+
+    grids: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
+    """(arguments, grids of each cube by argument) → grids by id, as `raster.grid.Grid`."""
+
+
+@dataclass(frozen=True)
+class AtResolution(Structural):
+    """Its first cube at one level, whatever level is shown."""
+
+    metres: str
+    """The argument that says which: metres per pixel."""
+
+
 PIXEL = Pixel()
+
+
+class Cost(NamedTuple):
+    """What an operator takes for one image, of one band and date."""
+
+    seconds: float
+    """Of one thread of the machine on which it was measured; `engine.throughput` knows how fast this one is."""
+    bytes: int = 0
+    """Working memory beside its inputs and its result."""
+
+
+CostOf = Callable[[Mapping[str, Any], float, int, int], Cost]
+"""(arguments, pixel size in metres, rows, columns of the result) → cost; of a Fit: of the fitting."""
+
+VALUE = 2e-9
+"""Seconds for a value of an operator that declares nothing: between those of NumPy (4) and of compiled code (0.5)."""
 
 Shape = Callable[[Mapping[str, Any], Mapping[str, Meta]], Meta]
 Rule = Callable[[Mapping[str, Any]], None]
+Images = Mapping[str | None, Any]
+"""Band → value, while a step is compiled: of an image without bands under None."""
+
+
+class Compiling(Protocol):
+    """What a step's `images` may ask of the compiler."""
+
+    def call(self, callback: Callback, **parameters: Any) -> Any:
+        """The value of a callback with its parameters bound to values; `data` to a mapping of them."""
+
+    def mask(self, value: Any, selector: Any, replacement: float) -> Any:
+        """The value, or the replacement (NaN: missing) where the selector is true."""
+
+    def refuse(self, reason: str) -> Exception:
+        """To be raised where no code fits: the step is evaluated by its function."""
+
+
+ImagesOf = Callable[[Compiling, Mapping[str, Any], Mapping[str, Images], tuple[str, ...] | None], Images]
+"""(compiler, arguments, values of each cube by argument, bands of the result) → values of the result."""
+
+Dates = tuple[np.datetime64, ...]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 
 
-def _same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+def same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+    """The shape of a result that has the dimensions and bands of the first cube."""
     return next(iter(metas.values()), Meta(time=False))
 
 
-def _same_bands(
+def same_bands(
     arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
 ) -> dict[str, tuple[str, ...] | None]:
+    """The needs of an operator that makes each band of its result of the same band of its cubes.
+
+    Raises
+    ------
+    TypeError
+        A band is wanted that none of the cubes has: the operator makes it of others, and its needs have to say which.
+    """
+    have = [band for meta in metas.values() for band in meta.bands or ()]
+    if metas and (made := [band for band in wanted or () if band not in have]):
+        raise TypeError(
+            f"an operator gives the band {made[0]!r}, which its cubes do not have ({', '.join(have) or 'no bands'}), "
+            "and is declared with needs=same_bands: its needs have to say which bands it is made of"
+        )
     out: dict[str, tuple[str, ...] | None] = {}
     for name, meta in metas.items():
         if meta.bands is None or wanted is None:
@@ -164,22 +275,57 @@ class Argument:
         return TypeAdapter(self.annotation).json_schema()
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What else an operator declares of itself; see `operator`."""
+
+    strict: bool | Callable[[Mapping[str, Any]], bool] = True
+    rule: Rule | None = None
+    cost: CostOf | None = None
+    reduces: str | None = None
+    dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
+    masks: str | None = None
+    selects: bool = False
+    code: str | None = None
+    images: ImagesOf | None = None
+    expands: Callable[..., Node] | None = None
+
+
 class Operator:
     """A declared operator; also the `graph.Signature` of its process."""
 
     def __init__(
-        self, fn: Callable[..., Any], id: str, version: str, support: Support, shape: Shape, needs: Needs, strict: bool,
-        rule: Rule | None,
+        self, fn: Callable[..., Any], id: str, version: str, support: Support, shape: Shape | None = None,
+        needs: Needs | None = None,
+        traits: Traits = Traits(),
     ) -> None:  # fmt: skip
+        cost, rule = traits.cost, traits.rule
+        if cost is None and isinstance(support, Focal | Region | Fit):
+            raise TypeError(
+                f"operator {id!r} looks at more than a pixel and does not say what that takes: declare it with cost="
+            )
         self.fn = fn
         self.id = id
         self.version = version
         self.support = support
-        self.shape = shape
-        self.needs = needs
-        self.strict = strict
-        """Missing in, missing out: a date that is missing altogether may be left out before it."""
+        self.shape = shape or same_shape
+        self.needs = needs or same_bands
         self.rule = rule
+        self.dates = traits.dates
+        """(arguments, dates) → the dates that it keeps; None: all of them."""
+        self.masks = traits.masks
+        """The cube argument that removes values of the first cube where it is true."""
+        self.selects = traits.selects
+        """Whether it does nothing to a cube that has just its bands."""
+        self.code = traits.code
+        """Name of the instruction, or of the reduction, that compiled code has for it."""
+        self.images = traits.images
+        """How compiled code does it; None: it does not."""
+        self.expands = traits.expands
+        """How it is defined by other processes."""
+        self._reduces = traits.reduces
+        self._strict = traits.strict
+        self.declared_cost = cost
         hints = typing.get_type_hints(fn, include_extras=True)
         parameters = inspect.signature(fn).parameters
         self.injected = tuple(n for n in parameters if n in _INJECTED)
@@ -188,6 +334,11 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        if self.cubes and shape is not None and needs is None:
+            raise TypeError(
+                f"operator {id!r} says what shape its result has and not which bands it reads for it: declare it with "
+                "needs=, which is same_bands where each band of the result is made of the same band of its cubes"
+            )
         self.takes_text = id in ("eq", "neq")
         """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
         self.gives_series = hints.get("return") is Array
@@ -196,9 +347,42 @@ class Operator:
     def __repr__(self) -> str:
         return f"<Operator {self.id} {self.version}>"
 
+    def reduces(self, arguments: Mapping[str, Any]) -> str | None:
+        """The dimension that it reduces to one value: `t`, `bands`, or None."""
+        return None if self._reduces is None else arguments[self._reduces]
+
+    def is_strict(self, arguments: Mapping[str, Any]) -> bool:
+        """Missing in, missing out: a date that is missing altogether may be left out before it."""
+        return self._strict(arguments) if callable(self._strict) else self._strict
+
     @property
     def needs_extent(self) -> bool:
         return isinstance(self.support, Region | Fit)
+
+    @property
+    def depends_on(self) -> str:
+        """What of its pinned extent its result depends on, for messages."""
+        assert isinstance(self.support, Region | Fit)
+        return self.support.depends_on
+
+    def cost(self, arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+        """What it takes for an image of so many rows and columns: as declared, else by its values and callbacks.
+
+        Of a Fit: what the fitting takes.
+        """
+        if self.declared_cost is not None:
+            return self.declared_cost(arguments, pixel_size, rows, columns)
+        processes = [n for a in arguments.values() if isinstance(a, Callback) for n in walk(a.root)]
+        inside = (registry[n.process].cost(n.arguments, pixel_size, rows, columns).seconds for n in processes)
+        return Cost(VALUE * rows * columns + sum(inside))
+
+    def cost_of_blocks(self, arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+        """What it takes where blocks are evaluated: nothing for what is evaluated elsewhere, little after fitting."""
+        if isinstance(self.support, Structural | Region):
+            return Cost(0.0)
+        if isinstance(self.support, Fit):
+            return Cost(VALUE * rows * columns)
+        return self.cost(arguments, pixel_size, rows, columns)
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
@@ -346,8 +530,6 @@ def _expected(error: Any) -> str:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    if isinstance(b, tuple):
-        b = list(b)
     return type(a) is not Node and (a is b or (a == b and isinstance(a, bool) == isinstance(b, bool)))
 
 
@@ -367,6 +549,8 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
         kind = "conditions"
     elif annotation in _CALLBACKS:
         kind = "callback"
+    if isinstance(default, tuple):  # as documents have it
+        default = list(default)
     return Argument(name, kind, annotation, required, None if required else default)
 
 
@@ -426,18 +610,59 @@ def operator(
     *,
     version: str = "1",
     support: Support = PIXEL,
-    shape: Shape = _same_shape,
-    needs: Needs = _same_bands,
-    strict: bool = True,
+    shape: Shape | None = None,
+    needs: Needs | None = None,
+    strict: bool | Callable[[Mapping[str, Any]], bool] = True,
     rule: Rule | None = None,
+    cost: CostOf | None = None,
+    reduces: str | None = None,
+    dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
+    masks: str | None = None,
+    selects: bool = False,
+    code: str | None = None,
+    images: ImagesOf | None = None,
+    expands: Callable[..., Node] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
-    `rule` gets all arguments and raises ValueError where they do not go together.
+    Parameters
+    ----------
+    version
+        Recorded in documents; another one where the same arguments give other values.
+    support
+        What an output pixel depends on.
+    shape
+        (arguments, metas of its cubes) → meta of its result; the first cube's by default.
+    needs
+        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; the same ones by default. Who
+        declares a shape declares the needs, too (`same_bands` are those of the default): TypeError.
+    strict
+        Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
+        the arguments.
+    rule
+        Gets all arguments and raises ValueError where they do not go together.
+    cost
+        What an image takes; without it a value takes two nanoseconds, and so does each process of a callback. Operators
+        that look at more than a pixel (Focal, Region, Fit) must declare it: TypeError.
+    reduces
+        The argument that names the dimension (`t` or `bands`) which it reduces to one value.
+    dates
+        (arguments, dates) → the dates that it keeps.
+    masks
+        The cube argument that removes values of the first cube where it is true.
+    selects
+        Whether it only chooses bands.
+    code
+        The instruction of compiled code for a process of values (`ADD`), or the reduction for one of series (`MEDIAN`).
+    images
+        How compiled code does a process of cubes, image by image.
+    expands
+        (arguments by name; values as parameters) → the process as a graph of other processes, for compiled code.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        registry.add(Operator(fn, id, version, support, shape, needs, strict, rule))
+        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands)
+        registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 
     return declare

@@ -14,10 +14,11 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from muses_lab.document.graph import Node, Parameter
 from muses_lab.errors import DocumentError
-from muses_lab.graph import Parameter
 from muses_lab.operators.callbacks import Series, element_label
-from muses_lab.operators.declare import Array, Scalar, operator
+from muses_lab.operators.declare import VALUE, Array, Cost, Scalar, operator, registry
+from muses_lab.resources import cancel
 
 NAN = np.float32("nan")
 
@@ -36,20 +37,24 @@ def _missing(x: Any) -> Any:
     return np.isnan(x)
 
 
-def _declare_binary(id: str, fn: Callable[[Any, Any], Any], doc: str) -> None:
+def _modulo(x: Any, y: Any) -> Any:
+    return np.where(np.equal(y, 0), np.divide(x, y), np.mod(x, y))
+
+
+def _declare_binary(id: str, fn: Callable[[Any, Any], Any], doc: str, code: str | None = None) -> None:
     def binary(x: Scalar, y: Scalar) -> Scalar:
         return _elementwise(fn, x, y)
 
     binary.__name__, binary.__doc__ = id, doc
-    operator(id)(binary)
+    operator(id, code=code)(binary)
 
 
-def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str) -> None:
+def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None = None) -> None:
     def unary(x: Scalar) -> Scalar:
         return _elementwise(fn, x)
 
     unary.__name__, unary.__doc__ = id, doc
-    operator(id)(unary)
+    operator(id, code=code)(unary)
 
 
 def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
@@ -61,20 +66,20 @@ def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -
         return _elementwise(truth, x, y)
 
     comparison.__name__, comparison.__doc__ = id, doc
-    operator(id)(comparison)
+    operator(id, code=id.upper())(comparison)
 
 
-_declare_binary("add", op.add, "x + y")
-_declare_binary("subtract", op.sub, "x - y")
-_declare_binary("multiply", op.mul, "x × y")
-_declare_binary("divide", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing")
-_declare_binary("mod", np.mod, "Remainder of x / y with the sign of y")
+_declare_binary("add", op.add, "x + y", "ADD")
+_declare_binary("subtract", op.sub, "x - y", "SUBTRACT")
+_declare_binary("multiply", op.mul, "x × y", "MULTIPLY")
+_declare_binary("divide", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing", "DIVIDE")
+_declare_binary("mod", _modulo, "Remainder of x / y with the sign of y; x modulo 0 gives ±infinity, as x / 0 does")
 
-_declare_unary("absolute", np.abs, "Absolute value")
-_declare_unary("sqrt", np.sqrt, "Square root; missing for negative values")
+_declare_unary("absolute", np.abs, "Absolute value", "ABSOLUTE")
+_declare_unary("sqrt", np.sqrt, "Square root; missing for negative values", "SQRT")
 _declare_unary("ln", np.log, "Natural logarithm; missing for negative values")
-_declare_unary("floor", np.floor, "Largest whole number not above x")
-_declare_unary("ceil", np.ceil, "Smallest whole number not below x")
+_declare_unary("floor", np.floor, "Largest whole number not above x", "FLOOR")
+_declare_unary("ceil", np.ceil, "Smallest whole number not below x", "CEIL")
 
 _declare_comparison("gt", op.gt, "1 where x > y, else 0")
 _declare_comparison("gte", op.ge, "1 where x ≥ y, else 0")
@@ -86,8 +91,12 @@ _declare_comparison("neq", op.ne, "1 where x differs from y, else 0")
 
 @operator("power")
 def power(base: Scalar, p: Scalar) -> Scalar:
-    """base to the power p."""
-    return _elementwise(np.power, base, p)
+    """base to the power p; missing where either is, also where the other one would decide (openEO)."""
+
+    def raised(b: Any, exponent: Any) -> Any:
+        return np.where(_missing(b) | _missing(exponent), NAN, np.power(b, exponent))
+
+    return _elementwise(raised, base, p)
 
 
 @operator("exp")
@@ -107,9 +116,18 @@ def _ordered(arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}")
 
 
-@operator("between", rule=_ordered)
+def _node(process: str, x: Any, y: Any) -> Node:
+    return registry.node(process, inside_callback=True, x=x, y=y)
+
+
+def _between_by_comparisons(arguments: Mapping[str, Any]) -> Node:
+    x, upper = Parameter("x"), "lt" if arguments["exclude_max"] else "lte"
+    return _node("and", _node("gte", x, arguments["min"]), _node(upper, x, arguments["max"]))
+
+
+@operator("between", expands=_between_by_comparisons)
 def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Scalar:
-    """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0."""
+    """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0: 0 for every x where min is above max (openEO)."""
 
     def inside(v: Any) -> Any:
         upper = v < max if exclude_max else v <= max
@@ -118,33 +136,42 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
     return _elementwise(inside, x)
 
 
-@operator("clip", rule=_ordered)
+@operator("clip", rule=_ordered, code="CLIP")
 def clip(x: Scalar, min: float, max: float) -> Scalar:
     """x limited to the range from min to max."""
     return _elementwise(lambda v: np.clip(v, min, max), x)
 
 
 def _a_range(arguments: Mapping[str, Any]) -> None:
-    if arguments["inputMin"] >= arguments["inputMax"]:
-        raise ValueError(
-            f"inputMin must be below inputMax; they are {arguments['inputMin']:g} and {arguments['inputMax']:g}"
-        )
+    if arguments["inputMin"] == arguments["inputMax"]:
+        raise ValueError(f"inputMin and inputMax must differ; both are {arguments['inputMin']:g}")
 
 
-@operator("linear_scale_range", rule=_a_range)
+def _scaled_by_arithmetic(arguments: Mapping[str, Any]) -> Node:
+    low, high = arguments["inputMin"], arguments["inputMax"]
+    factor = (arguments["outputMax"] - arguments["outputMin"]) / (high - low)
+    clipped = registry.node("clip", inside_callback=True, x=Parameter("x"), min=min(low, high), max=max(low, high))
+    return _node("add", _node("multiply", _node("subtract", clipped, low), factor), arguments["outputMin"])
+
+
+@operator("linear_scale_range", rule=_a_range, expands=_scaled_by_arithmetic)
 def linear_scale_range(
     x: Scalar, inputMin: float, inputMax: float, outputMin: float = 0.0, outputMax: float = 1.0
 ) -> Scalar:
-    """x clipped to the input range and mapped linearly to the output range (openEO)."""
+    """x clipped to the input range and mapped linearly: inputMin to outputMin, inputMax to outputMax (openEO).
+
+    Either range may run downwards: `inputMin=1, inputMax=0` turns the scale round.
+    """
 
     def scale(v: Any) -> Any:
         factor = (outputMax - outputMin) / (inputMax - inputMin)
-        return (np.clip(v, inputMin, inputMax) - inputMin) * factor + outputMin
+        inside = np.clip(v, min(inputMin, inputMax), max(inputMin, inputMax))
+        return (inside - inputMin) * factor + outputMin
 
     return _elementwise(scale, x)
 
 
-@operator("normalized_difference")
+@operator("normalized_difference", code="NORMALIZED_DIFFERENCE")
 def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
     """(x - y) / (x + y); missing where x + y is 0."""
 
@@ -155,13 +182,13 @@ def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(difference, x, y)
 
 
-@operator("not")
+@operator("not", code="NOT")
 def not_(x: Scalar) -> Scalar:
     """1 where x is false, 0 where it is true."""
     return _elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
 
 
-@operator("and", strict=False)
+@operator("and", strict=False, code="AND")
 def and_(x: Scalar, y: Scalar) -> Scalar:
     """Both true. False with unknown is false, true with unknown is unknown."""
 
@@ -172,7 +199,7 @@ def and_(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(both, x, y)
 
 
-@operator("or", strict=False)
+@operator("or", strict=False, code="OR")
 def or_(x: Scalar, y: Scalar) -> Scalar:
     """At least one true. True with unknown is true, false with unknown is unknown."""
 
@@ -184,7 +211,7 @@ def or_(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(either, x, y)
 
 
-@operator("xor")
+@operator("xor", code="XOR")
 def xor(x: Scalar, y: Scalar) -> Scalar:
     """Exactly one true; unknown if either is."""
 
@@ -194,7 +221,7 @@ def xor(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(one, x, y)
 
 
-@operator("if", strict=False)
+@operator("if", strict=False, code="IF")
 def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type: ignore[assignment]
     """`accept` where value is true, `reject` (missing by default) where it is false or unknown."""
 
@@ -204,16 +231,29 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
     return _elementwise(choose, value, accept, reject)
 
 
-@operator("is_nodata", strict=False)
+@operator("is_nodata", strict=False, code="IS_NODATA")
 def is_nodata(x: Scalar) -> Scalar:
     """1 where x is missing, else 0."""
     return _elementwise(lambda v: _missing(v).astype(np.float32), x)
 
 
-@operator("array_contains", strict=False)
+def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+    return Cost((VALUE + min(len(arguments["data"]), 128) * 0.6e-9) * rows * columns)
+
+
+@operator("array_contains", strict=False, cost=_contains_cost)
 def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1000)], value: Scalar) -> Scalar:
     """1 where the value is one of `data`, else 0 (also where it is missing)."""
-    return _elementwise(lambda v: np.isin(v, data).astype(np.float32), value)
+
+    def contains(v: Any) -> Any:
+        v = np.asarray(v)
+        out = np.empty(v.shape, np.float32)
+        for piece in np.ndindex(out.shape[:-2]):  # an image at a time
+            cancel.check()
+            out[piece] = np.isin(v[piece], data)
+        return out
+
+    return _elementwise(contains, value)
 
 
 @operator("muses:any_bit")
@@ -221,7 +261,7 @@ def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
     """1 where any of the bits set in `bits` is set in x (a bit field such as QA_PIXEL), else 0."""
 
     def test(v: Any) -> Any:
-        missing = _missing(v)
+        missing = ~np.isfinite(v)  # infinity has no bits
         whole = np.where(missing, 0, v).astype(np.int64)
         return np.where(missing, NAN, ((whole & bits) != 0).astype(np.float32))
 

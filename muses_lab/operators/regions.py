@@ -11,17 +11,35 @@ from skimage.measure import label
 
 from muses_lab.errors import DocumentError
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.operators.declare import Cube, Meta, Region, operator
+from muses_lab.operators.declare import Cost, Cube, Meta, Region, Shape, operator, same_bands
+from muses_lab.resources import cancel
 
 
-def _image(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-    meta = metas["data"]
-    if meta.time or meta.bands is not None:
-        raise DocumentError("connected components need one image: reduce over 't' and choose one band first")
-    return meta
+def one_image(operator: str) -> Shape:
+    """The shape of the result of an operator on one image."""
+
+    def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+        meta = metas["data"]
+        missing = ["reduce over 't'"] * meta.time + ["choose one band"] * (meta.bands is not None)
+        if missing:
+            raise DocumentError(f"{operator} takes one image: {' and '.join(missing)} first")
+        return meta
+
+    return shape
 
 
-@operator("muses:connected_components", support=Region(), shape=_image)
+def _labelling(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+    """Measured on noise of 4000 × 4000 pixels, half of them true: 25 to 90 ns and 20 bytes for a pixel."""
+    return Cost(40e-9 * rows * columns, 24 * rows * columns)
+
+
+@operator(
+    "muses:connected_components",
+    support=Region(),
+    cost=_labelling,
+    shape=one_image("connected_components"),
+    needs=same_bands,
+)
 def connected_components(
     data: Cube,
     min_area: Annotated[float, Field(ge=0)] = 0.0,
@@ -37,6 +55,7 @@ def connected_components(
     values = np.asarray(data.data)
     missing = np.isnan(values)
     labels = label(~missing & (values != 0), connectivity=1 if connectivity == 4 else 2)
+    cancel.check()
     keep = np.bincount(labels.ravel()) * pixel_size**2 >= min_area
     keep[0] = False
     new = np.where(keep, np.cumsum(keep), 0)

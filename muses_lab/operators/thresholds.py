@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,8 +11,12 @@ from skimage.filters import threshold_otsu
 
 from muses_lab.errors import MusesError
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.operators.declare import Cube, Fit, operator
-from muses_lab.operators.regions import _image
+from muses_lab.operators.declare import Cost, Cube, Fit, operator, same_bands
+from muses_lab.operators.regions import one_image
+from muses_lab.resources import cancel
+
+_LOOKED_AT = 4096
+"""Values from which is guessed whether there are few different ones."""
 
 
 def fit_otsu(data: Cube, bins: int = 256) -> dict[str, Any]:
@@ -21,16 +26,22 @@ def fit_otsu(data: Cube, bins: int = 256) -> dict[str, Any]:
     if valid.size == 0 or valid.min() == valid.max():
         found = "no valid values" if valid.size == 0 else f"only the value {valid.min() + 0:g}"
         raise MusesError(f"Otsu's threshold needs at least two different values; the extent has {found}")
-    if np.unique(valid[:4096]).size <= bins:
+    if np.unique(valid[:_LOOKED_AT]).size <= bins:
         # Few different values (classes, counts) are their own histogram: bins of a width would cut between them
         # wherever their middles happen to lie.
         distinct, counts = np.unique(valid, return_counts=True)
+        cancel.check()
         if distinct.size <= bins:
             return {"threshold": float(threshold_otsu(hist=(counts, distinct))), "samples": int(valid.size)}
     return {"threshold": float(threshold_otsu(valid, nbins=bins)), "samples": int(valid.size)}
 
 
-@operator("muses:otsu", support=Fit(fit_otsu), shape=_image)
+def _fitting(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+    """Measured on noise of 4000 × 4000 pixels: 12 ns for a pixel, 100 where all values are sorted; 27 bytes."""
+    return Cost((100e-9 if arguments["bins"] >= _LOOKED_AT else 20e-9) * rows * columns, 32 * rows * columns)
+
+
+@operator("muses:otsu", support=Fit(fit_otsu), cost=_fitting, shape=one_image("otsu"), needs=same_bands)
 def otsu(
     data: Cube,
     bins: Annotated[int, Field(ge=2, le=65_536)] = 256,

@@ -52,6 +52,7 @@ class Profile:
     """One product: its bands in order, and its mask."""
 
     name: str
+    title: str
     ids: str
     """Regular expression of the collection ids it is found under."""
     bands: tuple[KnownBand, ...]
@@ -112,6 +113,7 @@ _S2_REFLECTANCE = (
 
 SENTINEL2_L2A = Profile(
     "sentinel-2-l2a",
+    "Sentinel-2 Level-2A: reflectance at the ground (ESA, Sen2Cor)",
     r"sentinel-?2?-s?2?-?(c1-)?l2a.*|sentinel-s2-l2a.*|s2-?(msi-?)?l2a.*",
     (
         *_S2_REFLECTANCE,
@@ -127,12 +129,14 @@ SENTINEL2_L2A = Profile(
 
 SENTINEL2_L1C = Profile(
     "sentinel-2-l1c",
+    "Sentinel-2 Level-1C: reflectance at the top of the atmosphere (ESA)",
     r"sentinel-?2-(c1-)?l1c.*|sentinel-s2-l1c.*|s2-?(msi-?)?l1c.*",
     (*_S2_REFLECTANCE, _s2(("B10", "cirrus"), "cirrus", 60)),
 )
 
 THEIA_L3A = Profile(
     "theia-l3a",
+    "Theia Level-3A: monthly syntheses of Sentinel-2 (CNES, WASP)",
     r".*(theia|wasp|muscate).*l3a.*",
     # monthly syntheses, already free of clouds: no mask; int16, -10000 where no date was clear
     tuple(
@@ -159,6 +163,7 @@ _CLOUDS = 0b11111  # fill, dilated cloud, cirrus, cloud, cloud shadow
 
 LANDSAT_C2_L2 = Profile(
     "landsat-c2-l2",
+    "Landsat 8 and 9 Collection 2 Level-2: reflectance at the ground and temperature (USGS)",
     r"landsat-?c2-?l2.*|landsat-[89]-c2-?l2.*|lc0[89]_?l2.*",
     (
         _sr("SR_B1", "coastal"),
@@ -177,7 +182,8 @@ LANDSAT_C2_L2 = Profile(
 
 LANDSAT_TM_C2_L2 = Profile(
     "landsat-tm-c2-l2",
-    r"landsat-[457]-c2-?l2.*|l[te]0[457]_?l2.*",
+    "Landsat 4, 5 and 7 Collection 2 Level-2: reflectance at the ground and temperature (USGS)",
+    r"landsat-([457]|tm)-c2-?l2.*|l[te]0[457]_?l2.*",
     (
         _sr("SR_B1", "blue"),
         _sr("SR_B2", "green"),

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import rasterio.shutil
-from rasterio import Affine
+from affine import Affine
 
+from muses_lab.raster.writing import copy_raster, create_raster, delete_raster
 from muses_lab.sample import kernels
 
 BLOCK = 512
@@ -28,10 +28,9 @@ def write_cog(path: Path, pixels: np.ndarray, crs: str, transform: Affine, nodat
     name = f"/vsimem/{uuid.uuid4().hex}.tif"
     with rasterio.Env(GDAL_NUM_THREADS="1", GDAL_DISABLE_READDIR_ON_OPEN=False):
         for k, layer in enumerate(layers):
-            raw = {"driver": "GTiff", "dtype": layer.dtype, "nodata": nodata, "crs": crs, "tiled": True}
-            with rasterio.open(
+            raw = {"dtype": layer.dtype, "nodata": nodata, "crs": crs, "tiled": True}
+            with create_raster(
                 name + ".ovr" * k,
-                "w",
                 count=1,
                 height=layer.shape[0],
                 width=layer.shape[1],
@@ -43,9 +42,9 @@ def write_cog(path: Path, pixels: np.ndarray, crs: str, transform: Affine, nodat
                 file.write(layer, 1)
         # level 1 and no predictor: of such stepped values a predictor makes 6 % more, and higher levels take much
         # longer and gain little
-        rasterio.shutil.copy(
+        copy_raster(
             name,
-            str(path),
+            path,
             driver="COG",
             compress="DEFLATE",
             level=1,
@@ -55,7 +54,7 @@ def write_cog(path: Path, pixels: np.ndarray, crs: str, transform: Affine, nodat
             bigtiff="NO",
         )
         for k in reversed(range(len(layers))):
-            rasterio.shutil.delete(name + ".ovr" * k, driver="GTiff")
+            delete_raster(name + ".ovr" * k)
     return path.stat().st_size
 
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rustac
 from filelock import FileLock
-from tqdm.auto import tqdm
+from rasterio.errors import RasterioIOError
 
 from muses_lab import settings
 from muses_lab.errors import MusesError
+from muses_lab.progress import Progress
+from muses_lab.raster.checksum import multihash
 from muses_lab.sample import stac
 from muses_lab.sample.cog import write_cog
 from muses_lab.sample.ground import Ground, draw
@@ -28,6 +34,12 @@ from muses_lab.sample.truth import write_classes, write_truth
 VERSION = 1
 """Goes up when the same parameters give other pixels."""
 SEED = 2018
+DEFAULT = {"size": 2112, "dates": 24}
+"""Half a minute of two cores, 470 MB."""
+FULL = {"size": 4128, "dates": 36}
+"""Five minutes, 2.4 GB."""
+BYTES = 2.75
+"""What a 10 m pixel of one scene takes on disk at most, with all bands and overviews."""
 
 
 def default_folder() -> Path:
@@ -35,20 +47,26 @@ def default_folder() -> Path:
     return settings.home() / "sample"
 
 
-def catalog_id(size: int = 4096, dates: int = 36, seed: int = SEED) -> str:
+def catalog_id(size: int = DEFAULT["size"], dates: int = DEFAULT["dates"], seed: int = SEED) -> str:
     """The id of the catalogue that these parameters give."""
-    return f"muses-sample-v{VERSION}-{whole_size(size)}-{dates}-{seed}"
+    return f"{_IDS}{whole_size(size)}-{dates}-{seed}"
+
+
+_IDS = f"muses-sample-v{VERSION}-"
 
 
 def generate(
     folder: str | os.PathLike[str] | None = None,
     *,
-    size: int = 4096,
-    dates: int = 36,
+    size: int | None = None,
+    dates: int | None = None,
     seed: int = SEED,
+    reuse: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
 ) -> Path:
     """Makes the sample catalogue in `folder` and registers it; returns at once when it is there already.
+
+    Asked for without `size` and `dates`, any sample that is there will do, a larger one too.
 
     Examples
     --------
@@ -62,14 +80,20 @@ def generate(
         other parameters is replaced; a folder with anything else in it is refused.
     size
         Width of each tile in 10 m pixels, rounded up to a multiple of 96 so that all resolutions and overviews fit
-        (4096 gives 4128). Small samples have the same river, town and woods at a smaller scale.
+        (4096 gives 4128); 2112 unless given. Small samples have the same river, town and woods at a smaller scale.
     dates
-        Number of overpasses in the year, 1 to 70. Each gives one or two items.
+        Number of overpasses in the year, 1 to 70; 24 unless given. Each gives one or two items.
     seed
         Another seed gives another ground and other weather. Equal parameters give equal bytes.
+    reuse
+        Folder that may hold a sample of this release already, of any size: then its files are taken (linked, or copied
+        where that is another disk) and none are made.
     progress
-        Whether to show a progress bar; None: only on a terminal.
+        Whether to tell how far it is, by a bar in a terminal, else by lines; None: only by a bar in a terminal.
     """
+    any_will_do = size is None and dates is None
+    size = DEFAULT["size"] if size is None else size
+    dates = DEFAULT["dates"] if dates is None else dates
     if not 96 <= size <= 10_980:
         raise MusesError(f"size={size} is not possible: a tile has 96 to 10980 pixels of 10 m")
     if not 1 <= dates <= 70:
@@ -80,13 +104,22 @@ def generate(
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
         found = _found(target)
+        made = _found(Path(reuse)) if reuse is not None else None
+        if made and made.startswith(_IDS):
+            wanted = made
+        elif any_will_do and found and found.startswith(_IDS):
+            wanted = found
         if found != wanted:
             for left_over in target.parent.glob(f".{target.name}.part-*"):
                 shutil.rmtree(left_over)
             part = target.parent / f".{target.name}.part-new"
             old = target.parent / f".{target.name}.part-old"
             try:
-                _make(part, wanted, whole_size(size), dates, seed, progress)
+                with _disk(target.parent):
+                    if reuse is not None and wanted == made:
+                        shutil.copytree(reuse, part, copy_function=_link)
+                    else:
+                        _make(part, wanted, whole_size(size), dates, seed, progress)
                 if target.exists():
                     target.replace(old)
                 part.replace(target)
@@ -95,6 +128,38 @@ def generate(
                 shutil.rmtree(old, ignore_errors=True)
     settings.register_catalog(wanted, str(target))
     return target
+
+
+def _link(source: str, target: str) -> None:
+    """A file of a finished sample never changes: on one disk it need not be there twice."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """A disk that became full is called so, whatever the writers say."""
+    try:
+        yield
+    except (OSError, RasterioIOError) as error:
+        free = shutil.disk_usage(folder).free
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or free < 1 << 24
+        if not full:
+            raise
+        raise MusesError(
+            f"the disk of {folder} is full ({free / 1e6:.0f} MB are free): nothing was kept of the sample"
+        ) from error
+
+
+def _check_space(folder: Path, scenes: int, size: int) -> None:
+    needed, free = BYTES * scenes * size**2 + 1e6, shutil.disk_usage(folder).free
+    if free < needed:
+        raise MusesError(
+            f"the sample needs about {needed / 1e6:.0f} MB, but {folder} has {free / 1e6:.0f} MB free; free some, "
+            "name a folder on another disk (muses-lab sample FOLDER), or ask for less (--size, --dates)"
+        )
 
 
 def _found(target: Path) -> str | None:
@@ -122,13 +187,12 @@ def _make(folder: Path, wanted: str, size: int, dates: int, seed: int, progress:
         for tile in (east, west)
         if swaths[index].area(tile.outline).area > 0.02 * tile.outline.area
     ]
+    _check_space(folder.parent, len(work), size)
     # all heavy work is compiled or GDAL's and runs without the interpreter's lock: threads use all cores and share the
     # layers of the ground
     with (
         ThreadPoolExecutor(threads) as pool,
-        tqdm(
-            total=len(work) + 3, desc="Sample", unit="scene", disable=None if progress is None else not progress
-        ) as bar,
+        Progress(len(work) + 3, "Sample", "step", shown=sys.stderr.isatty() if progress is None else progress) as bar,
     ):
         fields = Fields.make(size, seed, pool)
         grain = white(1024, seed)
@@ -173,9 +237,10 @@ def _scene(
 ) -> dict[str, Any]:
     """Makes one scene's files and returns its item."""
     pixels = render(tile, ground, fields, grain, overpass, swath_, sky)
-    sizes = {}
+    files = {}
     for name, resolution in RESOLUTIONS.items():
         path = folder / stac.href(tile, overpass, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        sizes[name] = write_cog(path, pixels.bands[name], tile.crs, tile.transform(resolution), 0, stac.OVERVIEWS[name])
-    return stac.item(tile, overpass, swath_.area(tile.outline), pixels.counts, sizes)
+        size = write_cog(path, pixels.bands[name], tile.crs, tile.transform(resolution), 0, stac.OVERVIEWS[name])
+        files[name] = {"file:size": size, "file:checksum": multihash(path)}
+    return stac.item(tile, overpass, swath_.area(tile.outline), pixels.counts, files)

@@ -7,20 +7,15 @@ from functools import cache, cached_property
 
 import numpy as np
 import shapely
-from pyproj import Transformer
 from rasterio import Affine
 from shapely.geometry.base import BaseGeometry
 
+from muses_lab.crs import transformer
 from muses_lab.sample.kernels import STEP
 
 GROUND = "EPSG:2154"
 """Lambert-93: the ground's own coordinates, which both tiles look at."""
 TOULOUSE = (1.444, 43.6045)
-
-
-@cache
-def transformer(source: str, target: str) -> Transformer:
-    return Transformer.from_crs(source, target, always_xy=True)
 
 
 @cache

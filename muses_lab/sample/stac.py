@@ -108,8 +108,8 @@ def href(tile: Tile, overpass: Overpass, asset: str) -> str:
     return f"{COLLECTION}/{tile.name}/{overpass.day.isoformat()}/{asset}.tif"
 
 
-def item(tile: Tile, overpass: Overpass, seen: BaseGeometry, counts, sizes: dict[str, int]) -> dict[str, Any]:
-    """The STAC Item of a scene: `seen` on the ground, `counts` of SCL classes, `sizes` of its files in bytes."""
+def item(tile: Tile, overpass: Overpass, seen: BaseGeometry, counts, files: dict[str, Any]) -> dict[str, Any]:
+    """The STAC Item of a scene: `seen` on the ground, `counts` of SCL classes, what STAC's file extension says."""
     geometry = lonlat(seen)
     valid = max(1, int(counts[1:].sum()))
 
@@ -128,7 +128,8 @@ def item(tile: Tile, overpass: Overpass, seen: BaseGeometry, counts, sizes: dict
             "proj:code": tile.crs,
             "proj:shape": list(tile.shape(resolution)),
             "proj:transform": [float(v) for v in tile.transform(resolution)[:6]],
-            "file:size": sizes[name],
+            **files[name],
+            "muses:checked": True,
         }
     return {
         "type": "Feature",

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from rasterio.windows import Window
 
+from muses_lab.raster.gdal import open_raster
 from muses_lab.sample.cog import write_cog
 from muses_lab.sample.ground import Ground
 from muses_lab.sample.kernels import BRIGHTNESS_SCALE
@@ -85,7 +85,7 @@ class Truth:
 
     def layer(self, tile: str, name: str, window: Window | None = None) -> np.ndarray:
         """ "classes", "shift" (+128 days), "vigour" (× 200) or "brightness" (× 128) of a tile at 10 m: uint8."""
-        with rasterio.open(self.folder / "truth" / tile.removeprefix("MGRS-") / f"{name}.tif") as file:
+        with open_raster(self.folder / "truth" / tile.removeprefix("MGRS-") / f"{name}.tif") as file:
             return file.read(1, window=window)
 
     def classes(self, tile: str, window: Window | None = None) -> np.ndarray:

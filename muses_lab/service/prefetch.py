@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from muses_lab.errors import Cancelled, MusesError
-from muses_lab.service.shared import Share
+from muses_lab.service.coalesce import Claim
 from muses_lab.service.tile import Tile
 from muses_lab.service.views import View
 
@@ -30,7 +30,7 @@ class Prefetch:
         """Tiles evaluated since the start."""
         self._start = start
         self._task: asyncio.Task[None] | None = None
-        self._share: Share[Any] | None = None
+        self._share: Claim[Any] | None = None
         self._view: View | None = None
         self._asked = asyncio.Event()
         self._waited_for = 0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from muses_lab.errors import Cancelled, MusesError
+from muses_lab.service.coalesce import Recent
 from muses_lab.service.failures import public
-from muses_lab.service.shared import Recent
 from muses_lab.service.tile import Tile
 
 TILES_KEPT = 500

@@ -8,12 +8,13 @@ from tornado.web import Application
 from muses_lab.service.base import BaseTileHandler
 from muses_lab.service.chains import ChainHandler, ChainsHandler
 from muses_lab.service.cluster import ClusterHandler
+from muses_lab.service.exports import ExportHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
 from muses_lab.service.health import HealthHandler
-from muses_lab.service.opening import SharedHandler
-from muses_lab.service.state import Service
+from muses_lab.service.share_page import SharedHandler
 from muses_lab.service.status import StatusesHandler, StatusHandler
 from muses_lab.service.styles import LegendHandler, StyleHandler, StylesHandler
+from muses_lab.service.tile_service import TileService
 from muses_lab.service.tiles import TileHandler
 from muses_lab.service.values import ValuesHandler
 from muses_lab.service.view import ViewHandler
@@ -32,6 +33,7 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"status/{PART}", StatusHandler),
     ("status", StatusesHandler),
     ("view", ViewHandler),
+    (f"exports/{PART}", ExportHandler),  # job
     ("cluster", ClusterHandler),
     ("health", HealthHandler),
     ("(?:.*)", UnknownRouteHandler),
@@ -41,9 +43,9 @@ PAGES = [(r"shared/([A-Za-z0-9_-]{8,64})", SharedHandler)]
 """What people open themselves: who is not logged in is asked to."""
 
 
-def add_routes(web_app: Application) -> Service:
+def add_routes(web_app: Application) -> TileService:
     """Adds the service to a Jupyter server's application."""
-    service = web_app.settings["muses_service"] = Service()
+    service = web_app.settings["muses_service"] = TileService()
     base_url = web_app.settings["base_url"]
     routes = [*PAGES, *ROUTES]
     web_app.add_handlers(".*$", [(url_path_join(base_url, "muses", path), handler) for path, handler in routes])

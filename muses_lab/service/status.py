@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.service.failures import BadRequest
+from muses_lab.service.failures import BadRequest, public
 from muses_lab.service.handler import ServiceHandler, answer
 
 CHAINS = 64
@@ -16,10 +16,11 @@ class StatusHandler(ServiceHandler):
 
     `scenes_used` of `scenes_found`, `thinned` ({used, of}: dates of a long series, null where all are used),
     `metres_per_pixel` (of the levels shown), `native_metres_per_pixel` (of the grids at their finest), `failed`
-    ([{id, reason}]: scenes left out), `errors` (tiles that failed), `progress` (tiles `waiting`, blocks queued and
-    running, `position`: how many blocks go before its next one, `expected_seconds` until its last), `queue` (of all
-    chains; null while nothing has been computed), `service` (the event loop's lag, and when a tile's request ends at
-    the latest).
+    ([{id, reason}]: scenes that cannot be read), `problems` (items that were left out when the scenes were chosen),
+    `errors` (tiles that failed), `progress` (tiles `waiting`, blocks queued and running, `position`: how many blocks go
+    before its next one, `expected_seconds` until its last), `queue` (of all chains; null while nothing has been
+    computed), `service` (the event loop's lag, when a tile's request ends at the latest, and of each pool of threads
+    what runs, waits, and was given up but has not ended).
     """
 
     @answer
@@ -28,13 +29,15 @@ class StatusHandler(ServiceHandler):
         self.send_json({"chain": chain, **await self.of(chain), **self.everything()})
 
     async def of(self, chain: str) -> dict[str, Any]:
-        resolved = await self.service.chain(chain)
-        zoom = int(self.number("z")) if self.get_query_argument("z", None) else None
-        summary = self.service.reports.summary(resolved.chain_hash, zoom)
-        return {**summary, "progress": self.service.progress(resolved)}
+        published = await self.service.chain(chain)
+        zoom = self.zoom() if self.get_query_argument("z", None) else None
+        summary = self.service.reports.summary(published.chain_hash, zoom)
+        problems = [public(line) for line in published.left_out]
+        return {**summary, "problems": problems, "progress": self.service.progress(published)}
 
     def everything(self) -> dict[str, Any]:
-        about = {"lag_ms": self.service.lag.summary(), "timeout": self.service.timeout}
+        service = self.service
+        about = {"lag_ms": service.lag.summary(), "timeout": service.timeout, "pools": service.pools.counts()}
         return {"queue": self.service.queue(), "service": about, "prefetched": self.service.prefetch.done}
 
 

@@ -15,7 +15,7 @@ class StylesHandler(ServiceHandler):
     @answer
     async def post(self) -> None:
         style = Style.from_json(self.json_body())
-        await self.service.run(lambda: self.service.store().put_style(style.hash, style.to_text()))
+        await self.service.pools.records.run(lambda: self.service.store().put_style(style.hash, style.to_text()))
         self.set_header("Location", url_path_join(self.base_url, "muses", "styles", style.hash))
         self.send_json({"hash": style.hash}, status=201)
 

@@ -31,9 +31,9 @@ class Throttle:
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self.rate = max(number("MUSES_REQUESTS_PER_SECOND", 200), 0.01)
-        self.burst = max(number("MUSES_REQUESTS_BURST", 1000), 1)
-        self.at_once = max(int(number("MUSES_REQUESTS_AT_ONCE", 512)), 1)
+        self.rate = max(number("MUSES_REQUESTS_PER_SECOND"), 0.01)
+        self.burst = max(number("MUSES_REQUESTS_BURST"), 1)
+        self.at_once = max(int(number("MUSES_REQUESTS_AT_ONCE")), 1)
         self.refused = 0
         """Requests since the start that were one too many."""
         self._now = now

@@ -14,6 +14,8 @@ MAX_ZOOM = 24
 """At zoom 24 a pixel is 1 cm: no sensor of this laboratory sees more."""
 
 MAX_LATITUDE = math.degrees(math.atan(math.sinh(math.pi)))
+MAX_LONGITUDE = 360_000.0
+"""Maps go round the world, but not a thousand times."""
 
 
 class Tile(NamedTuple):
@@ -35,7 +37,7 @@ class Tile(NamedTuple):
         return tile
 
 
-class Place(NamedTuple):
+class TilePixel(NamedTuple):
     """Where a longitude and latitude fall on the map at a zoom."""
 
     tile: Tile
@@ -43,8 +45,10 @@ class Place(NamedTuple):
     row: int
 
     @classmethod
-    def at(cls, lon: float, lat: float, zoom: int) -> Place:
+    def at(cls, lon: float, lat: float, zoom: int) -> TilePixel:
         check_zoom(zoom)
+        if not -MAX_LONGITUDE <= lon <= MAX_LONGITUDE:
+            raise BadRequest(f"lon={lon:g} is not on the map, nor on one of the next thousand", argument="lon")
         if not -MAX_LATITUDE <= lat <= MAX_LATITUDE:
             raise BadRequest(f"lat={lat:g} is not on the map; it ends at ±{MAX_LATITUDE:.4f}", argument="lat")
         n = SIZE << zoom
@@ -54,6 +58,6 @@ class Place(NamedTuple):
         return cls(Tile(zoom, x // SIZE, y // SIZE), x % SIZE, y % SIZE)
 
 
-def check_zoom(zoom: int) -> None:
+def check_zoom(zoom: float) -> None:
     if not 0 <= zoom <= MAX_ZOOM:
-        raise NotFound(f"there is no zoom {zoom}; zooms run from 0 to {MAX_ZOOM}", argument="z")
+        raise NotFound(f"there is no zoom {zoom:g}; zooms run from 0 to {MAX_ZOOM}", argument="z")

@@ -27,10 +27,10 @@ class SceneNumbers:
         self._numbers = {id: n for n, id in enumerate(dict.fromkeys(ids))}
 
     @classmethod
-    def of(cls, resolved: Any) -> SceneNumbers:
-        from muses_lab.engine.sources import source_of
+    def of(cls, published: Any) -> SceneNumbers:
+        from muses_lab.scenes.source import source_of
 
-        lists = (source_of(resolved.scenes[digest]).columns.ids for digest in sorted(resolved.scenes))
+        lists = (source_of(published.scenes[digest]).columns.ids for digest in sorted(published.scenes))
         return cls(chain.from_iterable(lists))
 
     def bits(self, found: frozenset[str], used: frozenset[str]) -> dict[str, str]:
@@ -43,11 +43,12 @@ class SceneNumbers:
         return {"found": _text(touched), "used": _text(np.array([flag for _, flag in ordered], np.bool_))}
 
 
-def tile_report(numbers: SceneNumbers, report: Any) -> str:
+def tile_report(numbers: SceneNumbers, report: Any, holes: tuple[int, int] = (0, 0)) -> str:
     """A `WindowReport` as the header's value.
 
     `scenes` ([used, found]), the same in `bits`, `levels` and `native` (metres per pixel), `thinned` ([used, of] dates,
-    left out where all are used), `failed` (how many scenes could not be read; the status has the reasons).
+    left out where all are used), `failed` (how many scenes could not be read; the status has the reasons), `holes`
+    ([pixels without a value, pixels there are scenes of]).
     """
     body = {
         "scenes": [report.scenes_used, report.scenes_found],
@@ -56,6 +57,7 @@ def tile_report(numbers: SceneNumbers, report: Any) -> str:
         "native": [round(size, 3) for size in report.native],
         "thinned": list(report.thinned) if report.thinned else None,
         "failed": len(report.failed),
+        "holes": list(holes) if holes[1] else None,
     }
     return json.dumps({name: value for name, value in body.items() if value}, separators=(",", ":"))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import muses_lab.render as rendering
 from muses_lab.errors import NotAnImage
+from muses_lab.service.coalesce import Claim
 from muses_lab.service.handler import ServiceHandler, answer
-from muses_lab.service.shared import Share
 from muses_lab.service.tile import Tile
 from muses_lab.service.tile_report import HEADER
 
@@ -27,13 +27,13 @@ class TileHandler(ServiceHandler):
     A tile for which scenes could not be read is a picture too (`X-Muses-Warning`), but not cached.
     """
 
-    _share: Share[Any] | None = None
+    _share: Claim[Any] | None = None
     _etag: str | None = None
 
     @answer
     async def get(self, chain: str, style: str, z: str, x: str, y: str) -> None:
         tile = Tile.parse(z, x, y)
-        resolved = await self.service.chain(chain)
+        published = await self.service.chain(chain)
         look = await self.service.style(style)
         self._etag = etag(chain, style, z, x, y)
         self.set_header("Cache-Control", IMMUTABLE)
@@ -42,13 +42,13 @@ class TileHandler(ServiceHandler):
             self.set_status(304)
             self.finish()
             return
-        if times := resolved.program.output.times:
+        if times := published.prepared.output.times:
             raise NotAnImage(f"the chain has {len(times)} dates; reduce them, for example with .median('t')")
-        drawn = self.service.drawn(resolved.chain_hash, tile, look)
+        drawn = self.service.drawn(published.chain_hash, tile, look)
         if drawn is None:
-            self._share = self.service.ask(resolved, tile)
-            pixels = await self.service.wait(self._share, resolved, tile)
-            drawn = await self.service.draw(resolved, tile, look, pixels)
+            self._share = self.service.ask(published, tile)
+            pixels = await self.service.wait(self._share, published, tile)
+            drawn = await self.service.draw(published, tile, look, pixels)
         self.set_header(HEADER, drawn.report)
         if drawn.failed:
             self._etag = None

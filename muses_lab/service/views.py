@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from muses_lab.service.failures import BadRequest
-from muses_lab.service.tile import MAX_LATITUDE, Tile, check_zoom
+from muses_lab.service.tile import MAX_LATITUDE, MAX_LONGITUDE, Tile, check_zoom
 
 LAYERS = 32
 """Layers of one map that are taken note of."""
@@ -39,7 +39,7 @@ class View:
         if not isinstance(body, dict):
             raise BadRequest('a view is a JSON object: {"id", "z", "center", "bounds", "layers"}')
         zoom = _numbers(body, "z", 1)[0]
-        check_zoom(int(zoom))
+        check_zoom(zoom)
         west, south, east, north = _numbers(body, "bounds", 4)
         lon, lat = _numbers(body, "center", 2) if "center" in body else ((west + east) / 2, (south + north) / 2)
         layers = body.get("layers", [])
@@ -138,9 +138,13 @@ def _numbers(body: dict[str, Any], name: str, count: int) -> list[float]:
     found = body.get(name)
     values = found if isinstance(found, list) else [found]
     if len(values) != count or not all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
+        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= MAX_LONGITUDE for v in values
     ):
-        raise BadRequest(f"{name}={str(found)[:80]} of the view is not {count} finite number(s)", argument=name)
+        raise BadRequest(
+            f"{name}={str(found)[:80]} of the view is not {count} number(s) from a map: "
+            f"finite, between ±{MAX_LONGITUDE:g}",
+            argument=name,
+        )
     return [float(v) for v in values if v is not None]
 
 

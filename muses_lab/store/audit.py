@@ -50,7 +50,7 @@ def read(connection: Connection, limit: int, user: str | None = None) -> list[Au
 
 def forget(connection: Connection) -> int:
     """Removes what is older than `MUSES_AUDIT_DAYS` (default 365); how many rows that were."""
-    oldest = schema.now() - timedelta(days=number("MUSES_AUDIT_DAYS", 365))
+    oldest = schema.now() - timedelta(days=number("MUSES_AUDIT_DAYS"))
     return connection.execute(delete(audit).where(audit.c.hour < oldest)).rowcount
 
 

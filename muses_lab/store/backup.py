@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,7 +62,7 @@ def restore(source: Path, database: Database) -> dict[str, int]:
             with database.alone():
                 _fill(database, archive, found)
                 migrate.upgrade(database)
-    except (zipfile.BadZipFile, KeyError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise MusesError(f"{source} is not a backup of a store, or is damaged: {error}") from None
     return found["rows"]
 

@@ -1,4 +1,4 @@
-"""The database below a store: opened with the schema that this release wants, SQLite or PostgreSQL."""
+"""The database below a store, SQLite or PostgreSQL: connections, and the files beside it."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+from filelock import Timeout as LockTimeout
 from sqlalchemy import Connection, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from muses_lab.errors import MusesError, StoreUnavailable
-from muses_lab.store.schema import REVISION, metadata
+from muses_lab.errors import MusesError, StoreUnavailable, StoreUnusable
 
 FILE_BYTES = 4 << 20
 """Artefacts above this size are files beside a SQLite store: a large blob would hold its write lock for long."""
 
 BUSY_SECONDS = 30
 """How long a SQLite writer waits for the others."""
+
+OPENING_SECONDS = 120
+"""How long a process waits for another one that makes or changes the tables of the same SQLite file."""
 
 POSTGRESQL: dict[str, Any] = {
     "connect_timeout": 10,
@@ -43,14 +46,10 @@ class Database:
     ----------
     url
         SQLAlchemy URL. `sqlite://` is a database in memory, for one thread.
-    upgrade
-        Whether an older schema is brought up to date. SQLite files of users are (True by default), other databases have
-        administrators who want a backup first.
-    schema
-        Whether the tables are looked after at all.
+        `store.opening.open_database` also looks after its tables.
     """
 
-    def __init__(self, url: str | URL, upgrade: bool | None = None, schema: bool = True) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.url = _checked(url)
         self.sqlite = self.url.get_backend_name() == "sqlite"
         name = self.url.database if self.sqlite else None
@@ -58,8 +57,6 @@ class Database:
         self.engine = create_engine(self.url, **self._options())
         if self.sqlite:
             event.listen(self.engine, "connect", _tune_sqlite)
-        if schema:
-            self._open(self.sqlite if upgrade is None else upgrade)
 
     def _options(self) -> dict[str, Any]:
         if self.url.get_backend_name() == "postgresql":
@@ -75,19 +72,19 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """A transaction: all that is done in it is kept, or nothing."""
-        with self._reachable(), self.engine.begin() as connection:
+        with self.reachable(), self.engine.begin() as connection:
             yield connection
 
     @contextmanager
     def connect(self) -> Iterator[Connection]:
         """A connection to read with."""
-        with self._reachable(), self.engine.connect() as connection:
+        with self.reachable(), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """A connection that sees the database as it is now, however long it reads and whoever writes meanwhile."""
-        with self._reachable(), self.engine.connect() as connection:
+        with self.reachable(), self.engine.connect() as connection:
             if self.sqlite:
                 connection.exec_driver_sql("BEGIN")
                 connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")  # it begins with the first look
@@ -98,15 +95,46 @@ class Database:
             yield connection
 
     @contextmanager
-    def _reachable(self) -> Iterator[None]:
+    def reachable(self) -> Iterator[None]:
+        """What the database itself cannot do is an error of ours that says what can be done about it."""
         try:
             yield
-        except (OperationalError, InterfaceError, PoolTimeout) as error:
-            raise StoreUnavailable(f"the store's database {self} does not answer: {_reason(error)}") from error
-        except DBAPIError as error:
-            if not error.connection_invalidated:
+        except (DBAPIError, PoolTimeout) as error:
+            told = self._told(error)
+            if told is None:
                 raise
-            raise StoreUnavailable(f"the store's database {self} does not answer: {_reason(error)}") from error
+            raise told from error
+
+    def _told(self, error: DBAPIError | PoolTimeout) -> MusesError | None:
+        """What lies behind a database's error; None: a mistake of ours."""
+        name, reason = getattr(getattr(error, "orig", None), "sqlite_errorname", ""), _reason(error)
+        if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or (name == "SQLITE_ERROR" and "no such" in reason):
+            return self.damaged(reason)
+        if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+            return self.closed(reason)
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return StoreUnavailable(
+                f"the store {self.file} has been locked by another process for more than {BUSY_SECONDS} s: wait for "
+                "its end, or end it (`fuser` shows who it is)"
+            )
+        lost = isinstance(error, DBAPIError) and error.connection_invalidated
+        if lost or isinstance(error, OperationalError | InterfaceError | PoolTimeout):
+            return StoreUnavailable(f"the store's database {self} does not answer: {reason}")
+        return None
+
+    def damaged(self, reason: str) -> StoreUnusable:
+        """The error that says so, and what can be done about it."""
+        return StoreUnusable(
+            f"the store {self.file or self} is damaged, or is no store of MUSES Lab ({reason}). Move it away with the "
+            "files beside it that begin with its name, and an empty one is made; a backup is then read back by "
+            "`muses-lab store restore BACKUP`"
+        )
+
+    def closed(self, reason: str) -> StoreUnusable:
+        return StoreUnusable(
+            f"the store {self.file} cannot be opened for writing ({reason}): it must be a file that you may write, in "
+            "a folder where you may write. Or name another one by MUSES_STORE_URL"
+        )
 
     # The schema
 
@@ -115,44 +143,38 @@ class Database:
         with self.connect() as connection:
             return revision(connection)
 
-    def _open(self, upgrade: bool) -> None:
-        """Makes the tables once, however many processes open the store for the first time together."""
-        with self.alone():
-            found = self.revision()
-            if found == REVISION:
-                return
-            if found is None:
-                self._create()
-            else:
-                from muses_lab.store import migrate
-
-                migrate.check_known(self, found)
-                if not upgrade:
-                    raise MusesError(
-                        f"the store {self} has the schema {found}, this release needs {REVISION}: make a backup "
-                        "(`muses-lab store backup FILE`), then run `muses-lab store migrate`"
-                    )
-                migrate.upgrade(self)
-
-    def _create(self) -> None:
-        with self.begin() as connection:
-            lock(connection)
-            if revision(connection) is not None:  # somebody else was first
-                return
-            metadata.create_all(connection)
-            stamp(connection, REVISION)
-
     @contextmanager
     def alone(self) -> Iterator[None]:
         """No other process makes or changes the tables of a SQLite file meanwhile."""
         if self.file is None:
             yield
             return
-        self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with FileLock(f"{self.file}.lock", mode=0o600):
+        held = FileLock(f"{self.file}.lock", mode=0o600, timeout=OPENING_SECONDS)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            held.acquire()
             # documents may be private: the user's alone, whatever the umask; SQLite gives its side files the same mode
             os.close(os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600))
+        except LockTimeout:
+            raise StoreUnavailable(
+                f"another process has been opening the store {self.file} for more than {OPENING_SECONDS} s: wait for "
+                f"its end, or end it (`fuser {self.file}.lock` shows who it is)"
+            ) from None
+        except OSError as error:
+            held.release()
+            raise self.closed(error.strerror or str(error)) from error
+        try:
             yield
+        finally:
+            held.release()
+
+    def problems(self) -> list[str]:
+        """What SQLite finds wrong with the file when it reads all of it; of other databases their servers know."""
+        if not self.sqlite:
+            return []
+        with self.connect() as connection:
+            found = connection.execute(text("PRAGMA quick_check(5)")).scalars().all()
+        return [line for line in found if line != "ok"]
 
     # Large artefacts
 

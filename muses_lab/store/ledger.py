@@ -69,7 +69,7 @@ class Ledger:
 
     def _send_often(self) -> None:
         while True:
-            threading.Event().wait(number("MUSES_AUDIT_SECONDS", 30))
+            threading.Event().wait(number("MUSES_AUDIT_SECONDS"))
             self.send()
 
 

@@ -11,7 +11,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, event
 
-from muses_lab.errors import MusesError
+from muses_lab.errors import StoreUnusable
 from muses_lab.store.database import Database, lock, revision, stamp
 from muses_lab.store.schema import REVISION
 
@@ -40,9 +40,9 @@ def check_known(database: Database, found: str) -> None:
     """A store that a newer release has changed is left alone."""
     known = {script.revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions()}
     if found not in known:
-        raise MusesError(
+        raise StoreUnusable(
             f"the store {database} has the schema {found!r}, which this release does not know (its newest is "
-            f"{REVISION}): a newer release made it. Use that one, or another store (MUSES_STORE_URL)"
+            f"{REVISION}): a newer release made it. Install that one, or name another store by MUSES_STORE_URL"
         )
 
 
@@ -62,7 +62,7 @@ def transaction(database: Database) -> Iterator[Connection]:
         event.listen(engine, "connect", _own_transactions)
         event.listen(engine, "begin", _begin)
         try:
-            with engine.begin() as connection:
+            with database.reachable(), engine.begin() as connection:
                 yield connection
         finally:
             engine.dispose()

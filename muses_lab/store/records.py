@@ -20,8 +20,9 @@ MAX_CONTENT = 64 << 10
 MAX_TEXT = 4096
 """Characters of a title, a path, a message."""
 
-STATES = ("running", "done", "failed", "cancelled")
-"""Of a job. One whose process is gone is still `running` in the store; who asks can see that it was interrupted."""
+STATES = ("running", "cancelling", "done", "failed", "cancelled", "interrupted")
+"""Of a job. One whose process was killed is still `running` in the store; who asks can see that it was interrupted.
+`cancelling`: somebody asked for its end, and its process has not heard of it yet."""
 
 T = TypeVar("T")
 
@@ -90,7 +91,7 @@ class Share:
 
     def __post_init__(self) -> None:
         check_id("share", self.id)
-        for key in (*self.artefacts, *(str(self.content[k]) for k in ("chain", "style") if k in self.content)):
+        for key in (*self.artefacts, *(self.content[k] for k in ("chain", "style") if k in self.content)):
             check_hash(key)
         if "chain" not in self.content:
             raise MusesError("a share needs the hash of a chain")
@@ -136,8 +137,10 @@ class AuditEntry:
 
 
 def new_id() -> str:
-    """A name for a job or share that nobody can guess."""
-    return secrets.token_urlsafe(16)
+    """A name for a job or share that nobody can guess, and that no command takes for an option."""
+    while (name := secrets.token_urlsafe(16)).startswith("-"):
+        pass
+    return name
 
 
 def check_id(what: str, text: Any) -> str:
@@ -184,9 +187,9 @@ def _checked(name: str, declared: str, value: Any) -> Any:
     if declared.startswith("datetime"):
         try:
             found = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
+            return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+        except (TypeError, ValueError, OverflowError):
             raise wrong from None
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
     if declared.startswith("tuple"):
         if not isinstance(value, list | tuple) or not all(isinstance(v, str) for v in value):
             raise wrong

@@ -9,22 +9,22 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 import urllib3
 
 from muses_lab import errors
-from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable
+from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable, StoreUnusable
 from muses_lab.settings import number
 from muses_lab.store.interface import Store
 from muses_lab.store.records import AuditEntry, JobRecord, Share, check_hash, from_json, to_json
 
-WAIT = 45
-"""Seconds that calls wait for the service by default: JupyterHub looks every 30 whether a service is still there."""
-
 CACHE_BYTES = 32 << 20
 """Documents and styles that are kept once fetched: they never change."""
+
+T = TypeVar("T")
+R = TypeVar("R", JobRecord, Share, AuditEntry)
 
 _BUSY = {429, 502, 503, 504}
 _ERRORS = {kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MusesError)}
@@ -65,8 +65,10 @@ class RemoteStore(Store):
         return self._once(f"documents/{_part(hash)}")
 
     def documents(self, limit: int = 100) -> list[tuple[str, datetime]]:
-        found = self._json("GET", "documents", limit=limit)
-        return [(entry["hash"], datetime.fromisoformat(entry["created"])) for entry in found]
+        def read(found: Any) -> list[tuple[str, datetime]]:
+            return [(check_hash(entry["hash"]), datetime.fromisoformat(entry["created"])) for entry in found]
+
+        return self._json("GET", "documents", read, limit=limit)
 
     def put_style(self, hash: str, text: str) -> None:
         self._ask("PUT", f"styles/{check_hash(hash)}", text.encode())
@@ -76,10 +78,12 @@ class RemoteStore(Store):
 
     def _once(self, path: str) -> str:
         body = self._known.get(path)
-        if body is None:
-            body = self._ask("GET", path)
-            self._known.put(path, body)
-        return body.decode()
+        if body is not None:
+            return body.decode()
+        body = self._ask("GET", path)
+        text = self._read(bytes.decode, body)
+        self._known.put(path, body)
+        return text
 
     # Artefacts
 
@@ -91,38 +95,42 @@ class RemoteStore(Store):
         return self._ask("GET", f"artefacts/{_part(digest)}")
 
     def has_artefact(self, digest: str) -> bool:
-        return self._json("GET", f"holdings/{_part(digest)}")["held"]
+        return self._json("GET", f"holdings/{_part(digest)}", lambda found: found["held"] is True)
 
     def put_result(self, node_hash: str, digest: str) -> str:
-        return self._json("PUT", f"results/{check_hash(node_hash)}", {"digest": check_hash(digest)})["digest"]
+        body = {"digest": check_hash(digest)}
+        return self._json("PUT", f"results/{check_hash(node_hash)}", lambda found: check_hash(found["digest"]), body)
 
     def result(self, node_hash: str) -> str | None:
-        return self._json("GET", f"results/{_part(node_hash)}")["digest"]
+        def read(found: Any) -> str | None:
+            return None if found["digest"] is None else check_hash(found["digest"])
+
+        return self._json("GET", f"results/{_part(node_hash)}", read)
 
     # Jobs
 
     def put_job(self, job: JobRecord) -> None:
-        self._json("PUT", f"jobs/{job.id}", to_json(job))
+        self._json("PUT", f"jobs/{job.id}", body=to_json(job))
 
     def job(self, id: str) -> JobRecord:
-        return from_json(JobRecord, self._json("GET", f"jobs/{_part(id)}"))
+        return self._json("GET", f"jobs/{_part(id)}", _one(JobRecord))
 
     def jobs(self, limit: int = 100) -> list[JobRecord]:
-        return [from_json(JobRecord, body) for body in self._json("GET", "jobs", limit=limit)]
+        return self._json("GET", "jobs", _several(JobRecord), limit=limit)
 
     # Shares
 
     def put_share(self, share: Share) -> Share:
-        return from_json(Share, self._json("PUT", f"shares/{share.id}", to_json(share)))
+        return self._json("PUT", f"shares/{share.id}", _one(Share), to_json(share))
 
     def share(self, id: str) -> Share:
-        return from_json(Share, self._json("GET", f"shares/{_part(id)}"))
+        return self._json("GET", f"shares/{_part(id)}", _one(Share))
 
     def shares(self, limit: int = 100) -> list[Share]:
-        return [from_json(Share, body) for body in self._json("GET", "shares", limit=limit)]
+        return self._json("GET", "shares", _several(Share), limit=limit)
 
     def shared(self, limit: int = 100) -> list[Share]:
-        return [from_json(Share, body) for body in self._json("GET", "shared-with-me", limit=limit)]
+        return self._json("GET", "shared-with-me", _several(Share), limit=limit)
 
     def revoke(self, id: str) -> None:
         self._ask("DELETE", f"shares/{_part(id)}")
@@ -130,21 +138,35 @@ class RemoteStore(Store):
     # Audit
 
     def note(self, entries: Iterable[AuditEntry]) -> None:
-        self._json("POST", "audit", [to_json(entry) for entry in entries])
+        self._json("POST", "audit", body=[to_json(entry) for entry in entries])
 
     def audit(self, limit: int = 1000) -> list[AuditEntry]:
-        return [from_json(AuditEntry, body) for body in self._json("GET", "audit", limit=limit)]
+        return self._json("GET", "audit", _several(AuditEntry), limit=limit)
 
     # HTTP
 
-    def _json(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
+    def _json(
+        self, method: str, path: str, read: Callable[[Any], T] = lambda found: found, body: Any = None, **query: Any
+    ) -> T:
+        """What `read` finds in the answer."""
         sent = None if body is None else json.dumps(body, allow_nan=False).encode()
-        return json.loads(self._ask(method, path, sent, **query))
+        answer = self._ask(method, path, sent, **query)
+        return self._read(lambda text: read(json.loads(text)), answer)
+
+    def _read(self, read: Callable[[bytes], T], answer: bytes) -> T:
+        """An answer that says 200 and is none of the store's is a page of a proxy or portal, or another release's."""
+        try:
+            return read(answer)
+        except (MusesError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            raise StoreUnavailable(
+                f"what answers at {self.url} is not the hub's store of this release ({_reason(error)}): look at what "
+                "MUSES_STORE_URL names, and at proxies on the way"
+            ) from None
 
     def _ask(self, method: str, path: str, body: bytes | None = None, **query: Any) -> bytes:
         """The answer's body; a failure that the service names becomes that error, others are waited for."""
         url = f"{self.url}/api/{path}{'?' + urlencode(query) if query else ''}"
-        end = time.monotonic() + (number("MUSES_STORE_SECONDS", WAIT) if method != "POST" else 0)
+        end = time.monotonic() + (number("MUSES_STORE_SECONDS") if method != "POST" else 0)
         pause = 0.1
         while True:
             try:
@@ -195,14 +217,22 @@ def _failure(answer: urllib3.BaseHTTPResponse, url: str) -> MusesError:
     try:
         body = json.loads(answer.data)
         code, message, details = str(body["code"]), str(body["message"]), dict(body.get("details", {}))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return StoreUnavailable(f"the hub's store at {url} does not answer: {answer.status} from the hub or its proxy")
-    if answer.status in _BUSY:
-        return StoreUnavailable(message)
     kind = _ERRORS.get(code)
+    if answer.status in _BUSY and kind is not StoreUnusable:  # which waiting does not mend
+        return StoreUnavailable(message)
     if kind is None:
         kind = {401: AccessDenied, 403: AccessDenied, 404: NotFound}.get(answer.status, MusesError)
     return kind(message, **details)
+
+
+def _one(kind: type[R]) -> Callable[[Any], R]:
+    return lambda found: from_json(kind, found)
+
+
+def _several(kind: type[R]) -> Callable[[Any], list[R]]:
+    return lambda found: [from_json(kind, body) for body in found]
 
 
 def _part(name: str) -> str:

@@ -6,17 +6,18 @@ import hashlib
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
-from muses_lab.errors import MusesError, NotFound, TooLarge
+from muses_lab.errors import MusesError, NotFound, StoreUnusable, TooLarge
 from muses_lab.settings import number
 from muses_lab.store import audit, schema
 from muses_lab.store.database import Database
 from muses_lab.store.interface import Store
+from muses_lab.store.opening import open_database
 from muses_lab.store.records import (
     MAX_CONTENT,
     AuditEntry,
@@ -31,6 +32,8 @@ from muses_lab.store.schema import artefact, document, holding, job, result, sha
 
 MAX_JOBS = 500
 """Jobs of a user that are remembered; of more than these, the oldest that have ended are forgotten."""
+
+B = TypeVar("B", str, bytes)
 
 NOUNS = {"document": "chain", "style": "style", "artefact": "artefact"}
 
@@ -49,7 +52,7 @@ class SqlStore(Store):
     """
 
     def __init__(self, database: Database | str, who: Who | None = None, user_bytes: int = 0) -> None:
-        self.database = database if isinstance(database, Database) else Database(database)
+        self.database = database if isinstance(database, Database) else open_database(database)
         self.who = who or Who()
         self._user_bytes = user_bytes
 
@@ -75,7 +78,7 @@ class SqlStore(Store):
                 audit.add(connection, self.who.name, [AuditEntry("published", hash, bytes=len(body))])
 
     def document(self, hash: str) -> str:
-        return self._get(document, hash).body
+        return self._intact("chain", hash, self._get(document, hash).body)
 
     def documents(self, limit: int = 100) -> list[tuple[str, datetime]]:
         query = (
@@ -95,7 +98,7 @@ class SqlStore(Store):
                 self._hold(connection, "style", hash, len(body))
 
     def style(self, hash: str) -> str:
-        return self._get(style, hash).body
+        return self._intact("style", hash, self._get(style, hash).body)
 
     # Artefacts
 
@@ -115,13 +118,17 @@ class SqlStore(Store):
     def artefact(self, digest: str) -> bytes:
         row = self._get(artefact, digest)
         if row.body is not None:
-            return bytes(row.body)
+            return self._intact("artefact", digest, bytes(row.body))
+        path = self.database.path(digest)
         try:
-            return self.database.path(digest).read_bytes()
+            body = path.read_bytes()
         except FileNotFoundError:
             raise NotFound(
                 f"the file of artefact {short(digest)} is gone from beside the store", artefact=digest
             ) from None
+        except OSError as error:
+            raise StoreUnusable(f"{path} of the store cannot be read ({error.strerror}): put it right") from error
+        return self._intact("artefact", digest, body)
 
     def has_artefact(self, digest: str) -> bool:
         query = select(artefact.c.body.is_(None)).where(artefact.c.digest == digest, self._held("artefact", digest))
@@ -150,7 +157,11 @@ class SqlStore(Store):
         }
         del values["created"]
         with self.database.begin() as connection:
-            before = connection.execute(select(job.c.state).where(mine).with_for_update()).one_or_none()
+            before = connection.execute(select(job.c.state, job.c.process).where(mine).with_for_update()).one_or_none()
+            if before == ("cancelling", record.process) and record.state == "running":
+                values["state"] = "cancelling"  # its process says how far it is, and has not heard of it yet
+            if record.state == "cancelling" and before is not None and before.state not in ("running", "cancelling"):
+                return  # it has ended meanwhile
             if before is None:
                 _insert(connection, job, owner=self.who.name, **values)
                 self._forget_jobs(connection)
@@ -295,6 +306,13 @@ class SqlStore(Store):
             raise NotFound(f"there is no {what} {short(key)} in this store; publish it first", **{what: key})
         return row
 
+    def _intact(self, what: str, key: str, body: B) -> B:
+        """What was kept, if it still is what its name says: a damaged file must not give others' pixels."""
+        found = hashlib.sha256(body.encode() if isinstance(body, str) else body).hexdigest()
+        if found != key:
+            raise self.database.damaged(f"the {what} {short(key)} is no longer what was kept")
+        return body
+
     def _hold(self, connection: Connection, kind: str, key: str, size: int) -> bool:
         """Notes that the user has put something; whether it is new."""
         if connection.scalar(select(self._held(kind, key))):
@@ -315,7 +333,7 @@ class SqlStore(Store):
 
 def user_bytes() -> int:
     """What one user of a hub may put into its store (`MUSES_HUB_USER_BYTES`, default 4 GiB; 0: no limit)."""
-    return int(number("MUSES_HUB_USER_BYTES", 4 << 30))
+    return int(number("MUSES_HUB_USER_BYTES"))
 
 
 def _insert(connection: Connection, table: Table, **row: Any) -> bool:

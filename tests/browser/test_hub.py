@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import Browser, Page
 
-from ..hubs import PASSWORD, RunningHub, alive, running_hub, until
-from .conftest import VIEWPORT, Notebook, Traffic
+from tests.helpers.hubs import PASSWORD, RunningHub, alive, running_hub, until
+from tests.helpers.jupyterlab import SCREENSHOTS, VIEWPORT, Notebook, Traffic
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("hub")]
 
 NAME = "notebooks/01-first-map.ipynb"
 
@@ -47,8 +48,16 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def hub(sample_catalog: Path) -> Iterator[RunningHub]:
-    with running_hub(sample_catalog) as hub:
+    with running_hub(sample_catalog, TITLE="Maps <for> all", CONTACT="lab@example.org") as hub:
         yield hub
+
+
+def sign_in(page: Page, hub: RunningHub, name: str) -> None:
+    page.goto(hub.url)
+    page.fill("#username_input", name)
+    page.fill("#password_input", PASSWORD)
+    page.click("#login_submit")
+    page.wait_for_url(f"**/user/{name}/lab**", timeout=180_000)
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +70,7 @@ def visits(hub: RunningHub, browser: Browser) -> Iterator[dict[str, Visit]]:
         page = contexts[-1].new_page()
         place = Place(f"{hub.url}/user/{name}/")
         traffic = Traffic(place)  # type: ignore[arg-type]
-        page.goto(hub.url)
-        page.fill("#username_input", name)
-        page.fill("#password_input", PASSWORD)
-        page.click("#login_submit")
-        page.wait_for_url(f"**/user/{name}/lab**", timeout=180_000)
+        sign_in(page, hub, name)
         traffic.watch(page)
         notebook = Notebook(page, place, traffic)  # type: ignore[arg-type]
         notebook.open(NAME).run_all(timeout=400)
@@ -78,10 +83,108 @@ def visits(hub: RunningHub, browser: Browser) -> Iterator[dict[str, Visit]]:
         context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_the_first_screen_says_what_this_is_and_whom_to_ask(hub, browser, scheme, width):
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(hub.url)
+    page.wait_for_load_state("networkidle")
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page.screenshot(path=SCREENSHOTS / f"hub-0-sign-in-{scheme}-{width}.png")
+    assert page.title() == "Maps <for> all" == page.locator("h1").first.inner_text()
+    assert "MUSES Lab: time series of satellite images" in page.inner_text("body")
+    assert "any name does, with the one password that was printed where it was started" in page.inner_text("body")
+    contact = page.get_by_role("link", name="lab@example.org")
+    assert contact.get_attribute("href") == "mailto:lab@example.org"
+    for seen in (page.locator("h1").first, page.locator("#muses-sign-in"), page.locator("#login-main form"), contact):
+        box = seen.bounding_box()  # nothing is beyond the first screen, or cut off
+        assert box and box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= 800, box
+    page.goto(f"{hub.url}/hub/nothing")
+    assert "There is nothing here" in page.inner_text("h1")
+    page.get_by_role("link", name="lab@example.org").wait_for()
+    page.get_by_role("button", name="To the sign-in page").click()
+    page.wait_for_selector("#login_submit")
+    context.close()
+
+
+def corrected(place: Path, text: str) -> None:
+    """What the administrator does: writes it anew beside, moves it over."""
+    book = nbformat.read(place, 4)
+    book.cells[0].source = f"# {text}"
+    part = place.with_name(".part")
+    nbformat.write(book, part)
+    part.chmod(0o644)
+    part.replace(place)
+
+
+def is_mine(copy: Path) -> bool:
+    """Whether it is what the user wrote, into the first version."""
+    text = copy.read_text()
+    return "mine = 1" in text and "Corrected once" in text and "Corrected twice" not in text
+
+
+def test_users_land_on_notebook_01_and_get_its_correction_with_their_copy_untouched(hub, browser):
+    published, home = hub.state / "published", hub.state / "home" / "carol" / "notebooks"
+    context = browser.new_context(viewport=VIEWPORT)
+    page = context.new_page()
+    heading = page.locator(".jp-Notebook:visible h1").first
+    api = f"{hub.url}/hub/api/users/carol"
+    ask = """async ([url, method]) => {
+      const answer = await fetch(url, { method, headers: { "X-XSRFToken": window.jhdata.xsrf_token } });
+      return answer.status === 200 ? await answer.json() : {};
+    }"""
+
+    def stop() -> None:
+        """As by the hub's own page."""
+        page.goto(f"{hub.url}/hub/home")
+        page.evaluate(ask, [f"{api}/server", "DELETE"])
+        until(lambda: not page.evaluate(ask, [api, "GET"]).get("servers"), 60, "the server does not stop")
+
+    def start() -> None:
+        page.goto(f"{hub.url}/hub/spawn")
+        page.wait_for_url("**/user/carol/lab**", timeout=180_000)
+
+    sign_in(page, hub, "carol")
+    assert page.url.endswith(f"/user/carol/lab/tree/{NAME}")
+    notebook = Notebook(page, Place(f"{hub.url}/user/carol/"), Traffic(Place(hub.url)))  # type: ignore[arg-type]
+    assert "Your first map" in heading.inner_text(timeout=60_000)
+    assert [path.name for path in home.iterdir() if path.name[0] != "."] == ["01-first-map.ipynb"]
+    notebook.until(notebook.is_idle, 90, "the kernel is not ready")
+    notebook.save()  # opened and saved, with what JupyterLab notes in it: that is no change
+
+    stop()
+    corrected(published / "01-first-map.ipynb", "Corrected once")
+    start()
+    notebook.until(lambda: heading.count() and "Corrected once" in heading.inner_text(), 90, "no correction")
+    assert [path.name for path in home.iterdir() if path.name[0] != "."] == ["01-first-map.ipynb"]
+
+    notebook.until(notebook.is_idle, 90, "the kernel is not ready")
+    notebook.run("mine = 1")
+    notebook.save()
+    until(lambda: is_mine(home / "01-first-map.ipynb"), 30, "not saved")
+    corrected(published / "01-first-map.ipynb", "Corrected twice")  # while the server runs
+    (published / "data").mkdir()
+    (published / "data" / "points.csv").write_text("lon,lat\n1.4,43.6\n")
+    for path in (published / "data", published / "data" / "points.csv"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    until((home / "01-first-map-new.ipynb").exists, 120, hub.messages)
+    until((home / "data" / "points.csv").exists, 120, hub.messages)
+    assert is_mine(home / "01-first-map.ipynb")
+
+    stop()
+    start()
+    notebook.until(lambda: heading.count() and "Corrected twice" in heading.inner_text(), 90, "not on the newest one")
+    assert is_mine(home / "01-first-map.ipynb")
+    notebook.screenshot("hub-4-corrected")
+    stop()
+    context.close()
+
+
 def test_each_sees_tiles_computed_on_a_cluster_of_their_own(hub, visits):
     for name, visit in visits.items():
         assert visit.notebook.errors() == []
-        assert max(visit.notebook.opaque_shares()) > 0.1  # the small sample fills no tile of this zoom
+        visit.notebook.covered(1, 0.1)  # the small sample fills no tile of this zoom
         assert len(hub.those("dask scheduler", user=name)) == 1 and hub.those("dask worker", user=name)
         assert visit.notebook.run("import os; print(os.environ['MUSES_COMPUTE'])") == "gateway"
         visit.notebook.screenshot(f"hub-1-{name}")

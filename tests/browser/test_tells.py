@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import os
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.helpers import PYTHON_PATH
+from tests.helpers.stac_items import item, write_tif
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-HELPERS = Path(__file__).resolve().parents[1] / "compute_helpers"
 CHAINS = itertools.count(1)
 SETUP = """
 import muses_lab as ml
@@ -37,11 +39,11 @@ def lab(start_lab, sample_catalog, fault):
     return start_lab(
         "tells",
         sample_catalog,
-        MUSES_ENGINE="faulty_engine:make",
+        MUSES_ENGINE="tests.helpers.faulty_engine:make",
         MUSES_TEST_FAULT=str(fault),
         MUSES_WORKERS="1",
         MUSES_THREADS="2",
-        PYTHONPATH=os.pathsep.join([str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        PYTHONPATH=PYTHON_PATH,
     )
 
 
@@ -67,6 +69,22 @@ def told(opened) -> str:
     return opened.panel.locator(".muses-told").inner_text()
 
 
+def test_copies_of_an_acquisition_are_told_quietly(opened, tmp_path):
+    write_tif(tmp_path / "red.tif", shape=(100, 100))
+    items = [item(f"N0{n}", **{"processing:version": f"0{n}.00"}) for n in (4, 5)]
+    (tmp_path / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    path = str(tmp_path / "items.json")
+    opened.run(f'm.add(ml.collection("scenes", {path!r}).band("red").max("t"), name="Copies");')
+    row = opened.panel.locator("[data-name=Copies]")
+    remarks = row.locator(".muses-remarks")
+    remarks.locator("summary", has_text="1 remark on the choice of scenes").click()
+    opened.until(lambda: "N04: it is another copy" in remarks.inner_text(), 10, "no reason")
+    opened.screenshot("tells-copies")
+    assert row.locator(".muses-trouble").is_hidden(), "it is no failure"
+    assert opened.panel.locator("[data-name=NDVI] .muses-remarks").is_hidden()
+    opened.run('m.remove("Copies");')  # without the semicolon the cell shows the map once more
+
+
 def test_progress_time_and_queue_are_told_while_tiles_come(opened, layer):
     layer("slow 2")
     bar = opened.panel.get_by_role("progressbar", name="Tiles shown")
@@ -78,6 +96,20 @@ def test_progress_time_and_queue_are_told_while_tiles_come(opened, layer):
     opened.loaded()
     assert re.match(r"13 of 13 scenes · \d+ tiles in [\d.]+ (s|min)\nComputed at 10 m, native", told(opened))
     assert float(opened.panel.locator("[data-name=NDVI]").get_attribute("data-seconds")) > 2
+
+
+def test_an_expected_time_is_told_while_blocks_come_and_not_otherwise(opened, layer, fault):
+    layer("held")
+    opened.until(lambda: re.search(r"^0 of \d+ tiles · [5-9] s", told(opened)), 60, "no progress")
+    assert "left" not in told(opened)  # no block is back yet
+    fault.write_text("slow 4")
+    opened.until(lambda: "left" in told(opened), 60, "no expected time")
+    fault.write_text("held")
+    opened.until(lambda: "nothing new for" in told(opened), 60, "the expected time is not taken back")
+    opened.screenshot("tells-stalled")
+    assert "left" not in told(opened)
+    fault.write_text("")
+    opened.loaded()
 
 
 def test_a_reload_tells_the_same_of_tiles_that_the_browser_kept(opened, traffic):
@@ -122,7 +154,7 @@ def test_refused_work_waits_with_its_reason(opened, layer):
     def refuse(route):
         if len(refused) < 8:
             refused.append(route.request.url)
-            headers = {"Retry-After": "1", "X-Muses-Error": "too-much-waiting", "X-Muses-Message": "Too%20much%20waits"}
+            headers = {"Retry-After": "5", "X-Muses-Error": "too-much-waiting", "X-Muses-Message": "Too%20much%20waits"}
             route.fulfill(status=429, headers=headers, content_type="image/png", body=b"")
         else:
             route.continue_()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anywidget
 
-_JS = Path(__file__).parent / "js"
+from muses_widgets.modules import JS, joined
 
 
 class ClusterPanel(anywidget.AnyWidget):
@@ -17,5 +15,5 @@ class ClusterPanel(anywidget.AnyWidget):
     The page asks its Jupyter server, so a reopened notebook shows it too, without a kernel.
     """
 
-    _esm = "\n".join((_JS / name).read_text("utf-8") for name in ("page.js", "cluster.js", "clusterpanel.js"))
-    _css = "\n".join((_JS / name).read_text("utf-8") for name in ("panel.css", "cluster.css"))
+    _esm = joined(JS / "clusterpanel.js")
+    _css = "\n".join((JS / name).read_text("utf-8") for name in ("panel.css", "sections/cluster.css"))

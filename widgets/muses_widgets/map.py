@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import re
-import threading
-import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipyleaflet
 from ipywidgets import Layout
 from odc.geo.geobox import GeoBox
+from traitlets import validate
 
 import muses_lab as ml
 from muses_lab.errors import NotFound
 from muses_lab.export import Job
-from muses_widgets import basemaps, view
-from muses_widgets.legend import legend_of
+from muses_widgets import basemaps, inputs, picture, sections, view
+from muses_widgets.inputs import NotShown
 from muses_widgets.panel import Panel
 from muses_widgets.service import warn_without_service
+from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
+from muses_widgets.tiles import ChainTiles
 
-_MAX_ZOOM = 20
 _NOMINAL_WIDTH = 900
+
+
+@dataclass(frozen=True)
+class Clicked:
+    """A place in degrees. By name only: ipyleaflet says latitude first, everything else here longitude."""
+
+    lon: float
+    lat: float
 
 
 class Map(ipyleaflet.Map):
@@ -32,110 +43,151 @@ class Map(ipyleaflet.Map):
     >>> m
 
     Only what is visible is computed. Adding under a name that is there already replaces that layer in place. The
-    base map is drawn without a connection; `basemap` or the panel choose another one.
+    base map is drawn without a connection; `basemap` (a name of the panel's list, or one of `ipyleaflet.basemaps`) or
+    the panel choose another one. `layers` are added as by `add`, from the lowest to the top; `bounds` (west, south,
+    east, north in degrees) may be given in the place of `center` and `zoom`. All else is as for an `ipyleaflet.Map`.
     """
 
     def __init__(
         self,
         center: tuple[float, float] = (43.6, 1.44),
         zoom: float = 10,
-        basemap: str | None = None,
+        basemap: Any = None,
         height: str = "520px",
+        *,
+        layers: Iterable[Any] = (),
+        bounds: Any = None,
         **options: Any,
     ) -> None:
-        offered = {b["name"]: b for b in basemaps.offered()}
-        if basemap is not None and basemap not in offered:
-            raise NotFound(f"there is no base map {basemap!r}; there are {', '.join(map(repr, offered))}")
-        chosen = offered[basemap or "Offline"]
-        base = ipyleaflet.TileLayer(
-            url=chosen["url"], attribution=chosen["attribution"], name=chosen["name"], base=True, max_zoom=_MAX_ZOOM
-        )
+        inputs.refuse_options("Map", {k: v for k, v in options.items() if not self.has_trait(k)}, self.trait_names())
+        if isinstance(layers, str | Mapping) or not isinstance(layers, Iterable):
+            raise NotShown(f"layers={layers!r} is no list of layers: Map(layers=[…]), or m.add(…) one after the other")
+        layers = list(layers)
+        own = next((i for i in layers if type(i) is ipyleaflet.TileLayer and i.base), None) if basemap is None else None
+        self._base = own or basemaps.tiles("Offline" if basemap is None else basemap)
         options.setdefault("layout", Layout(height=height, width="100%"))
         options.setdefault("scroll_wheel_zoom", True)
-        super().__init__(center=center, zoom=zoom, layers=(base,), max_zoom=_MAX_ZOOM, **options)
-        self._shown: dict[str, tuple[ml.Layer, ipyleaflet.TileLayer]] = {}
-        self.panel = Panel(
-            map=self, base=base.model_id, basemaps=list(offered.values()), basemap=chosen["name"], layers=[]
-        )
-        self.panel.on_msg(self._receive)
-        super().add(ipyleaflet.WidgetControl(widget=self.panel, position="topright", transparent_bg=True))
+        super().__init__(
+            center=inputs.place(center), zoom=zoom, layers=(self._base,), max_zoom=_MAX_ZOOM, basemap=self._base,
+            **options,
+        )  # fmt: skip
+        self.panel = Panel(map=self, base=self._base.model_id, basemaps=basemaps.offered(), layers=[])
+        self.panel.connect([kind(self) for kind in sections.kinds()])
+        self._corner = ipyleaflet.WidgetControl(widget=self.panel, position="topright", transparent_bg=True)
+        super().add(self._corner)
         super().add(ipyleaflet.ScaleControl(position="bottomleft", imperial=False))
+        self._list_base()
+        self.observe(self._follow, "layers")
+        self.panel.observe(lambda change: self._list_layers(), "layers")  # a page may not know yet what was removed
+        self.observe(self._exchange_base, "basemap")
+        for item in layers:
+            if item is not own:
+                self.add(item)
+        if bounds is not None:
+            self.fit_bounds(bounds)
         warn_without_service()
 
-    # Layers
+    # Layers: those of the trait `layers` are on the map, whoever changed it and by what name; the panel follows.
 
     def add(
         self,
         item: Any,
-        name: str | None = None,
+        name: str | int | None = None,
         index: int | None = None,
         *,
         visible: bool | None = None,
         opacity: float | None = None,
+        **unknown: Any,
     ) -> Any:
         """Shows a chain or a layer (a chain with its style) and returns the layer as it is shown.
 
         >>> layer = m.add(ndvi.style(cmap="RdYlGn"), name="NDVI")
+        >>> m.remove(layer)                                             # or m.remove("NDVI")
 
         Operators that need an extent (regions, thresholds of an image) and have none get the current view; the
         returned layer's chain has it written down, so moving the map does not change the result. A layer of the same
-        name is replaced in place and keeps its position, and its visibility and opacity unless they are given.
-        ipyleaflet's own layers and controls are added as there.
+        name is replaced in place and keeps its position, and its visibility and opacity unless they are given. A chain
+        whose dates, place or filter no scene fits (a slider's empty month) shows nothing, and the panel says why.
+
+        The path of a GeoTIFF and an `xarray.DataArray` (x, y, perhaps bands; with a CRS) are shown as `ml.open_raster`
+        and `ml.from_array` read them, coloured from the 2nd to the 98th percentile of their values; other colours:
+        `m.add(ml.from_array(array).style(cmap="magma"))`. ipyleaflet's own layers, controls and base maps are added
+        as there. `index` is the place among `m.layers`, of which 0 is the lowest; without it the new layer is on top.
+
+        `NotShown` says of anything else why it cannot be shown, and what would.
         """
-        if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control):
-            return super().add(item, index=index)
-        layer = item if isinstance(item, ml.Layer) else item.style()
-        if not layer.chain.is_pinned:
-            bounds = self._visible()
-            layer = ml.Layer(layer.chain.pin(bounds, view.ground_resolution(bounds, self.zoom)), layer.look)
-        legend = legend_of(layer)
-        chain, style = layer.publish()
-        name = name or self._free_name()
-        url = f"muses:tiles/{chain}/{style}/{{z}}/{{x}}/{{y}}.png"
-        if name in self._shown:
-            tiles = self._shown[name][1]
+        inputs.refuse_options("m.add", unknown, ("name", "index", "visible", "opacity"))
+        if isinstance(name, int):  # as in ipyleaflet
+            name, index = None, name
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise NotShown(f"name={name!r} is no name of a layer; give a text, for example name='NDVI 2018'")
+        self._check_index(index)
+        told = {k: v for k, v in (("name", name), ("visible", visible), ("opacity", opacity)) if v is not None}
+        leaflet = inputs.as_leaflet(item)
+        if leaflet is not None:
+            for trait, value in told.items():
+                if not leaflet.has_trait(trait):
+                    raise NotShown(f"a {type(leaflet).__name__} has no {trait}, so {trait}={value!r} cannot be heeded")
+                setattr(leaflet, trait, value)
+            return super().add(leaflet, index=index)
+        layer = self._pinned(inputs.as_layer(item))
+        tiles = next((t for t in self._chains() if t.name == name), None)
+        if tiles is None:
+            tiles = ChainTiles(layer, name or self._free_name())
+            super().add(tiles, index=index)
         else:
-            tiles = ipyleaflet.TileLayer(url=url, name=name, max_zoom=_MAX_ZOOM)
-        changes = {"visible": visible, "opacity": opacity}
-        for trait, value in changes.items():
-            if value is not None:
-                setattr(tiles, trait, value)
-        self._shown[name] = (layer, tiles)
-        entry = {"id": tiles.model_id, "name": name, "chain": chain, "style": style, "legend": legend}
-        # The panel learns of the layer before its tiles are asked for.
-        entries = [entry if e["id"] == entry["id"] else e for e in self.panel.layers]
-        self.panel.layers = entries if entry in entries else [entry, *entries]
-        if tiles in self.layers:
-            tiles.url = url
-        else:
-            super().add(tiles)
+            tiles.show(layer, before_loading=self._list_layers)
+            if index is not None:
+                self.set_trait("layers", _moved(self.layers, tiles, index))
+        for trait in ("visible", "opacity"):
+            if trait in told:
+                setattr(tiles, trait, told[trait])
         return layer
 
-    def remove(self, item: Any) -> None:
-        """Takes a layer off the map, by its name (or an ipyleaflet layer or control)."""
-        if not isinstance(item, str):
-            super().remove(item)
-            return
-        _, tiles = self._known(item)
-        del self._shown[item]
-        self.panel.layers = [e for e in self.panel.layers if e["id"] != tiles.model_id]
-        super().remove(tiles)
+    def __repr__(self) -> str:
+        lat, lon = self.center
+        shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
+        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}>"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        # The text is seen where widgets are not drawn: in a colleague's notebook that is not trusted yet, on GitHub.
+        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self!r}: run the notebook's cells to see it"}
+
+    def __add__(self, item: Any) -> Map:
+        self.add(item)
+        return self
+
+    def remove(self, item: Any) -> Map:
+        """Takes a layer off the map: what `add` returned, its name, its chain, or an ipyleaflet layer or control."""
+        return super().remove(self._found(item))
+
+    def substitute(self, old: Any, new: Any) -> Map:
+        """Shows `new` in the place of `old`; both are whatever `add` and `remove` take."""
+        old = self._found(old)
+        leaflet = inputs.as_leaflet(new)
+        if leaflet is None:
+            free = isinstance(old, ChainTiles)
+            leaflet = ChainTiles(self._pinned(inputs.as_layer(new)), old.name if free else self._free_name())
+        return super().substitute(old, leaflet)
 
     def layer(self, name: str) -> ml.Layer:
         """The layer shown under a name: the pinned chain and its style."""
-        return self._known(name)[0]
+        return self.tiles(name).layer
 
-    def tiles(self, name: str) -> ipyleaflet.TileLayer:
+    def tiles(self, name: str) -> ChainTiles:
         """The ipyleaflet layer of a name, for its `opacity` and `visible`."""
-        return self._known(name)[1]
+        found = next((t for t in self._chains() if t.name == name), None)
+        if found is None:
+            raise self._nothing(f"no layer {name!r}")
+        return found
 
     @property
-    def clicked(self) -> tuple[float, float] | None:
-        """Latitude and longitude of the last click; `m.panel.observe(f, "clicked")` tells of new ones."""
+    def clicked(self) -> Clicked | None:
+        """The place of the last click: `chain.at(m.clicked)`; `m.panel.observe(f, "clicked")` tells of new ones."""
         if not self.panel.clicked:
             return None
         lat, lon = self.panel.clicked
-        return lat, lon
+        return Clicked(lon=lon, lat=lat)
 
     # The view
 
@@ -152,67 +204,192 @@ class Map(ipyleaflet.Map):
             if not self.panel.layers:
                 raise NotFound("the map has no layer to export; add one with m.add(chain, name=...)")
             name = self.panel.layers[0]["name"]
-        return self.layer(name).chain.export(path, self.view(), **options)
+        return self.layer(name).export(path, self.view(), **{"title": name, **options})
+
+    def fit_bounds(self, bounds: Any) -> None:
+        """Moves the map so that it shows `bounds` as large as it can: at once, and not again later.
+
+        >>> m.fit_bounds((1.3, 43.5, 1.5, 43.7))                 # west, south, east, north in degrees
+
+        ipyleaflet's `((south, west), (north, east))` and windows (`GeoBox`) are understood as well.
+        """
+        width, height = self._size()
+        self.center, self.zoom = view.fitting(inputs.bounds(bounds), width, height, _MAX_ZOOM)
+
+    def save(self, outfile: Any, title: str = "Map", **unknown: Any) -> None:
+        """Writes what the map shows now as a page of its own: a picture with its legends, in one HTML file.
+
+        >>> m.save("ndvi.html", title="NDVI 2018")
+
+        The chains are computed for the present view. The page needs no server and no connection, so it cannot be moved
+        or zoomed; it says what of the map it does not have (ipyleaflet's markers and shapes, base maps of the web).
+        A shared map that lives is `layer.share(…)`, pixels for a GIS `m.export_view("view.tif")`.
+        """
+        inputs.refuse_options("m.save", unknown, ("outfile", "title"))
+        if isinstance(outfile, str | os.PathLike):
+            outfile = Path(outfile).expanduser()
+            if outfile.suffix.lower() not in (".html", ".htm"):
+                raise NotShown(
+                    f"{outfile.name!r} is no page: m.save('map.html') writes one, m.export_view('view.tif') pixels"
+                )
+            if not outfile.absolute().parent.is_dir():
+                raise NotFound(f"there is no folder {outfile.absolute().parent} to write {outfile.name} into")
+            outfile.write_text(picture.page(self._shown(), title), "utf-8")
+        elif hasattr(outfile, "write"):
+            outfile.write(picture.page(self._shown(), title))
+        else:
+            raise NotShown(f"m.save({outfile!r}): give a file's name, m.save('map.html')")
+
+    def _shown(self) -> picture.Shown:
+        lat, lon = self.center
+        basemap = self.panel.basemap if self.has_base else None
+        return picture.Shown(self.view(), (lat, lon), self.zoom, self.stack(), basemap, self.others)
+
+    # What is on it
+
+    def stack(self) -> list[ChainTiles]:
+        """The chains' layers as they lie above one another, the lowest first."""
+        order = [e["id"] for e in reversed(self.panel.layers)]
+        return sorted(self._chains(), key=lambda tiles: order.index(tiles.model_id))
+
+    @property
+    def has_base(self) -> bool:
+        """Whether there is a base map."""
+        return self._base in self.layers and self.panel.basemap != "None"
+
+    @property
+    def others(self) -> list[ipyleaflet.Layer]:
+        """ipyleaflet's own layers."""
+        return [t for t in self.layers if not isinstance(t, ChainTiles) and t is not self._base]
 
     # Inside
 
-    def _known(self, name: str) -> tuple[ml.Layer, ipyleaflet.TileLayer]:
-        if name not in self._shown:
-            there = ", ".join(map(repr, self._shown)) or "none"
-            raise NotFound(f"the map has no layer {name!r}; it has {there}")
-        return self._shown[name]
+    @validate("layers")
+    def _validate_layers(self, proposal: Any) -> Any:
+        for item in proposal.value:
+            if not isinstance(item, ipyleaflet.Layer):
+                raise NotShown(f"m.layers holds ipyleaflet's layers; m.add(…) takes a {type(item).__name__}")
+        self._layer_ids = [layer.model_id for layer in proposal.value]
+        if len(set(self._layer_ids)) != len(self._layer_ids):
+            raise ipyleaflet.LayerException("duplicate layer detected, only use each layer once")
+        return proposal.value
+
+    def _follow(self, change: Any) -> None:
+        """Brings the panel in line with `layers`."""
+        if any(isinstance(layer, ChainTiles) for layer in self.layers) and self._corner not in self.controls:
+            super().add(self._corner)  # after clear(): without the panel's code no page knows how to ask for tiles
+        self._list_layers(change["old"])
+        self._list_base()
+
+    def _list_layers(self, before: Iterable[ipyleaflet.Layer] | None = None) -> None:
+        """Rows of what is in `layers`, in the order that the panel has (where it can be changed), the top one first."""
+        shown = {t.model_id: t for t in self._chains()}
+        old = list(shown) if before is None else [t.model_id for t in before if isinstance(t, ChainTiles)]
+        order = _order([e["id"] for e in self.panel.layers], old, list(shown))
+        self.panel.layers = [shown[id].entry for id in order]
+
+    def _list_base(self) -> None:
+        base = next((layer for layer in self.layers if type(layer) is ipyleaflet.TileLayer and layer.base), None)
+        told = basemaps.NONE if base is None else basemaps.of_tiles(base)
+        if told["name"] not in [b["name"] for b in self.panel.basemaps]:
+            self.panel.basemaps = [*self.panel.basemaps, told]
+        self._base = base or self._base
+        self.panel.base = self._base.model_id
+        self.panel.basemap = told["name"]
+
+    def _exchange_base(self, change: Any) -> None:
+        new = basemaps.tiles(change["new"])
+        if new is self._base:
+            return
+        if self._base in self.layers:
+            super().substitute(self._base, new)
+        else:
+            self.set_trait("layers", (new, *self.layers))
+
+    def _chains(self) -> list[ChainTiles]:
+        """Those of the layers that show chains, the lowest first."""
+        return [layer for layer in self.layers if isinstance(layer, ChainTiles)]
+
+    def _found(self, item: Any) -> Any:
+        """The ipyleaflet layer (or control) that is meant by a name, a layer or a chain."""
+        if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control):
+            return item
+        if isinstance(item, str):
+            found = [t for t in self._chains() if t.name == item] or [t for t in self.layers if t.name == item]
+        elif isinstance(item, ml.Layer | ml.Chain):
+            found = [t for t in self._chains() if t.layer is item] or [t for t in self._chains() if t.shows(item)]
+        else:
+            raise NotShown(
+                f"{item!r} is no layer of a map: give what m.add(…) returned, a name, or one of ipyleaflet's layers"
+            )
+        if not found:
+            raise self._nothing(f"no layer {item!r}")
+        if len(found) > 1:
+            names = " and ".join(repr(t.name) for t in found)
+            raise NotShown(f"the map shows that as {names}: say which by its name, m.remove({found[0].name!r})")
+        return found[0]
+
+    def _nothing(self, what: str) -> NotFound:
+        there = ", ".join(repr(t.name) for t in self._chains()) or "none"
+        return NotFound(f"the map has {what}; it has {there}")
+
+    def _pinned(self, layer: ml.Layer) -> ml.Layer:
+        if layer.chain.is_pinned:
+            return layer
+        bounds = self._visible()
+        return ml.Layer(layer.chain.pin(bounds, view.ground_resolution(bounds, self.zoom)), layer.look)
+
+    def _check_index(self, index: Any) -> None:
+        if index is None:
+            return
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index <= len(self.layers):
+            raise NotShown(
+                f"index={index!r} is no place among the {len(self.layers)} layers of the map: 0 is the lowest, "
+                f"{len(self.layers)} (or no index) the top"
+            )
 
     def _free_name(self) -> str:
         n = 1
-        while f"Layer {n}" in self._shown:
+        while f"Layer {n}" in [t.name for t in self._chains()]:
             n += 1
         return f"Layer {n}"
+
+    def _size(self) -> tuple[int, int]:
+        """Width and height in pixels; before the map is shown, those of a notebook of usual width."""
+        if self.pixel_bounds:
+            (left, top), (right, bottom) = self.pixel_bounds
+            if right > left and bottom > top:
+                return round(right - left), round(bottom - top)
+        match = re.fullmatch(r"(\d+)px", self.layout.height or "")
+        return _NOMINAL_WIDTH, int(match[1]) if match else 400
 
     def _visible(self) -> tuple[float, float, float, float]:
         if self.bounds:
             (south, west), (north, east) = self.bounds
             return west, south, east, north
-        # Not shown yet: what it will show in a notebook of usual width.
-        height = int(match[1]) if (match := re.fullmatch(r"(\d+)px", self.layout.height or "")) else 400
         lat, lon = self.center
-        return view.around(lat, lon, self.zoom, _NOMINAL_WIDTH, height)
+        return view.around(lat, lon, self.zoom, *self._size())
 
-    def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
-        if message.get("kind") != "export":
-            return
-        self.panel.send({"kind": "export-started"})
-        if self.panel.job["state"] == "running":
-            self.panel.send({"kind": "problem", "text": "An export is under way; wait for it to finish."})
-            return
-        try:
-            self._start_export(message)
-        except Exception as error:  # a message from the browser has no cell in which an error could appear
-            self._export_failed(error)
 
-    def _start_export(self, message: dict[str, Any]) -> None:
-        name = next((e["name"] for e in self.panel.layers if e["id"] == message["layer"]), None)
-        if name is None:
-            raise NotFound("that layer is no longer on the map")
-        slug = re.sub(r"[^\w-]+", "-", name).strip("-").lower() or "layer"
-        path = Path(f"{slug}-z{round(message['zoom'])}-{time.strftime('%Y%m%d-%H%M%S')}.tif")
-        window = view.window(tuple(message["bounds"]), message["zoom"])
-        job = self.layer(name).chain.export(path, window, progress=False)
-        self._export_progress(job)
-        job.observe(self._export_progress)
-        threading.Thread(target=self._finish_export, args=(job,), daemon=True).start()
+def _moved(layers: Sequence[ipyleaflet.Layer], layer: ipyleaflet.Layer, index: int) -> tuple[ipyleaflet.Layer, ...]:
+    others = [other for other in layers if other is not layer]
+    return (*others[:index], layer, *others[index:])
 
-    def _export_progress(self, job: Job) -> None:
-        share: float = job.done / job.total if job.total else 0.0
-        self.panel.job = {"state": "running", "progress": share, "text": f"Writing {job.path.name}…"}
 
-    def _finish_export(self, job: Job) -> None:
-        try:
-            path = job.wait()
-        except Exception as error:
-            self._export_failed(error)
-            return
-        left_out = f"; {len(job.failed)} scene(s) could not be read and were left out" if job.failed else ""
-        self.panel.job = {"state": "done", "text": f"Wrote {path.name}{left_out}", "path": str(path)}
+def _order(rows: list[str], before: list[str], now: list[str]) -> list[str]:
+    """The panel's rows (top first) after the map's layers (lowest first) have changed.
 
-    def _export_failed(self, error: Exception) -> None:
-        self.panel.job = {"state": "failed", "text": f"Export failed: {str(error) or type(error).__name__}"}
+    Rows stay in the order that the panel gave them, unless that of the layers has changed; what is new takes the row
+    of what it replaces, or that above its lower neighbour.
+    """
+    stay = [id for id in before if id in now]
+    if stay != [id for id in now if id in before]:
+        return now[::-1]
+    replaced = dict(zip(before, now, strict=True)) if len(before) == len(now) else {}
+    found = [replaced.get(id, id) if id not in now else id for id in rows]
+    found = [id for id in found if id in now]
+    for place, id in enumerate(now):
+        if id not in found:
+            top = place == len(now) - 1
+            found.insert(0 if top else found.index(now[place - 1]) if place else len(found), id)
+    return found

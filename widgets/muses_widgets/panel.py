@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable
+from threading import RLock
 from typing import Any
 
 import anywidget
 import traitlets as t
 from ipywidgets import DOMWidget, widget_serialization
 
-_JS = Path(__file__).parent / "js"
-# One module per widget is what anywidget loads, and a saved notebook carries it: hence one text, in order of need.
-_SOURCES = ("page.js", "tiles.js", "legend.js", "mapview.js", "row.js", "cluster.js", "panel.js")
-_STYLES = ("panel.css", "cluster.css")
+from muses_widgets.modules import JS, joined
+from muses_widgets.sections import Section, scripts, styles
 
 
 class Panel(anywidget.AnyWidget):
-    """Layer list, legends, status, values at a click, export and cluster of one `Map`."""
+    """Layer list, legends and status of one `Map`, and the sections: `muses_widgets.sections`."""
 
-    _esm = "\n".join((_JS / name).read_text("utf-8") for name in _SOURCES)
-    _css = "\n".join((_JS / name).read_text("utf-8") for name in _STYLES)
+    _esm = joined(JS / "panel.js", also=scripts())
+    _css = "\n".join(path.read_text("utf-8") for path in (JS / "panel.css", *styles()))
 
+    # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
-    """Top layer first: {id (of the tile layer's model), name, chain, style, legend}."""
+    """Top layer first: {id (of the tile layer's model), name, chain, style, legend}; one without scenes has, in place
+    of the last three, `empty`: the sentence that says so."""
     base = t.Unicode().tag(sync=True)
     """Model id of the base map's tile layer."""
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
@@ -31,6 +32,35 @@ class Panel(anywidget.AnyWidget):
     basemap = t.Unicode().tag(sync=True)
     clicked: t.List[float] = t.List(allow_none=True, default_value=None).tag(sync=True)
     """[lat, lon] of the last click."""
-    job: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
-    """The export: {state: idle | running | done | failed, progress: 0..1, text, path}."""
     folded = t.Bool(False).tag(sync=True)
+    sections: t.Dict[str, Any] = t.Dict(t.Dict()).tag(sync=True)
+    """What the parts of the sections in the kernel tell those in the browser, by the section's name."""
+
+    def __init__(self, **traits: Any) -> None:
+        super().__init__(**traits)
+        self._parts: dict[str, Section] = {}
+        self._telling = RLock()  # exports tell from threads of their own
+        self.on_msg(self._receive)
+
+    def connect(self, parts: Iterable[Section]) -> None:
+        """Lets the browser's parts of sections reach those in the kernel."""
+        self._parts = {part.name: part for part in parts}
+
+    def tell(self, section: str, state: dict[str, Any]) -> None:
+        """Tells the browser's part of a section."""
+        with self._telling:
+            self.sections = {**self.sections, section: state}
+
+    def show_problem(self, text: str) -> None:
+        """Shows a sentence at the head of the panel until the user dismisses it."""
+        self.send({"kind": "problem", "text": text})
+
+    def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
+        part = self._parts.get(message.get("section", ""))
+        if part is None:
+            return
+        self.send({"kind": "heard", "section": part.name})
+        try:
+            part.receive(message)
+        except Exception as error:  # a message from the browser has no cell in which an error could appear
+            self.show_problem(str(error) or type(error).__name__)

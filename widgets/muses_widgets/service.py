@@ -60,16 +60,28 @@ def _server() -> dict[str, Any] | None:
     env = os.environ
     if "JUPYTERHUB_SERVICE_URL" in env and "JUPYTERHUB_API_TOKEN" in env:  # a user's server in JupyterHub
         return {"url": env["JUPYTERHUB_SERVICE_URL"], "token": env["JUPYTERHUB_API_TOKEN"]}
-    parent = env.get("JPY_PARENT_PID")
+    info = _told_by_server()
+    return info and {"url": info["url"], "token": info.get("token", ""), "secure": info.get("secure", False)}
+
+
+def served_folder() -> Path | None:
+    """The folder whose files the Jupyter server that started this kernel gives to its user's browser."""
+    folder = (_told_by_server() or {}).get("root_dir")
+    return Path(folder).resolve() if folder else None
+
+
+def _told_by_server() -> dict[str, Any] | None:
+    """What the server that started this kernel wrote down of itself; None in a Python that no server started."""
+    parent = os.environ.get("JPY_PARENT_PID")
     if not parent:
         return None
     from jupyter_core.paths import jupyter_runtime_dir
 
     try:
-        info = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{parent}.json").read_text("utf-8"))
+        info: dict[str, Any] = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{parent}.json").read_text("utf-8"))
     except (OSError, ValueError):
         return None
-    return {"url": info["url"], "token": info.get("token", ""), "secure": info.get("secure", False)}
+    return info
 
 
 @cache

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 from odc.geo.geobox import GeoBox
-from pyproj import Transformer
 
-from muses_lab.window import WEB_MERCATOR, Window, zoom_resolution
+from muses_lab.crs import transformer
+from muses_lab.raster.window import WEB_MERCATOR, Window, zoom_resolution
 
 Bounds = tuple[float, float, float, float]
 """West, south, east, north in degrees."""
 
-_to_metres = Transformer.from_crs("EPSG:4326", WEB_MERCATOR, always_xy=True)
+_to_metres = transformer("EPSG:4326", WEB_MERCATOR)
 
 
 def window(bounds: Bounds, zoom: float) -> GeoBox:
@@ -32,3 +32,15 @@ def around(lat: float, lon: float, zoom: float, width: int, height: int) -> Boun
     west, south = _to_metres.transform(x - dx, y - dy, direction="INVERSE")
     east, north = _to_metres.transform(x + dx, y + dy, direction="INVERSE")
     return west, south, east, north
+
+
+def fitting(bounds: Bounds, width: int, height: int, most: int) -> tuple[tuple[float, float], int]:
+    """Centre (latitude, longitude) and zoom at which a map of so many pixels shows `bounds` as large as it can."""
+    west, south, east, north = bounds
+    edge = 85.0511  # of web Mercator
+    left, bottom = _to_metres.transform(west, max(south, -edge))
+    right, top = _to_metres.transform(east, min(north, edge))
+    need = max((right - left) / width, (top - bottom) / height)
+    zoom = next((z for z in range(most, 0, -1) if zoom_resolution(z) >= need), 0)
+    lon, lat = _to_metres.transform((left + right) / 2, (bottom + top) / 2, direction="INVERSE")
+    return (lat, lon), zoom

@@ -1,13 +1,21 @@
+// @ts-check
 // Legends, drawn from the JSON that a style gives: {kind: "continuous" | "classes" | "rgb", …}.
 
-function drawLegend(legend) {
+/** @import { ClassesLegend, ContinuousLegend, Legend, RgbLegend } from "./types" */
+
+import { h } from "./dom.js";
+import { formatNumber } from "./format.js";
+
+/** @param {Legend | undefined} legend */
+export function drawLegend(legend) {
   if (!legend) return null;
   if (legend.kind === "continuous") return drawRamp(legend);
   if (legend.kind === "classes") return drawClasses(legend);
   if (legend.kind === "rgb") return drawRgb(legend);
-  throw new Error(`Unknown kind of legend: ${JSON.stringify(legend.kind)}`);
+  throw new Error(`Unknown kind of legend: ${JSON.stringify(/** @type {{ kind: unknown }} */ (legend).kind)}`);
 }
 
+/** @param {ContinuousLegend} legend */
 function drawRamp({ stops, ticks, vmin, vmax, label, unit, opacity }) {
   const title = titleOf(label, unit);
   const colours = stops.map(([offset, colour]) => `${colour} ${(offset * 100).toFixed(2)}%`).join(", ");
@@ -28,6 +36,7 @@ function drawRamp({ stops, ticks, vmin, vmax, label, unit, opacity }) {
   );
 }
 
+/** @param {ClassesLegend} legend */
 function drawClasses({ entries, label, unit }) {
   const title = titleOf(label, unit);
   return h(
@@ -42,8 +51,13 @@ function drawClasses({ entries, label, unit }) {
   );
 }
 
+/**
+ * @param {string | null} [label]
+ * @param {string | null} [unit]
+ */
 const titleOf = (label, unit) => [label, unit && `(${unit})`].filter(Boolean).join(" ");
 
+/** @param {RgbLegend} legend */
 function drawRgb({ bands, vmin, vmax }) {
   const names = bands?.length === 3 ? bands : ["red", "green", "blue"];
   return h(

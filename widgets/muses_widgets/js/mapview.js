@@ -1,6 +1,19 @@
+// @ts-check
 // Finding the Leaflet objects behind ipyleaflet's widgets. Everything that depends on ipyleaflet's inside is here.
 
-/** Calls `attempt` once per frame until it gives something, or throws `message` after `seconds`. */
+/** @import { AttributionControl, LeafletMap, LeafletTileLayer, MapView, WidgetManager, WidgetModel, WidgetView } from "./types" */
+
+import { tileLoader } from "./tiles.js";
+
+/**
+ * Calls `attempt` once per frame until it gives something, or throws `message` after `seconds`.
+ * @template T
+ * @param {() => Promise<T | null | undefined> | T | null | undefined} attempt
+ * @param {number} seconds
+ * @param {string} message
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<T>}
+ */
 async function until(attempt, seconds, message, signal) {
   const end = performance.now() + seconds * 1000;
   for (;;) {
@@ -8,13 +21,26 @@ async function until(attempt, seconds, message, signal) {
     if (found) return found;
     if (signal?.aborted) throw new DOMException("The panel was removed", "AbortError");
     if (performance.now() > end) throw new Error(message);
-    await new Promise((resolve) => setTimeout(resolve, 30));
+    await new Promise((resolve) => {
+      setTimeout(resolve, 30);
+    });
   }
 }
 
-/** A widget's model by its id; while a saved notebook opens, models appear one after the other. */
-async function findModel(manager, reference, signal) {
-  const id = reference.replace(/^IPY_MODEL_/, "");
+/**
+ * The id of a reference to a model, which may be prefixed.
+ * @param {string} reference
+ */
+export const plainId = (reference) => reference.replace(/^IPY_MODEL_/, "");
+
+/**
+ * A widget's model by its id; while a saved notebook opens, models appear one after the other.
+ * @param {WidgetManager} manager
+ * @param {string} reference
+ * @param {AbortSignal} signal
+ */
+export async function findModel(manager, reference, signal) {
+  const id = plainId(reference);
   const attempt = async () => {
     try {
       return await manager.get_model(id);
@@ -25,32 +51,48 @@ async function findModel(manager, reference, signal) {
   return until(attempt, 20, `The widget ${id} is not in this page. Run the cell again.`, signal);
 }
 
-const viewsOf = async (model) => (await Promise.allSettled(Object.values(model.views ?? {}))).map((r) => r.value);
+/** @param {{ views?: Record<string, Promise<WidgetView>> }} model */
+const viewsOf = async (model) => (await Promise.allSettled(Object.values(model.views ?? {}))).flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
 
-/** The view of the map in which the element lies (a map may be shown in several cells). */
-async function findMapView(mapModel, element, signal) {
+/**
+ * The view of the map in which the element lies (a map may be shown in several cells).
+ * @param {WidgetModel} mapModel
+ * @param {HTMLElement} element
+ * @param {AbortSignal} signal
+ * @returns {Promise<MapView>}
+ */
+export async function findMapView(mapModel, element, signal) {
   return until(
-    async () => (await viewsOf(mapModel)).find((view) => view?.obj && view.el.contains(element)),
+    async () => /** @type {MapView | undefined} */ ((await viewsOf(mapModel)).find((view) => view?.obj && view.el.contains(element))),
     60,
     "The map of this panel is not shown in this page. Run the cell again.",
     signal,
   );
 }
 
-/** The Leaflet layer of `layerModel` in one view of the map; null while it is being made. */
-async function findLayer(layerModel, mapView) {
+/**
+ * The Leaflet layer of `layerModel` in one view of the map; null while it is being made.
+ * @param {WidgetModel} layerModel
+ * @param {MapView} mapView
+ * @returns {Promise<LeafletTileLayer | null>}
+ */
+export async function findLayer(layerModel, mapView) {
   const view = (await viewsOf(layerModel)).find((v) => v?.map_view === mapView && v.obj);
   return view?.obj ?? null;
 }
 
-/** The control in the map's corner that names the sources, if it has one. */
-async function findAttribution(mapView) {
+/**
+ * The control in the map's corner that names the sources, if it has one.
+ * @param {MapView} mapView
+ * @returns {Promise<AttributionControl | null>}
+ */
+export async function findAttribution(mapView) {
   const views = await Promise.allSettled(mapView.control_views.views);
-  return views.map((view) => view.value?.obj).find((control) => control?.addAttribution) ?? null;
+  return views.map((view) => view.status === "fulfilled" && view.value?.obj).find((control) => control?.addAttribution) ?? null;
 }
 
 /** Makes the page's Leaflet load `muses:` tiles through us. */
-function teachLeaflet() {
+export function teachLeaflet() {
   if (window.L?.TileLayer) tileLoader().teach(window.L.TileLayer.prototype);
 }
 
@@ -58,10 +100,40 @@ function teachLeaflet() {
  * Takes over a tile layer. A saved notebook draws its map while this module is still being loaded: what the layer has
  * asked for until then (in vain: no browser knows `muses:`) is asked for again. The same holds for a second copy of
  * Leaflet, whose classes are found through the layer.
+ * @param {LeafletTileLayer} layer
  */
-function takeOver(layer) {
+export function takeOver(layer) {
   let owner = Object.getPrototypeOf(layer);
   while (!Object.hasOwn(owner, "createTile")) owner = Object.getPrototypeOf(owner);
   tileLoader().teach(owner);
   if (layer._url?.startsWith("muses:") && !layer._muses) layer.redraw();
+}
+
+/**
+ * Whether a tile layer has a tile, asked for or shown, for every part of what its map shows at this moment.
+ * @param {LeafletTileLayer} layer
+ */
+export function coversView(layer) {
+  const map = layer._map;
+  if (!map || map._animatingZoom || layer._tileZoom !== layer._clampZoom(Math.round(map.getZoom()))) return false;
+  const { min, max } = layer._pxBoundsToTileRange(layer._getTiledPixelBounds(map.getCenter()));
+  for (let y = min.y; y <= max.y; y += 1) {
+    for (let x = min.x; x <= max.x; x += 1) {
+      const coords = { x, y, z: layer._tileZoom };
+      if (layer._isValidTile(coords) && !layer._tiles?.[layer._tileCoordsToKey(coords)]?.current) return false;
+    }
+  }
+  return true;
+}
+
+export const WEB_MERCATOR_METRES = 40075016.685578488; // around the equator
+
+/**
+ * Metres on the ground per pixel of a zoom, in the middle of the map or at another latitude.
+ * @param {Pick<LeafletMap, "getCenter">} map
+ * @param {number} zoom
+ * @param {number} [latitude]
+ */
+export function groundResolution(map, zoom, latitude = map.getCenter().lat) {
+  return (WEB_MERCATOR_METRES * Math.cos((latitude * Math.PI) / 180)) / (256 * 2 ** zoom);
 }

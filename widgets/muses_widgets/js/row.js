@@ -1,35 +1,68 @@
+// @ts-check
 // One layer in the panel's list, and its hold on the Leaflet layer.
 
-class Row {
-  constructor(panel, layerModel) {
+/** @import { Panel } from "./panel.js" */
+/** @import { Expectation } from "./describe.js" */
+/** @import { FailedScene, LayerEntry, LeafletTileLayer, Progress, QueueStatus, Remarks, TileFailure, TileState, WidgetModel } from "./types" */
+
+import { describeFailures, describeReport, describeTime, describeWait, enlargement, tilesDone } from "./describe.js";
+import { h, present } from "./dom.js";
+import { plural } from "./format.js";
+import { drawLegend } from "./legend.js";
+import { coversView, findLayer, takeOver } from "./mapview.js";
+import { askJson } from "./server.js";
+import { joinReports } from "./tilereport.js";
+import { noTiles, tileLoader } from "./tiles.js";
+
+const WATCHED = "change:visible change:opacity change:url";
+/** While there is no Leaflet layer. */
+const NO_TILES = noTiles();
+
+export class Row {
+  removed = false;
+  /** @type {string | undefined} the legend that is drawn */
+  legendKey;
+  /** @type {string | undefined} the failures that are drawn */
+  failureKey;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  reportTimer;
+
+  /**
+   * @param {Panel} panel
+   * @param {WidgetModel} layerModel
+   * @param {LayerEntry} entry
+   */
+  constructor(panel, layerModel, entry) {
     this.panel = panel;
     this.layerModel = layerModel;
+    this.entry = entry;
+    /** @type {LeafletTileLayer | null} */
     this.layer = null;
-    this.entry = null;
-    this.unread = []; // scenes that could not be read, with the service's reasons
-    this.queue = null; // what goes before this layer's tiles, while they load
-    this.build();
-    this.listener = () =>
-      panel.guard(() => {
-        panel.reportView();
-        this.showModel();
-      });
-    layerModel.on("change:visible change:opacity", this.listener);
-  }
-
-  build() {
-    const { panel } = this;
+    /** @type {FailedScene[]} scenes that could not be read, with the service's reasons */
+    this.unread = [];
+    /** @type {(Progress & { cluster?: { state: string } }) | null} what goes before this layer's tiles, while they load */
+    this.queue = null;
+    /** @type {Expectation | null} until when the cluster's last block let expect the rest */
+    this.expectation = null;
+    /** @type {number | null} how often larger than on the ground's native pixels it is drawn, where that is much */
+    this.enlarged = null;
+    /** @type {number | null} scenes that touch the tiles shown */
+    this.found = null;
     this.box = h("input", { type: "checkbox" });
     this.box.addEventListener("change", () => panel.guard(() => this.setModel({ visible: this.box.checked })));
     this.name = h("span", { class: "muses-name" });
     this.up = this.arrow("Move up", "▲", -1);
     this.down = this.arrow("Move down", "▼", +1);
     this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity" });
-    this.opacity.addEventListener("input", () => this.layer?.setOpacity(this.opacity.value / 100));
-    this.opacity.addEventListener("change", () => panel.guard(() => this.setModel({ opacity: this.opacity.value / 100 })));
+    this.opacity.addEventListener("input", () => this.layer?.setOpacity(Number(this.opacity.value) / 100));
+    this.opacity.addEventListener("change", () => panel.guard(() => this.setModel({ opacity: Number(this.opacity.value) / 100 })));
     this.percent = h("span", { class: "muses-percent" });
     this.legend = h("div");
+    this.holesText = h("span");
+    this.holes = h("div", { class: "muses-holes", hidden: true }, h("span", { class: "muses-swatch muses-hole" }), this.holesText);
+    this.nothing = h("div", { class: "muses-note muses-nothing", role: "status", hidden: true });
     this.note = h("div", { class: "muses-note muses-told" });
+    this.remarks = h("details", { class: "muses-note muses-remarks", hidden: true });
     this.failures = h("details", { class: "muses-failures" });
     this.retry = h("button", { class: "muses-button", type: "button", onclick: () => panel.guard(() => this.askAgain()) }, "Retry");
     this.trouble = h("div", { class: "muses-trouble", hidden: true }, this.failures, this.retry);
@@ -38,9 +71,12 @@ class Row {
     this.details = h(
       "div",
       { class: "muses-details" },
+      this.nothing,
       this.legend,
+      this.holes,
       h("label", { class: "muses-opacity" }, h("span", {}, "Opacity"), this.opacity, this.percent),
       this.note,
+      this.remarks,
       this.trouble,
     );
     this.element = h(
@@ -50,31 +86,58 @@ class Row {
       this.bar,
       this.details,
     );
+    this.listener = () =>
+      panel.guard(() => {
+        panel.view.report();
+        this.showModel();
+        panel.layersChanged();
+      });
+    layerModel.on(WATCHED, this.listener);
   }
 
+  /**
+   * @param {string} label
+   * @param {string} sign
+   * @param {number} step in the list
+   */
   arrow(label, sign, step) {
     const move = () => this.panel.guard(() => this.panel.move(this.entry.id, step));
     return h("button", { type: "button", class: "muses-icon", "aria-label": label, title: label, onclick: move }, sign);
   }
 
+  /** @returns {boolean} */
   get visible() {
     return this.layerModel.get("visible");
   }
 
-  /** Takes over what the kernel says of the layer. */
+  /** The sentence that says that no scene fits the chain's dates, place and filter; else nothing. */
+  get empty() {
+    return this.entry?.empty ?? "";
+  }
+
+  /**
+   * Takes over what the kernel says of the layer.
+   * @param {LayerEntry} entry
+   */
   update(entry) {
     const old = this.entry;
     this.entry = entry;
     this.name.textContent = entry.name;
-    this.name.title = `${entry.name}\nchain ${entry.chain}\nstyle ${entry.style}`;
+    this.name.title = entry.empty ? entry.name : `${entry.name}\nchain ${entry.chain}\nstyle ${entry.style}`;
+    this.nothing.textContent = this.empty.replace(/^./, (first) => first.toUpperCase());
+    this.nothing.hidden = !this.empty;
+    this.element.classList.toggle("muses-empty", Boolean(this.empty));
+    this.drawRemarks(entry.remarks ?? { count: 0, shown: [] });
     this.element.dataset.name = entry.name;
     const entries = this.panel.model.get("layers");
-    this.up.disabled = entries[0].id === entry.id;
-    this.down.disabled = entries[entries.length - 1].id === entry.id;
+    this.up.disabled = entries.at(0)?.id === entry.id;
+    this.down.disabled = entries.at(-1)?.id === entry.id;
     this.up.hidden = this.down.hidden = entries.length < 2;
-    if (old?.chain !== entry.chain) this.unread = [];
-    if (JSON.stringify(old?.legend) !== JSON.stringify(entry.legend)) {
-      this.legend.replaceChildren(...[drawLegend(entry.legend)].filter(Boolean));
+    if (old.chain !== entry.chain) this.unread = [];
+    const legendKey = JSON.stringify(entry.legend);
+    if (legendKey !== this.legendKey) {
+      this.legendKey = legendKey;
+      this.legend.replaceChildren(...present([drawLegend(entry.legend)]));
     }
     this.showModel();
   }
@@ -82,7 +145,7 @@ class Row {
   /** Finds the Leaflet layer once ipyleaflet has made it, and lets its tiles come if it is visible. */
   async adopt() {
     const layer = await findLayer(this.layerModel, this.panel.mapView);
-    if (!layer) return;
+    if (!layer || this.removed) return;
     if (layer !== this.layer) {
       this.layer = layer;
       takeOver(layer);
@@ -92,6 +155,7 @@ class Row {
     tileLoader().adopt(layer);
   }
 
+  /** @param {Record<string, unknown>} changes traits of the layer */
   setModel(changes) {
     this.layerModel.set(changes);
     this.layerModel.save_changes();
@@ -100,7 +164,7 @@ class Row {
   showModel() {
     const percent = Math.round(this.layerModel.get("opacity") * 100);
     this.box.checked = this.visible;
-    this.opacity.value = percent;
+    this.opacity.value = String(percent);
     this.percent.textContent = `${percent} %`;
     this.element.classList.toggle("muses-hidden", !this.visible);
     this.applyVisibility();
@@ -109,18 +173,21 @@ class Row {
 
   /** ipyleaflet hides a layer by opacity 0 and goes on loading it; what is not looked at must not be computed. */
   applyVisibility() {
-    const { layer, visible } = this;
+    const { layer } = this;
     const { map } = this.panel;
-    if (!layer || !map) return;
-    if (visible && !map.hasLayer(layer)) map.addLayer(layer);
-    if (!visible && map.hasLayer(layer)) map.removeLayer(layer);
+    if (!layer) return;
+    const wanted = this.visible && !this.empty && this.layerModel.get("url").startsWith("muses:");
+    if (wanted && !map.hasLayer(layer)) map.addLayer(layer);
+    if (!wanted && map.hasLayer(layer)) map.removeLayer(layer);
   }
 
   tilesChanged() {
+    if (this.removed || !this.layer) return;
     this.panel.showStatus();
-    this.panel.watchQueue();
+    this.panel.queue.watch();
     clearTimeout(this.reportTimer);
     const state = tileLoader().state(this.layer);
+    for (const { code, reason } of state.failed.values()) if (code === "made-elsewhere") this.panel.showProblem(reason);
     if (state.jobs.size) return;
     this.queue = null;
     const unread = [...state.reports.values()].some((report) => report.failed);
@@ -137,44 +204,100 @@ class Row {
     this.panel.showStatus();
   }
 
-  /** How long this layer's tiles still have to wait, and for what. */
-  showQueue(progress, cluster) {
-    this.queue = this.loading ? { ...progress, cluster } : null;
+  /**
+   * How long this layer's tiles still have to wait, and for what.
+   * @param {Progress | undefined} progress
+   * @param {QueueStatus["queue"]} cluster
+   * @param {number} since when the cluster gave its last block back
+   */
+  showQueue(progress, cluster, since) {
+    this.queue = this.loading ? { ...progress, ...(cluster && { cluster }) } : null;
+    const seconds = progress?.expected_seconds;
+    if (since < this.state.begun || typeof seconds !== "number") this.expectation = null; // no block of this view is back
+    else if (this.expectation?.since !== since) this.expectation = { since, until: performance.now() + 1000 * this.expected(seconds) };
+  }
+
+  /**
+   * The service knows of the tiles that have been asked for; those that wait here for a connection take as long each.
+   * @param {number} seconds
+   */
+  expected(seconds) {
+    return seconds * Math.max(1, this.state.jobs.size / Math.max(1, this.queue?.waiting ?? 1));
   }
 
   askAgain() {
     if (this.layer) tileLoader().retry(this.layer);
   }
 
+  /** @returns {TileState} */
   get state() {
-    return this.layer ? tileLoader().state(this.layer) : NOTHING;
+    return this.layer ? tileLoader().state(this.layer) : NO_TILES;
   }
 
   get loading() {
     return this.visible && this.state.jobs.size > 0;
   }
 
-  /** Draws progress, scenes, time and failures; gives the state it drew. */
-  drawState() {
+  /** Whether every part of the view has its tile. */
+  get shown() {
+    return this.layer !== null && this.state.jobs.size === 0 && coversView(this.layer);
+  }
+
+  /**
+   * Draws progress, scenes, time and failures.
+   * @param {number} metres of a pixel of the screen
+   */
+  drawState(metres) {
     const { state } = this;
     this.element.classList.toggle("muses-busy", state.jobs.size > 0);
     const done = tilesDone(state);
     this.filled.style.width = `${state.total ? (100 * done) / state.total : 0}%`;
-    this.element.dataset.seconds = state.seconds ?? "";
-    this.element.dataset.tiles = state.total;
-    this.bar.setAttribute("aria-valuenow", done);
-    this.bar.setAttribute("aria-valuemax", state.total);
+    this.element.dataset.seconds = String(state.seconds ?? "");
+    this.element.dataset.tiles = String(state.total);
+    this.bar.setAttribute("aria-valuenow", String(done));
+    this.bar.setAttribute("aria-valuemax", String(state.total));
     const loading = state.jobs.size > 0;
     // Tiles that are still those of the chain before do not count.
-    const reports = [...state.reports.values()].filter((report) => report.source === this.layer._url);
+    const reports = [...state.reports.values()].filter((report) => report.source === this.layer?._url);
+    const report = joinReports(reports);
+    this.found = report?.found ?? null;
+    this.enlarged = enlargement(report, metres);
     showLines(this.note, [
-      loading && describeWait(state, this.queue),
-      ...describeReport(joinReports(reports), loading ? null : describeTime(state)),
+      loading && describeWait(state, this.queue, this.expectation),
+      ...describeReport(report, loading ? null : describeTime(state), this.enlarged),
     ]);
+    this.drawHoles(report?.holes ?? 0);
     this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
-    return state;
   }
 
+  /**
+   * What it means where the map shows through.
+   * @param {number} share of such pixels
+   */
+  drawHoles(share) {
+    this.holes.hidden = !share || Boolean(this.empty);
+    if (this.holes.hidden) return;
+    const percent = share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`;
+    this.holesText.textContent = `${this.entry.legend?.missing ?? "no data"} (${percent})`;
+  }
+
+  /**
+   * What choosing the scenes left out (copies of an acquisition, unusable items) or corrected: no failure.
+   * @param {Remarks} remarks
+   */
+  drawRemarks({ count, shown }) {
+    this.remarks.hidden = count === 0;
+    const more = count > shown.length ? [h("li", {}, `and ${count - shown.length} more`)] : [];
+    this.remarks.replaceChildren(
+      h("summary", {}, `${plural(count, "remark")} on the choice of scenes`),
+      h("ul", {}, shown.map((text) => h("li", {}, text)), more),
+    );
+  }
+
+  /**
+   * @param {{ heading: string, text: string }[]} lines
+   * @param {Map<unknown, TileFailure>} failed
+   */
   drawTrouble(lines, failed) {
     this.trouble.hidden = lines.length === 0;
     this.retry.hidden = failed.size === 0;
@@ -183,87 +306,31 @@ class Row {
     this.failureKey = key;
     const { open } = this.failures;
     this.failures.replaceChildren(
-      h("summary", {}, lines.map((l) => l.heading).filter((x, i, all) => all.indexOf(x) === i).join(", ")),
+      h("summary", {}, [...new Set(lines.map((l) => l.heading))].join(", ")),
       h("ul", {}, lines.map((l) => h("li", {}, l.text))),
     );
     this.failures.open = open;
   }
 
+  /** The layer is no longer one of the map's: whatever was under way, it is not drawn again. */
   remove() {
+    this.removed = true;
+    if (this.layer && this.panel.map.hasLayer(this.layer)) this.panel.map.removeLayer(this.layer);
+    this.layer = null;
     clearTimeout(this.reportTimer);
-    this.layerModel.off("change:visible change:opacity", this.listener);
+    this.layerModel.off(WATCHED, this.listener);
     this.element.remove();
   }
 }
 
-const NOTHING = { jobs: new Map(), failed: new Map(), reports: new Map(), total: 0, seconds: null };
-
-/** Texts of one line each; unchanged ones are left alone, so that a reader of the screen is not told twice. */
+/**
+ * Texts of one line each; unchanged ones are left alone, so that a reader of the screen is not told twice.
+ * @param {HTMLElement} element
+ * @param {(string | null | undefined | false)[]} lines
+ */
 function showLines(element, lines) {
-  const texts = lines.filter(Boolean);
+  const texts = present(lines);
   if (element.dataset.lines === texts.join("\n")) return;
   element.dataset.lines = texts.join("\n");
   element.replaceChildren(...texts.map((text) => h("div", {}, text)));
-}
-
-/** What the tiles shown are made of. */
-function describeReport(report, time) {
-  if (!report) return [time];
-  const { used, found, levels, native, thinned } = report;
-  const list = (sizes) => sizes.map(formatLength).join(" and ");
-  const scenes = found ? `${used} of ${plural(found, "scene")}` : "No scenes here";
-  const level = list(levels) === list(native) ? ", native" : `; native: ${list(native)}`;
-  return [
-    [scenes, time].filter(Boolean).join(" · "),
-    thinned && `Thinned to ${thinned[0]} of ${thinned[1]} dates: zoom in for all`,
-    levels.length && `Computed at ${list(levels)}${level}`,
-  ];
-}
-
-/** While tiles load: how many are there, for how long, and what is known of the rest. */
-function describeWait(state, queue) {
-  const { jobs, total, begun } = state;
-  const seconds = (performance.now() - begun) / 1000;
-  const refusal = [...jobs.values()].find((job) => job.refusal)?.refusal;
-  const parts = [`${tilesDone(state)} of ${plural(total, "tile")}`];
-  if (seconds >= 1) parts.push(`${Math.floor(seconds)} s`);
-  if (queue?.cluster && queue.cluster.state !== "ready") parts.push(`cluster: ${queue.cluster.state}`);
-  else if (queue?.expected_seconds) parts.push(`about ${expected(jobs.size, queue)} left`);
-  if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
-  if (refusal) parts.push(refusal);
-  return parts.join(" · ");
-}
-
-/** The service knows of the tiles that have been asked for; those that wait here for a connection take as long each. */
-function expected(tiles, { expected_seconds, waiting }) {
-  const seconds = Math.ceil(expected_seconds * Math.max(1, tiles / Math.max(1, waiting)));
-  return seconds < 100 ? `${seconds} s` : formatSeconds(seconds);
-}
-
-function describeTime(state) {
-  const done = tilesDone(state);
-  return state.seconds === null || !done ? null : `${plural(done, "tile")} in ${formatSeconds(state.seconds)}`;
-}
-
-const tilesDone = ({ total, jobs, failed }) => Math.max(0, total - jobs.size - failed.size);
-
-/** One line per reason for failed tiles, one per scene that was left out. */
-function describeFailures(failedTiles, failedScenes) {
-  const reasons = new Map();
-  let next = Infinity;
-  for (const { reason, again } of failedTiles.values()) {
-    reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
-    if (again) next = Math.min(next, again);
-  }
-  const seconds = Math.max(1, Math.ceil((next - performance.now()) / 1000));
-  const later = Number.isFinite(seconds) ? `, again in ${seconds} s` : "";
-  const tiles = [...reasons].map(([reason, n]) => ({
-    heading: `${plural(failedTiles.size, "tile")} failed${later}`,
-    text: `${plural(n, "tile")}: ${reason}`,
-  }));
-  const scenes = failedScenes.map(({ id, reason }) => ({
-    heading: `${plural(failedScenes.length, "scene")} left out`,
-    text: `${id}: ${reason}`,
-  }));
-  return [...tiles, ...scenes];
 }

@@ -1,6 +1,13 @@
+// @ts-check
 // Tiles of `muses:` layers: fetched by us rather than by <img src>, because only then are the status and the reason
 // of a failed tile known, a tile nobody looks at any more is really given up, and a replaced layer keeps its old
 // tiles until the new ones are there.
+
+/** @import { Coords, Job, LeafletTileLayer, TileDone, TileFailure, TileReport, TileState } from "./types" */
+
+import { theme } from "./dom.js";
+import { ask, ServiceError, serviceError, within } from "./server.js";
+import { readReport, REPORT_HEADER } from "./tilereport.js";
 
 /** Chromium opens six connections to a server; one stays free for the notebook's own traffic. */
 const PARALLEL = 5;
@@ -11,37 +18,36 @@ const ADOPTION_MS = 1500;
 const AGAIN = [2, 4, 8, 15, 30, 30, 60];
 /** How often a tile may be refused because there is too much to do, before it counts as failed. */
 const REFUSALS = 40;
-const HEADER = "X-Muses-Report";
 
 /** The page's one tile loader, shared by all maps on it. */
-class TileLoader {
+export class TileLoader {
   constructor() {
+    /** @type {Set<Job>} */
     this.waiting = new Set();
+    /** @type {Set<Job>} */
     this.running = new Set();
     /** Seconds that a tile may take; the service, which gives up first, tells its own limit. */
     this.patience = 130;
   }
 
-  /** What is known of a Leaflet layer's tiles. Fires `musestiles` on the layer when it changes. */
+  /**
+   * What is known of a Leaflet layer's tiles. Fires `musestiles` on the layer when it changes.
+   * @param {LeafletTileLayer} layer
+   * @returns {TileState}
+   */
   state(layer) {
     if (!layer._muses) {
-      layer._muses = {
-        adopted: false,
-        jobs: new Map(), // tile's image → what is asked for
-        failed: new Map(), // image → why, and when it is asked for again
-        reports: new Map(), // image → what the tile that it shows told of itself
-        view: "",
-        begun: 0,
-        total: 0, // tiles that this view needed
-        seconds: null, // that they took; null until all are there
-      };
+      layer._muses = noTiles();
       layer.on("tileunload", (event) => this.drop(layer, event.tile));
       setTimeout(() => this.adopt(layer), ADOPTION_MS);
     }
     return layer._muses;
   }
 
-  /** From now on the layer's tiles are fetched; hidden layers are taken off the map before this. */
+  /**
+   * From now on the layer's tiles are fetched; hidden layers are taken off the map before this.
+   * @param {LeafletTileLayer} layer
+   */
   adopt(layer) {
     const state = this.state(layer);
     if (state.adopted) return;
@@ -49,15 +55,22 @@ class TileLoader {
     this.pump();
   }
 
-  /** Loads the tile at `coords` into `img`, then calls `done`; an earlier request for the same image is given up. */
+  /**
+   * Loads the tile at `coords` into `img`, then calls `done`; an earlier request for the same image is given up.
+   * @param {LeafletTileLayer} layer
+   * @param {Coords} coords
+   * @param {HTMLImageElement} img
+   * @param {TileDone} [done]
+   * @param {number} [tries] after failures
+   */
   load(layer, coords, img, done, tries = 0) {
     const state = this.state(layer);
     const earlier = state.jobs.get(img);
-    earlier?.abort.abort();
-    this.waiting.delete(earlier);
+    if (earlier) this.giveUp(earlier);
     this.forgetFailure(state, img);
-    const url = layer.getTileUrl(coords); // now: Leaflet puts its current zoom into it, not that of `coords`
+    const url = themed(layer.getTileUrl(coords)); // now: Leaflet puts its current zoom into it, not that of `coords`
     this.count(state, layer, coords.z, Boolean(earlier));
+    /** @type {Job} */
     const job = {
       layer,
       img,
@@ -69,19 +82,27 @@ class TileLoader {
       refused: 0,
       refusal: null,
       notBefore: 0,
+      rank: 0,
       abort: new AbortController(),
     };
     state.jobs.set(img, job);
+    img.classList.toggle("muses-tile-old", (state.reports.get(img)?.source ?? job.source) !== job.source);
     this.waiting.add(job);
     this.changed(layer);
     // After Leaflet has asked for the whole view, so that the middle of the view comes first.
     queueMicrotask(() => this.pump());
   }
 
-  /** The clock of a view starts with its first tile; what is still under way from before is part of it. */
+  /**
+   * The clock of a view starts with its first tile; what is still under way from before is part of it.
+   * @param {TileState} state
+   * @param {LeafletTileLayer} layer
+   * @param {number} zoom
+   * @param {boolean} replaces an earlier request for the same tile
+   */
   count(state, layer, zoom, replaces) {
-    const { lat, lng } = layer._map.getCenter();
-    const view = [zoom, lat.toFixed(6), lng.toFixed(6), layer._url].join();
+    const centre = layer._map?.getCenter();
+    const view = [zoom, centre?.lat.toFixed(6), centre?.lng.toFixed(6), layer._url].join();
     if (view !== state.view || !state.jobs.size) {
       state.view = view;
       state.begun = performance.now();
@@ -91,12 +112,16 @@ class TileLoader {
     if (!replaces) state.total += 1;
   }
 
+  /**
+   * A tile that the map no longer has.
+   * @param {LeafletTileLayer} layer
+   * @param {HTMLImageElement} img
+   */
   drop(layer, img) {
     const state = this.state(layer);
     const job = state.jobs.get(img);
     if (job) {
-      job.abort.abort();
-      this.waiting.delete(job);
+      this.giveUp(job);
       state.jobs.delete(img);
       state.total -= 1;
       this.settle(state);
@@ -106,28 +131,38 @@ class TileLoader {
     this.changed(layer);
   }
 
-  /** Asks again for every failed tile of a layer. */
+  /** @param {Job} job */
+  giveUp(job) {
+    job.abort.abort();
+    this.waiting.delete(job);
+  }
+
+  /**
+   * Asks again for every failed tile of a layer.
+   * @param {LeafletTileLayer} layer
+   */
   retry(layer) {
     for (const [img, failure] of [...this.state(layer).failed]) this.load(layer, failure.coords, img);
   }
 
+  /**
+   * @param {TileState} state
+   * @param {HTMLImageElement} img
+   */
   forgetFailure(state, img) {
     clearTimeout(state.failed.get(img)?.timer);
     state.failed.delete(img);
   }
 
+  /** @param {TileState} state */
   settle(state) {
     if (!state.jobs.size && state.seconds === null) state.seconds = (performance.now() - state.begun) / 1000;
   }
 
+  /** Asks for the tiles nearest to the middle of their map, as many at a time as there are connections. */
   pump() {
     for (;;) {
-      let best = null;
-      for (const job of this.waiting) {
-        if (!job.layer._muses.adopted || !job.layer._map || job.notBefore > performance.now()) continue;
-        job.rank = distanceToCentre(job);
-        if (best === null || job.rank < best.rank) best = job;
-      }
+      const best = this.nearest();
       // Base map tiles take milliseconds: they do not wait until slow ones give a connection back.
       if (best === null || this.running.size >= PARALLEL + (isBase(best) ? 1 : 0)) return;
       this.waiting.delete(best);
@@ -139,31 +174,40 @@ class TileLoader {
     }
   }
 
+  /** Of the tiles that may be asked for now, the one to ask for first. */
+  nearest() {
+    /** @type {Job | null} */
+    let best = null;
+    for (const job of this.waiting) {
+      if (!this.state(job.layer).adopted || !job.layer._map || job.notBefore > performance.now()) continue;
+      job.rank = distanceToCentre(job);
+      if (best === null || job.rank < best.rank) best = job;
+    }
+    return best;
+  }
+
+  /** @param {Job} job */
   async run(job) {
     const { layer, img, abort, source } = job;
-    const state = layer._muses;
-    let failure = null;
+    const state = this.state(layer);
+    /** @type {ServiceError | Error | null} */
+    let failure;
+    /** @type {TileReport | null} */
     let report = null;
     try {
-      await within(this.patience, abort.signal, async (signal) => {
-        const response = await ask(job.url, { signal });
-        const isImage = response.headers.get("Content-Type")?.startsWith("image/");
-        if (!response.ok) failure = await serviceError(isImage ? response.clone() : response);
-        if (failure && this.putOff(job, failure)) return;
-        if (!isImage) throw failure ?? new ServiceError("not-a-tile", `The server sent no image for ${job.url}`);
-        const told = response.headers.get(HEADER);
-        if (told) report = readReport(JSON.parse(told));
-        await show(img, await response.blob(), signal);
-      });
+      const answer = await within(this.patience, abort.signal, (signal) => this.fetchTile(job, signal));
+      if (answer === null) return; // it was put off
+      ({ failure, report } = answer);
     } catch (error) {
       if (abort.signal.aborted) return;
       // fetch() raises a TypeError when the connection breaks in the middle of an answer.
-      failure = error instanceof TypeError ? new ServiceError("unreachable", "The connection broke.") : error;
+      failure = error instanceof TypeError ? new ServiceError("unreachable", "The connection broke.") : asError(error);
       showFailure(img);
     }
-    if (abort.signal.aborted || state.jobs.get(img) !== job || this.waiting.has(job)) return;
+    if (abort.signal.aborted || state.jobs.get(img) !== job) return;
     state.jobs.delete(img);
     img.classList.toggle("muses-tile-failed", failure !== null);
+    img.classList.remove("muses-tile-old");
     state.reports.delete(img);
     if (report) state.reports.set(img, { ...report, source });
     if (failure) this.noteFailure(job, failure);
@@ -172,7 +216,28 @@ class TileLoader {
     this.changed(layer);
   }
 
-  /** A tile that was refused because there is too much to do waits as long as the service says. */
+  /**
+   * Asks for a tile and shows what came; null if the service has put it off.
+   * @param {Job} job
+   * @param {AbortSignal} signal
+   */
+  async fetchTile(job, signal) {
+    const response = await ask(job.url, { signal });
+    const isImage = response.headers.get("Content-Type")?.startsWith("image/");
+    const failure = response.ok ? null : await serviceError(isImage ? response.clone() : response);
+    if (failure && this.putOff(job, failure)) return null;
+    if (!isImage) throw failure ?? new ServiceError("not-a-tile", `The server sent no image for ${job.url}`);
+    const told = response.headers.get(REPORT_HEADER);
+    const report = told ? readReport(JSON.parse(told)) : null;
+    await show(job.img, await response.blob(), signal);
+    return { failure, report };
+  }
+
+  /**
+   * A tile that was refused because there is too much to do waits as long as the service says.
+   * @param {Job} job
+   * @param {ServiceError} failure
+   */
   putOff(job, failure) {
     const { status, retryAfter } = failure;
     if (retryAfter === null || ![429, 503].includes(status) || ++job.refused > REFUSALS) return false;
@@ -185,28 +250,41 @@ class TileLoader {
     return true;
   }
 
+  /**
+   * Keeps why a tile failed; asks for it again where that may pass.
+   * @param {Job} job
+   * @param {Error} failure
+   */
   noteFailure({ layer, img, coords, tries }, failure) {
-    const entry = { coords, code: failure.code ?? "error", reason: failure.message, again: null, timer: null };
+    const { failed } = this.state(layer);
+    const code = failure instanceof ServiceError ? failure.code : "error";
+    /** @type {TileFailure} */
+    const entry = { coords, code, reason: failure.message, again: null, timer: undefined };
     const seconds = mayPass(failure) ? AGAIN[tries] : undefined;
     if (seconds !== undefined) {
       entry.again = performance.now() + seconds * 1000;
       entry.timer = setTimeout(() => {
-        if (layer._map && layer._muses.failed.get(img) === entry) this.load(layer, coords, img, undefined, tries + 1);
+        if (layer._map && failed.get(img) === entry) this.load(layer, coords, img, undefined, tries + 1);
       }, seconds * 1000);
     }
-    layer._muses.failed.set(img, entry);
+    failed.set(img, entry);
   }
 
+  /** @param {LeafletTileLayer} layer */
   changed(layer) {
     layer.fire("musestiles");
   }
 
-  /** Makes a Leaflet TileLayer class load `muses:` tiles through this loader; other URLs are left to Leaflet. */
+  /**
+   * Makes a Leaflet TileLayer class load `muses:` tiles through this loader; other URLs are left to Leaflet.
+   * @param {LeafletTileLayer} prototype
+   */
   teach(prototype) {
     if (Object.hasOwn(prototype, "_musesTaught")) return;
     const loader = this;
     const { createTile, refresh } = prototype;
     prototype._musesTaught = true;
+    /** @this {LeafletTileLayer} @param {Coords} coords @param {TileDone} done */
     prototype.createTile = function (coords, done) {
       if (!this._url?.startsWith("muses:")) return createTile.call(this, coords, done);
       const img = document.createElement("img");
@@ -215,7 +293,9 @@ class TileLoader {
       return img;
     };
     // ipyleaflet calls refresh() when a layer's URL changes.
+    /** @this {LeafletTileLayer} */
     prototype.refresh = function () {
+      if (!this._map) return; // it is hidden; what it shows is asked for when it comes back
       if (!this._url?.startsWith("muses:")) return refresh?.call(this);
       for (const tile of Object.values(this._tiles ?? {})) {
         if (tile.current) loader.load(this, this._wrapCoords(tile.coords), tile.el);
@@ -224,67 +304,61 @@ class TileLoader {
   }
 }
 
-/** Whether a failure is one of the connection, the server or the cluster rather than of what was asked for. */
-function mayPass({ code, status }) {
+/** What is known of a layer's tiles when there are none. */
+export const noTiles = () =>
+  /** @type {TileState} */ ({
+    adopted: false,
+    jobs: new Map(),
+    failed: new Map(),
+    reports: new Map(),
+    view: "",
+    begun: 0,
+    total: 0,
+    seconds: null,
+  });
+
+/**
+ * Whether a failure is one of the connection, the server or the cluster rather than of what was asked for.
+ * @param {Error} failure
+ */
+export function mayPass(failure) {
+  if (!(failure instanceof ServiceError)) return false;
+  const { code, status } = failure;
   if (code === "no-answer" || code === "timeout") return false; // it was waited for long enough: the user decides
   return code === "unreachable" || [429, 499, 502, 503, 504].includes(status);
 }
 
-/** What a tile told of itself, its scenes as bits by their number in the chain: see `service/tile_report.py`. */
-function readReport({ scenes, bits = {}, levels = [], native = [], thinned = null, failed = 0 }) {
-  const found = bytesOf(bits.found);
-  const used = bytesOf(bits.used);
-  const numbered = new Uint8Array(found.length);
-  let nth = 0;
-  for (let n = 0; n < found.length * 8; n += 1) {
-    if (!bit(found, n)) continue;
-    if (bit(used, nth)) numbered[n >> 3] |= 128 >> (n & 7);
-    nth += 1;
-  }
-  return { scenes, found, used: numbered, levels, native, thinned, failed };
-}
+/** @param {unknown} error */
+const asError = (error) => (error instanceof Error ? error : new Error(String(error)));
 
-const bit = (bytes, n) => Boolean(bytes[n >> 3] & (128 >> (n & 7)));
-const bytesOf = (text = "") => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+/** @param {{ url: string }} tile or layer */
+export const isBase = ({ url }) => url.startsWith("muses:base/");
 
-/** The reports of several tiles as one; null if none of them told anything. */
-function joinReports(reports) {
-  if (!reports.length) return null;
-  const all = (name) => [...new Set(reports.flatMap((r) => r[name]))].sort((a, b) => a - b);
-  const count = (name, nth) => countBits(reports.map((r) => r[name])) || Math.max(...reports.map((r) => r.scenes[nth]));
-  const thinned = reports.map((r) => r.thinned).filter(Boolean);
-  return {
-    tiles: reports.length,
-    used: count("used", 0),
-    found: count("found", 1),
-    levels: all("levels"),
-    native: all("native"),
-    thinned: thinned.sort((a, b) => b[1] - a[1])[0] ?? null,
-    failed: Math.max(...reports.map((r) => r.failed)),
-  };
-}
+/**
+ * The base map is drawn for the page's theme; layers have their own colours.
+ * @param {string} url
+ */
+const themed = (url) => (isBase({ url }) ? `${url}?theme=${theme()}` : url);
 
-/** How many bits are set in any of several sets. */
-function countBits(sets) {
-  const joined = new Uint8Array(Math.max(...sets.map((set) => set.length)));
-  for (const set of sets) set.forEach((byte, i) => (joined[i] |= byte));
-  let n = 0;
-  for (let byte of joined) for (; byte; byte &= byte - 1) n += 1;
-  return n;
-}
-
-const isBase = ({ url }) => url.startsWith("muses:base/");
-
-/** Distance of a tile from the middle of its map, in tiles; the base map, which costs next to nothing, comes first. */
+/**
+ * Distance of a tile from the middle of its map, in tiles; the base map, which costs next to nothing, comes first.
+ * @param {Job} job
+ */
 function distanceToCentre(job) {
   if (isBase(job)) return -1;
   const { layer, coords } = job;
   const map = layer._map;
+  if (!map) return Infinity;
   const centre = map.project(map.getCenter(), coords.z).unscaleBy(layer.getTileSize());
   return Math.hypot(coords.x + 0.5 - centre.x, coords.y + 0.5 - centre.y);
 }
 
-/** Puts an image that has arrived into a tile; what was there before stays until the new one is decoded. */
+/**
+ * Puts an image that has arrived into a tile; what was there before stays until the new one is decoded.
+ * @param {HTMLImageElement} img
+ * @param {Blob} blob
+ * @param {AbortSignal} signal
+ */
 async function show(img, blob, signal) {
   const url = URL.createObjectURL(blob);
   try {
@@ -312,14 +386,14 @@ const FAILED_TILE =
     font-family="sans-serif" font-size="14" text-anchor="middle" fill="#8c1d18">tile failed</text></svg>`,
   );
 
+/** @param {HTMLImageElement} img */
 function showFailure(img) {
   img.onload = img.onerror = null;
   img.src = FAILED_TILE;
 }
 
 /** All panels of the page share one loader, whichever of them came first. */
-function tileLoader() {
-  const key = Symbol.for("muses-lab.tile-loader.2");
-  window[key] ??= new TileLoader();
-  return window[key];
+export function tileLoader() {
+  const page = /** @type {Record<symbol, TileLoader | undefined>} */ (/** @type {unknown} */ (window));
+  return (page[Symbol.for("muses-lab.tile-loader.3")] ??= new TileLoader());
 }

@@ -1,0 +1,1 @@
+"""What users hold: collections, chains, layers, jobs."""

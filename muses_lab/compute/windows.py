@@ -1,0 +1,299 @@
+"""A chain on a window, through an executor: the window's blocks asked for, and put together as they arrive.
+
+Tiles, arrays, values and exports all go this way, so that a preview equals its export.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab.compute.costs import Costs
+from muses_lab.compute.queue import Executor, Ticket
+from muses_lab.engine import BlockKey, NodeKey, Published, RectKey, Result
+from muses_lab.engine.arrays import named
+from muses_lab.engine.graph import Step
+from muses_lab.engine.mosaic import Layout, Report, fill, layout
+from muses_lab.errors import Cancelled, ComputeError
+from muses_lab.resources import cancel
+from muses_lab.resources.cache import Cache
+from muses_lab.settings import number
+from muses_lab.store import Store, default_store
+from muses_lab.store.ledger import ledger
+
+_LOOK = 0.25
+"""Seconds after which who waits for a result looks whether it is still wanted."""
+
+
+@dataclass(frozen=True)
+class WindowReport:
+    """What an evaluation met."""
+
+    used: frozenset[str]
+    """Ids of the scenes that gave valid pixels."""
+    found: frozenset[str]
+    """Ids of the pinned scenes that touch the window."""
+    failed: tuple[tuple[str, str], ...]
+    """(scene id, reason) of scenes that could not be read and were left out."""
+    levels: tuple[float, ...]
+    """Metres per pixel of the levels shown."""
+    thinned: tuple[int, int] | None = None
+    """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
+    native: tuple[float, ...] = ()
+    """Metres per pixel that the grids have at their finest; equal to `levels` where the map shows native pixels."""
+
+    @property
+    def scenes_used(self) -> int:
+        return len(self.used)
+
+    @property
+    def scenes_found(self) -> int:
+        return len(self.found)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """A chain's values on a window."""
+
+    values: np.ndarray
+    """Dims of (t, bands, y, x) that the chain has; NaN where missing."""
+    report: WindowReport
+    step: Step
+
+    @property
+    def array(self) -> xr.DataArray:
+        """The values with their dimensions and coordinates."""
+        return named(self.step, self.values)
+
+    @property
+    def bands(self) -> tuple[str, ...] | None:
+        return self.step.meta.bands
+
+
+class WindowTicket:
+    """One asker's claim on a window. `done` ends with True, or with the error of the first block that failed."""
+
+    def __init__(self, plan: Layout) -> None:
+        self.plan = plan
+        self.done: Future[bool] = Future()
+        self._results: dict[BlockKey | RectKey, Result] = {}
+        self._tickets: list[Ticket] = []
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._released = False
+
+    def result(self, timeout: float | None = None) -> Pixels:
+        """The pixels; waits at most so many seconds."""
+        try:
+            self.done.result(timeout)
+        except TimeoutError:
+            raise ComputeError(f"the window was not ready after {timeout:g} s") from None
+        return assemble(self.plan, self._results)
+
+    def prioritise(self, priority: float) -> None:
+        """The blocks that have not begun take another place in the queue."""
+        with self._lock:
+            tickets = list(self._tickets)
+        for ticket in tickets:
+            ticket.prioritise(priority)
+
+    def release(self) -> None:
+        """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
+        self._end(Cancelled("nobody waits for this window any more"))
+
+    def _end(self, error: BaseException | None = None) -> None:
+        """Ends the wait; after an error the other blocks are not waited for."""
+        with self._lock:
+            if self._released:
+                return
+            self._released = True
+            tickets, self._tickets = self._tickets, []
+        if error is None:
+            self.done.set_result(True)
+            return
+        for ticket in tickets:
+            ticket.release()
+        self.done.set_exception(error)
+
+
+_costs: weakref.WeakKeyDictionary[Executor, Costs] = weakref.WeakKeyDictionary()
+_kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()
+_kept_lock = threading.Lock()
+
+
+def _cache(executor: Executor) -> Cache:
+    """Results of blocks on the asker's side, so that neighbouring tiles and a new palette need not ask again."""
+    with _kept_lock:
+        if executor not in _kept:
+            _kept[executor] = Cache(int(number("MUSES_RESULT_CACHE_BYTES")))
+        return _kept[executor]
+
+
+def costs(executor: Executor) -> Costs:
+    """What blocks took here."""
+    with _kept_lock:
+        return _costs.setdefault(executor, Costs())
+
+
+def forget(executor: Executor) -> None:
+    """Drops the results that are kept on the asker's side."""
+    _cache(executor).clear()
+
+
+Admit = Callable[[float, float], None]
+"""Told what a task of a window is expected to take, and how many tasks' worth of pixels it shows; may raise."""
+
+
+def request_window(
+    executor: Executor, published: Published, window: GeoBox, priority: float = 0.0, store: Store | None = None,
+    admit: Admit | None = None,
+) -> WindowTicket:  # fmt: skip
+    """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
+    published = prepare(executor, published, priority, store)
+    return _request(executor, published, layout(published.prepared, window), priority, admit)
+
+
+def _request(
+    executor: Executor, published: Published, plan: Layout, priority: float, admit: Admit | None = None
+) -> WindowTicket:
+    ticket = WindowTicket(plan)
+    cache = _cache(executor)
+    missing = []
+    for key in plan.tasks:
+        known = cache.get((published.hash, key))
+        if known is None:
+            missing.append(key)
+        else:
+            ticket._results[key] = known
+    if not missing:
+        ticket._end()
+        return ticket
+    ticket._waiting = len(missing)
+    known_costs = costs(executor)
+    seconds = {key: known_costs.expected(published, key) for key in missing}
+    if admit is not None:
+        admit(max(seconds.values()), _share(plan))
+
+    def arrived(key: BlockKey | RectKey) -> Callable[[Future[Result]], None]:
+        def take(future: Future[Result]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            if error is not None:
+                ticket._end(error)
+                return
+            result = future.result()
+            known_costs.took(published, key, result.seconds)
+            ledger.computed(published.chain_hash, key.rect.pixels, result.seconds)
+            if not result.report.failed:
+                cache.put((published.hash, key), result, result.nbytes + 256, result.seconds)
+            with ticket._lock:
+                ticket._results[key] = result
+                ticket._waiting -= 1
+                last = ticket._waiting == 0
+            if last:
+                ticket._end()
+
+        return take
+
+    for key in missing:
+        claim = executor.request(published, key, priority, seconds[key], published.remote)
+        with ticket._lock:
+            ticket._tickets.append(claim)
+            gone = ticket._released
+        claim.future.add_done_callback(arrived(key))
+        if gone:
+            claim.release()
+    return ticket
+
+
+def _share(plan: Layout) -> float:
+    """How many tasks' worth of pixels a window shows: neighbouring windows share blocks."""
+    return sum(part.around.pixels / part.tasks[0].rect.pixels for part in plan.parts)
+
+
+def prepare(executor: Executor, published: Published, priority: float = 0.0, store: Store | None = None) -> Published:
+    """The chain with the results of its `region` and `fit` nodes: from the store, or evaluated once and kept there."""
+    steps: list[Step] = published.prepared.whole_nodes()
+    if not steps or len(published.results) == len(steps):
+        return published
+    store = store or default_store()
+    for step in steps:
+        node = step.node.hash
+        if node in published.results:
+            continue
+        digest = store.result(node)
+        if digest is not None and store.has_artefact(digest):
+            body = store.artefact(digest)
+        else:
+            ticket = executor.request(published, NodeKey(node), priority)
+            try:
+                result = _patiently(ticket.future, number("MUSES_TASK_SECONDS"))
+            except BaseException:
+                ticket.release()
+                raise
+            assert result.body is not None
+            body = result.body
+            if not result.report.failed:
+                _keep(store, node, step.operator.id, body)
+        published = published.with_results({node: body})
+    return published
+
+
+def _patiently(future: Future[Result], seconds: float) -> Result:
+    """A result, unless whoever asks for it is told meanwhile that nobody waits any more."""
+    end = monotonic() + seconds
+    while True:
+        cancel.check()
+        left = end - monotonic()
+        try:
+            return future.result(max(0.0, min(left, _LOOK)))
+        except TimeoutError:
+            if left <= _LOOK:
+                raise ComputeError(
+                    f"a result of a whole extent was not ready after {seconds:g} s; MUSES_TASK_SECONDS allows more"
+                ) from None
+
+
+def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
+    """Keeps a result for others; on a full disk it is used all the same, and evaluated again when it is next needed."""
+    digest = hashlib.sha256(body).hexdigest()
+    try:
+        store.put_artefact(digest, kind, body)
+        store.put_result(node, digest)
+    except Exception as error:
+        logging.getLogger(__name__).warning("the result of %s could not be kept: %s", kind, error)
+
+
+def assemble(plan: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
+    """A window put together from the results of its blocks."""
+    report = Report()
+    pieces: dict[BlockKey | RectKey, np.ndarray] = {}
+    for key, result in results.items():
+        assert result.values is not None
+        pieces[key] = result.values
+        report = report | result.report
+    double = any(v.dtype == np.float64 for v in pieces.values())
+    shape = plan.step.shape((plan.window.shape.y, plan.window.shape.x))
+    out = np.full(shape, np.nan, np.float64 if double else np.float32)
+    for part in plan.parts:
+        fill(part, pieces, out)
+    found = WindowReport(
+        used=report.used & set(plan.found),
+        found=frozenset(plan.found),
+        failed=tuple(sorted(report.failed.items())),
+        levels=tuple(sorted(set(plan.levels.values()))),
+        thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
+        native=tuple(sorted({part.grid.pixel_metres(0) for part in plan.parts})),
+    )
+    return Pixels(out, found, plan.step)

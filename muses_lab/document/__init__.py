@@ -1,0 +1,1 @@
+"""Documents: openEO process graphs, canonical JSON, hashes."""

@@ -1,0 +1,99 @@
+"""Values of other grids and levels put in place: the pixels of a rectangle, taken from pieces as these arrive."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab.engine.arrays import check_size, empty, on_axis, promoted
+from muses_lab.engine.graph import PreparedGraph, Step
+from muses_lab.engine.mosaic import layout, put
+from muses_lab.engine.stages import Key, Piece, Stage
+from muses_lab.operators import AtResolution, Regrid
+from muses_lab.raster.grid import Rect, block_rect
+
+
+class Placing(Protocol):
+    """What a stage is put together from."""
+
+    pieces: list[Piece]
+    values: xr.DataArray
+
+    def put(self, key: Key, values: xr.DataArray) -> None:
+        """Takes from a piece what lies in it."""
+
+
+def placing(prepared: PreparedGraph, one: Stage) -> Placing | None:
+    """How a stage is put together from pieces of another grid or level; None: it is evaluated."""
+    step, support = one.step, one.step.operator.support
+    if isinstance(support, Regrid):
+        return WindowPlacing(prepared, prepared[step.data], one.grid.geobox(one.level, one.rect))
+    if isinstance(support, AtResolution):
+        return LevelPlacing(prepared, step, one, step.arguments[support.metres])
+    return None
+
+
+class WindowPlacing:
+    """A step on a window, from blocks of its grids, by nearest neighbour."""
+
+    def __init__(self, prepared: PreparedGraph, step: Step, window: GeoBox) -> None:
+        self._step = step
+        self._at = {}
+        self.pieces = []
+        for part in layout(prepared, window, step).parts:
+            for block in part.blocks:
+                piece = Piece(step, part.grid, part.level, block.rect, kept=True)
+                self.pieces.append(piece)
+                self._at[piece.key] = part
+        self.values = empty(step, (window.shape.y, window.shape.x))
+
+    def put(self, key: Key, values: xr.DataArray) -> None:
+        self.values = promoted(self.values, values)
+        put(self._at[key], key[3], np.asarray(on_axis(values, self._step).data), self.values.data)
+
+
+class LevelPlacing:
+    """A step at one level of its grid, on a rectangle of another level, by nearest neighbour."""
+
+    def __init__(self, prepared: PreparedGraph, step: Step, one: Stage, metres: float) -> None:
+        grid, level, rect = one.grid, one.level, one.rect
+        self._step, pinned = step, grid.level_near(metres)
+        self.pieces = []
+        self.values = empty(step, rect.shape)
+        rows, cols = (np.arange(a, b) for a, b in ((rect.r0, rect.r1), (rect.c0, rect.c1)))
+        if pinned <= level:  # the pinned pixel at the centre of each pixel shown
+            f = 2 ** (level - pinned)
+            rows, cols = rows * f + f // 2, cols * f + f // 2
+        else:
+            f = 2 ** (pinned - level)
+            rows, cols = rows // f, cols // f
+        # A coarse block covers far more fine pixels than the grid has: outside its extent nothing is asked for.
+        extent = step.grids.get(grid.id, grid).rect(pinned)
+        self._rows, self._cols = rows, cols
+        here_r, here_c = (v[(v >= a) & (v < b)] for v, a, b in ((rows, *extent[:2]), (cols, *extent[2:])))
+        if not here_r.size or not here_c.size:
+            return
+        inner = Rect(int(here_r[0]), int(here_r[-1]) + 1, int(here_c[0]), int(here_c[-1]) + 1)
+        check_size(inner)
+        for top, left in inner.blocks():  # the pinned level may have far more pixels than are shown
+            part = block_rect(top, left).intersection(inner)
+            if self._shown(part)[0].size and self._shown(part)[1].size:
+                self.pieces.append(Piece(prepared[step.data], grid, pinned, part))
+
+    def _shown(self, part: Rect) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the rectangle that show pixels of a part of the pinned level."""
+        return (
+            np.flatnonzero((self._rows >= part.r0) & (self._rows < part.r1)),
+            np.flatnonzero((self._cols >= part.c0) & (self._cols < part.c1)),
+        )
+
+    def put(self, key: Key, values: xr.DataArray) -> None:
+        part = key[3]
+        values = on_axis(values, self._step)
+        self.values = promoted(self.values, values)
+        down, across = self._shown(part)
+        taken = np.asarray(values.data)[..., (self._rows[down] - part.r0)[:, None], self._cols[across] - part.c0]
+        self.values.data[(..., down[:, None], across)] = taken

@@ -1,0 +1,119 @@
+"""What an export says of itself to a GIS, besides its values: title, names of bands, unit, dates, history, colours."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muses_lab.document import graph
+from muses_lab.engine import Published
+from muses_lab.engine.graph import Step
+from muses_lab.errors import BandError
+from muses_lab.export import qgis
+from muses_lab.export.pieces import Colour
+from muses_lab.style import Style
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Title and style of an export."""
+
+    title: str
+    given: str | None
+    """The title that was given; None: it is the style's label, or the file's name."""
+    style: Style | None
+    bands: tuple[int, ...]
+    """Numbers of the bands that the style shows."""
+    labels: tuple[str, ...]
+    """What the chain calls each band; one of a single image has no label."""
+
+    @classmethod
+    def of(cls, style: Style | None, title: str | None, labels: Sequence[str], step: Step, target: Path) -> Metadata:
+        """The look of an export to a file; `BandError` where the style shows a band that there is not."""
+        names = step.meta.bands
+        if style is not None and names is not None and len(names) == 3 and not (style.bands or style.classes):
+            style = replace(style, bands=names)  # as on a map
+        shown = style.bands if style is not None and style.bands and names is not None else None
+        for name in shown or ():
+            if name not in (names or ()):
+                raise BandError(f"the style shows band {name!r}; there are {', '.join(names or ())}", band=name)
+        numbers = tuple((names or ()).index(name) + 1 for name in shown) if shown else (1,)
+        beside = qgis.style_path(target)
+        if style is not None and beside.exists() and not qgis.is_ours(beside):
+            warnings.warn(
+                f"{beside} is no style of an export: it is left as it is, and QGIS will show {target.name} with it",
+                stacklevel=5,
+            )
+        named = title or (style.label if style is not None else None) or target.stem
+        return cls(named, title, style, numbers, tuple(labels))
+
+    @property
+    def descriptions(self) -> list[str]:
+        """Of the bands."""
+        return [label or self.title for label in self.labels]
+
+    @property
+    def unit(self) -> str | None:
+        return None if self.style is None else self.style.unit
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether the file's first three bands are what is shown as red, green and blue."""
+        return self.bands == (1, 2, 3)
+
+    @property
+    def palette(self) -> Mapping[int, Colour] | None:
+        """The colour table, where the file may have bytes."""
+        return qgis.colour_table(self.style) if len(self.labels) == 1 else None
+
+    def to_json(self) -> dict[str, Any]:
+        """As a job keeps it: what was given."""
+        return {"title": self.given, "style": None if self.style is None else self.style.to_json()}
+
+    def tags(self, dates: Sequence[np.datetime64], published: Published) -> dict[str, str]:
+        """What GDAL's users look for: title, dates of the scenes, and how the file was made."""
+        from muses_lab import __version__
+
+        first, last = str(dates[0])[:19], str(dates[-1])[:19]
+        when = f"{first}Z" if first == last else f"{len(dates)} dates from {first}Z to {last}Z"
+        steps = ", ".join(node.process.rpartition(":")[2] for node in graph.walk(published.root))
+        return {
+            "TIFFTAG_DOCUMENTNAME": self.title,
+            "TIFFTAG_IMAGEDESCRIPTION": f"{self.title}; scenes of {when}",
+            "TIFFTAG_SOFTWARE": f"MUSES Lab {__version__}",
+            **({"TIFFTAG_DATETIME": first.replace("-", ":").replace("T", " ")} if first == last else {}),
+            "TIME_COVERAGE_START": f"{first}Z",
+            "TIME_COVERAGE_END": f"{last}Z",
+            "HISTORY": f"MUSES Lab {__version__}: {steps}; chain {published.chain_hash}",
+        }
+
+    @contextmanager
+    def put_beside(self, target: Path, folder: Path) -> Iterator[None]:
+        """Puts the style beside the file that is put in place meanwhile; removes that of an earlier export.
+
+        What can fail is done before: a file that is in place has its style, but for a process that dies in between.
+        """
+        beside = qgis.style_path(target)
+        ours = not beside.exists() or qgis.is_ours(beside)
+        made = folder / beside.name
+        if self.style is not None:
+            made.write_text(qgis.style_text(self.style, self.bands), "utf-8")
+        yield
+        if self.style is not None and ours:
+            os.replace(made, beside)
+        elif ours:
+            beside.unlink(missing_ok=True)
+
+
+def labels_of(step: Step) -> list[str]:
+    """What a chain calls the layers of its result: date, band, or both."""
+    dates = [str(t)[:19] + "Z" for t in step.times] if step.meta.time else [""]
+    bands = step.meta.bands if step.meta.bands is not None else ("",)
+    return [" ".join(filter(None, (date, band))) for date in dates for band in bands]

@@ -1,0 +1,153 @@
+"""Spectral indices: formulas of bands, each defined by other processes.
+
+NumPy, compiled code and documents for other tools all use the one definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from inspect import Parameter as Argument
+from inspect import Signature, signature
+from typing import Any
+
+import xarray as xr
+
+from muses_lab.document.graph import Callback, Node, Parameter
+from muses_lab.errors import BandError
+from muses_lab.operators.callbacks import Series, run
+from muses_lab.operators.declare import Compiling, Cube, Images, Meta, operator, registry
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number, or a process of the values of a pixel: what a formula is made of."""
+
+    node: Node | float
+
+    def __add__(self, other: Value | float) -> Value:
+        return _of("add", self, other)
+
+    def __radd__(self, other: float) -> Value:
+        return _of("add", other, self)
+
+    def __sub__(self, other: Value | float) -> Value:
+        return _of("subtract", self, other)
+
+    def __rsub__(self, other: float) -> Value:
+        return _of("subtract", other, self)
+
+    def __mul__(self, other: Value | float) -> Value:
+        return _of("multiply", self, other)
+
+    def __rmul__(self, other: float) -> Value:
+        return _of("multiply", other, self)
+
+    def __truediv__(self, other: Value | float) -> Value:
+        return _of("divide", self, other)
+
+    def __rtruediv__(self, other: float) -> Value:
+        return _of("divide", other, self)
+
+
+def _of(process: str, x: Value | float, y: Value | float) -> Value:
+    a, b = (v.node if isinstance(v, Value) else v for v in (x, y))
+    return Value(registry.node(process, inside_callback=True, x=a, y=b))
+
+
+def normalized_difference(x: Value, y: Value) -> Value:
+    """(x - y) / (x + y); missing where x + y is 0."""
+    return _of("normalized_difference", x, y)
+
+
+Formula = Callable[..., Value]
+
+
+def index(id: str, *, version: str = "1") -> Callable[[Formula], Formula]:
+    """Declares a formula of bands as the operator `id`.
+
+    ```python
+    @index("ndvi")
+    def ndvi(nir, red):
+        \"\"\"Normalised difference vegetation index, Rouse et al. 1974.\"\"\"
+        return normalized_difference(nir, red)
+    ```
+
+    The formula's parameters are common names of bands; the operator takes other names for them (`nir="B8A"`). Its
+    result has no bands; with `target_band` it is added to the bands that are there. Values are missing where a band is.
+    """
+
+    def declare(formula: Formula) -> Formula:
+        roles = tuple(signature(formula).parameters)
+
+        def labels(arguments: Mapping[str, Any], meta: Meta) -> dict[str, str]:
+            return {role: meta.find(arguments[role]) for role in roles}
+
+        def definition(arguments: Mapping[str, Any]) -> Callback:
+            bands = {
+                role: Value(
+                    registry.node("array_element", inside_callback=True, data=Parameter("data"), label=arguments[role])
+                )
+                for role in roles
+            }
+            made = formula(**bands).node
+            assert isinstance(made, Node)
+            return Callback(made)
+
+        def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+            meta, target = metas["data"], arguments["target_band"]
+            labels(arguments, meta)
+            if target is not None and target in (meta.bands or ()):
+                raise BandError(f"there is a band {target!r} already; give target_band another name", band=target)
+            return Meta(meta.time, (*(meta.bands or ()), target), meta.common) if target else Meta(meta.time, None)
+
+        def needs(
+            arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
+        ) -> dict[str, tuple[str, ...] | None]:
+            bands, used = metas["data"].bands or (), set(labels(arguments, metas["data"]).values())
+            if arguments["target_band"]:
+                used |= set(bands if wanted is None else wanted)
+            return {"data": tuple(band for band in bands if band in used)}
+
+        def images(
+            compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images],
+            bands: tuple[str, ...] | None,
+        ) -> Images:  # fmt: skip
+            value = compiling.call(definition(arguments), data=dict(inputs["data"]))
+            return {None: value} if bands is None else {**inputs["data"], arguments["target_band"]: value}
+
+        def apply(data: Cube, meta: Meta | None = None, **arguments: Any) -> Cube:
+            given = {**{role: role for role in roles}, "target_band": None, **arguments}
+            meta = meta or Meta(bands=tuple(data.bands.values))
+            value = run(definition(given), data=Series(data, "bands", meta))
+            target = given["target_band"]
+            return xr.concat([data, value.expand_dims(bands=[target])], "bands") if target else value
+
+        apply.__name__, apply.__doc__ = id.rpartition(":")[2], formula.__doc__
+        apply.__signature__ = Signature(  # type: ignore[attr-defined]
+            [
+                Argument("data", Argument.POSITIONAL_OR_KEYWORD, annotation=Cube),
+                *(Argument(r, Argument.POSITIONAL_OR_KEYWORD, default=r, annotation=str) for r in roles),
+                Argument("target_band", Argument.POSITIONAL_OR_KEYWORD, default=None, annotation=str | None),
+                Argument("meta", Argument.POSITIONAL_OR_KEYWORD, default=None, annotation=Meta | None),
+            ],
+            return_annotation=Cube,
+        )
+        apply.__annotations__ = {
+            "data": Cube, **dict.fromkeys(roles, str), "target_band": str | None, "meta": Meta | None, "return": Cube,
+        }  # fmt: skip
+        operator(id, version=version, shape=shape, needs=needs, images=images, expands=lambda a: definition(a).root)(
+            apply
+        )
+        return formula
+
+    return declare
+
+
+@index("ndvi")
+def ndvi(nir: Value, red: Value) -> Value:
+    """Normalised difference vegetation index (nir - red) / (nir + red), Rouse et al. 1974.
+
+    The result has no bands; with `target_band` it is added to the bands that are there.
+    """
+    return normalized_difference(nir, red)

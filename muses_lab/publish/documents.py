@@ -1,0 +1,45 @@
+"""Published documents: checked, and kept in the store with the scenes that they pin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from muses_lab.document import graph
+from muses_lab.document.graph import Node
+from muses_lab.engine import Published
+from muses_lab.errors import ExtentRequired
+from muses_lab.operators import registry
+from muses_lab.publish.scene_lists import keep_problems, keep_scenes
+from muses_lab.store import Store
+
+
+def keep(published: Published, store: Store) -> str:
+    """Checks a document, keeps it in the store with its scenes; returns the hash that names it."""
+    check_extents(published.root)
+    _ = published.prepared  # unknown bands, different grids and the like are errors now, not in a tile
+    for digest, scenes in published.scenes.items():
+        keep_scenes(store, digest, scenes)
+        keep_problems(store, digest, published.problems.get(digest, ()))
+    store.put_document(published.chain_hash, published.document.decode())
+    return published.chain_hash
+
+
+def without_extent(root: Node) -> Iterator[Node]:
+    """Nodes that depend on an area and do not say which."""
+    for node in graph.walk(root):
+        if registry[node.process].needs_extent and not has_extent(node):
+            yield node
+
+
+def has_extent(node: Node) -> bool:
+    return node.arguments.get("extent") is not None and node.arguments.get("resolution") is not None
+
+
+def check_extents(root: Node) -> None:
+    """`ExtentRequired` names the first node that depends on an area and does not say which."""
+    for node in without_extent(root):
+        raise ExtentRequired(
+            f"{node.process!r} depends on {registry[node.process].depends_on}: give it extent= and "
+            "resolution=, or pin the chain with .pin(bounds, resolution)",
+            process=node.process,
+        )

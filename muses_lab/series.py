@@ -1,0 +1,177 @@
+"""A chain's values at places: one pixel each, asked for together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from muses_lab import compute, settings
+from muses_lab.compute.windows import Pixels, WindowReport, request_window
+from muses_lab.engine import Published
+from muses_lab.engine.thinning import sentence
+from muses_lab.errors import ArgumentError
+from muses_lab.plain import number, users_line
+from muses_lab.publish.documents import check_extents
+from muses_lab.raster import access
+
+_TOGETHER = 256
+"""Places that are asked for at a time: as many as keep the cluster busy."""
+
+_METRES = 111_320
+"""Of a degree of latitude."""
+
+Point = tuple[float, float]
+"""Longitude, latitude."""
+
+
+class OutsideScenes(UserWarning):
+    """Values were asked for at a place where the chain has no scene: they are missing."""
+
+
+def at(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
+    """See `Chain.at`; `single`: one place was given, not a list of one."""
+    size = 1e-3 if resolution is None else number("resolution", resolution)
+    if size <= 0:
+        raise ArgumentError(f"resolution={size:g} is not the size of a pixel in metres", argument="resolution")
+    if not places:
+        raise ArgumentError("at was given an empty list of places")
+    check_extents(published.root)
+    check_known(published)
+    found = _pixels(published, places, size)
+    _check_inside(published, places, found)
+    if single:
+        return _described(found[0].array.isel(y=0, x=0), published, found[0].report, places[0])
+    return _many(published, places, found)
+
+
+def check_known(published: Published) -> None:
+    """`NotFound` says which catalogue is not known here, whose scenes would all be left out otherwise."""
+    for catalog in {scenes.catalog for scenes in published.scenes.values()}:
+        if not access.is_remote(catalog):
+            access.resolve_href(catalog, "")
+
+
+def attributes(published: Published, report: WindowReport) -> dict[str, Any]:
+    """What an array tells of its evaluation."""
+    return {
+        "muses_chain": published.chain_hash,
+        "scenes_used": report.scenes_used,
+        "scenes_found": report.scenes_found,
+        **({"thinned": sentence(*report.thinned)} if report.thinned else {}),
+        **({"scenes_failed": [f"{id}: {reason}" for id, reason in report.failed]} if report.failed else {}),
+        **({"problems": published.left_out} if published.left_out else {}),
+    }
+
+
+def _pixels(published: Published, places: Sequence[Point], size: float) -> list[Pixels]:
+    executor = compute.executor()
+    found: list[Pixels] = []
+    for start in range(0, len(places), _TOGETHER):
+        some = places[start : start + _TOGETHER]
+        tickets = [request_window(executor, published, _window(place, size)) for place in some]
+        try:
+            found += [ticket.result(settings.number("MUSES_TASK_SECONDS")) for ticket in tickets]
+        finally:
+            for ticket in tickets:
+                ticket.release()
+    return found
+
+
+def _window(place: Point, size: float) -> GeoBox:
+    """One pixel of so many metres with the place in its middle."""
+    (lon, lat), degrees = place, size / _METRES
+    return GeoBox((1, 1), Affine(degrees, 0, lon - degrees / 2, 0, -degrees, lat + degrees / 2), "EPSG:4326")
+
+
+def _check_inside(published: Published, places: Sequence[Point], found: Sequence[Pixels]) -> None:
+    outside = [place for place, pixels in zip(places, found, strict=True) if not pixels.report.found]
+    if not outside:
+        return
+    lon, lat = outside[0]
+    where = f"lon={lon:g}, lat={lat:g}"
+    if len(outside) == len(places) and abs(lon) <= 90 and _has_scenes(published, (lat, lon)):
+        raise ArgumentError(
+            f"no scene of the chain is at {where}, but there are some at lon={lat:g}, lat={lon:g}: at takes longitude "
+            "first, at(lon, lat)"
+        )
+    more = f" and at {len(outside) - 1} of the other places" if len(outside) > 1 else ""
+    told = f"no scene of the chain is at {where}{more}: values are missing there"
+    warnings.warn(told, OutsideScenes, stacklevel=users_line())
+
+
+def _has_scenes(published: Published, place: Point) -> bool:
+    from muses_lab.engine.mosaic import layout
+
+    return bool(layout(published.prepared, _window(place, 1.0)).found)
+
+
+def _described(array: xr.DataArray, published: Published, report: WindowReport, place: Point) -> xr.DataArray:
+    array = array.assign_coords(lon=place[0], lat=place[1]).rename("values")
+    array.attrs = attributes(published, report)
+    if "t" in array.dims:  # not as a coordinate: `series.hvplot()` would draw an image over dates and names
+        names = _scenes(published, report, array.t.values)
+        times = np.datetime_as_string(array.t.values)
+        array.attrs["scenes"] = [f"{time[:23]} {name}" for time, name in zip(times, names, strict=True)]
+    else:
+        array.attrs["scenes"] = _in_order(published, report)
+    return array
+
+
+def _many(published: Published, places: Sequence[Point], found: Sequence[Pixels]) -> xr.DataArray:
+    arrays = [pixels.array.isel(y=0, x=0) for pixels in found]
+    lon, lat = np.array(places, float).T
+    values = np.stack([array.values for array in arrays], axis=-1)
+    coords = {**arrays[0].coords, "lon": ("point", lon), "lat": ("point", lat)}
+    array = xr.DataArray(values, coords, (*arrays[0].dims, "point"), name="values")
+    report = _together(pixels.report for pixels in found)
+    array.attrs = attributes(published, report)
+    if "t" not in array.dims:
+        array.attrs["scenes"] = _in_order(published, report)
+        return array
+    names = [_scenes(published, pixels.report, array.t.values) for pixels in found]
+    return array.assign_coords(scene=(("t", "point"), np.array(names).T))
+
+
+def _in_order(published: Published, report: WindowReport) -> list[str]:
+    """Ids of the scenes that lie there, in order of time."""
+    at_time = _by_time(published, report)
+    return [id for time in sorted(at_time) for id in at_time[time]]
+
+
+def _scenes(published: Published, report: WindowReport, times: np.ndarray) -> list[str]:
+    """Id of the scene of each date; where several lie there, of those that gave valid pixels."""
+    at_time = _by_time(published, report)
+    names = []
+    for time in times:
+        ids = at_time.get(time, [])
+        used = [id for id in ids if id in report.used]
+        names.append(", ".join(used or ids))
+    return names
+
+
+def _by_time(published: Published, report: WindowReport) -> dict[np.datetime64, list[str]]:
+    """The scenes that lie there, by observation."""
+    at_time: dict[np.datetime64, list[str]] = {}
+    for source in published.prepared.sources.values():
+        for id, observation in zip(source.columns.ids, source.columns.observation, strict=True):
+            if id in report.found:
+                ids = at_time.setdefault(source.columns.instants[observation], [])
+                ids += [] if id in ids else [id]
+    return at_time
+
+
+def _together(reports: Iterable[WindowReport]) -> WindowReport:
+    every = list(reports)
+    return WindowReport(
+        used=frozenset().union(*(r.used for r in every)),
+        found=frozenset().union(*(r.found for r in every)),
+        failed=tuple(dict.fromkeys(line for r in every for line in r.failed)),
+        levels=(),
+        thinned=next((r.thinned for r in every if r.thinned), None),
+    )

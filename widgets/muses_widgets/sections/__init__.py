@@ -1,0 +1,103 @@
+"""The sections of a map's panel: one module each.
+
+A section is a JavaScript module that calls `addSection` (`js/sections.js` says what it may have) and, where the kernel
+has something to do for it, a Python class. To add one here: `js/sections/<name>.js`, if it needs them
+`js/sections/<name>.css` and `sections/<name>.py` with a subclass of `Section`. Another package names its subclass in
+the entry-point group `muses_widgets.sections`; its `script` imports ours as `"muses_widgets/dom.js"`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from importlib import import_module, metadata
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, ClassVar, Protocol
+
+from muses_widgets.modules import JS
+
+GROUP = "muses_widgets.sections"
+
+
+class SectionPanel(Protocol):
+    """What a section may use of its panel."""
+
+    layers: list[dict[str, Any]]
+
+    def tell(self, section: str, state: dict[str, Any]) -> None: ...
+    def show_problem(self, text: str) -> None: ...
+    def observe(self, handler: Any, names: Any = ...) -> None: ...
+
+
+class SectionMap(Protocol):
+    """What a section may use of its map; see `muses_widgets.Map`."""
+
+    @property
+    def panel(self) -> SectionPanel: ...
+    @property
+    def clicked(self) -> Any: ...
+    def stack(self) -> list[Any]: ...
+
+
+class Section:
+    """The part of a section that lives in the kernel, one for each map.
+
+    >>> class Mean(Section):
+    ...     name = "mean"
+    ...
+    ...     def receive(self, message):
+    ...         self.tell({"mean": sum(message["numbers"]) / len(message["numbers"])})
+    """
+
+    name: ClassVar[str]
+    """As in the JavaScript's `addSection`."""
+    script: ClassVar[Path | None] = None
+    """The JavaScript module; None for the sections of this package, whose modules are in `js/sections`."""
+    style: ClassVar[Path | None] = None
+    """The CSS, likewise."""
+
+    def __init__(self, map: SectionMap) -> None:
+        self.map = map
+
+    def tell(self, state: dict[str, Any]) -> None:
+        """Makes the section's `told(state)` be called in every page that shows the map; saved with the notebook."""
+        self.map.panel.tell(self.name, state)
+
+    def receive(self, message: dict[str, Any]) -> None:
+        """Called with what the section's JavaScript sends: `model.send({section: name, …})`.
+
+        What it raises is shown in the panel.
+        """
+
+
+@cache
+def kinds() -> tuple[type[Section], ...]:
+    """All sections that have a part in the kernel: those of this package, then those of others."""
+    own = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
+    found = [kind for module in own for kind in vars(module).values() if _is_defined_in(kind, module.__name__)]
+    for entry in metadata.entry_points(group=GROUP):
+        try:
+            found.append(entry.load())
+        except Exception as error:  # one broken package must not take all maps away
+            warnings.warn(f"The panel's section {entry.name} ({entry.value}) is left out: {error}", stacklevel=2)
+    return tuple(found)
+
+
+def _is_defined_in(kind: Any, module: str) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Section) and kind.__module__ == module
+
+
+def scripts() -> list[Path]:
+    """The JavaScript modules of all sections."""
+    return _files("js", (kind.script for kind in kinds()))
+
+
+def styles() -> list[Path]:
+    """Their CSS."""
+    return _files("css", (kind.style for kind in kinds()))
+
+
+def _files(suffix: str, others: Iterable[Path | None]) -> list[Path]:
+    return [*sorted((JS / "sections").glob(f"*.{suffix}")), *(path for path in others if path is not None)]
