@@ -18,7 +18,7 @@ from tests.helpers import REPOSITORY
 
 ROOTS = {"muses_lab": REPOSITORY / "muses_lab", "muses_widgets": REPOSITORY / "widgets" / "muses_widgets"}
 
-BASE = {"cached", "errors", "settings", "variables", "plain", "crs", "globe", "progress", "resources"}
+BASE = {"cached", "errors", "settings", "variables", "plain", "plugins", "crs", "globe", "progress", "resources"}
 PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors", "variables"},
     "plain": {"errors"},
     "progress": set(),
+    "plugins": set(),
     "crs": {"errors"},
     "globe": set(),
     "notebooks": set(),
