@@ -225,6 +225,11 @@ def file_checksum(file: Any, window: GeoBox, size: int) -> str:
     return _whole(_read(file, piece) for piece in cut(window, size))
 
 
+def checksum_of(values: Iterable[np.ndarray]) -> str:
+    """What `Pieces.checksum` is for the values of the pieces, in the order of `cut`."""
+    return _whole(map(_sum, values))
+
+
 def opened(path: Path, mode: str = "r", **options: Any) -> Any:
     """A file of ours, decoded and encoded by as many threads as there are."""
     return open_own(path, mode, NUM_THREADS="ALL_CPUS", **options)
