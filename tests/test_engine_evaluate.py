@@ -323,7 +323,7 @@ def test_a_whole_result_is_a_task_of_its_own_that_tells_what_failed(engine: Engi
     made = Made(tmp_path)
     paths = [write_tif(tmp_path / f"{n}.tif", RNG.integers(1, 9000, (256, 256), dtype=np.uint16)) for n in range(3)]
     scenes = [made.scene(f"s{n}", f"2018-06-1{n}", {"B": made.asset(p)}, grid=GRID) for n, p in enumerate(paths)]
-    chain = made.chain([Band("B")], scenes).max("t").otsu(extent=window(256, 256), resolution=10)
+    chain = made.chain([Band("B")], scenes).band("B").max("t").otsu(extent=window(256, 256), resolution=10)
     paths[1].unlink()
     published = chain.published
     engine.keep(published.hash, published)

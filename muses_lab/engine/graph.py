@@ -176,7 +176,11 @@ class PreparedGraph:
 
     def whole_nodes(self) -> list[Step]:
         """`region` and `fit` nodes, those first that others depend on."""
-        return [s for s in self.steps.values() if s.operator.needs_extent]
+        return [self.steps[hash] for hash in self._whole_nodes]
+
+    @cached_property
+    def _whole_nodes(self) -> list[str]:
+        return [hash for hash, step in self.steps.items() if step.operator.needs_extent]
 
     def source(self, node: Node) -> Source:
         found = self._source_of.get(node.hash)
