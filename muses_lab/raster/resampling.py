@@ -46,11 +46,11 @@ class Axis:
     """Stored pixels averaged for each."""
     limit: int
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         return self.place.start >= self.place.stop
 
-    @property
+    @cached_property
     def is_coarse(self) -> bool:
         """Whether far more stored pixels are spanned than there are pixels."""
         return self.span[1] - self.span[0] > 2 * self.index.size

@@ -19,8 +19,9 @@ from muses_lab.engine.stages import Stage
 from muses_lab.errors import Cancelled, MusesError
 from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Grid, Rect
-from muses_lab.raster.reader import Reader, ReadFunction, Stored, missing_range
+from muses_lab.raster.reader import Reader, ReadFunction, Stored
 from muses_lab.raster.resampling import Axis
+from muses_lab.raster.values import missing_range
 from muses_lab.resources import cancel, rates
 from muses_lab.scenes.scene import Scene
 
@@ -238,7 +239,7 @@ def _read_all(
         run.check()
         needed, gone = stage.need(step).dates, spared.get(step.node.hash, set())
         fetch.before(step, gone)
-        bands = bands_of(reader, run.prepared.source(step.node), step, stage.grid, stage.level, run.cancelled)
+        bands = bands_of(reader, run.prepared.source(step.node), step, stage.level, run.cancelled)
         found = _read(read, run, step, bands, _leaves(code, step), needed, gone, planes, stage.grid, stage.level)
         times |= found
         for guard in code.guards:
