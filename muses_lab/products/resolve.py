@@ -27,6 +27,7 @@ from muses_lab.products.profile import CloudMask, Profile, processing_baseline
 from muses_lab.products.times import format_time, parse_time
 from muses_lab.raster import access, http
 from muses_lab.raster.asset import Asset, Band
+from muses_lab.raster.files import on_disk
 from muses_lab.raster.header import RasterInfo
 from muses_lab.raster.orientation import astray, corners, why_not_a_grid
 from muses_lab.raster.sidecars import Affine6
@@ -334,7 +335,7 @@ class _Builder:
             path = access.resolve_href(self.catalog_id, href)
         except MusesError:  # a catalogue that is not known here; if it matters, it is told to who reads it
             return None
-        return local_header(self.catalog_id, path) if os.path.exists(path) else None
+        return local_header(self.catalog_id, path) if os.path.exists(on_disk(path)) else None
 
     def scene(self, item: dict[str, Any]) -> Scene:
         if PROBLEM in item:
