@@ -10,7 +10,7 @@ class Apis:
 
     def recognises(self, source: str) -> bool:
         scheme, found, _ = source.partition("://")
-        return bool(found) and "+" not in scheme
+        return bool(found) and scheme.lower() in ("https", "http")
 
     def open(self, source: str) -> Any:
         from muses_lab.catalog.api import ApiCatalog  # brings the HTTP libraries, which a local catalogue does without
