@@ -6,9 +6,6 @@ installed packages name in the entry-point group `muses_lab.operators`. `registr
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
-
 from muses_lab import plugins
 from muses_lab.operators.callbacks import Series, is_strict, run
 from muses_lab.operators.declare import (
@@ -36,6 +33,5 @@ __all__ = [
 
 GROUP = "muses_lab.operators"
 
-for _module in pkgutil.iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
-registry.broken.update(plugins.load(GROUP))
+plugins.folder(__name__)
+registry.broken.update(plugins.load(GROUP)[1])

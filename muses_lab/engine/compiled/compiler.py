@@ -24,7 +24,7 @@ from muses_lab.operators import Meta, Operator, registry
 from muses_lab.operators.callbacks import element_label, element_of, reduction_of
 from muses_lab.operators.declare import Images
 from muses_lab.raster.grid import Grid, Rect
-from muses_lab.raster.reader import physical_table
+from muses_lab.raster.values import physical_table
 
 _STRICT = {*range(vm.ADD, vm.NORMALIZED_DIFFERENCE + 1), *range(vm.GT, vm.NEQ + 1), vm.CLIP,
            vm.NOT, vm.XOR, vm.ABSOLUTE, vm.SQRT, vm.FLOOR, vm.CEIL}  # fmt: skip
