@@ -1,20 +1,28 @@
 """Kinds of things that are one module each: found by looking into a folder, and at what installed packages add.
 
-Nothing lists them. A module of the folder, or one that a package names as an entry point, states what it adds in an
-attribute. A package that is broken is reported by its name and left out: it must not take the others with it.
+Nothing lists them. A package of someone else says in its `pyproject.toml`
+
+```toml
+[project.entry-points."muses_lab.operators"]
+my_indices = "my_package.indices"
+```
+
+and importing that module declares what it adds, or the module states it in an attribute. A package that is broken is
+reported by its name and left out: it must not take the others with it.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any
 
 
-class PluginProblem(UserWarning):
+class BrokenPlugin(UserWarning):
     """What an installed package adds cannot be used, and was left out."""
 
 
@@ -38,33 +46,40 @@ def found(package: str, group: str, attribute: str, check: Callable[[Any], None]
 
     Warns
     -----
-    PluginProblem
+    BrokenPlugin
         An entry point cannot be imported, has no such attribute, or did not pass the check.
     """
-    modules = list(_modules(package))
-    return [getattr(module, attribute) for module in modules if hasattr(module, attribute)] + list(
-        _added(group, attribute, check)
-    )
+    ours = [getattr(module, attribute) for module in folder(package) if hasattr(module, attribute)]
+    added, _ = load(group, lambda module: check(getattr(module, attribute)))
+    return ours + [getattr(module, attribute) for module in added]
 
 
-def _modules(package: str) -> Iterator[Any]:
-    folder = importlib.import_module(package).__path__
-    for name in sorted(module.name for module in pkgutil.iter_modules(folder)):
-        yield importlib.import_module(f"{package}.{name}")
+def folder(package: str) -> list[ModuleType]:
+    """The modules of a package of ours, imported, in the order of their names."""
+    names = sorted(module.name for module in iter_modules(import_module(package).__path__))
+    return [import_module(f"{package}.{name}") for name in names]
 
 
-def _added(group: str, attribute: str, check: Callable[[Any], None]) -> Iterator[Any]:
+def load(group: str, check: Callable[[ModuleType], None] = lambda _: None) -> tuple[list[ModuleType], dict[str, str]]:
+    """The modules that the entry points of a group name, imported; and what went wrong, by package and entry point.
+
+    Each of those is told by the warning `BrokenPlugin` as well, and skipped.
+    """
+    modules: list[ModuleType] = []
+    broken: dict[str, str] = {}
     for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)):
         try:
-            stated = getattr(entry.load(), attribute)
-            check(stated)
-        except Exception as error:  # whatever another's module does when it is imported
-            whose = f" of the package {entry.dist.name}" if entry.dist is not None else ""
+            module = import_module(entry.module)
+            check(module)
+        except Exception as error:  # whatever a module of others may raise
+            package = entry.dist.name if entry.dist is not None else "unknown"
+            name = f"{entry.name!r} of the package {package!r}"
+            broken[name] = f"{type(error).__name__}: {error}"
             warnings.warn(
-                f"{entry.name} = {entry.value}{whose} ({group}) cannot be used and is left out: "
-                f"{type(error).__name__}: {error}",
-                PluginProblem,
+                f"the entry point {name} ({group} = {entry.value}) cannot be used and is left out: {broken[name]}",
+                BrokenPlugin,
                 stacklevel=2,
             )
-            continue
-        yield stated
+        else:
+            modules.append(module)
+    return modules, broken

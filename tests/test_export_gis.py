@@ -18,7 +18,7 @@ import muses_lab as ml
 from muses_lab.api import jobs
 from muses_lab.api.chain import Chain
 from muses_lab.catalog.register import add
-from muses_lab.compute import windows
+from muses_lab.compute import wholes
 from muses_lab.errors import BandError, Cancelled, NotFound, WindowError
 from muses_lab.export import files, qgis
 from muses_lab.export.formats import geotiff
@@ -272,4 +272,4 @@ def test_nobody_waits_for_what_comes_first_when_it_is_cancelled() -> None:
         raise Cancelled("enough")
 
     with cancel.watching(flag), pytest.raises(Cancelled):
-        windows._patiently(Future(), 900)
+        wholes._patiently(Future(), 900)

@@ -11,7 +11,7 @@ import pytest
 import muses_lab as ml
 from muses_lab.errors import ArgumentError
 from muses_lab.export import formats
-from muses_lab.plugins import PluginProblem
+from muses_lab.plugins import BrokenPlugin
 from tests.helpers.installed import install
 from tests.helpers.made_scenes import ndvi_of, window
 
@@ -78,7 +78,7 @@ def test_a_broken_one_is_named_and_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, why: str
 ) -> None:
     install(tmp_path, monkeypatch, "muses_lab.formats", broken=source, raw=RAW)
-    with pytest.warns(PluginProblem, match=f"broken = additions.broken of the package additions.*{why}"):
+    with pytest.warns(BrokenPlugin, match=f"'broken' of the package 'additions'.*{why}"):
         known = formats.writers()
     assert known[-1].name == "Raw" and "GeoTIFF" in {writer.name for writer in known}
 

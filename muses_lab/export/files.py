@@ -17,7 +17,8 @@ from rasterio.windows import Window as Pixels
 
 from muses_lab import compute, plain
 from muses_lab.compute.admission import check_export
-from muses_lab.compute.windows import Executor, WindowTicket, prepare, request_window
+from muses_lab.compute.wholes import prepare
+from muses_lab.compute.windows import Executor, WindowTicket, request_window
 from muses_lab.engine import Published
 from muses_lab.engine.cost import plan
 from muses_lab.engine.coverage import nowhere

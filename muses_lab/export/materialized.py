@@ -25,8 +25,8 @@ from odc.geo.geom import Geometry, box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab import compute
-from muses_lab.compute.queue import Ticket
-from muses_lab.compute.windows import Executor, prepare
+from muses_lab.compute.queue import Executor, Ticket
+from muses_lab.compute.wholes import prepare
 from muses_lab.crs import crs_name
 from muses_lab.document import graph
 from muses_lab.engine import BlockKey, Published
