@@ -11,7 +11,7 @@ import pytest
 import muses_lab as ml
 from muses_lab.catalog import Query
 from muses_lab.errors import NotFound, ReadError
-from muses_lab.plugins import PluginProblem
+from muses_lab.plugins import BrokenPlugin
 from muses_lab.products import Problem, deliveries, scenes
 from tests.helpers.installed import install
 from tests.helpers.made_scenes import write_tif
@@ -58,7 +58,7 @@ def test_a_package_adds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     install(tmp_path / "site", monkeypatch, "muses_lab.deliveries", days=DAYS, broken="DELIVERY = 1")
     folder = tmp_path / "mine"
     one = made(folder, "2020-05-01", 7)
-    with pytest.warns(PluginProblem, match="broken = additions.broken.*DELIVERY has no name, takes, item"):
+    with pytest.warns(BrokenPlugin, match="'broken' of the package 'additions'.*DELIVERY has no name, takes, item"):
         catalog = ml.open_catalog(folder)
     assert [c["id"] for c in catalog.collections()] == ["days"] and "days" in repr(catalog)
     days = ml.collection("days", catalog)

@@ -28,8 +28,8 @@ from muses_lab.catalog.query import Query
 from muses_lab.catalog.table import ListTable, search
 from muses_lab.errors import ReadError, TooLarge
 from muses_lab.products.items import normalised
-from muses_lab.products.times import format_time
 from muses_lab.raster import access
+from muses_lab.times import format_time
 
 _SCHEME = "dhus+"
 TIMEOUT = (10.0, 60.0)
