@@ -237,7 +237,9 @@ def _siblings(prepared: PreparedGraph, target: Step) -> list[Step]:
 
 def reducer(step: Step) -> tuple[int, float]:
     """Kind and probability of a reduction over time; `Unfit` where compiled code has none."""
-    (callback,) = (a for a in step.arguments.values() if isinstance(a, Callback))
+    callback = next((a for a in step.arguments.values() if isinstance(a, Callback)), None)
+    if callback is None:
+        raise Unfit(step.operator.id)
     found = reduction_of(callback)
     if found is None:
         raise Unfit(callback.root.process)
