@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,6 @@ from muses_lab.engine.thinning import sentence
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import number, users_line
 from muses_lab.publish.documents import check_extents
-from muses_lab.publish.scene_lists import digests_of
 from muses_lab.raster import access
 
 _TOGETHER = 256
@@ -96,18 +96,13 @@ def dated(published: Published) -> list[Dated]:
             label = step.arguments.get("label", label)
             stack += [(below, label) for below in reversed(_data_of(step))]
     several = [hash for hash in found if len(steps[hash].times) > 1]
-    return [Dated(_part(published, steps[hash].node), found[hash]) for hash in several or found]
+    return [Dated(replace(published, root=steps[hash].node), found[hash]) for hash in several or found]
 
 
 def series_there(part: Dated, place: Point) -> xr.DataArray:
     """The values of a part at a place; no warning where no scene is, `attrs["scenes_found"]` is 0 there."""
     (pixels,) = _pixels(part.published, [place], _NATIVE)
     return _described(pixels.array.isel(y=0, x=0), part.published, pixels.report, place)
-
-
-def _part(published: Published, node: Node) -> Published:
-    scenes = {digest: published.scenes[digest] for digest in digests_of(node)}
-    return Published(node, scenes, problems=published.problems)
 
 
 _CUBES = {"x": "cube1", "y": "cube2"}

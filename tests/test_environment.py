@@ -64,7 +64,6 @@ ROOTS = {
 """Where the libraries of each list are imported."""
 
 OTHERWISE = {
-    "h5netcdf": "xarray writes NetCDF by it",
     "ipykernel": "runs the cells of notebooks",
     "voila": "a Jupyter server extension: notebooks as apps",
     "oauthenticator": "JupyterHub's settings name its classes",

@@ -215,7 +215,8 @@ def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) 
         engine = Engine(1 << 30)
         engine.memory.piece = piece
         engine.cache.budget = 0  # what evaluations hold, and nothing else
-        size = task_bytes(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), engine.memory, {})
+        planned = engine.executor.plan(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), {})
+        size = task_bytes(prepared, planned, engine.memory)
         tracemalloc.start()
         try:
             run(engine, chain, FIRST)

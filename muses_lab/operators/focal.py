@@ -174,6 +174,10 @@ def apply_kernel(
 ) -> Cube:
     """Convolution with a kernel (rows × columns, odd), times `factor` (openEO).
 
+    ```python
+    image.apply_kernel([[0, 1, 0], [1, 1, 1], [0, 1, 0]], factor=1 / 5)
+    ```
+
     Missing values, and what lies beyond the data, count as `replace_invalid` and `border`. A kernel that is the product
     of a column and a row (a Gaussian) takes a fraction of the time.
     """
@@ -205,7 +209,13 @@ def _mean_of_pixel(r: int) -> float:
     rule=_few_pixels,
 )
 def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: float = 1.0, halo: int = 0) -> Cube:
-    """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
+    """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel.
+
+    ```python
+    image.focal_mean(2)
+    image.focal_mean(50, "m")
+    ```
+    """
     r = _pixels(radius, unit, pixel_size)
 
     def mean(image: np.ndarray) -> np.ndarray:
@@ -231,7 +241,12 @@ def focal_median(
     data: Cube, radius: Annotated[float, Field(gt=0, le=10_000)] = 1, unit: Unit = "px", pixel_size: float = 1.0,
     halo: int = 0,
 ) -> Cube:  # fmt: skip
-    """Median of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
+    """Median of the valid values in the square of (2 r + 1)² pixels around each valid pixel.
+
+    ```python
+    image.focal_median(2)
+    ```
+    """
     r = _pixels(radius, unit, pixel_size)
     size = 2 * r + 1
 
@@ -302,10 +317,12 @@ def _declare_morphology(id: str, steps: tuple[bool, ...], doc: str) -> None:
 
         return _each_image(data, halo, apply)
 
-    morphology.__name__, morphology.__doc__ = id.split(":")[1], doc
+    morphology.__name__ = name = id.split(":")[1]
+    morphology.__doc__ = f"{doc}\n\n```python\n(image > 0.5).{name}(2)\n```\n\n{_RADIUS}"
     operator(id, support=_halo(times), cost=takes, rule=_few_pixels)(morphology)
 
 
+_RADIUS = "A radius is in pixels of the level shown, or with `unit='m'` in metres on the ground."
 _SQUARE = " with a square of (2 r + 1)² pixels; of a mask or of values (Serra 1982; Soille 2003)."
 _declare_morphology("muses:dilate", (True,), "Dilation" + _SQUARE)
 _declare_morphology("muses:erode", (False,), "Erosion" + _SQUARE)

@@ -1,7 +1,7 @@
 """Reading: blocks of files decoded once, and the pixels of a level made from them.
 
 A stored overview stands in for its level. What is coarser than the coarsest usable overview is averaged (classes and
-bit fields: decimated). Every block is decoded once and kept by (file, band, overview, block).
+bit fields: decimated, see `overviews`). Every block is decoded once and kept by (file, band, overview, block).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -21,10 +21,10 @@ from rasterio.enums import ColorInterp, Interleaving, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from muses_lab.errors import Cancelled, MusesError, ReadError
+from muses_lab.errors import AccessDenied, Cancelled, MusesError, ReadError
 from muses_lab.raster import checksum, http, tiff
 from muses_lab.raster.access import may_read, resolve_href
-from muses_lab.raster.asset import Asset, Band, OverviewMethod
+from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.byte_ranges import PIECE as REMOTE_PIECE
 from muses_lab.raster.byte_ranges import ByteRange, ByteRanges, Hint, Opened, RemoteSource, Replaced
 from muses_lab.raster.dataset_pool import Closing, Datasets
@@ -33,6 +33,7 @@ from muses_lab.raster.gdal import PIECE as LOCAL_PIECE
 from muses_lab.raster.gdal import driver_of, reason
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.raster.orientation import astray, corners
+from muses_lab.raster.overviews import Looked, is_decimated
 from muses_lab.raster.resampling import Axis, resample
 from muses_lab.raster.sidecars import Affine6
 from muses_lab.resources import rates
@@ -83,6 +84,12 @@ class Header:
     halved: bool = False
     """Whether pixels of its overviews are twice, four times … as large as its own, even where the last ones reach
     beyond the edge, as in JPEG 2000; else all of them together are as large as the file, as GDAL makes them."""
+
+    @property
+    def make(self) -> tuple[Hashable, ...]:
+        """What files have in common that were written by one program, with one set of options."""
+        codecs = [(i.compression, i.predictor, i.dtype.str) for i in self.images or ()]
+        return self.shapes, self.blocks, self.valid, self.palette, self.halved, tuple(codecs)
 
     @property
     def nbytes(self) -> int:
@@ -300,6 +307,56 @@ class Reader:
         # An overview without its mask cannot stand in: told as large as the file, it never does.
         shapes = tuple(shape if shape in of_mask.shapes else header.shapes[0] for shape in header.shapes)
         return _Beside(file, of_mask, min(asset.band, of_mask.count), replace(header, shapes=shapes))
+
+    def looked(
+        self, catalog: str, band: Band, ends: Iterable[Sequence[Asset]], grid: Grid, level: int,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Band:  # fmt: skip
+        """A band of classes, with what a look at its files tells of overviews of which nothing is said.
+
+        Overviews are used at a level if they are what decimation takes of full resolution (`overviews.is_decimated`)
+        in a file at either end of the list, and in files of the same make. It changes no value, then.
+
+        `ends`: files to be looked at, the first ones and the last ones of a list; of each the first that tells.
+        """
+        if not band.categorical or band.overviews is not None or level == 0:
+            return band
+        makes = []
+        for assets in ends:
+            for asset in assets:
+                with suppress(ReadError, AccessDenied):  # it is told to who reads it
+                    make = self._look(catalog, asset, grid, level, cancelled)
+                    if make is None:
+                        continue
+                    if not make:
+                        return band
+                    makes.append(make)
+                    break
+            else:
+                return band
+        return Looked(*(getattr(band, f.name) for f in fields(Band)), makes=frozenset(makes))
+
+    def _look(
+        self, catalog: str, asset: Asset, grid: Grid, level: int, cancelled: Callable[[], bool] | None
+    ) -> tuple[Hashable, ...] | None:
+        """The make of a file whose overviews are decimated; empty where they are not, None where it does not tell."""
+        file, opened = self._file(catalog, asset, cancelled)
+        header = self._header(file, opened)
+        overview = _overview(header.shapes, _decimation(header, asset, grid, level))
+        if overview == 0 or asset.band > header.count:
+            return ()  # there is nothing to be won
+        if asset.mask is not None or _valid_by(header, asset) is not None:
+            return ()  # overviews of masks are made in ways of their own
+
+        def window(of: int, rows: tuple[int, int], cols: tuple[int, int]) -> np.ndarray:
+            axes = [Axis.whole(*span) for span in (rows, cols)]
+            return self._window(file, opened, asset.band, _FileWindow(header, of, *axes), rows, cancelled)
+
+        def look() -> str:
+            return str(is_decimated(header.shapes, header.blocks[0], overview, window))
+
+        said = self.cache.get_or_compute(("decimated", file, asset.band, overview), look, lambda _: 64)
+        return {"True": header.make, "False": (), "None": None}[said]
 
     # --------------------------------------------------------------------------------- remote files, ahead
 
@@ -646,25 +703,46 @@ def _place(header: Header, asset: Asset, band: Band, grid: Grid, level: int, rec
     """Where the pixels of a rectangle of a level are in a file; None if outside."""
     if asset.band > header.count:
         raise ReadError(f"the file has {header.count} bands; band {asset.band} was asked for")
-    full, (width, height), (across, down) = header.shapes[0], grid.pixel(level), asset.steps
+    full, pixel, mirrored = header.shapes[0], grid.pixel(level), asset.mirrored
     west, _, _, north = asset.bounds
-    decimation = min(width / across * full[1] / asset.shape[1], height / down * full[0] / asset.shape[0])
     categorical = band.categorical or header.palette
-    overview = _overview(header.shapes, decimation, categorical, band.overviews)
-    shape = header.shapes[overview]
+    decimation = _decimation(header, asset, grid, level)
+    overview = _overview(header.shapes, decimation)
+    shape = shown = header.shapes[overview]
+    if categorical:  # beyond the coarsest overview as if there were one more
+        left = decimation * max(shape[0] / full[0], shape[1] / full[1])
+        factor = 2 ** max(0, math.floor(math.log2(left * (1 + 1e-6))))
+        shown = -(-shape[0] // factor), -(-shape[1] // factor)
 
-    def stored(axis: int, own: float) -> float:
-        if header.halved and not asset.mirrored[axis]:
-            return own * asset.shape[axis] / full[axis] * 2 ** round(math.log2(full[axis] / shape[axis]))
-        return own * asset.shape[axis] / shape[axis]
+    def axis(number: int, start: int, stop: int, shift: float) -> Axis:
+        own = asset.steps[1 - number]
+        if header.halved and not mirrored[number]:
+            stored = own * asset.shape[number] / full[number] * 2 ** round(math.log2(full[number] / shown[number]))
+        else:
+            stored = own * asset.shape[number] / shown[number]
+        down, size = number == 0, shown[number]
+        return Axis.make(start, stop, pixel[1 - number], shift, down, stored, size, average=not categorical)
 
-    rows = Axis.make(
-        rect.r0, rect.r1, height, north - grid.origin[1], True, stored(0, down), shape[0], average=not categorical
-    )
-    cols = Axis.make(
-        rect.c0, rect.c1, width, west - grid.origin[0], False, stored(1, across), shape[1], average=not categorical
-    )
-    return None if rows.empty or cols.empty else _FileWindow(header, overview, rows, cols, asset.mirrored)
+    axes = axis(0, rect.r0, rect.r1, north - grid.origin[1]), axis(1, rect.c0, rect.c1, west - grid.origin[0])
+    if any(one.empty for one in axes):
+        return None
+    if categorical:
+        first = overview if overview and _is_decimated(header, band) else 0
+        sizes = [(*(shape[n] for shape in header.shapes[first : overview + 1]), shown[n]) for n in (0, 1)]
+        axes = axes[0].decimated(sizes[0], mirrored[0]), axes[1].decimated(sizes[1], mirrored[1])
+        overview = first
+    return _FileWindow(header, overview, *axes, mirrored)
+
+
+def _decimation(header: Header, asset: Asset, grid: Grid, level: int) -> float:
+    """How many pixels of a file a pixel of a level is wide, or high."""
+    full, (width, height), (across, down) = header.shapes[0], grid.pixel(level), asset.steps
+    return min(width / across * full[1] / asset.shape[1], height / down * full[0] / asset.shape[0])
+
+
+def _is_decimated(header: Header, band: Band) -> bool:
+    """Whether a file's overviews of classes hold classes, and those that stand for their levels."""
+    return band.overviews in ("nearest", "mode") or (isinstance(band, Looked) and header.make in band.makes)
 
 
 def _valid_by(header: Header, asset: Asset) -> int | None:
@@ -748,13 +826,9 @@ def _is_odd(height: int, width: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _overview(
-    shapes: tuple[tuple[int, int], ...], decimation: float, categorical: bool, method: OverviewMethod | None
-) -> int:
+def _overview(shapes: tuple[tuple[int, int], ...], decimation: float) -> int:
     """The coarsest stored overview that is not coarser than asked."""
     best, ratio = 0, 1.0
-    if categorical and method not in ("nearest", "mode"):
-        return best
     for number, shape in enumerate(shapes):
         stored = max(shapes[0][0] / shape[0], shapes[0][1] / shape[1])
         # Overview sizes are rounded, so 1373 pixels stand for 10980 / 8 = 1372.5; images of a few pixels differ more.

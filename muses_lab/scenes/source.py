@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import shapely
@@ -24,7 +25,7 @@ from muses_lab.errors import GridError
 from muses_lab.globe import on_globe
 from muses_lab.operators import Meta
 from muses_lab.raster.access import is_remote
-from muses_lab.raster.asset import Band
+from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.grid import Grid, Rect, bounds_of, same_crs
 from muses_lab.scenes.grid_index import Nearby
 from muses_lab.scenes.scene import Scene, Scenes
@@ -32,6 +33,9 @@ from muses_lab.scenes.table import RING, Columns
 from muses_lab.scenes.wire import columns_of, pack
 
 Dates = Collection[np.datetime64]
+
+_LOOKED_AT = 4
+"""Files at either end of a grid's scenes of which one is looked at: some are gone, or all of one class."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,23 @@ class Source:
 
     def band(self, name: str) -> Band:
         return self.scenes.band(name)
+
+    def ends(self, grid: Grid, name: str) -> tuple[list[Asset], list[Asset]]:
+        """Assets of a band of the first scenes of a grid, and of the last ones: the same whatever is looked at."""
+        same = self._same(grid)
+        key = (same[0] if same else "", name)
+        if key not in self._ends:
+            rows = self._members[key[0]] if same else []
+            self._ends[key] = self._some(rows, name), self._some(rows[::-1], name)
+        return self._ends[key]
+
+    def _some(self, rows: Iterable[int], name: str) -> list[Asset]:
+        there = (self.scenes.scenes[int(row)].assets.get(name) for row in rows)
+        return list(islice((asset for asset in there if asset is not None), _LOOKED_AT))
+
+    @cached_property
+    def _ends(self) -> dict[tuple[str, str], tuple[list[Asset], list[Asset]]]:
+        return {}
 
     @cached_property
     def packed(self) -> bytes:
