@@ -78,6 +78,9 @@ class Series(Section):
             return message
 
 
+SECTION = Series
+
+
 @dataclass
 class _Group:
     """Layers that are made of the same series."""
