@@ -105,7 +105,7 @@ class Source:
         return self.scenes.band(name)
 
     def ends(self, grid: Grid, name: str) -> tuple[list[Asset], list[Asset]]:
-        """Assets of a band of the first scenes of a grid, and of the last ones: the same whatever is looked at."""
+        """Assets of a band of the first and the last scenes of a grid; they do not depend on the window."""
         same = self._same(grid)
         key = (same[0] if same else "", name)
         if key not in self._ends:
