@@ -118,7 +118,6 @@ def test_a_click_is_answered_while_a_cell_runs(shown):
     cell.locator(".cm-content").press("Shift+Enter")
     shown.click(0.5, 0.4)
     series(shown, 2)
-    shown.idle()
     assert shown.run("print(m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat])") == "True"
 
 
