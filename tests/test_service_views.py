@@ -277,9 +277,10 @@ def test_tiles_that_were_begun_hold_no_blocks_and_end_when_they_are_left() -> No
         one, other = (TileRequest(CHAIN, Tile(10, 1, 1), -3.0, Budget(5)) for _ in range(2))
         ready.done.set_result(True)
         one.asked(ready, 1)
-        assert not one.begun()
+        one.holds_no_blocks()
+        assert await one.ready() is None
         other.asked(waited, 1)
-        assert other.begun()
+        other.holds_no_blocks()
         waiting = asyncio.ensure_future(other.result(20))
         await asyncio.sleep(0)
         other.leave()

@@ -115,7 +115,7 @@ def test_version_and_licence_are_those_of_the_project() -> None:
 def test_the_operator_of_the_how_to_runs() -> None:
     """In a process of its own: what it declares is no operator of ours."""
     text = (DOCS / "how-to" / "add-an-operator.md").read_text("utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^````python\n(.*?)^````", text, re.MULTILINE | re.DOTALL)
     check = """
 import numpy as np, xarray as xr
 from muses_lab.operators import registry

@@ -135,7 +135,7 @@ def _load(
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
     source = run.prepared.source(step.node)
     grid, level, need = stage.grid, stage.level, stage.need(step)
-    bands = bands_of(reader, source, step, grid, level, run.cancelled)
+    bands = bands_of(reader, source, step, level, run.cancelled)
     guards = stage.guards.get(step.node.hash, ())
     spared = {t for selector in guards for t in _removed(results[selector.hash])}
     fetch.before(step, spared)

@@ -24,9 +24,10 @@ from muses_lab.engine.stages import Piece, Stage
 from muses_lab.engine.strips import task_bytes, whole_bytes
 from muses_lab.errors import NotFound
 from muses_lab.raster import http
+from muses_lab.raster.blocks import Counters
 from muses_lab.raster.byte_ranges import Hint
 from muses_lab.raster.grid import BLOCK, Grid
-from muses_lab.raster.reader import Counters, Reader
+from muses_lab.raster.reader import Reader
 from muses_lab.resources.memory import Memory
 
 Task = BlockKey | RectKey | NodeKey

@@ -32,8 +32,9 @@ from muses_lab.engine.prefetch import ReadAhead
 from muses_lab.engine.stages import Key, Piece, Stage, stage
 from muses_lab.engine.strips import image_bytes, strips
 from muses_lab.operators import Fit, Region
+from muses_lab.raster.blocks import Counters
 from muses_lab.raster.grid import BLOCK, Grid, Rect, block_rect, places
-from muses_lab.raster.reader import Counters, Holding, Reader, ReadFunction
+from muses_lab.raster.reader import Holding, Reader, ReadFunction
 from muses_lab.resources import cancel
 from muses_lab.resources.memory import Memory
 
@@ -241,7 +242,7 @@ class Executor:
     def _in_strips(self, run: Run, one: Stage, ready: Mapping[str, Ready]) -> dict[str, xr.DataArray]:
         """A stage, and what comes with it, by hash: in as many strips of rows as memory demands."""
         step, grid, level, rect = one.step, one.grid, one.level, one.rect
-        needed = strips(run.prepared, step, grid, level, rect, self.memory.piece)
+        needed = strips(run.prepared, one, self.memory.piece)
         self.memory.check(needed.size)
         if len(needed.rects) <= 1:
             return self._at_once(run, one, needed.size, self.reader.stored, ready)

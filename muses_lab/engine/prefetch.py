@@ -129,12 +129,12 @@ class Prefetcher:
 
 
 def bands_of(
-    reader: Reader, source: Source, step: Step, grid: Grid, level: int, cancelled: Callable[[], bool] | None = None
+    reader: Reader, source: Source, step: Step, level: int, cancelled: Callable[[], bool] | None = None
 ) -> dict[str, Band]:
     """The bands of a reading step, by name, as they are read at a level."""
     catalog = source.scenes.catalog
     return {
-        name: reader.looked(catalog, source.band(name), source.ends(grid, name), grid, level, cancelled)
+        name: reader.looked(catalog, source.band(name), source.ends(name), level, cancelled)
         for name in step.meta.bands or ()
     }
 
@@ -144,7 +144,7 @@ def _pieces(
     spared: Collection[np.datetime64] = (),
 ) -> list[Read]:  # fmt: skip
     source = prepared.source(load.step.node)
-    bands = bands_of(reader, source, load.step, grid, level)
+    bands = bands_of(reader, source, load.step, level)
     return [
         Read(source.scenes.catalog, placed.scene.assets[name], bands[name], grid, level, load.rect)
         for placed in source.at(grid, load.rect.scaled(2**level), load.dates)

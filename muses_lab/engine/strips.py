@@ -20,7 +20,7 @@ from muses_lab.engine.graph import PreparedGraph, Step, whole_grid
 from muses_lab.engine.plan import BlockPlan, There, plan, whole_pieces
 from muses_lab.engine.stages import Key, Piece, Stage, stage
 from muses_lab.operators import Region
-from muses_lab.raster.grid import BLOCK, Grid, Rect
+from muses_lab.raster.grid import BLOCK, Rect
 from muses_lab.resources.memory import Memory
 
 LEAST_ROWS = 16
@@ -47,19 +47,20 @@ class Strips:
     """Bytes of stored values that are kept from strip to strip, so that no block is decoded twice; 0: none are."""
 
 
-def strips(prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect, room: int) -> Strips:
-    """Strips of a rectangle that work with at most so many bytes each, or the thinnest ones."""
+def strips(prepared: PreparedGraph, whole: Stage, room: int) -> Strips:
+    """Strips of a stage's rectangle that work with at most so many bytes each, or the thinnest ones."""
+    rect = whole.rect
     rows = rect.shape[0]
-    size, stored = _working(prepared, step, grid, level, rect)
+    size, stored = _working(prepared, whole)
     if size <= room or (size == stored and size <= _WAITING * room):  # stored values: better to wait than read twice
         return Strips((rect,), size)
-    held = stored if stored <= _WAITING * room else 0
-    halo = stage(prepared, step, grid, level, rect).halo
+    held, halo = (stored if stored <= _WAITING * room else 0), whole.halo
     while size > room and rows > LEAST_ROWS:
         if rows <= 2 * halo and size + held <= _WAITING * room:
             break  # thinner ones would be computed mostly for their halos
         rows = max(-(-rows // 2), LEAST_ROWS)
-        size, _ = _working(prepared, step, grid, level, Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1))
+        first = Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1)
+        size, _ = _working(prepared, stage(prepared, whole.step, whole.grid, whole.level, first))
     tops = range(rect.r0, rect.r1, max(rows, 1))
     return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size + held, held)
 
@@ -93,7 +94,7 @@ def task_bytes(prepared: PreparedGraph, blocks: BlockPlan, memory: Memory, toget
         elif one.step.elsewhere:
             sizes[key] += _PLACES * _pixels(one.rect) + below(inputs, False)
         else:
-            size = strips(prepared, one.step, one.grid, one.level, one.rect, memory.piece).size
+            size = strips(prepared, one, memory.piece).size
             sizes[key] += max(size, below(inputs, True))
     return below(blocks.wanted, together)
 
@@ -133,15 +134,14 @@ def _layers(step: Step, dates: int) -> int:
 _sizes: WeakKeyDictionary[PreparedGraph, dict[tuple[Any, ...], tuple[int, int]]] = WeakKeyDictionary()
 
 
-def _working(prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect) -> tuple[int, int]:
+def _working(prepared: PreparedGraph, whole: Stage) -> tuple[int, int]:
     """Bytes that an evaluation works with, and those of the stored values that it is made of."""
-    whole = stage(prepared, step, grid, level, rect)
     dates: dict[str, int] = {}
     for load in whole.loads:
-        number = prepared.source(load.step.node).count(grid, load.rect.scaled(2**level))
+        number = prepared.source(load.step.node).count(whole.grid, load.rect.scaled(2**whole.level))
         dates[load.step.node.hash] = number if load.dates is None else min(number, len(load.dates))
     sizes = _sizes.setdefault(prepared, {})
-    key = (step.node.hash, grid.id, level, rect.shape, *dates.values())
+    key = (whole.step.node.hash, whole.grid.id, whole.level, whole.rect.shape, *dates.values())
     if key not in sizes:
         sizes[key] = _working_with(prepared, whole, dates)
     return sizes[key]

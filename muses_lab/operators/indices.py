@@ -60,6 +60,12 @@ def normalized_difference(x: Value, y: Value) -> Value:
     return _of("normalized_difference", x, y)
 
 
+def ratio(x: Value, y: Value) -> Value:
+    """x / y; missing where y is 0."""
+    quotient = _of("divide", x, y)
+    return Value(registry.node("if", inside_callback=True, value=y.node, accept=quotient.node))
+
+
 Formula = Callable[..., Value]
 
 

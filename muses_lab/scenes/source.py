@@ -35,7 +35,7 @@ from muses_lab.scenes.wire import columns_of, pack
 Dates = Collection[np.datetime64]
 
 _LOOKED_AT = 4
-"""Files at either end of a grid's scenes of which one is looked at: some are gone, or all of one class."""
+"""Files at either end of a list of which one is looked at: some are gone, or all of one class."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +104,20 @@ class Source:
     def band(self, name: str) -> Band:
         return self.scenes.band(name)
 
-    def ends(self, grid: Grid, name: str) -> tuple[list[Asset], list[Asset]]:
-        """Assets of a band of the first and the last scenes of a grid; they do not depend on the window."""
-        same = self._same(grid)
-        key = (same[0] if same else "", name)
-        if key not in self._ends:
-            rows = self._members[key[0]] if same else []
-            self._ends[key] = self._some(rows, name), self._some(rows[::-1], name)
-        return self._ends[key]
+    def ends(self, name: str) -> tuple[list[tuple[Asset, Grid]], list[tuple[Asset, Grid]]]:
+        """Assets of a band of the first scenes and of the last ones, with their grids: the same whatever is read."""
+        if name not in self._ends:
+            rows = range(len(self.scenes.scenes))
+            self._ends[name] = self._some(rows, name), self._some(reversed(rows), name)
+        return self._ends[name]
 
-    def _some(self, rows: Iterable[int], name: str) -> list[Asset]:
-        there = (self.scenes.scenes[int(row)].assets.get(name) for row in rows)
-        return list(islice((asset for asset in there if asset is not None), _LOOKED_AT))
+    def _some(self, rows: Iterable[int], name: str) -> list[tuple[Asset, Grid]]:
+        there = ((self.scenes.scenes[row].assets.get(name), int(self.columns.lattice[row])) for row in rows)
+        placed = ((asset, at) for asset, at in there if asset is not None and at >= 0)
+        return [(asset, self.grids[self.columns.lattices[at]]) for asset, at in islice(placed, _LOOKED_AT)]
 
     @cached_property
-    def _ends(self) -> dict[tuple[str, str], tuple[list[Asset], list[Asset]]]:
+    def _ends(self) -> dict[str, tuple[list[tuple[Asset, Grid]], list[tuple[Asset, Grid]]]]:
         return {}
 
     @cached_property

@@ -33,7 +33,7 @@ class Claim(Protocol):
 
 
 Start = Callable[[str, Tile], Any]
-"""A `Claim` on a chain's tile, as an awaitable; None where its blocks are kept already."""
+"""A `Claim` on a chain's tile, as an awaitable; None where there is nothing to evaluate."""
 
 
 class Ring:
@@ -44,7 +44,7 @@ class Ring:
 
     def __init__(self, start: Start) -> None:
         self.done = 0
-        """Tiles evaluated since the start."""
+        """Tiles that were made ready since the start."""
         self._start = start
         self._task: asyncio.Task[None] | None = None
         self._share: Claim | None = None

@@ -203,13 +203,14 @@ class TileService:
         return await self._begin(chain_hash, tile, LAST)
 
     async def _begin(self, chain_hash: str, tile: Tile, place: float) -> TileRequest | None:
-        """Asks for the blocks of a tile before anybody waits for it; None where there is nothing to evaluate."""
+        """Asks for the blocks of a tile before anybody waits for it; None where the chain gives no picture."""
         published = await self.chain(chain_hash)
         if published.prepared.output.times:
             return None
         request = TileRequest(chain_hash, tile, place, self._urgent)
         await self._ask(published, request)
-        return request if request.begun() else None
+        request.holds_no_blocks()
+        return request
 
     # What waits
 
@@ -284,10 +285,9 @@ class TileRequest:
         await asyncio.shield(asyncio.wrap_future(self._done))
         return self._ticket
 
-    def begun(self) -> bool:
-        """Whether there is something to evaluate; what is begun before anybody waits for it holds no blocks."""
+    def holds_no_blocks(self) -> None:
+        """Once they are there, whoever asks for the tile finds them in the cache."""
         self._done.add_done_callback(lambda _: setattr(self, "_ticket", None))
-        return not self._done.done()
 
     async def result(self, seconds: float) -> None:
         """Waits so long for blocks that were begun."""
