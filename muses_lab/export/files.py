@@ -179,7 +179,7 @@ def start(
 
 
 def _check_name(target: Path) -> None:
-    """What cannot be a file's name, or could not be noted in the store."""
+    """Refuses a path that cannot be a file's name, or that the store could not keep."""
     try:
         size = len(target.name.encode())
     except UnicodeEncodeError:
@@ -191,7 +191,7 @@ def _check_name(target: Path) -> None:
 
 
 def _key(published: Published, window: GeoBox) -> str:
-    """Names what an export to a file computes: pieces that are there are only used for the same."""
+    """Name of what an export computes: pieces on disk are used again only for the same name."""
     from muses_lab import __version__
 
     text = f"{published.chain_hash} {to_json(window)} {__version__}"

@@ -1,7 +1,7 @@
 """Documents that bring their lists of scenes along, so that a chain runs in another home.
 
-What they bring is somebody else's word: it is checked for what it is here, and every file and address in it is held
-against the rules of this home when it is read (see `access.resolve_href`), as those of shared lists are.
+Such a list comes from somebody else. It is checked here, and every file and address in it must satisfy the rules of
+this home when it is read (see `access.resolve_href`), as those of shared lists must.
 """
 
 from __future__ import annotations
