@@ -19,7 +19,7 @@ from muses_lab.reference import WRITTEN, written
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 READ_ONLY = {"ceil", "floor", "is_nodata", "product", "variance"}
 """Processes that documents may have and Python has no method for."""
-BUILDING = {"from_json", "resolve", "with_scenes_of"}
+BUILDING = {"from_json", "resolve", "with_artefacts_of"}
 """Methods that give a chain and write no process."""
 
 

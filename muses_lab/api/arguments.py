@@ -2,18 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
 
+from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.errors import ArgumentError
+from muses_lab.operators import registry
 from muses_lab.plain import number, plain, shown
 from muses_lab.products.times import format_time, parse_time
 
 Box = tuple[float, float, float, float]
 """West, south, east, north."""
+
+
+# ------------------------------------------------------------------------------------------------------ artefacts
+
+
+def handed_over(process: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A process's arguments as documents have them: Python's numbers and lists, and an artefact for a model or a file.
+
+    >>> handed_over("mask_polygon", {"mask": "fields.gpkg", "inside": True})        # doctest: +SKIP
+    {'mask': <Artefact muses:polygons 5d41402a>, 'inside': True}
+    """
+    operator = registry.signature(process, process)
+    known = operator.arguments
+    return {
+        name: _artefact(process, name, known[name].artefact, value)
+        if name in operator.artefacts and value is not None
+        else plain(value)
+        for name, value in arguments.items()
+    }
+
+
+def _artefact(process: str, name: str, of: str, value: Any) -> Any:
+    """What a user hands over as an artefact; a digest stays one."""
+    if isinstance(value, Artefact) or (isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value)):
+        return value
+    kind = kinds[of]
+    try:
+        return Artefact.of(kind, kind.of(value))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{name}={shown(value)} of {process} is no {kind.noun}: {error}", argument=name) from None
 
 
 # ---------------------------------------------------------------------------------------------------------- dates

@@ -14,28 +14,28 @@ from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from muses_lab import compute, series, settings
-from muses_lab.api.arguments import box, period, points
+from muses_lab.api.arguments import box, handed_over, period, points
 from muses_lab.api.written import Written, called, infix, prefix, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.compute.windows import Pixels, request_window
 from muses_lab.crs import crs_name, known_crs
 from muses_lab.document import graph
+from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.errors import ArgumentError, DocumentError, NotAnImage, TooLarge
 from muses_lab.export import Job, export, materialize
-from muses_lab.operators import registry
+from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
 from muses_lab.plain import number, plain, shown, users_line
 from muses_lab.products import SkippedItems
-from muses_lab.publish import bundle, documents, sharing
+from muses_lab.publish import artefacts, bundle, documents, sharing
 from muses_lab.publish.pinning import LOADS, Found, Searches
-from muses_lab.publish.scene_lists import digests_of, stored_problems, stored_scenes
 from muses_lab.raster.window import Window, checked
 from muses_lab.render import render
-from muses_lab.scenes.scene import Scenes
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
 from muses_lab.store import Store, default_store
 from muses_lab.style import Style
@@ -53,7 +53,7 @@ _SIGNS = {
 _NEVER_COMBINED = (str, bytes, list, tuple, dict, set, complex)
 """What says nothing of chains, and chains nothing of it."""
 
-_INSIDE = frozenset({"pixels", "published", "with_scenes_of"})
+_INSIDE = frozenset({"pixels", "published", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
 
 _PROBLEMS = 5
@@ -80,15 +80,15 @@ class Chain:
     def __init__(
         self,
         node: Node,
-        scenes: Mapping[str, Scenes] | None = None,
+        artefacts: Mapping[str, Artefact] | None = None,
         problems: Mapping[str, tuple[str, ...]] | None = None,
         searches: Mapping[str, Searches] | None = None,
     ) -> None:
         if not isinstance(node, Node):
             raise ArgumentError(f"{shown(node)} is no chain: ml.collection(id) begins one, Chain.from_json reads one")
         self._root = node
-        self._scenes: dict[str, Scenes] = dict(scenes or {})
-        self._problems: dict[str, tuple[str, ...]] = dict(problems or {})  # by the digest of a list, as the scenes
+        self._artefacts: dict[str, Artefact] = dict(artefacts or {})  # by digest: lists of scenes, models, vectors
+        self._problems: dict[str, tuple[str, ...]] = dict(problems or {})  # by the digest of a list of scenes
         self._searches: dict[str, Searches] = dict(searches or {})  # by the hash of a loading node
 
     @property
@@ -110,33 +110,34 @@ class Chain:
         """SHA-256 of the canonical document. Publishing pins the scenes, which gives another hash."""
         return hashlib.sha256(graph.to_bytes(self._node)).hexdigest()
 
-    def to_json(self, scenes: bool = False) -> dict[str, Any]:
+    def to_json(self, artefacts: bool = False) -> dict[str, Any]:
         """The openEO document: `process_graph`, and the versions of the operators.
 
         ```python
-        text = json.dumps(ndvi.to_json(scenes=True))      # for another home, with the scenes as they are now
+        text = json.dumps(ndvi.to_json(artefacts=True))   # for another home, with the scenes as they are now
         ml.Chain.from_json(text).compute(window)
         ```
 
-        `scenes`: with the lists of scenes that the chain stands for now, so that it gives the same pixels wherever
-        its catalogue is registered, whatever has been added to it since.
+        `artefacts`: with all that the document refers to by digest: models, vectors, and the lists of scenes that the
+        chain stands for now, so that it gives the same pixels wherever its catalogue is registered, whatever has been
+        added to it since.
         """
-        if not scenes:
+        if not artefacts:
             return graph.to_document(self._node)
         return bundle.to_document(self.published)
 
     @classmethod
     def from_json(cls, document: Any) -> Chain:
-        """A chain from an openEO document (text, or parsed JSON), with the scenes that it brings.
+        """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
         Raises
         ------
         DocumentError
-            Naming the node and the argument that is wrong (see `graph.parse`), or the list of scenes: one whose
-            content is not what its digest names, or that is none.
+            Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
+            not what its digest names, or that is not of the kind that the document takes it for.
         """
-        root, scenes = bundle.parse(document)
-        return Chain(root, scenes, searches=_searches_of(root))
+        root, found = bundle.parse(document)
+        return Chain(root, found, searches=_searches_of(root))
 
     def identical(self, other: Any) -> bool:
         """Whether both chains have the same document."""
@@ -158,7 +159,7 @@ class Chain:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
-        about = self._scenes, self._problems, self._searches
+        about = self._artefacts, self._problems, self._searches
         return _restored, (graph.to_bytes(self._node), *about, str(self._written))
 
     def __copy__(self) -> Chain:
@@ -188,13 +189,14 @@ class Chain:
     # ------------------------------------------------------------------------------------------- building
 
     def _with(self, process: str, /, *others: Chain, **arguments: Any) -> Chain:
-        return self._made(registry.node(process, **plain(arguments)), *others)
+        return self._made(registry.node(process, **handed_over(process, arguments)), *others)
 
     def _made(self, node: Node, *others: Chain) -> Chain:
-        """A chain of this one and others, with what is known of their scenes."""
-        made = Chain(node, self._scenes, self._problems, self._searches)
+        """A chain of this one and others, with what is known of their scenes, and the artefacts that they refer to."""
+        made = Chain(node, self._artefacts, self._problems, self._searches)
+        made._artefacts |= {artefact.digest: artefact for artefact in node.artefacts}
         for other in others:
-            made._scenes |= other._scenes
+            made._artefacts |= other._artefacts
             made._problems |= other._problems
             made._searches |= other._searches
         return made
@@ -600,7 +602,7 @@ class Chain:
                 return registry.node(node.process, **arguments)
             found = find(self._searches.get(node.hash) or Searches(), node)
             digest = found.scenes.digest
-            made._scenes[digest], made._problems[digest] = found.scenes, found.problems
+            made._artefacts[digest], made._problems[digest] = as_artefact(found.scenes), found.problems
             bands = arguments.get("bands")
             if bands:
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
@@ -615,13 +617,10 @@ class Chain:
     def published(self) -> Published:
         """What the engine evaluates: the document with pinned scenes."""
         chain = self._published_chain
-        used = digests_of(chain._node)
-        store: Store | None = None
-        for digest in used.keys() - chain._scenes.keys():
-            store = store or default_store()
-            chain._scenes[digest] = stored_scenes(store, digest)
-            chain._problems[digest] = stored_problems(store, digest)
-        return Published(chain._node, {digest: chain._scenes[digest] for digest in used}, problems=chain._problems)
+        used = references(chain._node)
+        if used.keys() - chain._artefacts.keys():
+            chain = chain.with_artefacts_of(default_store())
+        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
 
     def publish(self, store: Store | None = None) -> str:
         """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.
@@ -654,12 +653,13 @@ class Chain:
         """
         return sharing.share(self.published, None, title or self._title(), user, group, days, view)
 
-    def with_scenes_of(self, store: Store) -> Chain:
-        """The chain with its lists of scenes as a store has them."""
+    def with_artefacts_of(self, store: Store) -> Chain:
+        """The chain with what it lacks of its lists of scenes, models and vectors, as a store has it."""
         made = self._made(self._node)
-        for digest in digests_of(self._node):
-            made._scenes[digest] = stored_scenes(store, digest)
-            made._problems[digest] = stored_problems(store, digest)
+        for digest, kind in references(self._node).items():
+            if digest not in made._artefacts:
+                made._artefacts[digest] = artefacts.stored(store, kind, digest)
+                made._problems[digest] = artefacts.stored_problems(store, digest)
         return made
 
     def _title(self) -> str:
@@ -955,12 +955,12 @@ def _searches_of(root: Node) -> dict[str, Searches]:
 
 def _restored(
     document: bytes,
-    scenes: dict[str, Scenes],
+    artefacts: dict[str, Artefact],
     problems: dict[str, tuple[str, ...]],
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
-    chain = Chain(graph.parse(document, registry), scenes, problems, searches)
+    chain = Chain(graph.parse(document, registry), artefacts, problems, searches)
     chain._written = text(written)
     return chain
 

@@ -167,7 +167,7 @@ def start(
             with look.put_beside(target, folder):
                 os.replace(finished, target)
 
-    options = {"window": to_json(window), "overwrite": overwrite, "scenes": sorted(published.scenes), **look.to_json()}
+    options = {"window": to_json(window), "overwrite": overwrite, **look.to_json()}
     record = JobRecord(
         id or new_id(), "export", target.name, str(target), keep(published, default_store()), options,
         pixels=window.shape.x * window.shape.y * len(labels),

@@ -20,6 +20,7 @@ from muses_lab.operators.declare import (
     Regrid,
     Structural,
     operator,
+    references,
     registry,
 )
 from muses_lab.resources import cancel
@@ -27,6 +28,6 @@ from muses_lab.resources import cancel
 __all__ = [
     "AtResolution", "Cost", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid", "Series",
     "Structural",
-    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "reducers", "regions", "registry",
-    "run", "thresholds",
+    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "reducers", "references",
+    "regions", "registry", "run", "thresholds",
 ]  # fmt: skip

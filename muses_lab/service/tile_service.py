@@ -126,7 +126,7 @@ class TileService:
             return Style.from_json(self.store().style(style_hash))
 
     def _load_chain(self, chain_hash: str) -> Any:
-        from muses_lab.publish.scene_lists import load_published
+        from muses_lab.publish.artefacts import load_published
 
         with _made_elsewhere("chain", chain_hash):
             return load_published(chain_hash, self.store())
