@@ -61,10 +61,10 @@ SERIES = "data"
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "halo")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
-# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `halo`, the
-# pixels on each side of what it is given that are not to be in its result.
+# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
+# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result.
 
 
 @dataclass(frozen=True)
