@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from muses_lab.operators import cubes, elementwise, focal, indices, reducers, regions, thresholds
+from muses_lab.operators import cubes, elementwise, focal, indices, polygons, reducers, regions, thresholds
 from muses_lab.operators.callbacks import Series, is_strict, run
 from muses_lab.operators.declare import (
     AtResolution,
@@ -28,6 +28,6 @@ from muses_lab.resources import cancel
 __all__ = [
     "AtResolution", "Cost", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid", "Series",
     "Structural",
-    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "reducers", "references",
+    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "polygons", "reducers", "references",
     "regions", "registry", "run", "thresholds",
 ]  # fmt: skip
