@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from os import PathLike
 from pathlib import Path
@@ -121,8 +121,21 @@ class Polygons:
             if there is not None:
                 cut = shapely.segmentize(cut, max(e - w, n - s) / (BLOCK + 2 * _MARGIN) * _SIDE)
             if turn:
-                cut = shapely.transform(cut, lambda xy, turn=turn: xy - (turn, 0.0))
-            yield cut if there is None else shapely.transform(cut, there.transform, interleaved=False)
+                cut = _moved(cut, partial(_turned, turn=turn))
+            yield cut if there is None else _moved(cut, there.transform)
+
+
+def _moved(shapes: np.ndarray, way: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> np.ndarray:
+    """Shapes with each x, y where a way brings them."""
+
+    def both(xy: np.ndarray) -> np.ndarray:
+        return np.column_stack(way(xy[:, 0], xy[:, 1]))
+
+    return shapely.transform(shapes, both)
+
+
+def _turned(x: np.ndarray, y: np.ndarray, turn: float) -> tuple[np.ndarray, np.ndarray]:
+    return x - turn, y
 
 
 def _on_pixels(shapes: np.ndarray, lattice: Affine, block: Rect) -> Iterator[BaseGeometry]:
@@ -131,7 +144,7 @@ def _on_pixels(shapes: np.ndarray, lattice: Affine, block: Rect) -> Iterator[Bas
     def moved(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return (x - lattice.c) / lattice.a - block.c0, (y - lattice.f) / lattice.e - block.r0
 
-    for part in shapely.get_parts(shapely.transform(shapes, moved, interleaved=False)):
+    for part in shapely.get_parts(_moved(shapes, moved)):
         if shapely.get_type_id(part) in _SURFACES and not part.is_empty and np.isfinite(part.bounds).all():
             yield part
 
