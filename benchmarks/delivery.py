@@ -33,7 +33,7 @@ from benchmarks.gateway import PASSWORD, running_gateway
 from benchmarks.peers.contestant import View, day_of
 from benchmarks.processes import free_port, running, until_there
 from benchmarks.protocol import serve
-from muses_lab.api.chain import Layer
+from muses_lab.api.layer import Layer
 from muses_lab.compute import tuning
 
 Answer = tuple[int, dict[str, str], bytes]

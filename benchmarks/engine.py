@@ -29,8 +29,9 @@ import muses_lab as ml  # noqa: E402
 from benchmarks.peers.contestant import View, day_of  # noqa: E402
 from benchmarks.protocol import FOCAL, serve  # noqa: E402
 from muses_lab import compute, engine, settings  # noqa: E402
-from muses_lab.api.chain import Chain, Layer  # noqa: E402
+from muses_lab.api.chain import Chain  # noqa: E402
 from muses_lab.api.collection import Collection  # noqa: E402
+from muses_lab.api.layer import Layer  # noqa: E402
 from muses_lab.compute import windows  # noqa: E402
 from muses_lab.engine import mosaic  # noqa: E402
 from muses_lab.render import render  # noqa: E402

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.kernel import tell_server
 
 if TYPE_CHECKING:
-    from muses_lab.api.chain import Chain, Layer, rgb
+    from muses_lab.api.chain import Chain, rgb
     from muses_lab.api.collection import Collection, collection
     from muses_lab.api.jobs import jobs
+    from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.shared import shared, shares
@@ -51,7 +52,7 @@ __all__ = [
 _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
-    "Layer": "api.chain",
+    "Layer": "api.layer",
     "Window": "raster.window",
     "collection": "api.collection",
     "from_array": "api.rasters",

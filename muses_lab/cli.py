@@ -76,11 +76,10 @@ def version() -> None:
 
 @app.command()
 def operators() -> None:
-    """Print the supported processes, their parameters and how they are written in Python: docs/operators.md."""
+    """Print the supported processes, their parameters and how they are written in Python, as a page of the site."""
     from muses_lab.operators.profile import markdown
-    from muses_lab.reference import written
 
-    typer.echo(markdown(written()), nl=False)
+    typer.echo(markdown(), nl=False)
 
 
 @app.command()

@@ -64,11 +64,10 @@ _DECLARED = [
     Variable("MUSES_VIEW_SECONDS", "engine", 600, "Seconds that a view may be expected to take; what needs longer is refused."),
     Variable("MUSES_QUEUE_SECONDS", "engine", 1200, "Seconds of work that may wait in the queue; then requests are refused for a while."),
     Variable("MUSES_EXPORT_SECONDS", "engine", 86_400, "Seconds that an export may be expected to take.", "one day"),
-    Variable("MUSES_RESULT_CACHE_BYTES", "engine", 256 * _MIB, "Bytes of the results of whole extents that a process keeps.", "256 MiB"),
+    Variable("MUSES_RESULT_CACHE_BYTES", "engine", 256 * _MIB, "Bytes of the blocks that a process keeps of what it asked for.", "256 MiB"),
 
     Variable("MUSES_TILE_TIMEOUT", "service", 120, "Seconds in which a request must be answered: a tile, a publication, a look into the store."),
     Variable("MUSES_PREFETCH", "service", 1, "0: only tiles that a browser asks for are evaluated. Else those of a new view at once, and a ring around them while nobody waits."),
-    Variable("MUSES_TILE_CACHE_BYTES", "service", 64 * _MIB, "Bytes of the pixels, and again of the pictures, that the service keeps of tiles.", "64 MiB"),
     Variable("MUSES_REQUESTS_PER_SECOND", "service", 200, "Requests of one user to the service per second, after a burst; above: 429."),
     Variable("MUSES_REQUESTS_BURST", "service", 1000, "Requests of one user at once before that limit counts."),
     Variable("MUSES_REQUESTS_AT_ONCE", "service", 512, "Requests of one user that may be under way together."),

@@ -65,7 +65,9 @@ def tables() -> Iterator[Kind[Table]]:
         )
     )  # fmt: skip
 
-    @operator("test:add_entry", shape=lambda arguments, metas: entry_shape(arguments, metas), needs=same_bands)
+    @operator(
+        "test:add_entry", shape=lambda arguments, metas: entry_shape(arguments, metas), needs=same_bands, method=None
+    )
     def add_entry(data: Cube, table: Annotated[Table, OfKind("test:table")], name: str = "a") -> Cube:
         """The value of an entry added to every pixel."""
         assert isinstance(table, Table)

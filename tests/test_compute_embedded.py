@@ -118,29 +118,7 @@ def asker(code: str = "") -> subprocess.Popen:
 # What is asked for arrives, once
 
 
-def requests(*seconds: float) -> list[dask_backend._Request]:
-    return [dask_backend._Request(None, None, "c", n, f"t{n}", s, f"k{n}", None) for n, s in enumerate(seconds)]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "threads", "packed"),
-    [
-        ((0.001,) * 5, 2, [[0, 1, 2], [3, 4]]),
-        ((0.001, 0.5, 0.001, 0, 0.001), 1, [[0, 2, 4], [1], [3]]),  # what takes long, or nobody knows how long, alone
-        ((0.009,) * 10, 2, [[0, 1], [2, 3], [4, 5], [6, 7], [8, 9]]),  # no more than `PARCEL` seconds together
-        ((0.001,), 4, [[0]]),
-        ((0.5, 0.5), 2, [[0], [1]]),
-    ],
-)
-def test_brief_blocks_are_one_task_of_dask_as_far_as_every_thread_has_one(seconds, threads, packed):
-    assert [
-        [request.task for request in batch] for batch in dask_backend._packed(requests(*seconds), threads)
-    ] == packed
-
-
-def test_blocks_that_travel_together_have_answers_of_their_own(alone, monkeypatch):
-    sent, packed = [], dask_backend._packed
-    monkeypatch.setattr(dask_backend, "_packed", lambda *given: sent.append(packed(*given)) or sent[-1])
+def test_blocks_that_are_asked_for_together_have_answers_of_their_own(alone):
     executor, log = Executor(dask_backend.DaskBackend("embedded", embedded.connect)), alone.parent / "log"
     size = 1 << 20  # left in memory, the others are not
     wanted = [
@@ -159,7 +137,6 @@ def test_blocks_that_travel_together_have_answers_of_their_own(alone, monkeypatc
         results = [t.future.exception(60) or t.future.result() for t in (*tickets[:3], *tickets[4:])]
         assert results[0] == 1 and isinstance(results[1], ReadError) and results[3:] == ["d", 6]
         assert results[2].shape == (size,)
-        assert max(len(batch) for batches in sent for batch in batches) > 1
     finally:
         executor.close()
 

@@ -37,9 +37,7 @@ class ScriptedBackend:
     def cancel_hint(self, chain_hash: str, task: Any) -> None:
         self.expected.remove(task)
 
-    def submit(
-        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
-    ) -> Future:
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         future: Future = Future()
         self.given[task] = (token, future)
         self.order.append(task)

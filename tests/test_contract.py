@@ -40,13 +40,14 @@ def test_a_process_that_is_defined_by_others_is_what_they_are(op) -> None:
     values = np.array([[-1.5, 0.0, 0.2], [0.5, 1.0, np.nan]], np.float32)
     given = {a.name: a.default for a in op.arguments.values() if not a.required}
     if op.is_cube_process:
+        roles = [name for name in given.values() if name is not None]  # an index has a default for each of its bands
+        names = tuple(role.upper() for role in roles)
         data = xr.DataArray(
-            np.stack([values, values[::-1] + 0.25]), dims=("bands", "y", "x"), coords={"bands": ["r", "n"]}
-        )
-        meta = Meta(True, ("r", "n"), {"red": "r", "nir": "n"})
-        own = op.fn(data, meta=meta)
-        bands = {"red": data.sel(bands="r", drop=True), "nir": data.sel(bands="n", drop=True)}
-        defined = evaluated(op.expands(given), bands)
+            np.stack([np.roll(values, n) + n / 4 for n in range(len(roles))]), dims=("bands", "y", "x"),
+            coords={"bands": list(names)},
+        )  # fmt: skip
+        own = op.fn(data, meta=Meta(True, names, dict(zip(roles, names, strict=True))))
+        defined = evaluated(op.expands(given), {role: data.sel(bands=role.upper(), drop=True) for role in roles})
     else:
         given |= {"min": 0.0, "max": 0.5, "inputMin": 0.0, "inputMax": 0.5}
         given = {name: value for name, value in given.items() if name in op.arguments}

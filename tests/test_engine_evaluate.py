@@ -19,9 +19,9 @@ from odc.geo.geobox import GeoBox
 import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
-from muses_lab.engine import Engine, RectKey
+from muses_lab.engine import Engine, NodeKey, RectKey
 from muses_lab.engine.mosaic import layout
-from muses_lab.errors import Cancelled, TooLarge
+from muses_lab.errors import Cancelled, NotFound, TooLarge
 from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Rect
 from muses_lab.resources.cache import Cache
@@ -314,6 +314,29 @@ def test_a_piece_that_would_not_fit_into_memory_is_refused(engine: Engine, tmp_p
     corner = (CORNER[0] - 2300, CORNER[1] + 2300)  # so that the first pixel's centre lies on the first file
     with pytest.raises(TooLarge, match="look closer"):
         pixels(engine, chain.max("t").at_resolution(10), window(50, 50, 5120.0, corner))
+
+
+# ------------------------------------------------------------------------------------------------- whole extents
+
+
+def test_a_whole_result_is_a_task_of_its_own_that_tells_what_failed(engine: Engine, tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    paths = [write_tif(tmp_path / f"{n}.tif", RNG.integers(1, 9000, (256, 256), dtype=np.uint16)) for n in range(3)]
+    scenes = [made.scene(f"s{n}", f"2018-06-1{n}", {"B": made.asset(p)}, grid=GRID) for n, p in enumerate(paths)]
+    chain = made.chain([Band("B")], scenes).band("B").max("t").otsu(extent=window(256, 256), resolution=10)
+    paths[1].unlink()
+    published = chain.published
+    engine.keep(published.hash, published)
+    (step,) = published.prepared.whole_nodes()
+    (key, *_) = layout(published.prepared, window(256, 256)).tasks
+    with pytest.raises(NotFound, match="evaluate it first"):
+        engine.run(published.hash, key, never)
+    assert not reads(engine), "nothing is read for what cannot be finished"
+    found = engine.run(published.hash, NodeKey(step.node.hash), never)
+    assert found.body and set(found.report.failed) == {"s1"} and found.report.used == {"s0", "s2"}
+    whole = published.with_results({step.node.hash: found.body})
+    engine.keep(whole.hash, whole)
+    assert np.isfinite(engine.run(whole.hash, key, never).values).any()
 
 
 # -------------------------------------------------------------------------------------------------- cancellation

@@ -18,9 +18,10 @@ import muses_lab as ml
 from muses_lab.api import jobs
 from muses_lab.api.chain import Chain
 from muses_lab.catalog.register import add
-from muses_lab.compute import windows
+from muses_lab.compute import wholes
 from muses_lab.errors import BandError, Cancelled, NotFound, WindowError
-from muses_lab.export import geotiff, qgis
+from muses_lab.export import files, qgis
+from muses_lab.export.formats import geotiff
 from muses_lab.raster.asset import Band
 from muses_lab.resources import cancel
 from muses_lab.scenes.scene import Scenes
@@ -131,7 +132,7 @@ def test_classes_are_bytes_with_a_colour_table_and_the_same_values(red: Chain, t
         stored = file.read(1)
         assert np.array_equal(np.where(stored == 255, np.nan, stored), expected, equal_nan=True)
         assert np.isnan(expected).any() and file.overviews(1)
-        assert geotiff.is_written(file, red.published.chain_hash, BOX)
+        assert geotiff.WRITER.is_written(path, red.published.chain_hash, BOX)
     palette = fromstring(path.with_suffix(".qml").read_text()).findall(".//paletteEntry")
     assert [(e.get("value"), e.get("label"), e.get("color")) for e in palette] == [
         ("1", "bare & <b>", "#d2b48c"), ("4", "forest", "#228b22"),
@@ -256,7 +257,7 @@ def test_a_job_that_is_planned_can_be_cancelled(red: Chain, tmp_path: Path, monk
             begun.set()
             cancel.check()
 
-    monkeypatch.setattr(geotiff, "plan", endless)
+    monkeypatch.setattr(files, "plan", endless)
     job = red.export(tmp_path / "a.tif", BOX, progress=False)
     assert begun.wait(60)
     job.cancel()
@@ -271,4 +272,4 @@ def test_nobody_waits_for_what_comes_first_when_it_is_cancelled() -> None:
         raise Cancelled("enough")
 
     with cancel.watching(flag), pytest.raises(Cancelled):
-        windows._patiently(Future(), 900)
+        wholes._patiently(Future(), 900)

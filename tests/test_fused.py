@@ -14,6 +14,7 @@ import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.engine import Engine, execute
 from muses_lab.engine.compiled import compiler, vm
+from muses_lab.operators import registry
 from muses_lab.raster.asset import Band
 from muses_lab.scenes.scene import Scene
 from tests.helpers.examples import examples
@@ -151,7 +152,7 @@ REDUCERS = ["median", "mean", "min", "max", "sd", "variance", "count", "sum", "f
 
 
 def over_time(chain: Chain, reducer: str | float) -> Chain:
-    return chain.quantile(reducer, "t") if isinstance(reducer, float) else chain._reduce(reducer, "t")
+    return chain.quantile(reducer, "t") if isinstance(reducer, float) else getattr(chain, registry[reducer].method)("t")
 
 
 @pytest.mark.parametrize("reducer", [*REDUCERS, 0.0, 0.1, 0.5, 0.9])

@@ -18,7 +18,9 @@ from tests.helpers import REPOSITORY
 
 ROOTS = {"muses_lab": REPOSITORY / "muses_lab", "muses_widgets": REPOSITORY / "widgets" / "muses_widgets"}
 
-BASE = {"cached", "errors", "settings", "variables", "plain", "crs", "globe", "progress", "resources"}
+BASE = {
+    "cached", "errors", "settings", "variables", "plain", "crs", "globe", "plugins", "progress", "resources", "times",
+}  # fmt: skip
 PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
@@ -31,7 +33,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "variables": set(),
     "settings": {"errors", "variables"},
     "plain": {"errors"},
+    "plugins": set(),
     "progress": set(),
+    "times": set(),
     "crs": {"errors"},
     "globe": set(),
     "notebooks": set(),
@@ -59,8 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "deployment": {"settings", "variables", "compute", "notebooks"},
     "service": FACE | {"kernel", "sample", "muses_lab"},
     "doctor": FACE | {"sample", "service", "muses_lab"},
-    "reference": FACE | {"muses_lab"},
-    "cli": FACE | {"sample", "service", "hub", "doctor", "reference", "muses_lab"},
+    "cli": FACE | {"sample", "service", "hub", "doctor", "muses_lab"},
     "muses_widgets": FACE | {"muses_lab", "service"},  # of the service the drawing of base maps
 }
 """What each room of muses_lab (and the widgets) may import from the others."""

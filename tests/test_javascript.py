@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import muses_lab as ml
-from muses_lab.service.tile_report import SceneNumbers
+from muses_lab.service.reports import SceneNumbers
 from muses_widgets import Map, Panel
 from muses_widgets.modules import JS, joined
 from tests.helpers import REPOSITORY

@@ -30,7 +30,8 @@ from muses_lab.api.chain import Chain
 from muses_lab.api.jobs import job as named
 from muses_lab.cli import app
 from muses_lab.errors import Cancelled, MusesError, StoreUnavailable
-from muses_lab.export import Job, at_exit, bar, geotiff
+from muses_lab.export import Job, at_exit, bar
+from muses_lab.export.formats import geotiff
 from muses_lab.export.job import Interrupted
 from muses_lab.raster.window import to_json
 from muses_lab.store import default_store

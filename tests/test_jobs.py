@@ -24,7 +24,8 @@ from muses_lab.api.chain import Chain
 from muses_lab.api.jobs import job as named
 from muses_lab.cli import app
 from muses_lab.errors import Cancelled, ComputeError, MusesError, StoreUnavailable
-from muses_lab.export import Job, geotiff, journal, pieces
+from muses_lab.export import Job, files, journal, pieces
+from muses_lab.export.formats import geotiff
 from muses_lab.raster.window import to_json
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.store.sql import SqlStore
@@ -74,7 +75,7 @@ def killed(chain: Chain, path: Path | None, pieces: int) -> None:
 def interrupt(chain: Chain, path: Path) -> Job:
     """An export that loses its cluster after four pieces."""
     count = iter(range(100))
-    real = geotiff._wait
+    real = files._wait
 
     def lost(*args: Any) -> Any:
         if next(count) == 4:
@@ -82,7 +83,7 @@ def interrupt(chain: Chain, path: Path) -> Job:
         return real(*args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geotiff, "_wait", lost)
+        patch.setattr(files, "_wait", lost)
         job = chain.export(path, WHOLE, progress=False)
         with pytest.raises(ComputeError):
             job.wait(60)
@@ -207,14 +208,14 @@ def test_a_finished_file_that_is_damaged_before_it_is_in_place_is_made_again(
     chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     path = tmp_path / "a.tif"
-    real, left = geotiff.to_disk, [1]
+    real, left = files.to_disk, [1]
 
     def written(finished: Path) -> None:
         real(finished)
         if left and left.pop():
             damage(finished, how)
 
-    monkeypatch.setattr(geotiff, "to_disk", written)
+    monkeypatch.setattr(files, "to_disk", written)
     job = chain.export(path, WHOLE, progress=False)
     assert check_whole_or_absent(job, path, expected) == "done" and not left
     assert job.total == 9, "what is sound is not computed again"
@@ -234,13 +235,13 @@ def test_pieces_that_were_damaged_in_between_are_made_again(
     if file == pieces.VALUES:
         with (folder / pieces.DONE).open("a") as done:
             done.write("1024_1024 0")  # half a line
-    real, computed = geotiff._wait, []
+    real, computed = files._wait, []
 
     def counted(*args: Any) -> Any:
         computed.append(1)
         return real(*args)
 
-    monkeypatch.setattr(geotiff, "_wait", counted)
+    monkeypatch.setattr(files, "_wait", counted)
     job = ml.jobs()[0].resume(progress=False)
     assert check_whole_or_absent(job, path, expected) == "done" and job.total == 9
     sound = {"a bit": 3, "a hole": 3, "truncated": 2, "its beginning": 4} if file == pieces.VALUES else {}
@@ -276,7 +277,7 @@ def test_a_disk_that_never_gives_back_what_was_written_makes_the_job_fail(
 
     monkeypatch.setattr(geotiff, "copy_raster", copied)
     job = chain.export(path, WHOLE, progress=False)
-    assert check_whole_or_absent(job, path, expected) == "failed" and len(tries) == geotiff.TRIES
+    assert check_whole_or_absent(job, path, expected) == "failed" and len(tries) == files.TRIES
     assert re.search(r"rows \d+ to \d+, columns \d+ to \d+.* as they were computed.*another disk", str(job.error))
     assert "another disk" in named(job.id).record.error
 

@@ -26,7 +26,7 @@ CORNERS = {"EPSG:32631": (735_000.0, 4_800_000.0), "EPSG:32632": (249_000.0, 4_8
 
 
 def masked(chain: ml.Chain, polygons: Any, **arguments: Any) -> ml.Chain:
-    return chain._with("mask_polygon", data=chain._node, mask=polygons, **arguments)
+    return chain.mask_polygon(polygons, **arguments)
 
 
 def stars(count: int, west: float, south: float, east: float, north: float) -> list[shapely.Polygon]:

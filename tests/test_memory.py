@@ -22,7 +22,7 @@ import pytest
 import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.engine import BlockKey, Engine, execute
-from muses_lab.engine.stages import Piece
+from muses_lab.engine.stages import Piece, stage
 from muses_lab.engine.strips import strips, task_bytes
 from muses_lab.errors import Cancelled, TooLarge
 from muses_lab.raster.asset import Band
@@ -157,7 +157,7 @@ def run(engine: Engine, chain: Chain, key: BlockKey, cancelled: Callable[[], boo
 def cuts(chain: Chain, piece: int) -> int:
     prepared = chain.published.prepared
     (grid,) = prepared.output.grids.values()
-    return len(strips(prepared, prepared.output, grid, 0, block_rect(0, 0), piece).rects)
+    return len(strips(prepared, stage(prepared, prepared.output, grid, 0, block_rect(0, 0)), piece).rects)
 
 
 def test_what_needs_more_is_cut_more_often(scenes: Scenes) -> None:
@@ -215,7 +215,8 @@ def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) 
         engine = Engine(1 << 30)
         engine.memory.piece = piece
         engine.cache.budget = 0  # what evaluations hold, and nothing else
-        size = task_bytes(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), engine.memory, {})
+        planned = engine.executor.plan(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), {})
+        size = task_bytes(prepared, planned, engine.memory)
         tracemalloc.start()
         try:
             run(engine, chain, FIRST)

@@ -196,14 +196,8 @@ def test_every_operator_tells_what_it_takes() -> None:
         if isinstance(op.support, Structural):
             assert op.cost_of_blocks({}, 10.0, 100, 100) == Cost(0.0)
             continue
-        given = {
-            "radius": 3,
-            "unit": "px",
-            "kernel": [[1, 2, 1]],
-            "data": [1, 2, 3],
-            "probabilities": [0.1, 0.9],
-            "bins": 9,
-        }
+        some = {"radius": 3, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9]}
+        given = {a.name: a.default for a in op.arguments.values() if not a.required} | some
         small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
         assert 0 < small.seconds < large.seconds < 0.2 and 0 <= small.bytes <= large.bytes, op
 

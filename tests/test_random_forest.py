@@ -35,7 +35,7 @@ RULES = {"max_depth": 25, "min_samples_leaf": 5, "random_state": 3}
 
 
 def classified(chain: ml.Chain, model: Any, **arguments: Any) -> ml.Chain:
-    return chain._with("muses:random_forest", data=chain._node, model=model, **arguments)
+    return chain.random_forest(model, **arguments)
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ from muses_lab.raster.grid import BLOCK, Rect, block_rect
 from muses_lab.raster.window import zoom_resolution
 from muses_lab.render import render
 from tests.helpers.examples import examples
-from tests.helpers.made_scenes import never, pixels
+from tests.helpers.made_scenes import never, pixels, with_wholes
 
 EXTENT = (1.30, 43.56, 1.46, 43.64)
 """Across both tiles of the sample, which lie in different zones."""
@@ -213,14 +213,16 @@ def check_window(chain: Chain, engines: list[Engine], box: GeoBox, inner: tuple[
 
 def check_blocks(chain: Chain, engines: list[Engine], level: int, rect: Rect) -> None:
     """The blocks of each of a chain's grids against one evaluation of a rectangle that cuts them."""
-    published = chain.published
+    published = with_wholes(engines[0], chain.published)
     step = published.prepared.output
     engines[0].keep(published.hash, published)
     for grid in step.grids.values():
         extent = grid.rect(level)
         area = Rect(rect.r0 + extent.r0, rect.r1 + extent.r0, rect.c0 + extent.c0, rect.c1 + extent.c0)
-        run = engines[2].with_wholes(Run(published.prepared, never), step)
-        once = np.asarray(on_axis(engines[2].executor.piece(run, Piece(step, grid, level, area)), step).data)
+        run, executor = Run(published.prepared, never, published.results), engines[2].executor
+        piece = Piece(step, grid, level, area)
+        planned = executor.plan(published.prepared, piece, published.results)
+        once = np.asarray(on_axis(executor.piece(run, piece, planned), step).data)
         out = empty(step, area.shape).values
         for row, col in area.blocks():
             result = engines[0].run(published.hash, BlockKey(grid.id, level, row, col), never)

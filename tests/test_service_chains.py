@@ -266,7 +266,7 @@ def test_what_is_kept_of_a_whole_area_is_served_whatever_it_took(tmp_path: Path,
     area = pinned.style(vmin=0, vmax=100).publish()
     with running_server(tmp_path, MUSES_COMPUTE="threads") as one:
         assert one.get(path(area)).ok
-    from muses_lab.service.areas import expected_seconds
+    from muses_lab.compute.wholes import expected_seconds
 
     published = pinned.published
     whole = expected_seconds(published, published.prepared.whole_nodes())

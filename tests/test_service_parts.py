@@ -8,7 +8,6 @@ import errno
 import json
 import sqlite3
 from pathlib import Path
-from types import SimpleNamespace
 
 import hypothesis
 import pytest
@@ -20,94 +19,62 @@ from sqlalchemy.exc import OperationalError
 from muses_lab import settings
 from muses_lab.compute.windows import WindowReport
 from muses_lab.errors import Cancelled, MusesError, NotFound, ReadError, Timeout
-from muses_lab.service.coalesce import Coalescer, Recent
 from muses_lab.service.failures import BadRequest, disk_full, public
-from muses_lab.service.reports import Reports
+from muses_lab.service.once import Once
+from muses_lab.service.reports import LONGEST_LIST, Reports, SceneNumbers, tile_report
 from muses_lab.service.tile import MAX_LATITUDE, Tile, TilePixel
-from muses_lab.service.tile_report import LONGEST_LIST, SceneNumbers, tile_report
 from tests.helpers.examples import examples
 
-# Sharing
+# Loading once
 
 
-def test_all_who_ask_for_the_same_wait_for_one_evaluation() -> None:
-    started = []
+def test_all_who_ask_meanwhile_get_what_is_loaded_once() -> None:
+    loaded: list[str] = []
 
-    async def evaluate() -> str:
-        started.append(1)
+    async def load(key: str) -> str:
+        loaded.append(key)
         await asyncio.sleep(0.01)
-        return "pixels"
+        return key.upper()
 
     async def main() -> None:
-        shares: Coalescer[str] = Coalescer()
-        parts = [shares.join("tile", evaluate) for _ in range(5)]
-        parts[0].leave()
-        parts[0].leave()
-        results = await asyncio.gather(*(p.result(1) for p in parts), return_exceptions=True)
-        assert isinstance(results[0], Cancelled)
-        assert results[1:] == ["pixels"] * 4
-        assert len(started) == 1 and len(shares) == 0
+        once: Once[str] = Once(2)
+        assert await asyncio.gather(*(once.get("a", load) for _ in range(5))) == ["A"] * 5
+        assert await once.get("a", load) == "A" and once.known("a") == "A" and once.known("b") is None
+        assert loaded == ["a"]
+        await once.get("b", load)
+        await once.get("a", load)
+        await once.get("c", load)  # b was used longest ago
+        await once.get("a", load)
+        await once.get("b", load)
+        assert loaded == ["a", "b", "c", "b"] and len(once) == 2
 
     asyncio.run(main())
 
 
-def test_the_last_one_who_leaves_stops_the_evaluation() -> None:
-    events = []
+def test_loading_goes_on_when_an_asker_leaves_and_failures_are_not_kept() -> None:
+    gate = asyncio.Event()
+    tries: list[str] = []
 
-    async def evaluate() -> None:
-        try:
-            await asyncio.sleep(10)
-        except asyncio.CancelledError:
-            events.append("stopped")
-            raise
+    async def load(key: str) -> str:
+        tries.append(key)
+        await gate.wait()
+        if len(tries) == 1:
+            raise ReadError("the store is away")
+        return key
 
     async def main() -> None:
-        shares: Coalescer[None] = Coalescer()
-        a, b = shares.join("tile", evaluate), shares.join("tile", evaluate)
+        once: Once[str] = Once(2)
+        first, second = (asyncio.ensure_future(once.get("a", load)) for _ in range(2))
         await asyncio.sleep(0)
-        a.leave()
+        first.cancel()
         await asyncio.sleep(0)
-        assert not events
-        b.leave()
-        c = shares.join("tile", evaluate)  # must not get the one that is stopping
-        await asyncio.sleep(0.01)
-        assert events == ["stopped"] and len(shares) == 1
-        c.leave()
+        gate.set()
+        with pytest.raises(ReadError):
+            await second
+        assert len(once) == 0
+        assert await once.get("a", load) == "a" and tries == ["a", "a"]
 
     asyncio.run(main())
-
-
-def test_a_wait_has_a_limit_and_an_error_reaches_everybody() -> None:
-    async def slow() -> None:
-        await asyncio.sleep(10)
-
-    async def failing() -> None:
-        raise ReadError("no such scene")
-
-    async def main() -> None:
-        shares: Coalescer[None] = Coalescer()
-        part = shares.join("slow", slow)
-        with pytest.raises(Timeout, match=r"0\.01 s"):
-            await part.result(0.01)
-        part.leave()
-        parts = [shares.join("failing", failing) for _ in range(2)]
-        for one in parts:
-            with pytest.raises(ReadError):
-                await one.result(1)
-        assert len(shares) <= 1
-
-    asyncio.run(main())
-
-
-def test_recent_keeps_what_was_used_last_within_its_size() -> None:
-    recent: Recent[str] = Recent(10, len)
-    for name in ("aaaa", "bbbb"):
-        recent.put(name, name)
-    assert recent.get("aaaa") == "aaaa"
-    recent.put("cccc", "cccc")
-    assert recent.get("bbbb") is None and recent.get("aaaa") and recent.get("cccc")
-    recent.put("large", "x" * 11)
-    assert recent.get("large") is None and len(recent) == 2
 
 
 # Tiles
@@ -168,10 +135,9 @@ def test_ordinary_words_are_left_alone(text: str) -> None:
 # Reports
 
 
-def report(used: int, found: int, levels: tuple = (20.0,), failed: tuple = ()) -> SimpleNamespace:
+def report(used: int, found: int, levels: tuple = (20.0,), failed: tuple = ()) -> WindowReport:
     every = [f"scene-{number}" for number in range(found)]
-    seen = WindowReport(frozenset(every[:used]), frozenset(every), failed, levels)
-    return SimpleNamespace(report=seen)
+    return WindowReport(frozenset(every[:used]), frozenset(every), failed, levels)
 
 
 def test_status_sums_up_the_zoom_shown_last() -> None:

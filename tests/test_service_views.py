@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -14,11 +15,10 @@ from muses_lab.errors import Cancelled, MusesError
 from muses_lab.service import prefetch
 from muses_lab.service.failures import BadRequest
 from muses_lab.service.loop_delay import EVERY, LoopDelay
-from muses_lab.service.prefetch import Prefetch
+from muses_lab.service.prefetch import MOST, Ring, VisibleTiles
 from muses_lab.service.tile import Tile
-from muses_lab.service.tile_service import URGENT, Budget, _Asked
+from muses_lab.service.tile_service import URGENT, Budget, TileRequest
 from muses_lab.service.views import View, Views
-from muses_lab.service.visible_tiles import MOST, VisibleTiles
 
 CHAIN, STYLE = "c" * 64, "5" * 64
 
@@ -143,7 +143,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_ring_is_evaluated_while_nobody_waits_and_dropped_when_somebody_asks(quick: None) -> None:
     async def main() -> None:
         tiles = Tiles()
-        ahead = Prefetch(tiles.start)
+        ahead = Ring(tiles.start)
         seen = view()
         ring = seen.ring()
         ahead.busy()
@@ -175,7 +175,7 @@ def test_the_ring_is_evaluated_while_nobody_waits_and_dropped_when_somebody_asks
 def test_another_view_ends_the_ring_of_the_one_before(quick: None) -> None:
     async def main() -> None:
         tiles = Tiles()
-        ahead = Prefetch(tiles.start)
+        ahead = Ring(tiles.start)
         ahead.look(view())
         await until(lambda: tiles.begun)
         ahead.look(view(left=100))
@@ -241,34 +241,53 @@ def test_a_view_above_its_limit_is_refused_for_good_and_a_full_queue_for_a_while
 class Ticket:
     priority = 0.0
 
+    def __init__(self) -> None:
+        self.done: Future[bool] = Future()
+
     def prioritise(self, priority: float) -> None:
         self.priority = priority
+
+    def release(self) -> None:
+        if not self.done.done():
+            self.done.set_exception(Cancelled("left"))
 
 
 def test_what_is_urgent_goes_before_all_tiles_as_far_as_the_budget_goes() -> None:
     budget = Budget(5)
-    cheap, dear, second = Ticket(), Ticket(), Ticket()
-    asked = [_Asked(budget, -3.0, urgent=True) for _ in range(3)]
-    asked[0].has(cheap, 4)
-    asked[1].has(dear, 600)
-    asked[2].has(second, 2)
-    assert [t.priority for t in (cheap, dear, second)] == [URGENT, -3.0, -3.0], "the rest has the tile's place"
-    asked[0].end()
-    asked[0].end()
-    asked[2].move(-4.0)
+    cheap, dear, second, usual = Ticket(), Ticket(), Ticket(), Ticket()
+    asked = [TileRequest(CHAIN, Tile(10, 1, 1), -3.0, budget, urgent) for urgent in (True, True, True, False)]
+    asked[0].asked(cheap, 4)
+    asked[1].asked(dear, 600)
+    asked[2].asked(second, 2)
+    asked[3].asked(usual, 1)
+    for one in asked:
+        one.move(-4.0)
+    assert [t.priority for t in (cheap, dear, second, usual)] == [URGENT, -4.0, -4.0, -4.0], "as tiles"
+    asked[0].leave()
+    asked[0].leave()
+    asked[2].move(-5.0)
     assert second.priority == URGENT, "there is room again"
-    asked[1].join(-9.0, urgent=True)
-    assert dear.priority == -9.0
-    asked[2].end()
+    asked[2].leave()
     assert budget.take(5) and not budget.take(0.1)
 
 
-def test_a_tile_becomes_urgent_when_its_values_are_asked_for() -> None:
-    ticket, asked = Ticket(), _Asked(Budget(5), -3.0)
-    asked.has(ticket, 1)
-    assert ticket.priority == -3.0
-    asked.join(-2.0, urgent=True)
-    assert ticket.priority == URGENT and asked.place == -3.0
+def test_tiles_that_were_begun_hold_no_blocks_and_end_when_they_are_left() -> None:
+    async def main() -> None:
+        ready, waited = Ticket(), Ticket()
+        one, other = (TileRequest(CHAIN, Tile(10, 1, 1), -3.0, Budget(5)) for _ in range(2))
+        ready.done.set_result(True)
+        one.asked(ready, 1)
+        one.holds_no_blocks()
+        assert await one.ready() is None
+        other.asked(waited, 1)
+        other.holds_no_blocks()
+        waiting = asyncio.ensure_future(other.result(20))
+        await asyncio.sleep(0)
+        other.leave()
+        with pytest.raises(Cancelled):
+            await waiting
+
+    asyncio.run(main())
 
 
 # The event loop

@@ -20,7 +20,9 @@ from .site_modules import site_check, site_pages
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCS = REPOSITORY / "docs"
-PAGES = sorted([*DOCS.rglob("*.md"), *REPOSITORY.glob("*.md"), *(REPOSITORY / "deploy").rglob("*.md"),
+GENERATED = {DOCS / "operators.md"}
+"""Pages that `make docs` writes and no commit holds."""
+PAGES = sorted([*({*DOCS.rglob("*.md")} - GENERATED), *REPOSITORY.glob("*.md"), *(REPOSITORY / "deploy").rglob("*.md"),
                 *(REPOSITORY / "benchmarks").rglob("*.md"), *(REPOSITORY / "notebooks").glob("*.ipynb")])  # fmt: skip
 FENCED = re.compile(r"^(`{3,})(.*?)^\1", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -63,7 +65,7 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
             continue
         name, _, place = unquote(link).partition("#")
         target = (page.parent / name).resolve() if name else page
-        assert target.exists(), link
+        assert target.exists() or target in GENERATED, link
         assert not place or place in places(target), f"{link}: {target.name} has no such heading"
 
 
@@ -113,7 +115,7 @@ def test_version_and_licence_are_those_of_the_project() -> None:
 def test_the_operator_of_the_how_to_runs() -> None:
     """In a process of its own: what it declares is no operator of ours."""
     text = (DOCS / "how-to" / "add-an-operator.md").read_text("utf-8")
-    (code,) = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (code,) = re.findall(r"^````python\n(.*?)^````", text, re.MULTILINE | re.DOTALL)
     check = """
 import numpy as np, xarray as xr
 from muses_lab.operators import registry

@@ -147,7 +147,7 @@ CHAINS = {
     "mean": lambda b: b.band("B").mean("t"),
     "median": lambda b: b.band("B").median("t"),
     "count": lambda b: b.band("B").count("t"),
-    "every date": lambda b: b.band("B")._reduce("mean", "t", ignore_nodata=False),
+    "every date": lambda b: b.band("B").mean("t", ignore_nodata=False),
     "masked": lambda b: b.band("B").mask(selected(b)).median("t"),
     "replaced": lambda b: b._with(
         "mask", data=b.band("B")._node, mask=selected(b)._node, replacement=0.0

@@ -19,7 +19,7 @@ import muses_lab as ml
 from muses_lab.catalog import Query, open_catalog
 from muses_lab.catalog.register import add
 from muses_lab.errors import ReadError
-from muses_lab.products.times import format_time, parse_time
+from muses_lab.times import format_time, parse_time
 from tests.helpers.stac_items import asset, item, write_tif
 
 pytestmark = pytest.mark.usefixtures("fresh_home", "in_threads")

@@ -11,8 +11,7 @@ import numpy as np
 import shapely.geometry
 
 from muses_lab import products
-from muses_lab.api.arguments import box, period
-from muses_lab.api.chain import Chain, Side
+from muses_lab.api.chain import Chain
 from muses_lab.api.written import Written, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.catalog import (
@@ -28,10 +27,13 @@ from muses_lab.catalog import (
 from muses_lab.document.graph import Callback, Parameter
 from muses_lab.errors import ArgumentError, BandError
 from muses_lab.operators import registry
+from muses_lab.operators.given import band_names, box, period
 from muses_lab.plain import number, plain, shown
-from muses_lab.products.times import parse_time
 from muses_lab.publish.pinning import Searches, to_node
 from muses_lab.settings import known_catalogs
+from muses_lab.times import parse_time
+
+Side = float | None
 
 _FARTHEST = 20_100_000.0
 """Metres to the other side of the Earth."""
@@ -142,7 +144,7 @@ class Collection(Chain):
         s2.bands("red", "nir").mask_clouds().median("t")     # the mask's own band is read beside them
         ```
         """
-        chosen = self._checked_bands(*names)
+        chosen = band_names(*names)
         if self._bands is not None:
             for name in chosen:
                 if self._band(name) not in map(self._band, self._bands):

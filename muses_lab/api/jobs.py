@@ -9,11 +9,11 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from muses_lab.api.chain import Chain
-from muses_lab.errors import MusesError, ReadError
-from muses_lab.export import Job, at_exit, geotiff, journal, materialized, pieces
+from muses_lab.errors import MusesError
+from muses_lab.export import Job, at_exit, files, journal, materialized, pieces
+from muses_lab.export.formats import writer_of
 from muses_lab.plain import whole
 from muses_lab.publish import sharing
-from muses_lab.raster.gdal import open_raster
 from muses_lab.raster.window import from_json
 from muses_lab.store import JobRecord, Store, default_store
 from muses_lab.style import Style
@@ -86,18 +86,15 @@ class KnownJob:
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} is there, but not as this job makes it; move it away and resume again")
         style = None if options["style"] is None else Style.from_json(options["style"])
-        return geotiff.start(
-            chain.published, self.path, window, style=style, title=options["title"], overwrite=overwrite,
-            progress=progress, id=self.id,
+        return files.start(
+            chain.published, self.path, window, format=options["format"], style=style, title=options["title"],
+            overwrite=overwrite, progress=progress, id=self.id,
         )  # fmt: skip
 
     def _is_written(self, window: GeoBox) -> bool:
         """Whether the file is there, whole, and this job's: the process ended between writing it and saying so."""
-        try:
-            with open_raster(self.path) as file:
-                return geotiff.is_written(file, self.record.chain, window)
-        except ReadError:
-            return False
+        writer = writer_of(self.path, self.record.options["format"])
+        return writer.is_written(self.path, self.record.chain, window)
 
     def share(self, user: sharing.Names = None, group: sharing.Names = None, **options: Any) -> sharing.Link:
         """Lets other users of the hub make the same file; see `Chain.share`."""

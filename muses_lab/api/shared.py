@@ -7,7 +7,8 @@ from typing import Any, overload
 
 from odc.geo.geobox import GeoBox
 
-from muses_lab.api.chain import Chain, Layer
+from muses_lab.api.chain import Chain
+from muses_lab.api.layer import Layer
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import shown
 from muses_lab.publish import sharing

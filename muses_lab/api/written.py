@@ -97,7 +97,7 @@ def recorded(cls: C) -> C:
     return cls
 
 
-_CHAINS = ("Chain", "Collection")
+_CHAINS = ("Chain", "Collection", "Self")
 
 
 def _recording(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,7 +20,7 @@ from shapely.errors import ShapelyError
 from shapely.geometry import box, shape
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.products.times import parse_time
+from muses_lab.times import parse_time
 
 OWN_FIELDS = frozenset({"id", "collection", "geometry"})
 """What CQL2 finds on the item itself; everything else is looked for among its properties."""

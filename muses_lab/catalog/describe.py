@@ -12,7 +12,7 @@ from muses_lab.catalog.table import item_span
 from muses_lab.products import profile_of
 from muses_lab.products.described import is_data
 from muses_lab.products.items import PROBLEM
-from muses_lab.products.times import format_time
+from muses_lab.times import format_time
 
 _OF_THE_ITEM = {"href", "title", "description", "alternate", "file:size", "file:checksum", "file:header_size",
                 "muses:band", "muses:checked", "created", "updated"}  # fmt: skip

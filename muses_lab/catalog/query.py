@@ -14,7 +14,7 @@ from shapely.geometry.base import BaseGeometry
 from muses_lab.cached import cached_property
 from muses_lab.errors import MusesError
 from muses_lab.globe import on_globe, wrap_bounds
-from muses_lab.products.times import parse_time
+from muses_lab.times import parse_time
 
 
 class QueryError(MusesError):

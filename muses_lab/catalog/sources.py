@@ -25,9 +25,9 @@ from muses_lab.products import PROFILES
 from muses_lab.products.described import described, is_data, says_bands
 from muses_lab.products.items import PROBLEM, normalised
 from muses_lab.products.known import Profile, profile_of_item
-from muses_lab.products.times import format_time, parse_time
 from muses_lab.raster.header import RasterInfo, read_header
 from muses_lab.raster.orientation import why_not_a_grid
+from muses_lab.times import format_time, parse_time
 
 _IN_NAME = re.compile(
     r"(?<!\d)((?:19|20)\d{2})([-_.]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?:[T_-]?([01]\d|2[0-3])([0-5]\d)([0-5]\d))?(?!\d)"

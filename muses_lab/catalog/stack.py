@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from muses_lab.errors import MusesError
 from muses_lab.products import PROFILES
-from muses_lab.products.times import format_time, parse_time
+from muses_lab.times import format_time, parse_time
 
 
 class StackError(MusesError):

@@ -24,7 +24,7 @@ from muses_lab.catalog.query import Query, QueryError
 from muses_lab.errors import ReadError
 from muses_lab.globe import on_globe
 from muses_lab.products.items import PROBLEM, normalised
-from muses_lab.products.times import format_time, parse_time
+from muses_lab.times import format_time, parse_time
 
 _NOT_PROPERTIES = {"type", "stac_version", "stac_extensions", "id", "links", "assets", "collection", "bbox", "geometry"}
 

@@ -53,6 +53,17 @@ class Admission:
                 retry_after=retry,
             )
 
+    def check_areas(self, seconds: float, waiting: float) -> None:
+        """The whole areas that a chain needs before its first tile; `waiting`: what is asked for, without them."""
+        if seconds > self.view_seconds:
+            raise TooCostly(
+                f"the whole areas that this chain needs would take about {seconds:.0f} s, more than the "
+                f"{self.view_seconds:g} s that are allowed: choose smaller extents, coarser resolutions, fewer dates",
+                expected_seconds=round(seconds),
+                limit=self.view_seconds,
+            )
+        self.check(view=seconds, waiting=waiting + seconds)
+
 
 def check_export(plan: Any) -> None:
     """Refuses an export whose plan is above `MUSES_EXPORT_SECONDS` (default: a day of this cluster)."""

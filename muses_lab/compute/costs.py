@@ -10,7 +10,7 @@ from collections import OrderedDict
 from typing import Any
 
 from muses_lab.engine import BlockKey, RectKey
-from muses_lab.engine.cost import plan
+from muses_lab.engine.cost import seconds
 from muses_lab.errors import MusesError
 
 _KEPT = 4096
@@ -50,10 +50,7 @@ class Costs:
 
 def _planned(published: Any, key: BlockKey | RectKey) -> float:
     """By metadata alone."""
-    prepared = published.prepared
-    grid = prepared.output.grids[key.grid]
-    window = grid.geobox(key.level, key.rect)
     try:
-        return plan(prepared, window).seconds
+        return seconds(published.prepared, key)
     except MusesError:  # what cannot be planned cannot be evaluated, and that says why
         return 0.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 import pickle
 import threading
 from asyncio import wait_for
@@ -12,7 +11,6 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from distributed import Client, KilledWorker
@@ -36,13 +34,7 @@ DEATHS = 3
 """How often a block may be there when workers die: once more among others, then alone, then it fails."""
 
 TOGETHER = 0.001
-"""Seconds that a block waits for others to be sent with it: a message costs more than a block in it."""
-
-BRIEF = 0.01
-"""Seconds that a block may take to be sent in one task with others: a task of Dask takes as long without any work."""
-
-BATCH = 0.02
-"""Seconds of work in such a task."""
+"""Seconds that a message about blocks waits for more of them."""
 
 PATIENCE = number("MUSES_ANSWER_SECONDS")
 """Seconds that a worker or scheduler may take to answer a message that is not a block; later ones are lost."""
@@ -64,46 +56,6 @@ class _ClusterLost(Exception):
 
 class _WorkersDied(Exception):
     """A block was given to one worker after the other: those before are gone."""
-
-
-@dataclass(eq=False)
-class _Request:
-    """A block on its way to Dask."""
-
-    client: Client
-    home: str | None
-    chain: str
-    task: Any
-    token: str
-    seconds: float
-    """That it is expected to take."""
-    key: str
-    sent: asyncio.Future[tuple[_Batch, int]]
-    """What it was sent in, and its place there."""
-
-
-class _Batch:
-    """Blocks that are one task of Dask."""
-
-    def __init__(self, future: Any, count: int) -> None:
-        self.future = future
-        self._waiting = count
-        self._answers: asyncio.Task[Any] | None = None
-
-    async def answer(self, place: int) -> Any:
-        """That to one of them, fetched from the worker with those to the others."""
-        if self._answers is None:
-            self._answers = asyncio.ensure_future(self._fetched())
-        return (await asyncio.shield(self._answers))[place]
-
-    async def _fetched(self) -> Any:
-        return await self.future
-
-    def leave(self) -> None:
-        """Nobody waits for one of them any more."""
-        self._waiting -= 1
-        if not self._waiting:
-            self.future.release()
 
 
 class DaskBackend:
@@ -137,11 +89,10 @@ class DaskBackend:
         self._telling = False
         self._looking: asyncio.Task[Any] | None = None
         self._stuck_seconds = number("MUSES_STUCK_SECONDS")
-        self._outbox: list[_Request] = []
         self._expected: dict[_Block, str | None] = {}  # → worker that was told, None where it is not known which
         self._news: list[_Block] = []
         self._gone: list[tuple[str, _Block]] = []  # and the worker that still expects it
-        self._announcing = False
+        self._telling_hints = False
         self._mailbox = Mailbox()
         self._suspects = asyncio.Lock()
         self._count = itertools.count()
@@ -162,10 +113,8 @@ class DaskBackend:
     def cancel_hint(self, chain_hash: str, task: Any) -> None:
         self._loop.call_soon_threadsafe(self._end_expecting, (chain_hash, task))
 
-    def submit(
-        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
-    ) -> Future:
-        return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token, seconds), self._loop)
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
+        return asyncio.run_coroutine_threadsafe(self._evaluate(chain_hash, payload, task, token), self._loop)
 
     def cancel(self, token: str) -> None:
         self._loop.call_soon_threadsafe(self._flag, token)
@@ -194,9 +143,7 @@ class DaskBackend:
 
     # One block
 
-    async def _evaluate(
-        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float
-    ) -> Any:
+    async def _evaluate(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         self._under_way.add(token)
         try:
             deaths, lost = 0, 0
@@ -204,9 +151,9 @@ class DaskBackend:
                 client = await self._client()
                 try:
                     if deaths < 2:
-                        return await self._send(client, chain_hash, payload, task, token, seconds)
+                        return await self._send(client, chain_hash, payload, task, token)
                     async with self._suspects:  # one at a time, so that only the guilty one fails
-                        return await self._send(client, chain_hash, payload, task, token, seconds)
+                        return await self._send(client, chain_hash, payload, task, token)
                 except (KilledWorker, _WorkersDied):
                     deaths += 1
                     if deaths == DEATHS:
@@ -223,14 +170,14 @@ class DaskBackend:
             self._under_way.discard(token)
             self._cancelled.discard(token)
 
-    async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str, seconds: float) -> Any:
+    async def _send(self, client: Client, chain_hash: str, payload: Any, task: Any, token: str) -> Any:
         self._look_at_workers(client)
         given: Counter[str] = Counter()
         while max(given.values(), default=0) < SENDS:
             if token in self._cancelled:
                 raise Cancelled("nobody waits for this block any more")
             begun = self._loop.time()
-            answer = await self._ask(client, chain_hash, task, token, seconds)
+            answer = await self._ask(client, chain_hash, task, token)
             if answer is None:  # its worker is gone; another one, then
                 continue
             if isinstance(answer, tasks.Done):
@@ -254,16 +201,20 @@ class DaskBackend:
                 raise _WorkersDied
         raise ComputeError(f"the workers do not keep the document {chain_hash[:12]}; is their cache too small for it?")
 
-    async def _ask(self, client: Client, chain_hash: str, task: Any, token: str, seconds: float) -> Any:
+    async def _ask(self, client: Client, chain_hash: str, task: Any, token: str) -> Any:
         home = self._home.get(task)
         if len(self._workers) < 2 or home not in self._workers:
             home = None
-        key = f"muses-{token}-{next(self._count)}"
-        request = _Request(client, home, chain_hash, task, token, seconds, key, self._loop.create_future())
-        batch = None
+        where: dict[str, Any] = {"workers": [home], "allow_other_workers": True} if home else {}
+        # Pickled here: the scheduler unpickles what tasks are given, and the engine takes it seconds to import.
+        block = pickle.dumps((chain_hash, task, token))
+        future = None
         try:
-            batch, place = await self._put_in(request)
-            return await self._answer(client, batch, place, home, token)
+            key = f"muses-{token}-{next(self._count)}"
+            future = client.submit(
+                tasks.run_block, self._release, block, self._mailbox.place, key=key, pure=False, **where
+            )
+            return await self._answer(client, future, home, token)
         except (KilledWorker, MusesError):
             raise
         except BROKEN as error:
@@ -274,74 +225,41 @@ class DaskBackend:
             hint = "; is the same release of MUSES Lab installed there?" if "serializ" in str(error).lower() else ""
             raise ComputeError(f"the {self.name} cluster could not compute {task!r}: {error}{hint}") from error
         finally:
-            if batch is not None:
-                batch.leave()
+            if future is not None:
+                future.release()
 
-    async def _put_in(self, request: _Request) -> tuple[_Batch, int]:
-        """Sends a block with those that are asked for at the same time."""
-        self._outbox.append(request)
-        if len(self._outbox) == 1:
-            self._loop.call_later(TOGETHER, self._post)
-        return await request.sent
-
-    def _post(self) -> None:
-        requests, self._outbox = self._outbox, []
-        groups: dict[tuple[Any, str | None], list[_Request]] = {}
-        for request in requests:
-            if not request.sent.done():  # its asker has gone
-                groups.setdefault((request.client, request.home), []).append(request)
-        for (client, home), together in groups.items():
-            where = {"workers": [home], "allow_other_workers": True} if home else {}
-            batches = _packed(together, self._workers.get(home or "", self.threads))
-            count = len(batches)
-            # Pickled here: the scheduler unpickles what tasks are given, and the engine takes it seconds to import.
-            blocks = [pickle.dumps([(one.chain, one.task, one.token) for one in requests]) for requests in batches]
-            try:
-                futures = client.map(
-                    tasks.run_blocks, [self._release] * count, blocks, [self._mailbox.place] * count,
-                    key=[requests[0].key for requests in batches], pure=False, **where,
-                )  # fmt: skip
-            except Exception as error:
-                for request in together:
-                    request.sent.set_exception(error)
-                continue
-            for requests, future in zip(batches, futures, strict=True):
-                batch = _Batch(future, len(requests))
-                for place, request in enumerate(requests):
-                    request.sent.set_result((batch, place))
-
-    async def _result(self, batch: _Batch, place: int, token: str) -> Any:
-        """The answer to a block: as the worker left it here, else from the worker."""
-        await _wait([batch.future])
-        left = self._mailbox.take(token) if batch.future.status == "finished" else None
-        return await batch.answer(place) if left is None else left
-
-    async def _answer(self, client: Client, batch: _Batch, place: int, home: str | None, token: str) -> Any:
+    async def _answer(self, client: Client, future: Any, home: str | None, token: str) -> Any:
         """The answer; None when the worker that it was to come from is gone and none was there to take over.
 
         Dask would keep such a task for its dead worker for ever: when workers come, a preference counts as a condition.
         A connection may be dead without having ended: then it is the scheduler's silence that tells, or, where only the
         one that brings news of tasks is dead, what it answers through another: twice, since news take their time.
         """
-        answer = asyncio.ensure_future(self._result(batch, place, token))
+        answer = asyncio.ensure_future(self._result(future, token))
         unheard = 0
         try:
             while not (await asyncio.wait({answer}, timeout=2 if home else LOOK))[0]:
                 await self._look(client)
                 if home and home not in self._workers:
                     return None
-                unheard = unheard + 1 if await self._is_unheard(client, batch) else 0
+                unheard = unheard + 1 if await self._is_unheard(client, future) else 0
                 if unheard == 2:
                     raise CommClosedError(f"no news of tasks come from the {self.name} cluster")
             return await answer
         finally:
             answer.cancel()
 
-    async def _is_unheard(self, client: Client, batch: _Batch) -> bool:
-        """Whether the scheduler has never heard of a parcel, or finished it, and this process knows nothing of it."""
+    async def _result(self, future: Any, token: str) -> Any:
+        """The answer to a block: as the worker left it here, else from the worker."""
+        await _wait([future])
+        left = self._mailbox.take(token) if future.status == "finished" else None
+        return await future if left is None else left
+
+    async def _is_unheard(self, client: Client, future: Any) -> bool:
+        """Whether the scheduler has never heard of a task, or finished it, and this process knows nothing of it."""
         scheduler: Any = client.scheduler
-        states = await wait_for(scheduler.get_task_status(keys=[batch.future.key]), PATIENCE)
-        return states[batch.future.key] in (None, "memory", "erred") and not batch.future.done()
+        states = await wait_for(scheduler.get_task_status(keys=[future.key]), PATIENCE)
+        return states[future.key] in (None, "memory", "erred") and not future.done()
 
     def _remember(self, task: Any, worker: str) -> None:
         self._home[task] = worker
@@ -397,7 +315,7 @@ class DaskBackend:
     def _expect(self, block: _Block) -> None:
         self._expected[block] = None
         self._news.append(block)
-        self._announce()
+        self._tell_hints()
 
     def _end_expecting(self, block: _Block, evaluated_by: str | None = None) -> None:
         worker = self._expected.pop(block, None)
@@ -406,16 +324,16 @@ class DaskBackend:
 
     def _tell_gone(self, worker: str, block: _Block) -> None:
         self._gone.append((worker, block))
-        self._announce()
+        self._tell_hints()
 
     def _worker_of(self, task: Any) -> str | None:
         """The worker that will evaluate a block; None where it may be one of several."""
         worker = next(iter(self._workers)) if len(self._workers) == 1 else self._home.get(task)
         return worker if worker in self._workers else None
 
-    def _announce(self) -> None:
-        if not self._announcing:
-            self._announcing = True
+    def _tell_hints(self) -> None:
+        if not self._telling_hints:
+            self._telling_hints = True
             self._spawn(self._tell_expected())
 
     async def _tell_expected(self) -> None:
@@ -444,7 +362,7 @@ class DaskBackend:
             self._news.clear()
             self._gone.clear()
         finally:
-            self._announcing = False
+            self._telling_hints = False
 
     # Cancel flags
 
@@ -563,15 +481,3 @@ class DaskBackend:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(lambda t: t.cancelled() or t.exception())  # every asker raises it; nothing left to log
         return task
-
-
-def _packed(requests: list[_Request], threads: int) -> list[list[_Request]]:
-    """Brief blocks together, as far as every thread has some; the others alone.
-
-    Those that were asked for after each other lie beside each other and may need the same: one thread has them.
-    """
-    brief = [request for request in requests if 0 < request.seconds <= BRIEF]
-    seconds = sum(request.seconds for request in brief)
-    size = max(1, math.ceil(len(brief) / max(threads, math.ceil(seconds / BATCH))))
-    together = [brief[n : n + size] for n in range(0, len(brief), size)]
-    return together + [[request] for request in requests if request not in brief]

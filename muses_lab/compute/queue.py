@@ -35,10 +35,9 @@ class Backend(Protocol):
     """Where blocks are evaluated: threads of this process, or the workers of a cluster.
 
     The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
-    soon, with `Cancelled` unless the result was there first; `seconds` are what a block is expected to take, 0 where
-    that is not known. `prefetch` says that a block will be submitted, so that what it reads of remote files may come
-    before; `withdraw` that it will not. All but `counters` and `close` return at once; all may be called from any
-    thread.
+    soon, with `Cancelled` unless the result was there first. `prefetch` says that a block will be submitted, so that
+    what it reads of remote files may come before; `cancel_hint` that it will not. All but `counters` and `close` return
+    at once; all may be called from any thread.
     """
 
     name: str
@@ -47,9 +46,7 @@ class Backend(Protocol):
     def threads(self) -> int: ...
     def prefetch(self, chain_hash: str, task: Any) -> None: ...
     def cancel_hint(self, chain_hash: str, task: Any) -> None: ...
-    def submit(
-        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
-    ) -> Future: ...
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future: ...
     def cancel(self, token: str) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def counters(self, timeout: float = 10) -> dict[str, int]: ...
@@ -155,7 +152,7 @@ class Executor:
     ) -> Ticket:
         """Asks for one block; returns at once.
 
-        Lower numbers of `priority` go sooner; `seconds` are what it is expected to take. With `announce` the backend is
+        Lower numbers of `priority` go sooner; `seconds` are what it is expected to take. With `hint` the backend is
         told of it now, not only when its turn comes: it reads remote files.
         """
         key = (published.hash, task)
@@ -290,7 +287,7 @@ class Executor:
         token, document = work.token, work.document
         chain_hash, task = work.key
         try:
-            future = self.backend.submit(chain_hash, lambda: document.payload, task, token, work.seconds)
+            future = self.backend.submit(chain_hash, lambda: document.payload, task, token)
         except Exception as error:
             self._end(work, error=error)
             return

@@ -49,7 +49,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Left:
-    """The result lies in memory that the asker shares, see `handover`."""
+    """The result lies in memory that the asker shares, see `shared_memory`."""
 
     worker: str
 
@@ -117,7 +117,7 @@ def hint(here: Engine, chain_hash: str, task: Any) -> None:
 
 
 def cancel_hint(here: Engine, chain_hash: str, task: Any) -> None:
-    """Takes back what was announced."""
+    """Takes back a hint."""
     tell = getattr(here, "cancel_hint", None)
     if tell is not None:
         tell(chain_hash, task)
@@ -126,13 +126,14 @@ def cancel_hint(here: Engine, chain_hash: str, task: Any) -> None:
 Answer = Done | Left | Absent | Foreign | Failed
 
 
-def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place: SharedFolder | None = None) -> Answer:
-    """Evaluates one block (or node) with this worker's engine; `place`: where the asker would take the result from."""
+def run_block(asker_release: str, block: bytes, place: SharedFolder | None = None) -> Answer:
+    """Evaluates a block or node (pickled: chain, task, token); `place`: where the asker would take the result from."""
     from distributed import get_worker  # late: evaluation in threads needs no Dask
 
     worker = get_worker().address
     if asker_release != release():
         return Foreign(worker, release())
+    chain_hash, task, token = pickle.loads(block)
     try:
         if token in flags:
             raise Cancelled("nobody waits for this block any more")
@@ -151,12 +152,6 @@ def run_block(asker_release: str, chain_hash: str, task: Any, token: str, place:
     finally:
         running.discard(token)
         flags.discard(token)
-
-
-def run_blocks(asker_release: str, blocks: bytes, place: SharedFolder | None = None) -> list[Answer]:
-    """Evaluates blocks (pickled: a list of chain, task, token) one after the other."""
-    asked: list[tuple[str, Any, str]] = pickle.loads(blocks)
-    return [run_block(asker_release, *block, place) for block in asked]
 
 
 def is_missing(error: Exception) -> bool:

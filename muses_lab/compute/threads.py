@@ -55,9 +55,7 @@ class ThreadsBackend:
         if self._here is not None:
             cancel_hint(self._here, chain_hash, task)
 
-    def submit(
-        self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str, seconds: float = 0.0
-    ) -> Future:
+    def submit(self, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Future:
         future: Future = Future()
         self._running.add(token)
 

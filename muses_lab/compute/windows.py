@@ -5,14 +5,11 @@ Tiles, arrays, values and exports all go this way, so that a preview equals its 
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from time import monotonic
 
 import numpy as np
 import xarray as xr
@@ -20,19 +17,16 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
-from muses_lab.engine import BlockKey, NodeKey, Published, RectKey, Result
+from muses_lab.compute.wholes import prepare
+from muses_lab.engine import BlockKey, Published, RectKey, Result
 from muses_lab.engine.arrays import named
 from muses_lab.engine.graph import Step
 from muses_lab.engine.mosaic import Layout, Report, fill, layout
 from muses_lab.errors import Cancelled, ComputeError
-from muses_lab.resources import cancel
 from muses_lab.resources.cache import Cache
 from muses_lab.settings import number
-from muses_lab.store import Store, default_store
+from muses_lab.store import Store
 from muses_lab.store.ledger import ledger
-
-_LOOK = 0.25
-"""Seconds after which who waits for a result looks whether it is still wanted."""
 
 
 @dataclass(frozen=True)
@@ -126,28 +120,29 @@ class WindowTicket:
         self.done.set_exception(error)
 
 
-_costs: weakref.WeakKeyDictionary[Executor, Costs] = weakref.WeakKeyDictionary()
-_kept: weakref.WeakKeyDictionary[Executor, Cache] = weakref.WeakKeyDictionary()
+class _Kept:
+    """What an asker keeps of an executor's blocks."""
+
+    def __init__(self) -> None:
+        self.results = Cache(int(number("MUSES_RESULT_CACHE_BYTES")))
+        """The blocks' results: neighbouring tiles, a reload and a new palette need not ask for them again."""
+        self.costs = Costs()
+
+
+_kept: weakref.WeakKeyDictionary[Executor, _Kept] = weakref.WeakKeyDictionary()
 _kept_lock = threading.Lock()
 
 
-def _cache(executor: Executor) -> Cache:
-    """Results of blocks on the asker's side, so that neighbouring tiles and a new palette need not ask again."""
+def _kept_of(executor: Executor) -> _Kept:
     with _kept_lock:
         if executor not in _kept:
-            _kept[executor] = Cache(int(number("MUSES_RESULT_CACHE_BYTES")))
+            _kept[executor] = _Kept()
         return _kept[executor]
-
-
-def costs(executor: Executor) -> Costs:
-    """What blocks took here."""
-    with _kept_lock:
-        return _costs.setdefault(executor, Costs())
 
 
 def forget(executor: Executor) -> None:
     """Drops the results that are kept on the asker's side."""
-    _cache(executor).clear()
+    _kept_of(executor).results.clear()
 
 
 Admit = Callable[[float, float], None]
@@ -160,17 +155,12 @@ def request_window(
 ) -> WindowTicket:  # fmt: skip
     """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
     published = prepare(executor, published, priority, store)
-    return _request(executor, published, layout(published.prepared, window), priority, admit)
-
-
-def _request(
-    executor: Executor, published: Published, plan: Layout, priority: float, admit: Admit | None = None
-) -> WindowTicket:
+    plan = layout(published.prepared, window)
     ticket = WindowTicket(plan)
-    cache = _cache(executor)
+    kept = _kept_of(executor)
     missing = []
     for key in plan.tasks:
-        known = cache.get((published.hash, key))
+        known = kept.results.get((published.hash, key))
         if known is None:
             missing.append(key)
         else:
@@ -179,8 +169,7 @@ def _request(
         ticket._end()
         return ticket
     ticket._waiting = len(missing)
-    known_costs = costs(executor)
-    seconds = {key: known_costs.expected(published, key) for key in missing}
+    seconds = {key: kept.costs.expected(published, key) for key in missing}
     if admit is not None:
         admit(max(seconds.values()), _share(plan))
 
@@ -193,10 +182,10 @@ def _request(
                 ticket._end(error)
                 return
             result = future.result()
-            known_costs.took(published, key, result.seconds)
+            kept.costs.took(published, key, result.seconds)
             ledger.computed(published.chain_hash, key.rect.pixels, result.seconds)
             if not result.report.failed:
-                cache.put((published.hash, key), result, result.nbytes + 256, result.seconds)
+                kept.results.put((published.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
                 ticket._results[key] = result
                 ticket._waiting -= 1
@@ -220,59 +209,6 @@ def _request(
 def _share(plan: Layout) -> float:
     """How many tasks' worth of pixels a window shows: neighbouring windows share blocks."""
     return sum(part.around.pixels / part.tasks[0].rect.pixels for part in plan.parts)
-
-
-def prepare(executor: Executor, published: Published, priority: float = 0.0, store: Store | None = None) -> Published:
-    """The chain with the results of its `region` and `fit` nodes: from the store, or evaluated once and kept there."""
-    steps: list[Step] = published.prepared.whole_nodes()
-    if not steps or len(published.results) == len(steps):
-        return published
-    store = store or default_store()
-    for step in steps:
-        node = step.node.hash
-        if node in published.results:
-            continue
-        digest = store.result(node)
-        if digest is not None and store.has_artefact(digest):
-            body = store.artefact(digest)
-        else:
-            ticket = executor.request(published, NodeKey(node), priority)
-            try:
-                result = _patiently(ticket.future, number("MUSES_TASK_SECONDS"))
-            except BaseException:
-                ticket.release()
-                raise
-            assert result.body is not None
-            body = result.body
-            if not result.report.failed:
-                _keep(store, node, step.operator.id, body)
-        published = published.with_results({node: body})
-    return published
-
-
-def _patiently(future: Future[Result], seconds: float) -> Result:
-    """A result, unless whoever asks for it is told meanwhile that nobody waits any more."""
-    end = monotonic() + seconds
-    while True:
-        cancel.check()
-        left = end - monotonic()
-        try:
-            return future.result(max(0.0, min(left, _LOOK)))
-        except TimeoutError:
-            if left <= _LOOK:
-                raise ComputeError(
-                    f"a result of a whole extent was not ready after {seconds:g} s; MUSES_TASK_SECONDS allows more"
-                ) from None
-
-
-def _keep(store: Store, node: str, kind: str, body: bytes) -> None:
-    """Keeps a result for others; on a full disk it is used all the same, and evaluated again when it is next needed."""
-    digest = hashlib.sha256(body).hexdigest()
-    try:
-        store.put_artefact(digest, kind, body)
-        store.put_result(node, digest)
-    except Exception as error:
-        logging.getLogger(__name__).warning("the result of %s could not be kept: %s", kind, error)
 
 
 def assemble(plan: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:

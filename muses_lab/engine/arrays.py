@@ -19,11 +19,12 @@ import xarray as xr
 
 from muses_lab.engine.graph import PreparedGraph, Step, Times
 from muses_lab.engine.mosaic import Report
-from muses_lab.engine.prefetch import ReadAhead
+from muses_lab.engine.prefetch import ReadAhead, bands_of
 from muses_lab.engine.stages import Stage, inputs_here
 from muses_lab.errors import Cancelled, MusesError, TooLarge
 from muses_lab.operators import Fit
 from muses_lab.operators.declare import Operator
+from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Grid, Rect, places
 from muses_lab.raster.reader import Reader, ReadFunction
 from muses_lab.resources import cancel, rates
@@ -107,7 +108,9 @@ def evaluate(
             run.check()
             hash = step.node.hash
             results[hash] = (
-                _load(read, run, step, stage, results, fetch) if step.reads else _compute(step, stage, results, run)
+                _load(engine.reader, read, run, step, stage, results, fetch)
+                if step.reads
+                else _compute(step, stage, results, run)
             )
             for _, child in inputs_here(step):
                 left[child.hash] -= 1
@@ -126,12 +129,13 @@ def check_size(rect: Rect) -> None:
 
 
 def _load(
-    read: ReadFunction, run: Run, step: Step, stage: Stage, results: Mapping[str, xr.DataArray], fetch: ReadAhead
-) -> xr.DataArray:
+    reader: Reader, read: ReadFunction, run: Run, step: Step, stage: Stage, results: Mapping[str, xr.DataArray],
+    fetch: ReadAhead,
+) -> xr.DataArray:  # fmt: skip
     """Pinned scenes read: dims t, bands, y, x; one step of `t` for each observation that has data here."""
     source = run.prepared.source(step.node)
     grid, level, need = stage.grid, stage.level, stage.need(step)
-    bands = step.meta.bands or ()
+    bands = bands_of(reader, source, step, level, run.cancelled)
     guards = stage.guards.get(step.node.hash, ())
     spared = {t for selector in guards for t in _removed(results[selector.hash])}
     fetch.before(step, spared)
@@ -166,20 +170,20 @@ def _load(
             place[placed.time] = len(place)
     times = sorted(place)
     values = values[: len(times)] if times == list(place) else values[[place[t] for t in times]]
-    coords = {"t": np.array(times, dtype="datetime64[ns]"), "bands": np.array(bands, dtype=object)}
+    coords = {"t": np.array(times, dtype="datetime64[ns]"), "bands": np.array(list(bands), dtype=object)}
     return xr.DataArray(values, dims=DIMS, coords=coords)
 
 
 def _read_scene(
-    read: ReadFunction, run: Run, source: Any, scene: Any, bands: tuple[str, ...], grid: Grid, level: int, rect: Rect
+    read: ReadFunction, run: Run, source: Any, scene: Any, bands: Mapping[str, Band], grid: Grid, level: int, rect: Rect
 ) -> np.ndarray | None:
     """(bands, y, x) of one scene, or None where it has no valid pixel here."""
     layers: list[np.ndarray | None] = []
-    for name in bands:
+    for name, band in bands.items():
         asset = scene.assets.get(name)
         stored = None
         if asset is not None:
-            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
+            stored = read(source.scenes.catalog, asset, band, grid, level, rect, run.cancelled)
         layers.append(None if stored is None else stored.physical(rect.shape))
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):

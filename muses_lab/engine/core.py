@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import threading
 import time
 from collections import OrderedDict
@@ -14,24 +12,22 @@ import numpy as np
 
 from muses_lab import settings
 from muses_lab.document import graph
-from muses_lab.engine.arrays import Run, call, on_axis, timed
-from muses_lab.engine.execute import Executor
-from muses_lab.engine.graph import Step, whole_grid
+from muses_lab.engine.arrays import Run, on_axis
+from muses_lab.engine.execute import Executor, Value
+from muses_lab.engine.graph import Step
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
 from muses_lab.engine.materialized import MaterializedBlocks
 from muses_lab.engine.mosaic import Report
-from muses_lab.engine.plan import Piece, plan
 from muses_lab.engine.prefetch import Prefetch, Prefetcher
 from muses_lab.engine.published import Published
-from muses_lab.engine.stages import Stage
+from muses_lab.engine.stages import Piece, Stage
 from muses_lab.engine.strips import task_bytes, whole_bytes
 from muses_lab.errors import NotFound
-from muses_lab.operators import Fit
 from muses_lab.raster import http
+from muses_lab.raster.blocks import Counters
 from muses_lab.raster.byte_ranges import Hint
-from muses_lab.raster.grid import BLOCK
-from muses_lab.raster.reader import Counters, Reader
-from muses_lab.resources import cancel
+from muses_lab.raster.grid import BLOCK, Grid
+from muses_lab.raster.reader import Reader
 from muses_lab.resources.memory import Memory
 
 Task = BlockKey | RectKey | NodeKey
@@ -40,8 +36,6 @@ _KEPT_DOCUMENTS = 256
 _KEPT_HINTS = 256
 _HINT_SECONDS = 120.0
 """After which an announcement counts no more: who made it may be gone."""
-_PIECE = 2048
-"""Rows and columns of a window that are laid out at a time."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +119,8 @@ class Engine:
         piece = Piece(output, grid, task.level, task.rect)
 
         def stages() -> Iterable[Stage]:
-            return plan(prepared, [piece], self._missing, given=published.results).stages.values()
+            shares = isinstance(task, RectKey)
+            return self.executor.plan(prepared, piece, published.results, shares).stages.values()
 
         self._prefetcher.add(Prefetch(hint, prepared, stages))
         for key in overdue:
@@ -137,12 +132,6 @@ class Engine:
             known = self._hinted.pop((chain_hash, task), None)
         if known is not None:
             known[1].close()
-
-    def _missing(self, piece: Piece) -> tuple[Piece, ...]:
-        """The piece, unless all blocks under it are kept."""
-        hash, grid, level, rect = piece.key
-        known = piece.step.keeps and all((hash, grid, level, *block) in self.cache for block in rect.blocks())
-        return () if known else (piece,)
 
     def run(self, chain_hash: str, task: Task, cancelled: Callable[[], bool]) -> Result:
         """Evaluates a task.
@@ -168,19 +157,30 @@ class Engine:
             step = prepared.steps.get(task.node)
             if step is None:
                 raise NotFound(f"the chain has no node {task.node[:12]}…")
-            with self.memory.task(whole_bytes(prepared, step, self.memory, run.results), cancelled):
-                return Result(None, run.report, self.whole(run, step), time.perf_counter() - start)
+            body = self._whole(run, step)
+            return Result(None, run.report, body, time.perf_counter() - start)
         output = prepared.output
         grid = output.grids.get(task.grid)
         if grid is None:
             raise NotFound(f"the chain has no grid {task.grid!r}; it has {', '.join(sorted(output.grids))}")
-        known = self.cache.get((output.node.hash, *task))
-        if known is None:
-            size = task_bytes(prepared, Piece(output, grid, task.level, task.rect), self.memory, run.results)
-            with self.memory.task(size, cancelled):
-                known = self.executor.block(self.with_wholes(run, output), output, grid, task)
-        array, report = known
+        _check_results(run, output)
+        array, report = self.cache.get((output.node.hash, *task)) or self._block(run, grid, task)
         return Result(np.asarray(on_axis(array, output).data), report, None, time.perf_counter() - start)
+
+    def _block(self, run: Run, grid: Grid, task: BlockKey | RectKey) -> Value:
+        """A block of the chain's result, as soon as there is memory for it."""
+        output, shares = run.prepared.output, isinstance(task, RectKey)
+        piece = Piece(output, grid, task.level, task.rect)
+        size = 0
+        while True:
+            blocks = self.executor.plan(run.prepared, piece, run.results, shares)
+            size = max(size, task_bytes(run.prepared, blocks, self.memory))
+            with self.memory.task(size, run.cancelled) as waited:
+                if waited:  # others have evaluated some of it meanwhile, or what was there has gone
+                    blocks = self.executor.plan(run.prepared, piece, run.results, shares)
+                    if task_bytes(run.prepared, blocks, self.memory) > size:
+                        continue
+                return self.executor.block(run, output, grid, task, blocks)
 
     def counters(self) -> dict[str, int]:
         """Blocks and bytes decoded, evaluations, cache use, blocks from pyramids, since the process began."""
@@ -199,43 +199,31 @@ class Engine:
             **http.counters(),
         }
 
-    # ----------------------------------------------------------------------------- region and fit: whole nodes
-
-    def with_wholes(self, run: Run, step: Step) -> Run:
-        """The same request with the results of all `region` and `fit` nodes below a step."""
-        below = {node.hash for node in graph.walk(step.node)}
-        for one in run.prepared.whole_nodes():
-            if one.node.hash in below and one.node.hash not in run.results:
-                run.results = {**run.results, one.node.hash: self.whole(run, one)}
-        return run
-
-    def whole(self, run: Run, step: Step) -> bytes:
+    def _whole(self, run: Run, step: Step) -> bytes:
         """The result of a `region` node (a raster) or of the fitting of a `fit` node (JSON), on its pinned extent."""
-        known = run.results.get(step.node.hash)
-        if known is not None:
-            return known
+        _check_results(run, run.prepared[step.data])
+        size = whole_bytes(run.prepared, step, self.memory, self.executor.is_there, run.results)
+        with self.memory.task(size, run.cancelled):
 
-        def compute() -> tuple[bytes, Report]:
-            own = run.own()
-            child = run.prepared[step.data]
-            grid = whole_grid(step, child.grids)
-            with self._lock:
-                self._counters.evaluations += 1
-            data = self.executor.window(self.with_wholes(own, child), child, grid.geobox(0, grid.extent))
-            metres = grid.pixel_metres(0)
-            with timed(step, metres, grid.extent.shape, {"data": data}), cancel.watching(run.check):
-                found = call(step.operator, step, data, metres)
-            if isinstance(step.operator.support, Fit):
-                return json.dumps(found, sort_keys=True).encode(), own.report
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, values=np.asarray(found.data))
-            return buffer.getvalue(), own.report
+            def compute() -> tuple[bytes, Report]:
+                own = run.own()
+                return self.executor.whole(own, step), own.report
 
-        body, report = self.cache.get_or_compute(
-            ("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, lambda v: not v[1].failed
-        )
+            body, report = self.cache.get_or_compute(
+                ("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, lambda v: not v[1].failed
+            )
         run.add(report)
         return body
+
+
+def _check_results(run: Run, step: Step) -> None:
+    """Refuses what depends on whole extents whose results did not come with the chain: they are tasks of their own."""
+    lacking = [one for one in run.prepared.whole_nodes() if one.node.hash not in run.results]
+    if lacking:
+        below = {node.hash for node in graph.walk(step.node)}
+        for one in lacking:
+            if one.node.hash in below:
+                raise NotFound(f"the result of {one.operator.id!r} is not there: evaluate it first, by its NodeKey")
 
 
 _ENGINE: Engine | None = None

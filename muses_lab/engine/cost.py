@@ -22,7 +22,7 @@ from muses_lab.engine.stages import Piece, Stage
 from muses_lab.engine.thinning import Thinning
 from muses_lab.operators import Fit, Region
 from muses_lab.raster.asset import Asset, Band
-from muses_lab.raster.grid import Grid, Rect, block_rect
+from muses_lab.raster.grid import BLOCK, Grid, Rect
 from muses_lab.resources import cancel, rates
 
 _TILE = 512
@@ -93,6 +93,15 @@ def plan(prepared: PreparedGraph, window: GeoBox) -> Plan:
     )  # fmt: skip
 
 
+def seconds(prepared: PreparedGraph, task: BlockKey | RectKey) -> float:
+    """The expected duration of one block of a program's result when nothing is cached."""
+    prepared = _pyramids(settings.home()).marked(prepared)
+    cost = _Cost(prepared)
+    piece = Piece(prepared.output, prepared.output.grids[task.grid], task.level, task.rect)
+    cost.count([piece], isinstance(task, RectKey))
+    return _seconds(cost, 1)
+
+
 def _dates(prepared: PreparedGraph, scenes: Iterable[str]) -> tuple[np.datetime64, ...]:
     """The dates of scenes; ids are of one collection, or differ."""
     times = [source.times for source in prepared.sources.values()]
@@ -138,29 +147,18 @@ class _Cost:
         return not known
 
     def count(self, wanted: list[Piece], shares: bool) -> None:
-        """What it takes to evaluate some pieces, each stage once.
-
-        `shares`: images below neighbourhoods are evaluated by whole blocks, see `Executor.piece`.
-        """
-
-        asked = {piece.key for piece in wanted}
-
-        def missing(piece: Piece) -> Iterable[Piece]:
-            """What of a piece is not on disk, in the parts in which it is evaluated."""
-            step, grid, level, rect = piece[:4]
-            blocks = {at: self._pyramids.has(step.node.hash, BlockKey(grid.id, level, *at)) for at in rect.blocks()}
-            if any(blocks.values()) and (not step.meta.time or piece.key in asked):
-                return [piece._replace(rect=block_rect(*at).intersection(rect)) for at in blocks if not blocks[at]]
-            if shares and step.keeps and not step.operator.support.keeps:
-                return [piece._replace(rect=block_rect(*at)) for at in blocks]
-            return [piece]
-
-        for one in plan_stages(self._prepared, wanted, missing).stages.values():
+        """What it takes to evaluate some pieces, each stage once. `shares`: see `engine.plan`."""
+        kept = [piece._replace(kept=not shares) for piece in wanted]
+        for one in plan_stages(self._prepared, kept, self._on_disk, shares=shares).stages.values():
             cancel.check()
             if isinstance(one.step.operator.support, Region):
                 self._whole(one.step)
             elif not one.step.elsewhere:
                 self._stage(one)
+
+    def _on_disk(self, piece: Piece) -> bool:
+        key = BlockKey(piece.grid.id, piece.level, piece.rect.r0 // BLOCK, piece.rect.c0 // BLOCK)
+        return self._pyramids.has(piece.step.node.hash, key)
 
     def _stage(self, whole: Stage) -> None:
         """What the steps of a stage cost; its inputs are stages of their own."""
@@ -264,7 +262,7 @@ def _lists(prepared: PreparedGraph) -> dict[str, frozenset[str] | None]:
 def _overview(asset: Asset, band: Band, decimation: float) -> int:
     """The factor of the overview that is read where a level's pixels are so many times as large as the asset's."""
     if band.categorical and band.overviews not in ("nearest", "mode"):
-        return 1
+        return 1  # only a look at the files tells whether overviews are used
     coarsest = 2 ** max(4, math.ceil(math.log2(max(asset.shape) / _TILE)))
     return min(coarsest, 2 ** max(0, math.floor(math.log2(decimation * (1 + 1e-6)))))
 

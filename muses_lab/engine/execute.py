@@ -1,16 +1,17 @@
 """Carrying out a plan: stage after stage, inputs before users, what nobody needs any more is let go.
 
-A stage never asks for another one: its inputs have been evaluated before, or were found in the cache or on disk when
-the plan was made. Blocks are evaluated once for all who ask at the same time.
+A stage never asks for another one: its inputs have been evaluated before, or were in the cache or on disk when the plan
+was made. Blocks are evaluated once for all who ask at the same time.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +19,10 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from muses_lab.engine.arrays import Ready, Run, check_size, cut, empty, evaluate, promoted
+from muses_lab.engine.arrays import Ready, Run, call, check_size, cut, empty, evaluate, promoted, timed
 from muses_lab.engine.compiled.compiler import Unfit, code_of
 from muses_lab.engine.compiled.run import run_code
-from muses_lab.engine.graph import Step, whole_grid
+from muses_lab.engine.graph import PreparedGraph, Step, whole_grid
 from muses_lab.engine.keys import BlockKey, RectKey
 from muses_lab.engine.materialized import MaterializedBlocks
 from muses_lab.engine.mosaic import Report
@@ -30,9 +31,11 @@ from muses_lab.engine.plan import BlockPlan, plan
 from muses_lab.engine.prefetch import ReadAhead
 from muses_lab.engine.stages import Key, Piece, Stage, stage
 from muses_lab.engine.strips import image_bytes, strips
-from muses_lab.operators import Region
+from muses_lab.operators import Fit, Region
+from muses_lab.raster.blocks import Counters
 from muses_lab.raster.grid import BLOCK, Grid, Rect, block_rect, places
-from muses_lab.raster.reader import Counters, Holding, Reader, ReadFunction
+from muses_lab.raster.reader import Holding, Reader, ReadFunction
+from muses_lab.resources import cancel
 from muses_lab.resources.memory import Memory
 
 Value = tuple[xr.DataArray, Report]
@@ -52,7 +55,21 @@ class Executor:
         self._counters = counters
         self._lock = threading.Lock()
 
-    def block(self, run: Run, step: Step, grid: Grid, key: BlockKey | RectKey) -> Value:
+    def plan(self, prepared: PreparedGraph, piece: Piece, given: Container[str], shares: bool = False) -> BlockPlan:
+        """What it takes to evaluate a piece here and now. `shares`: from whole blocks of the images below it."""
+        check_size(piece.rect)
+        at_once = () if shares else (piece.key,)
+        return plan(prepared, [piece], self.is_there, given, shares=shares, at_once=at_once)
+
+    def is_there(self, piece: Piece) -> bool:
+        """Whether a block needs no stage: it is in the cache, on disk, or under way elsewhere."""
+        key = _block_key(piece)
+        name = (piece.step.node.hash, *key)
+        return name in self._cache or self._cache.is_computing(name) or self._materialized.has(name[0], key)
+
+    def block(
+        self, run: Run, step: Step, grid: Grid, key: BlockKey | RectKey, planned: BlockPlan | None = None
+    ) -> Value:
         """A block or rectangle of a step, kept in the cache; one evaluation for all who ask."""
 
         def compute() -> Value:
@@ -61,7 +78,8 @@ class Executor:
                 return found
             self._count()
             own = run.own()
-            array = self.piece(own, Piece(step, grid, key.level, key.rect), isinstance(key, RectKey))
+            piece, shares = Piece(step, grid, key.level, key.rect), isinstance(key, RectKey)
+            array = self.piece(own, piece, planned or self.plan(run.prepared, piece, run.results, shares))
             return compact(array), own.report
 
         value = self._cache.get_or_compute((step.node.hash, *key), compute, _nbytes, _complete)
@@ -83,24 +101,35 @@ class Executor:
                 out.data[(..., *inner)] = placed.values.data
         return out
 
+    def whole(self, run: Run, step: Step) -> bytes:
+        """The result of a `region` node (a raster) or of the fitting of a `fit` node (JSON), on its pinned extent."""
+        child = run.prepared[step.data]
+        grid = whole_grid(step, child.grids)
+        self._count()
+        data = self.window(run, child, grid.geobox(0, grid.extent))
+        metres = grid.pixel_metres(0)
+        with timed(step, metres, grid.extent.shape, {"data": data}), cancel.watching(run.check):
+            found = call(step.operator, step, data, metres)
+        if isinstance(step.operator.support, Fit):
+            return json.dumps(found, sort_keys=True).encode()
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, values=np.asarray(found.data))
+        return buffer.getvalue()
+
     def _count(self) -> None:
         with self._lock:
             self._counters.evaluations += 1
 
     # ------------------------------------------------------------------------------------------------- a plan
 
-    def piece(self, run: Run, piece: Piece, shares: bool = False) -> xr.DataArray:
-        """A piece of a step: planned, executed, put together. `shares`: from whole blocks of the images below it."""
-        check_size(piece.rect)
-        known = _Known(self._cache, self._materialized, None if shares else piece.key)
-        wanted = list(known.split(piece))
-        blocks = plan(run.prepared, wanted, known.split, known.there, run.results)
-        values = self._execute(run, blocks, known, {part.key for part in wanted})
-        return self._joined(run, piece.rect, wanted, values, known)
+    def piece(self, run: Run, piece: Piece, planned: BlockPlan) -> xr.DataArray:
+        """A piece of a step by its plan, put together."""
+        return self._joined(run, piece.rect, planned.wanted, self._execute(run, planned))
 
-    def _execute(self, run: Run, blocks: BlockPlan, known: _Known, wanted: set[Key]) -> dict[Key, Value]:
-        """The values of the stages that are wanted."""
-        values: dict[Key, Value] = {}
+    def _execute(self, run: Run, blocks: BlockPlan) -> dict[Key, Value]:
+        """The values of the pieces that are wanted."""
+        values = self._held(blocks)
+        wanted = {piece.key for piece in blocks.wanted}
         placings = {key: p for key, one in blocks.stages.items() if (p := placing(run.prepared, one)) is not None}
         reports: dict[Key, list[Report]] = {key: [] for key in placings}
         takers: dict[Key, list[Key]] = {}
@@ -116,7 +145,7 @@ class Executor:
             own = run.own()
             for report in reports.pop(key, ()):
                 own.add(report)
-            value = self._value(own, key, one, blocks, values, known, placings.pop(key, None))
+            value = self._value(own, key, one, blocks, values, placings.pop(key, None))
             run.add(value[1])
             for user in takers.get(key, ()):  # what is put in place need not be kept until its turn
                 placings[user].put(key, value[0])
@@ -129,16 +158,20 @@ class Executor:
                     values.pop(piece.key, None)
         return values
 
+    def _held(self, blocks: BlockPlan) -> dict[Key, Value]:
+        """What is in the cache of the pieces that need no stage: it is not let go before it has been used."""
+        names = {key: (key[0], *_block_key(piece)) for key, piece in blocks.there.items()}
+        return {key: value for key, name in names.items() if (value := self._cache.get(name)) is not None}
+
     def _value(
-        self, run: Run, key: Key, one: Stage, blocks: BlockPlan, values: Mapping[Key, Value], known: _Known,
-        placed: Placing | None,
-    ) -> Value:  # fmt: skip
+        self, run: Run, key: Key, one: Stage, blocks: BlockPlan, values: Mapping[Key, Value], placed: Placing | None
+    ) -> Value:
         """What a stage gives: kept where it is a block, or holds some."""
 
         def compute() -> Value:
             if key in blocks.kept:
                 self._count()
-            array = self._evaluate(run, key, one, blocks, values, known, placed)
+            array = self._evaluate(run, key, one, blocks, values, placed)
             return (compact(array) if key in blocks.kept else array), run.report
 
         if key in blocks.kept:
@@ -156,9 +189,8 @@ class Executor:
         return array, report
 
     def _evaluate(
-        self, run: Run, key: Key, one: Stage, blocks: BlockPlan, values: Mapping[Key, Value], known: _Known,
-        placed: Placing | None,
-    ) -> xr.DataArray:  # fmt: skip
+        self, run: Run, key: Key, one: Stage, blocks: BlockPlan, values: Mapping[Key, Value], placed: Placing | None
+    ) -> xr.DataArray:
         """The values of a stage from those of its inputs."""
         inputs = blocks.inputs[key]
         if isinstance(one.step.operator.support, Region):
@@ -166,13 +198,13 @@ class Executor:
         if placed is not None:
             for piece in inputs:
                 if piece.key not in blocks.stages:  # what has a stage was put in place when that had run
-                    placed.put(piece.key, self._there(run, piece, known)[0])
+                    placed.put(piece.key, self._there(run, piece, values)[0])
             return placed.values
         ready: dict[str, Ready] = {}
         for step in one.inputs:
             rect, dates = one.need(step)
             parts = [p for p in inputs if p.step is step and p.level == one.level and p.grid.id == one.grid.id]
-            array = self._joined(run, rect, parts, values, known)
+            array = self._joined(run, rect, parts, values)
             if dates is not None and "t" in array.dims:
                 array = array.sel(t=[t for t in array.t.values if t in dates])
             ready[step.node.hash] = Ready(rect, array)
@@ -187,13 +219,11 @@ class Executor:
                 self._cache.put((hash, *BlockKey(one.grid.id, one.level, row, col)), value, _nbytes(value), seconds)
         return array
 
-    def _joined(
-        self, run: Run, rect: Rect, parts: Iterable[Piece], values: Mapping[Key, Value], known: _Known
-    ) -> xr.DataArray:
+    def _joined(self, run: Run, rect: Rect, parts: Iterable[Piece], values: Mapping[Key, Value]) -> xr.DataArray:
         """A step on a rectangle, put together from parts that cover it."""
         out: xr.DataArray | None = None
-        for part in sorted(parts, key=known.is_awaited):
-            array, report = values[part.key] if part.key in values else self._there(run, part, known)
+        for part in sorted(parts, key=lambda part: part.key not in values):  # others evaluate the last ones meanwhile
+            array, report = self._there(run, part, values)
             run.add(report)
             if part.rect.contains(rect):
                 return cut(array, part.rect, rect)
@@ -203,18 +233,16 @@ class Executor:
         assert out is not None
         return out
 
-    def _there(self, run: Run, piece: Piece, known: _Known) -> Value:
-        """A block that needed no stage: held since the plan was made, on disk, or evaluated by somebody else."""
-        value = known.values.get(piece.key) or self.block(run, piece.step, piece.grid, _block_key(piece))
-        run.add(value[1])
-        return value
+    def _there(self, run: Run, piece: Piece, values: Mapping[Key, Value]) -> Value:
+        """What a piece gave, or a block that needed no stage and is not held: on disk, or evaluated by others."""
+        return values.get(piece.key) or self.block(run, piece.step, piece.grid, _block_key(piece))
 
     # ------------------------------------------------------------------------------------------------ a stage
 
     def _in_strips(self, run: Run, one: Stage, ready: Mapping[str, Ready]) -> dict[str, xr.DataArray]:
         """A stage, and what comes with it, by hash: in as many strips of rows as memory demands."""
         step, grid, level, rect = one.step, one.grid, one.level, one.rect
-        needed = strips(run.prepared, step, grid, level, rect, self.memory.piece)
+        needed = strips(run.prepared, one, self.memory.piece)
         self.memory.check(needed.size)
         if len(needed.rects) <= 1:
             return self._at_once(run, one, needed.size, self.reader.stored, ready)
@@ -259,52 +287,6 @@ class Executor:
         out = np.full(one.rect.shape, np.nan, values.dtype)
         out[inside] = values[rows[inside], cols[inside]]
         return xr.DataArray(out, dims=("y", "x"))
-
-
-class _Known:
-    """What is kept of the pieces of a plan: found while it is made, and held until it has been executed."""
-
-    def __init__(self, cache: Any, materialized: MaterializedBlocks, top: Key | None) -> None:
-        self._cache, self._materialized = cache, materialized
-        self._top = top
-        """The piece that is asked for, of which nothing is kept; None: images are taken by whole blocks."""
-        self.values: dict[Key, Value] = {}
-
-    def split(self, piece: Piece) -> Iterable[Piece]:
-        """A piece as it is evaluated: whole blocks where they are kept or shared, else what is needed at once."""
-        if piece.kept or not piece.step.keeps or piece.key == self._top:
-            return [piece]
-        blocks = [piece._replace(rect=block_rect(*at), kept=True) for at in piece.rect.blocks()]
-        if len(blocks) == 1 and blocks[0].rect == piece.rect:
-            return blocks
-        # The blocks of images are shared by rectangles beside each other; a neighbourhood would read beyond them.
-        if self._top is None and not piece.step.operator.support.keeps:
-            return blocks
-        there = [self.there(block) for block in blocks]
-        if not any(there):
-            return [piece]
-        return [
-            block if is_there or piece.rect.contains(block.rect)
-            else piece._replace(rect=block.rect.intersection(piece.rect))
-            for block, is_there in zip(blocks, there, strict=True)
-        ]  # fmt: skip
-
-    def there(self, piece: Piece) -> bool:
-        """Whether a block needs no stage: it is in the cache, on disk, or under way elsewhere."""
-        if not piece.kept:
-            return False
-        if piece.key in self.values:
-            return True
-        key = _block_key(piece)
-        value = self._cache.get((piece.step.node.hash, *key))
-        if value is not None:
-            self.values[piece.key] = value
-            return True
-        return self._materialized.has(piece.step.node.hash, key) or self.is_awaited(piece)
-
-    def is_awaited(self, piece: Piece) -> bool:
-        """Whether somebody else evaluates a block."""
-        return piece.kept and self._cache.is_computing((piece.step.node.hash, *_block_key(piece)))
 
 
 def _block_key(piece: Piece) -> BlockKey:

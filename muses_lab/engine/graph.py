@@ -68,7 +68,7 @@ class Step:
         """`times` as a set."""
         return frozenset(self.times)
 
-    @property
+    @cached_property
     def reads(self) -> bool:
         """Whether it is pinned scenes that are read."""
         return isinstance(self.operator.support, Reading)
@@ -79,26 +79,26 @@ class Step:
         assert isinstance(self.operator.support, Reading)
         return self.operator.support.thinning
 
-    @property
+    @cached_property
     def elsewhere(self) -> bool:
         """Whether what it is made of is evaluated on another grid, level or extent."""
         return self.operator.support.elsewhere and not self.reads
 
-    @property
+    @cached_property
     def reduces_time(self) -> bool:
         return self.operator.reduces(self.arguments) == "t"
 
-    @property
+    @cached_property
     def keeps(self) -> bool:
         """Whether its blocks are kept: what reduces time, neighbourhoods of images, and what is on disk anyway."""
         return self.kept or self.reduces_time or (self.operator.support.keeps and not self.meta.time)
 
-    @property
+    @cached_property
     def data(self) -> Node:
         """Its first cube."""
         return self.arguments[self.operator.cubes[0]]
 
-    @property
+    @cached_property
     def selector(self) -> Node | None:
         """What removes values of its data where it is true."""
         return None if self.operator.masks is None else self.arguments[self.operator.masks]
@@ -128,6 +128,8 @@ class PreparedGraph:
             if digest not in artefacts:
                 raise NotFound(f"the chain's {kinds[kind].noun} {digest[:12]}… is not there", digest=digest)
         self.sources: dict[str, Source] = {digest: source_in(artefacts[digest]) for digest in lists_of(root)}
+        self._source_of: dict[str, Source] = {}
+        """By node."""
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
         self._shapes: dict[tuple[str, str, str], BaseGeometry] = {}
@@ -173,12 +175,19 @@ class PreparedGraph:
 
     def whole_nodes(self) -> list[Step]:
         """`region` and `fit` nodes, those first that others depend on."""
-        return [s for s in self.steps.values() if s.operator.needs_extent]
+        return [self.steps[hash] for hash in self._whole_nodes]
+
+    @cached_property
+    def _whole_nodes(self) -> list[str]:
+        return [hash for hash, step in self.steps.items() if step.operator.needs_extent]
 
     def source(self, node: Node) -> Source:
-        digest = _list_of(node)
-        assert digest is not None
-        return self.sources[digest]
+        found = self._source_of.get(node.hash)
+        if found is None:
+            digest = _list_of(node)
+            assert digest is not None
+            found = self._source_of[node.hash] = self.sources[digest]
+        return found
 
     def loads_below(self, node: Node) -> Iterator[Step]:
         """The reading steps that a node depends on."""

@@ -1,6 +1,7 @@
 """The plan of a block: every stage that it takes, inputs before users.
 
-One descent makes it; cost, admission to memory and prefetch read it. None of them walks the graph.
+One descent makes it; cost, admission to memory, prefetch and execution read it. None of them walks the graph, and what
+is there already is one question (`there`) that each of them answers for itself.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from muses_lab.engine.mosaic import sketch
 from muses_lab.engine.placing import placing
 from muses_lab.engine.stages import Key, Piece, Stage, stage
 from muses_lab.operators import Fit, Region
+from muses_lab.raster.grid import block_rect
 from muses_lab.resources import cancel
 
 
 class BlockPlan(NamedTuple):
     """What it takes to evaluate some pieces of a chain."""
 
+    wanted: tuple[Piece, ...]
+    """What was asked for, in the parts in which it is evaluated."""
     stages: Mapping[Key, Stage]
     """Inputs before users."""
     inputs: Mapping[Key, tuple[Piece, ...]]
@@ -28,22 +32,36 @@ class BlockPlan(NamedTuple):
     kept: Set[Key]
     """Stages whose values are kept in the cache as blocks."""
 
+    @property
+    def there(self) -> dict[Key, Piece]:
+        """Pieces that are taken and need no stage."""
+        taken = (*self.wanted, *(piece for below in self.inputs.values() for piece in below))
+        return {piece.key: piece for piece in taken if piece.key not in self.stages}
 
-Split = Callable[[Piece], Iterable[Piece]]
-"""A piece → what of it is evaluated: nothing where it is kept, or parts of it."""
+
+There = Callable[[Piece], bool]
+"""Whether a block has values already, and needs no stage."""
 
 
 def plan(
     prepared: PreparedGraph,
     wanted: Iterable[Piece],
-    split: Split = lambda piece: (piece,),
-    there: Callable[[Piece], bool] = lambda piece: False,
+    there: There = lambda piece: False,
     given: Container[str] = (),
+    *,
+    shares: bool = False,
+    at_once: Container[Key] = (),
 ) -> BlockPlan:
     """The stages of some pieces, and of all that they are made of.
 
-    `there`: whether a piece has values already, and needs no stage; `given`: hashes of `region` and `fit` nodes whose
-    results are there.
+    Parameters
+    ----------
+    given
+        Hashes of `region` and `fit` nodes whose results are there.
+    shares
+        Whether images are made by whole blocks, which rectangles beside this one will use, too.
+    at_once
+        Pieces that are evaluated as they are.
     """
     made: dict[Key, Stage] = {}
     inputs: dict[Key, list[Piece]] = {}
@@ -51,20 +69,21 @@ def plan(
     under_way: list[tuple[Key, Stage, Iterator[Piece]]] = []
 
     def enter(piece: Piece) -> Iterator[Piece]:
-        for part in split(piece):
+        for part in [piece] if piece.key in at_once else parts(piece, there, shares):
             yield part
             if part.key in inputs:
                 continue
             cancel.check()
-            if not there(part):
+            if not (part.kept and there(part)):
                 one = stage(prepared, *part[:4])
                 inputs[part.key] = []
                 under_way.append((part.key, one, inputs_of(prepared, one, given)))
                 if part.kept:
                     kept.add(part.key)
 
+    asked: list[Piece] = []
     for piece in wanted:
-        list(enter(piece))
+        asked += enter(piece)
         while under_way:
             key, one, below = under_way[-1]
             found = next(below, None)
@@ -73,7 +92,27 @@ def plan(
             else:
                 under_way.pop()
                 made[key] = one
-    return BlockPlan(made, {key: tuple(below) for key, below in inputs.items()}, kept)
+    return BlockPlan(tuple(asked), made, {key: tuple(below) for key, below in inputs.items()}, kept)
+
+
+def parts(piece: Piece, there: There, shares: bool) -> list[Piece]:
+    """A piece as it is evaluated: whole blocks where they are kept or shared, else what is needed at once."""
+    if piece.kept or not piece.step.keeps:
+        return [piece]
+    blocks = [piece._replace(rect=block_rect(*at), kept=True) for at in piece.rect.blocks()]
+    if len(blocks) == 1 and blocks[0].rect == piece.rect:
+        return blocks
+    # The blocks of images are shared by rectangles beside each other; a neighbourhood would read beyond them.
+    if shares and not piece.step.operator.support.keeps:
+        return blocks
+    known = [there(block) for block in blocks]
+    if not any(known):
+        return [piece]
+    return [
+        block if is_there or piece.rect.contains(block.rect)
+        else piece._replace(rect=block.rect.intersection(piece.rect))
+        for block, is_there in zip(blocks, known, strict=True)
+    ]  # fmt: skip
 
 
 def inputs_of(prepared: PreparedGraph, one: Stage, given: Container[str] = ()) -> Iterator[Piece]:

@@ -18,9 +18,11 @@ import numpy as np
 from muses_lab.engine.graph import PreparedGraph, Step
 from muses_lab.engine.stages import Load, Stage
 from muses_lab.errors import MusesError
+from muses_lab.raster.asset import Band
 from muses_lab.raster.byte_ranges import Hint
 from muses_lab.raster.grid import Grid
 from muses_lab.raster.reader import Read, Reader
+from muses_lab.scenes.source import Source
 
 TOGETHER = 0.005
 """Seconds that an announcement waits for others."""
@@ -72,7 +74,7 @@ class ReadAhead:
         self._reader.prefetch((self._hint, piece) for piece in pieces)
 
     def _pieces(self, load: Load, spared: Collection[np.datetime64] = ()) -> list[Read]:
-        return _pieces(self._prepared, self._grid, self._level, load, spared)
+        return _pieces(self._reader, self._prepared, self._grid, self._level, load, spared)
 
 
 class Prefetch(NamedTuple):
@@ -122,18 +124,31 @@ class Prefetcher:
             for stage in one.stages()
             for load in stage.loads
             if one.prepared.source(load.step.node).remote
-            for piece in _pieces(one.prepared, stage.grid, stage.level, load)
+            for piece in _pieces(self._reader, one.prepared, stage.grid, stage.level, load)
         ]
 
 
+def bands_of(
+    reader: Reader, source: Source, step: Step, level: int, cancelled: Callable[[], bool] | None = None
+) -> dict[str, Band]:
+    """The bands of a reading step, by name, as they are read at a level."""
+    catalog = source.scenes.catalog
+    return {
+        name: reader.looked(catalog, source.band(name), source.ends(name), level, cancelled)
+        for name in step.meta.bands or ()
+    }
+
+
 def _pieces(
-    prepared: PreparedGraph, grid: Grid, level: int, load: Load, spared: Collection[np.datetime64] = ()
-) -> list[Read]:
+    reader: Reader, prepared: PreparedGraph, grid: Grid, level: int, load: Load,
+    spared: Collection[np.datetime64] = (),
+) -> list[Read]:  # fmt: skip
     source = prepared.source(load.step.node)
+    bands = bands_of(reader, source, load.step, level)
     return [
-        Read(source.scenes.catalog, placed.scene.assets[name], source.band(name), grid, level, load.rect)
+        Read(source.scenes.catalog, placed.scene.assets[name], bands[name], grid, level, load.rect)
         for placed in source.at(grid, load.rect.scaled(2**level), load.dates)
         if placed.time not in spared
-        for name in load.step.meta.bands or ()
+        for name in bands
         if name in placed.scene.assets
     ]

@@ -75,6 +75,8 @@ class Stage:
     """Hash of a reading step → masks that everything read passes through: what they remove need not be read."""
     thinning: Thinning | None
     """Which dates a reduction over time leaves out; None: it uses all."""
+    inputs: tuple[Step, ...]
+    """Steps that are stages of their own."""
 
     def need(self, step: Step) -> Need:
         return self.needs[step.node.hash]
@@ -84,13 +86,8 @@ class Stage:
         """What is read, in order."""
         return [Load(step, *self.need(step)) for step in self.order if step.reads]
 
-    @cached_property
-    def inputs(self) -> list[Step]:
-        """Steps that are stages of their own."""
-        return [step for step in self.order if self.is_input(step)]
-
     def is_input(self, step: Step) -> bool:
-        return is_boundary(step, self.step) and not step.reads
+        return any(step is one for one in self.inputs)
 
     @cached_property
     def halo(self) -> int:
@@ -177,7 +174,8 @@ def _stage(prepared: PreparedGraph, target: Step, grid: Grid, level: int, rect: 
     thinning = _thinning(prepared, target, grid, level, order, needs)
     if thinning is not None:
         _leave_out(prepared, thinning.left_out, order, needs, target)
-    return Stage(target, grid, level, rect, tuple(order), needs, users, guards, thinning)
+    inputs = tuple(step for step in order if is_boundary(step, target) and not step.reads)
+    return Stage(target, grid, level, rect, tuple(order), needs, users, guards, thinning, inputs)
 
 
 def inputs_here(step: Step) -> tuple[tuple[str, Node], ...]:

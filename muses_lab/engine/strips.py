@@ -7,7 +7,7 @@ most, and strips are read with their halos.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,10 +17,10 @@ import numpy as np
 from muses_lab.engine.compiled import vm
 from muses_lab.engine.compiled.compiler import Code, code_of
 from muses_lab.engine.graph import PreparedGraph, Step, whole_grid
-from muses_lab.engine.plan import fits_of, plan, whole_pieces
+from muses_lab.engine.plan import BlockPlan, There, plan, whole_pieces
 from muses_lab.engine.stages import Key, Piece, Stage, stage
 from muses_lab.operators import Region
-from muses_lab.raster.grid import BLOCK, Grid, Rect
+from muses_lab.raster.grid import BLOCK, Rect
 from muses_lab.resources.memory import Memory
 
 LEAST_ROWS = 16
@@ -47,19 +47,20 @@ class Strips:
     """Bytes of stored values that are kept from strip to strip, so that no block is decoded twice; 0: none are."""
 
 
-def strips(prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect, room: int) -> Strips:
-    """Strips of a rectangle that work with at most so many bytes each, or the thinnest ones."""
+def strips(prepared: PreparedGraph, whole: Stage, room: int) -> Strips:
+    """Strips of a stage's rectangle that work with at most so many bytes each, or the thinnest ones."""
+    rect = whole.rect
     rows = rect.shape[0]
-    size, stored = _working(prepared, step, grid, level, rect)
+    size, stored = _working(prepared, whole)
     if size <= room or (size == stored and size <= _WAITING * room):  # stored values: better to wait than read twice
         return Strips((rect,), size)
-    held = stored if stored <= _WAITING * room else 0
-    halo = stage(prepared, step, grid, level, rect).halo
+    held, halo = (stored if stored <= _WAITING * room else 0), whole.halo
     while size > room and rows > LEAST_ROWS:
         if rows <= 2 * halo and size + held <= _WAITING * room:
             break  # thinner ones would be computed mostly for their halos
         rows = max(-(-rows // 2), LEAST_ROWS)
-        size, _ = _working(prepared, step, grid, level, Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1))
+        first = Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1)
+        size, _ = _working(prepared, stage(prepared, whole.step, whole.grid, whole.level, first))
     tops = range(rect.r0, rect.r1, max(rows, 1))
     return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size + held, held)
 
@@ -70,44 +71,39 @@ def image_bytes(prepared: PreparedGraph, step: Step, shape: tuple[int, int]) -> 
     return itemsize * shape[0] * shape[1] * _layers(step, len(step.times))
 
 
-def task_bytes(prepared: PreparedGraph, piece: Piece, memory: Memory, given: Mapping[str, bytes]) -> int:
-    """What it takes to evaluate a piece, with all that it depends on; `given`: nodes with results."""
-    return _most(prepared, [piece], memory, given)
+def task_bytes(prepared: PreparedGraph, blocks: BlockPlan, memory: Memory, together: bool = True) -> int:
+    """What it takes to carry out a plan, for which the results of `region` and `fit` nodes are there.
 
-
-def whole_bytes(prepared: PreparedGraph, step: Step, memory: Memory, given: Mapping[str, bytes]) -> int:
-    """What it takes to evaluate a `region` or `fit` node on its pinned extent."""
-    if step.node.hash in given:
-        return 0
-    return _whole(prepared, step, memory) + _most(prepared, whole_pieces(prepared, step), memory, given)
-
-
-def _most(prepared: PreparedGraph, pieces: Iterable[Piece], memory: Memory, given: Mapping[str, bytes]) -> int:
-    """The largest sum of stages that are under way at once for one of some pieces."""
-    wanted = {piece.key: piece for piece in pieces}
-
-    def whole(piece: Piece) -> tuple[Piece]:
-        """Images below are computed by whole blocks for who needs less."""
-        small = piece.key not in wanted and piece.step.keeps
-        return (piece._replace(rect=_at_least_a_block(piece.rect)) if small else piece,)
-
-    blocks = plan(prepared, wanted.values(), whole, given=given)
+    `together`: what is wanted is held until all of it is there.
+    """
+    images: dict[Key, int] = {}
     sizes: dict[Key, int] = {}
+    """With what it takes to evaluate them."""
+
+    def below(pieces: Iterable[Piece], together: bool) -> int:
+        """Pieces one after the other; `together`: each is held until all are there."""
+        keys = {piece.key for piece in pieces} & images.keys()
+        held = sum(images[key] for key in keys) if together else 0
+        return held + max((sizes[key] - (images[key] if together else 0) for key in keys), default=0)
+
     for key, one in blocks.stages.items():
-        below = max((sizes[piece.key] for piece in blocks.inputs[key]), default=0)
-        support = one.step.operator.support
-        sizes[key] = image_bytes(prepared, one.step, one.rect.shape)
-        if isinstance(support, Region):
-            extent = whole_grid(one.step, prepared[one.step.data].grids).extent
-            there = one.step.node.hash in given
-            sizes[key] += 4 * _pixels(extent) + (0 if there else _whole(prepared, one.step, memory) + below)
+        inputs = blocks.inputs[key]
+        images[key] = sizes[key] = image_bytes(prepared, one.step, one.rect.shape)
+        if isinstance(one.step.operator.support, Region):
+            sizes[key] += 4 * _pixels(whole_grid(one.step, prepared[one.step.data].grids).extent)
         elif one.step.elsewhere:
-            sizes[key] += _PLACES * _pixels(one.rect) + below
+            sizes[key] += _PLACES * _pixels(one.rect) + below(inputs, False)
         else:
-            size = strips(prepared, one.step, one.grid, one.level, one.rect, memory.piece).size
-            fits = [_whole(prepared, step, memory) for step in fits_of(one, given)]
-            sizes[key] += size + sum(fits) + below if fits else max(size, below)
-    return max((sizes[key] for key in wanted), default=0)
+            size = strips(prepared, one, memory.piece).size
+            sizes[key] += max(size, below(inputs, True))
+    return below(blocks.wanted, together)
+
+
+def whole_bytes(prepared: PreparedGraph, step: Step, memory: Memory, there: There, given: Container[str]) -> int:
+    """What it takes to evaluate a `region` or `fit` node on its pinned extent, a block of its input after the other."""
+    size = _whole(prepared, step, memory)
+    blocks = plan(prepared, whole_pieces(prepared, step), there, given)
+    return size + task_bytes(prepared, blocks, memory, together=False)
 
 
 def _whole(prepared: PreparedGraph, step: Step, memory: Memory) -> int:
@@ -138,15 +134,14 @@ def _layers(step: Step, dates: int) -> int:
 _sizes: WeakKeyDictionary[PreparedGraph, dict[tuple[Any, ...], tuple[int, int]]] = WeakKeyDictionary()
 
 
-def _working(prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect) -> tuple[int, int]:
+def _working(prepared: PreparedGraph, whole: Stage) -> tuple[int, int]:
     """Bytes that an evaluation works with, and those of the stored values that it is made of."""
-    whole = stage(prepared, step, grid, level, rect)
     dates: dict[str, int] = {}
     for load in whole.loads:
-        number = prepared.source(load.step.node).count(grid, load.rect.scaled(2**level))
+        number = prepared.source(load.step.node).count(whole.grid, load.rect.scaled(2**whole.level))
         dates[load.step.node.hash] = number if load.dates is None else min(number, len(load.dates))
     sizes = _sizes.setdefault(prepared, {})
-    key = (step.node.hash, grid.id, level, rect.shape, *dates.values())
+    key = (whole.step.node.hash, whole.grid.id, whole.level, whole.rect.shape, *dates.values())
     if key not in sizes:
         sizes[key] = _working_with(prepared, whole, dates)
     return sizes[key]

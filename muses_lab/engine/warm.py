@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import imagecodecs
 import numpy as np
 import xarray as xr
 
@@ -12,7 +13,9 @@ from muses_lab.raster.differences import undo_differences
 
 
 def warm() -> None:
-    """Calls every kernel with the types that reading and evaluation use."""
+    """Calls every kernel with the types that reading and evaluation use, and loads what unpacks blocks of files."""
+    for name in ("deflate_decode", "lzw_decode", "zstd_decode"):
+        getattr(imagecodecs, name)  # else a process's first view loads it
     for kind in ("u1", "u2", "u4"):
         stored = np.frombuffer(bytes(64), kind).reshape(4, -1)
         undo_differences(stored, np.empty_like(stored))

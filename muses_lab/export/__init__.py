@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muses_lab.export.geotiff import export
+from muses_lab.export.files import export
 from muses_lab.export.job import Job
 from muses_lab.export.materialized import materialize
 

@@ -25,8 +25,8 @@ from odc.geo.geom import Geometry, box
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab import compute
-from muses_lab.compute.queue import Ticket
-from muses_lab.compute.windows import Executor, prepare
+from muses_lab.compute.queue import Executor, Ticket
+from muses_lab.compute.wholes import prepare
 from muses_lab.crs import crs_name
 from muses_lab.document import graph
 from muses_lab.engine import BlockKey, Published
@@ -34,10 +34,10 @@ from muses_lab.engine import materialized as disk
 from muses_lab.engine.graph import PreparedGraph, Step
 from muses_lab.engine.materialized import Index, Kept
 from muses_lab.errors import AccessDenied, ComputeError, MusesError, NotFound, ReadError, WindowError
-from muses_lab.export.geotiff import EXPORT_PRIORITY, PREFIX, TRIES
+from muses_lab.export.files import EXPORT_PRIORITY, TRIES
 from muses_lab.export.job import Job
 from muses_lab.export.journal import Journal
-from muses_lab.export.metadata import labels_of
+from muses_lab.export.metadata import PREFIX, labels_of
 from muses_lab.export.pieces import to_disk
 from muses_lab.plain import shown
 from muses_lab.publish.documents import check_extents, keep

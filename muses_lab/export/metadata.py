@@ -20,6 +20,9 @@ from muses_lab.export import qgis
 from muses_lab.export.pieces import Colour
 from muses_lab.style import Style
 
+PREFIX = "MUSES_"
+"""Beginning of the names of the metadata that hold the chain's hash, document and scenes."""
+
 
 @dataclass(frozen=True)
 class Metadata:
@@ -32,11 +35,20 @@ class Metadata:
     bands: tuple[int, ...]
     """Numbers of the bands that the style shows."""
     labels: tuple[str, ...]
-    """What the chain calls each band; one of a single image has no label."""
+    """What the chain calls each layer (date, band, or both); that of a single image has no label."""
+    times: tuple[np.datetime64, ...] | None
+    """Of the dim `t`; None: the chain has none. Layers are in the order of `t`, then `bands`."""
+    names: tuple[str, ...] | None
+    """Of the dim `bands`; None: the chain has none."""
 
     @classmethod
-    def of(cls, style: Style | None, title: str | None, labels: Sequence[str], step: Step, target: Path) -> Metadata:
-        """The look of an export to a file; `BandError` where the style shows a band that there is not."""
+    def of(
+        cls, style: Style | None, title: str | None, labels: Sequence[str], step: Step, target: Path, has_style: bool
+    ) -> Metadata:
+        """What an export to a file says; `BandError` where the style shows a band that there is not.
+
+        `has_style`: whether the style is put beside the file.
+        """
         names = step.meta.bands
         if style is not None and names is not None and len(names) == 3 and not (style.bands or style.classes):
             style = replace(style, bands=names)  # as on a map
@@ -46,13 +58,14 @@ class Metadata:
                 raise BandError(f"the style shows band {name!r}; there are {', '.join(names or ())}", band=name)
         numbers = tuple((names or ()).index(name) + 1 for name in shown) if shown else (1,)
         beside = qgis.style_path(target)
-        if style is not None and beside.exists() and not qgis.is_ours(beside):
+        if has_style and style is not None and beside.exists() and not qgis.is_ours(beside):
             warnings.warn(
                 f"{beside} is no style of an export: it is left as it is, and QGIS will show {target.name} with it",
                 stacklevel=5,
             )
         named = title or (style.label if style is not None else None) or target.stem
-        return cls(named, title, style, numbers, tuple(labels))
+        times = tuple(step.times) if step.meta.time else None
+        return cls(named, title, style, numbers, tuple(labels), times, names)
 
     @property
     def descriptions(self) -> list[str]:

@@ -32,10 +32,13 @@ from muses_lab.raster.gdal import environment
 from muses_lab.raster.writing import create_raster, open_own
 from muses_lab.resources import cancel
 
+SIZE = 512
+"""Rows and columns of a piece of an export: a block of the finished file."""
+
 VALUES = "values"
 BYTES = "bytes"
 DONE = "done"
-FINISHED = "finished.tif"
+FINISHED = "finished"
 
 COPY = 0.7
 """Share of the last stage that it takes to put the pieces together; the rest is to compare them with the file."""
@@ -108,10 +111,21 @@ class Pieces:
 
     def _stored(self, piece: Pixels) -> str:
         """Checksum of a piece as it is in the file."""
+        try:
+            return _sum(self.values(piece))
+        except OSError:
+            return ""
+
+    def values(self, piece: Pixels) -> np.ndarray:
+        """A piece (layers, rows, columns) as it is on the disk; `OSError` where it is not there."""
         values = np.fromfile(self.folder / VALUES, np.uint8, self._bytes, offset=self._places[_name(piece)])
         if values.size < self._bytes:
-            return ""
-        return _sum(values.view(self.dtype).reshape(self.layers, *self._tile)[:, : piece.height, : piece.width])
+            raise OSError("the pieces of the export are shorter than they were written")
+        return values.view(self.dtype).reshape(self.layers, *self._tile)[:, : piece.height, : piece.width]
+
+    def holds(self, piece: Pixels, values: np.ndarray) -> bool:
+        """Whether values (layers, rows, columns) that were read back are those that were computed, bit by bit."""
+        return values.shape[-2:] == (piece.height, piece.width) and _sum(values) == self._sums[_name(piece)]
 
     def put(self, piece: Pixels, values: np.ndarray, final: bool = True) -> None:
         """Writes a piece (…, rows, columns); one that is not `final` is made again when the export is."""
@@ -209,6 +223,11 @@ def cut(window: GeoBox, size: int) -> list[Pixels]:
 def file_checksum(file: Any, window: GeoBox, size: int) -> str:
     """What `Pieces.checksum` is for the pieces of an open file."""
     return _whole(_read(file, piece) for piece in cut(window, size))
+
+
+def checksum_of(values: Iterable[np.ndarray]) -> str:
+    """What `Pieces.checksum` is for the values of the pieces, in the order of `cut`."""
+    return _whole(map(_sum, values))
 
 
 def opened(path: Path, mode: str = "r", **options: Any) -> Any:

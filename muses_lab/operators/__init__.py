@@ -1,15 +1,17 @@
 """The operators: ordinary functions on `xarray.DataArray`, each with one declaration.
 
-`registry` holds them by id. Importing this package declares all of them.
+Importing this package declares all of them: those of every module in this folder, then those of the modules that
+installed packages name in the entry-point group `muses_lab.operators`. `registry` holds them by id.
 """
 
 from __future__ import annotations
 
-from muses_lab.operators import cubes, elementwise, focal, indices, polygons, reducers, regions, thresholds
+from muses_lab import plugins
 from muses_lab.operators.callbacks import Series, is_strict, run
 from muses_lab.operators.declare import (
     AtResolution,
     Cost,
+    Cube,
     Fit,
     Focal,
     Meta,
@@ -26,8 +28,11 @@ from muses_lab.operators.declare import (
 from muses_lab.resources import cancel
 
 __all__ = [
-    "AtResolution", "Cost", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid", "Series",
-    "Structural",
-    "cancel", "cubes", "elementwise", "focal", "indices", "is_strict", "operator", "polygons", "reducers", "references",
-    "regions", "registry", "run", "thresholds",
+    "AtResolution", "Cost", "Cube", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid",
+    "Series", "Structural", "cancel", "is_strict", "operator", "references", "registry", "run",
 ]  # fmt: skip
+
+GROUP = "muses_lab.operators"
+
+plugins.folder(__name__)
+registry.broken.update(plugins.load(GROUP)[1])

@@ -17,7 +17,7 @@ from pyproj.exceptions import ProjError
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document.artefacts import OfKind
 from muses_lab.document.graph import Node
-from muses_lab.errors import BandError, DocumentError
+from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.declare import (
     AtResolution,
@@ -37,6 +37,9 @@ from muses_lab.operators.declare import (
     registry,
     same_bands,
 )
+from muses_lab.operators.given import band_names, box, check_unit, period
+from muses_lab.operators.methods import on_cube
+from muses_lab.plain import number, shown
 from muses_lab.raster.grid import Grid, aligned_grid
 
 NAN = np.float32("nan")
@@ -142,7 +145,7 @@ def _source(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     raise DocumentError("the chain's collections have not been resolved yet")
 
 
-@operator("load_collection", support=Structural(), shape=_source)
+@operator("load_collection", support=Structural(), shape=_source, method=None)
 def load_collection(
     id: str,
     spatial_extent: Area | None = None,
@@ -152,12 +155,19 @@ def load_collection(
 ) -> Cube:
     """A collection of scenes, by its id; `catalogue:collection` names the catalogue too.
 
+    ```python
+    ml.collection("sentinel-2-l2a")
+    s2.bbox(1.3, 43.5, 1.5, 43.7)
+    s2.intersects(polygon)
+    s2.dates("2018-01-01", "2019-01-01")
+    ```
+
     `spatial_extent: null` means wherever the window is. Resolved to `muses:load_items` when the chain is published.
     """
     raise DocumentError(f"collection {id!r} has not been resolved")
 
 
-@operator("muses:load_collection", support=Structural(), shape=_source)
+@operator("muses:load_collection", support=Structural(), shape=_source, method=None)
 def muses_load_collection(
     id: str,
     temporal_extent: Interval | None = None,
@@ -167,7 +177,15 @@ def muses_load_collection(
     sortby: Labels | None = None,
     limit: Annotated[int, Field(ge=1)] | None = None,
 ) -> Cube:
-    """As `load_collection`, with a CQL2 text filter, and scenes chosen (not cropped) by a place, an order, a number."""
+    """As `load_collection`, with a CQL2 text filter, and scenes chosen (not cropped) by a place, an order, a number.
+
+    ```python
+    s2.near("Toulouse")
+    s2.filter("eo:cloud_cover < 60")
+    s2.sort("eo:cloud_cover")
+    s2.limit(10)
+    ```
+    """
     raise DocumentError(f"collection {id!r} has not been resolved")
 
 
@@ -181,13 +199,19 @@ def _items(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     return meta.select(tuple(arguments["bands"])) if arguments.get("bands") else meta
 
 
-@operator("muses:load_items", support=Reading(list="digest", bands="bands", thinning="thinning"), shape=_items)
+@operator(
+    "muses:load_items", support=Reading(list="digest", bands="bands", thinning="thinning"), shape=_items, method=None
+)
 def load_items(
     digest: Annotated[Any, OfKind("muses:items")],
     bands: Labels | None = None,
     thinning: Limits = THINNING,
 ) -> Cube:
     """The scenes of a pinned list, by the SHA-256 of its `muses:items` artefact.
+
+    ```python
+    s2.resolve()
+    ```
 
     `thinning`: how many dates a reduction over time uses from level 3 on, of a longer series; [] for all.
     """
@@ -212,9 +236,24 @@ def _chosen_images(
     return {band: inputs["data"][band] for band in bands or ()}
 
 
-@operator("filter_bands", shape=_labels, needs=_labels_needed, selects=True, images=_chosen_images)
+def _bands(data: Node, *names: Any) -> Node:
+    """The bands named, by band name or common name; their names one by one or as one list.
+
+    ```python
+    s2.bands("red", "nir")
+    ```
+    """
+    return on_cube(data, "filter_bands", bands=list(band_names(*names)))
+
+
+@operator("filter_bands", shape=_labels, needs=_labels_needed, selects=True, images=_chosen_images, method=_bands)
 def filter_bands(data: Cube, bands: Labels, meta: Meta | None = None) -> Cube:
-    """The bands named (band or common names), in that order."""
+    """The bands named (band or common names), in that order.
+
+    ```python
+    s2.bands("red", "nir")
+    ```
+    """
     found = (meta or Meta(bands=tuple(data.bands.values))).select(tuple(bands)).bands or ()
     return data.sel(bands=[b for b in found if b in data.bands.values])
 
@@ -238,15 +277,35 @@ def _dates_between(arguments: Mapping[str, Any], times: Dates) -> Dates:
     return times[first : len(times) if end is None else bisect_left(times, instant(end), first)]
 
 
+def _dates(data: Node, start: Any, end: Any = ...) -> Node:
+    """Observations from `start` to before `end` (half-open); None leaves a side open.
+
+    ```python
+    ndvi.dates("2018-03-01", "2018-06-01")
+    ndvi.dates(date(2018, 3, 1), date(2018, 6, 1))
+    ndvi.dates("2018-03")                           # all of March
+    ```
+
+    Texts (ISO; a month or year is its first day), `date`, `datetime`, pandas' `Timestamp`; without a zone in UTC.
+    """
+    return on_cube(data, "filter_temporal", extent=period(start, end))
+
+
 @operator(
     "filter_temporal",
+    method=_dates,
     shape=_with_time,
     needs=same_bands,
     dates=_dates_between,
     images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]),
 )
 def filter_temporal(data: Cube, extent: Interval) -> Cube:
-    """The dates in the half-open interval [start, end); null leaves a side open."""
+    """The dates in the half-open interval [start, end); null leaves a side open.
+
+    ```python
+    ndvi.dates("2018-03-01", "2018-06-01")
+    ```
+    """
     start, end = extent
     keep = np.ones(data.sizes["t"], dtype=bool)
     if start is not None:
@@ -256,9 +315,27 @@ def filter_temporal(data: Cube, extent: Interval) -> Cube:
     return data.isel(t=keep)
 
 
-@operator("filter_bbox")
+def _crop(
+    data: Node, west: Any, south: float | None = None, east: float | None = None, north: float | None = None
+) -> Node:
+    """Missing outside a box of longitudes and latitudes: west, south, east, north, or one sequence of them.
+
+    ```python
+    image.crop(1.40, 43.56, 1.44, 43.60)
+    ```
+    """
+    extent = dict(zip(("west", "south", "east", "north"), box("crop", west, south, east, north), strict=True))
+    return on_cube(data, "filter_bbox", extent=extent)
+
+
+@operator("filter_bbox", method=_crop)
 def filter_bbox(data: Cube, extent: BBox, places: Callable[[Any], tuple[np.ndarray, np.ndarray]] | None = None) -> Cube:
-    """Missing where the pixel's centre is outside the bounding box."""
+    """Missing where the pixel's centre is outside the bounding box.
+
+    ```python
+    image.crop(1.40, 43.56, 1.44, 43.60)
+    ```
+    """
     assert places is not None
     box = BBox.model_validate(extent)
     x, y = places(box.crs)
@@ -277,9 +354,15 @@ def _applied_images(
     return {band: compiling.call(arguments["process"], x=value) for band, value in inputs["data"].items()}
 
 
-@operator("apply", images=_applied_images)
+@operator("apply", images=_applied_images, method=None)
 def apply(data: Cube, process: Unary) -> Cube:
-    """A process of one value, on every value."""
+    """A process of one value, on every value.
+
+    ```python
+    image + 1
+    image.sqrt()
+    ```
+    """
     return _cube(run(process, x=data), data)  # type: ignore[arg-type]
 
 
@@ -310,9 +393,17 @@ def _reduced_images(
     return {None: compiling.call(arguments["reducer"], data=dict(inputs["data"]))}
 
 
-@operator("reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images)
+@operator(
+    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images, method=None
+)
 def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "bands"], meta: Meta | None = None) -> Cube:
-    """A dimension reduced to one value by a reducer over `data`."""
+    """A dimension reduced to one value by a reducer over `data`.
+
+    ```python
+    ndvi.median("t")
+    s2.band("red")
+    ```
+    """
     series = Series(data, dimension, meta or Meta(bands=tuple(data.bands.values) if "bands" in data.dims else None))
     like = data.isel({dimension: 0}, drop=True) if data.sizes[dimension] else data.sum(dimension)
     return _cube(run(reducer, data=series), like)  # type: ignore[arg-type]
@@ -350,9 +441,15 @@ def _merged_images(
     return {band: compiling.call(resolver, x=a.get(band, a.get(None)), y=b.get(band, b.get(None))) for band in wanted}
 
 
-@operator("merge_cubes", shape=_merged, needs=same_bands, images=_merged_images)
+@operator("merge_cubes", shape=_merged, needs=same_bands, images=_merged_images, method=None)
 def merge_cubes(cube1: Cube, cube2: Cube, overlap_resolver: Binary | None = None) -> Cube:
-    """Two cubes as one: bands side by side where they differ, else combined value by value by the resolver."""
+    """Two cubes as one: bands side by side where they differ, else combined value by value by the resolver.
+
+    ```python
+    image + other
+    ml.rgb(image, image, image)
+    ```
+    """
     bands = [set(c.bands.values.tolist()) if "bands" in c.dims else None for c in (cube1, cube2)]
     if bands[0] is not None and bands[1] is not None and not bands[0] & bands[1]:
         together = xr.broadcast(cube1, cube2, exclude=["bands"])
@@ -408,7 +505,12 @@ def _masked_images(
     images=_masked_images,
 )
 def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
-    """Data without the values where the mask is true (not zero); they become missing, or `replacement`."""
+    """Data without the values where the mask is true (not zero); they become missing, or `replacement`.
+
+    ```python
+    image.mask(water)
+    ```
+    """
     remove = mask.fillna(0) != 0
     return data.where(~remove, NAN if replacement is None else replacement)
 
@@ -421,12 +523,18 @@ def _added(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 
 @operator(
     "add_dimension",
+    method=None,
     shape=_added,
     needs=lambda arguments, metas, wanted: {"data": None},
     images=lambda compiling, arguments, inputs, bands: {arguments["label"]: inputs["data"][None]},
 )
 def add_dimension(data: Cube, name: Literal["bands"], label: str, type: Literal["bands"] = "bands") -> Cube:
-    """The cube with a dimension `bands` of one label."""
+    """The cube with a dimension `bands` of one label.
+
+    ```python
+    ml.rgb(image, other, image)
+    ```
+    """
     return data.expand_dims(bands=[label])
 
 
@@ -438,7 +546,24 @@ def _own_lattice(arguments: Mapping[str, Any], grids: Mapping[str, Mapping[str, 
     return aligned_grid(arguments["projection"], arguments["resolution"], grids["data"])
 
 
-@operator("resample_spatial", support=Regrid(_own_lattice))
+def _on_grid(data: Node, grid: Node | str | int, resolution: float | None = None) -> Node:
+    """On the grids of another chain, or on that of a CRS and resolution (in its unit); by nearest neighbour.
+
+    ```python
+    image.on_grid(other)
+    image.on_grid("EPSG:2154", 10)
+    ```
+    """
+    if isinstance(grid, Node):
+        return on_cube(data, "resample_cube_spatial", target=grid)
+    if resolution is None:
+        raise ArgumentError(f"on_grid({shown(grid)}) needs a resolution in units of that CRS")
+    if isinstance(grid, str | int):
+        check_unit(grid, number("resolution", resolution))
+    return on_cube(data, "resample_spatial", projection=grid, resolution=resolution)
+
+
+@operator("resample_spatial", support=Regrid(_own_lattice), method=_on_grid)
 def resample_spatial(
     data: Cube,
     resolution: Resolution,
@@ -446,7 +571,12 @@ def resample_spatial(
     method: Literal["near"] = "near",
     align: Literal["upper-left"] = "upper-left",
 ) -> Cube:
-    """The cube on the grid of a CRS and resolution (aligned to its origin), by nearest neighbour."""
+    """The cube on the grid of a CRS and resolution (aligned to its origin), by nearest neighbour.
+
+    ```python
+    image.on_grid("EPSG:2154", 10)
+    ```
+    """
     raise DocumentError("grids are changed by the engine")
 
 
@@ -456,6 +586,7 @@ def _first(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 
 @operator(
     "resample_cube_spatial",
+    method=None,
     support=Regrid(lambda arguments, grids: grids["target"]),
     shape=_first,
     needs=lambda arguments, metas, wanted: {
@@ -464,11 +595,21 @@ def _first(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     },
 )
 def resample_cube_spatial(data: Cube, target: Cube, method: Literal["near"] = "near") -> Cube:
-    """The cube on the grids of another one, by nearest neighbour."""
+    """The cube on the grids of another one, by nearest neighbour.
+
+    ```python
+    image.on_grid(other)
+    ```
+    """
     raise DocumentError("grids are changed by the engine")
 
 
 @operator("muses:at_resolution", support=AtResolution("resolution"))
 def at_resolution(data: Cube, resolution: Metres) -> Cube:
-    """The cube evaluated at the level of this resolution (metres), whatever level is shown."""
+    """The cube evaluated at the level of this resolution (metres), whatever level is shown.
+
+    ```python
+    image.at_resolution(20)
+    ```
+    """
     raise DocumentError("levels are chosen by the engine")

@@ -17,6 +17,7 @@ def focal_mean(data: Cube, radius: Annotated[int, Field(ge=1, le=64)] = 1) -> Cu
 from __future__ import annotations
 
 import inspect
+import keyword
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -221,6 +222,9 @@ class Compiling(Protocol):
 ImagesOf = Callable[[Compiling, Mapping[str, Any], Mapping[str, Images], tuple[str, ...] | None], Images]
 """(compiler, arguments, values of each cube by argument, bands of the result) → values of the result."""
 
+MethodOf = str | Callable[..., Node] | None
+"""How chains have an operator as a method; see `operator`."""
+
 Dates = tuple[np.datetime64, ...]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 
@@ -298,6 +302,7 @@ class Traits:
     code: str | None = None
     images: ImagesOf | None = None
     expands: Callable[..., Node] | None = None
+    method: MethodOf = ""
 
 
 class Operator:
@@ -351,17 +356,41 @@ class Operator:
                 f"operator {id!r} says what shape its result has and not which bands it reads for it: declare it with "
                 "needs=, which is same_bands where each band of the result is made of the same band of its cubes"
             )
+        if traits.reduces not in (None, "t", "bands", *self.arguments):
+            raise TypeError(f"operator {id!r}: reduces={traits.reduces!r} is neither a dimension nor an argument of it")
+        self.gives_series = hints.get("return") is Array
+        self.build = traits.method if callable(traits.method) else None
+        """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
+        self.method = self._method_name(traits.method)
+        """Name of the method that chains have for it; None: they have none."""
         self.takes_text = id in ("eq", "neq")
         """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
-        self.gives_series = hints.get("return") is Array
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
     def __repr__(self) -> str:
         return f"<Operator {self.id} {self.version}>"
 
+    def _method_name(self, method: MethodOf) -> str | None:
+        if method is None:
+            return None
+        name = method if isinstance(method, str) else getattr(method, "__name__", "").strip("_")
+        name = name or self.id.rpartition(":")[2]
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+            raise TypeError(f"operator {self.id!r}: no method can be called {name!r}; declare it with method=, or None")
+        if self.build is None and not (self.arguments and self._takes_a_chain()):
+            raise TypeError(
+                f"operator {self.id!r} has no cube, value or series of values as its first argument, so there is no "
+                "method that chains could have for it: declare it with method=None"
+            )
+        return name
+
+    def _takes_a_chain(self) -> bool:
+        first = next(iter(self.arguments.values()))
+        return first.kind in ("cube", "scalar") or (first.kind == "array" and not self.gives_series)
+
     def reduces(self, arguments: Mapping[str, Any]) -> str | None:
         """The dimension that it reduces to one value: `t`, `bands`, or None."""
-        return None if self._reduces is None else arguments[self._reduces]
+        return arguments[self._reduces] if self._reduces in self.arguments else self._reduces
 
     def is_strict(self, arguments: Mapping[str, Any]) -> bool:
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
@@ -627,11 +656,34 @@ class OperatorRegistry:
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
+        self._methods: dict[str, str] = {}
+        self._uses: list[Callable[[Operator], None]] = []
+        self.broken: dict[str, str] = {}
+        """Entry points of other packages that could not be loaded, with the reason: their operators are missing."""
 
     def add(self, op: Operator) -> None:
         if op.id in self._operators:
             raise ValueError(f"operator {op.id!r} is declared twice")
+        if op.method is not None and (other := self._methods.get(op.method)) is not None:
+            raise ValueError(
+                f"operator {op.id!r} would have the method .{op.method}(), which {other!r} has: declare it with "
+                "method='…', another name"
+            )
+        for use in self._uses:
+            use(op)
         self._operators[op.id] = op
+        if op.method is not None:
+            self._methods[op.method] = op.id
+
+    def each(self, use: Callable[[Operator], None]) -> None:
+        """Calls `use` with every operator: those there are, and those that are declared later, before they count."""
+        for op in self._operators.values():
+            use(op)
+        self._uses.append(use)
+
+    def of_method(self, name: str) -> Operator | None:
+        """The operator that chains have as the method of this name."""
+        return self._operators.get(self._methods.get(name, ""))
 
     def __getitem__(self, id: str) -> Operator:
         return self._operators[id]
@@ -647,6 +699,9 @@ class OperatorRegistry:
 
             close = difflib.get_close_matches(process, self._operators, n=3)
             hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+            hint += "".join(
+                f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
+            )
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
             ) from None
@@ -676,6 +731,7 @@ def operator(
     code: str | None = None,
     images: ImagesOf | None = None,
     expands: Callable[..., Node] | None = None,
+    method: MethodOf = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -699,7 +755,7 @@ def operator(
         What an image takes; without it a value takes two nanoseconds, and so does each process of a callback. Operators
         that look at more than a pixel (Focal, Region, Fit) must declare it: TypeError.
     reduces
-        The argument that names the dimension (`t` or `bands`) which it reduces to one value.
+        The dimension (`t` or `bands`) which it reduces, or the argument that names it.
     dates
         (arguments, dates) → the dates that it keeps.
     masks
@@ -712,10 +768,14 @@ def operator(
         How compiled code does a process of cubes, image by image.
     expands
         (arguments by name; values as parameters) → the process as a graph of other processes, for compiled code.
+    method
+        What chains have it as: a method of its id's name, with its arguments, its docstring and the examples (blocks of
+        Python) in it. Another name; or a function (node of the chain, what is given to the method) → node, whose name,
+        signature and docstring are the method's; None for no method.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands)
+        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import math
 import operator as op
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
 
 import numpy as np
 import xarray as xr
 from pydantic import Field
 
-from muses_lab.document.graph import Node, Parameter
-from muses_lab.errors import DocumentError
+from muses_lab.document.graph import Callback, Node, Parameter
+from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators.callbacks import Series, element_label
 from muses_lab.operators.declare import VALUE, Array, Cost, Scalar, operator, registry
+from muses_lab.operators.given import band_name
+from muses_lab.operators.methods import band_value, on_values, over
+from muses_lab.plain import number
 from muses_lab.resources import cancel
 
 NAN = np.float32("nan")
@@ -41,23 +44,27 @@ def _modulo(x: Any, y: Any) -> Any:
     return np.where(np.equal(y, 0), np.divide(x, y), np.mod(x, y))
 
 
-def _declare_binary(id: str, fn: Callable[[Any, Any], Any], doc: str, code: str | None = None) -> None:
+def _with_example(doc: str, *lines: str) -> str:
+    return "\n".join([doc, "", "```python", *lines, "```"])
+
+
+def _declare_binary(id: str, sign: str, fn: Callable[[Any, Any], Any], doc: str, code: str | None = None) -> None:
     def binary(x: Scalar, y: Scalar) -> Scalar:
         return _elementwise(fn, x, y)
 
-    binary.__name__, binary.__doc__ = id, doc
-    operator(id, code=code)(binary)
+    binary.__name__, binary.__doc__ = id, _with_example(doc, f"image {sign} other")
+    operator(id, code=code, method=None)(binary)
 
 
-def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None = None) -> None:
+def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None = None, example: str = "") -> None:
     def unary(x: Scalar) -> Scalar:
         return _elementwise(fn, x)
 
-    unary.__name__, unary.__doc__ = id, doc
-    operator(id, code=code)(unary)
+    unary.__name__, unary.__doc__ = id, _with_example(doc, example or f"image.{id}()")
+    operator(id, code=code, method=None if example else id)(unary)
 
 
-def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
+def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
     def comparison(x: Scalar, y: Scalar) -> Scalar:
         def truth(a: Any, b: Any) -> Any:
             # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
@@ -65,33 +72,39 @@ def _declare_comparison(id: str, compare: Callable[[Any, Any], Any], doc: str) -
 
         return _elementwise(truth, x, y)
 
-    comparison.__name__, comparison.__doc__ = id, doc
-    operator(id, code=id.upper())(comparison)
+    comparison.__name__, comparison.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
+    operator(id, code=id.upper(), method=None)(comparison)
 
 
-_declare_binary("add", op.add, "x + y", "ADD")
-_declare_binary("subtract", op.sub, "x - y", "SUBTRACT")
-_declare_binary("multiply", op.mul, "x × y", "MULTIPLY")
-_declare_binary("divide", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing", "DIVIDE")
-_declare_binary("mod", _modulo, "Remainder of x / y with the sign of y; x modulo 0 gives ±infinity, as x / 0 does")
+_declare_binary("add", "+", op.add, "x + y", "ADD")
+_declare_binary("subtract", "-", op.sub, "x - y", "SUBTRACT")
+_declare_binary("multiply", "*", op.mul, "x × y", "MULTIPLY")
+_declare_binary("divide", "/", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing", "DIVIDE")
+_declare_binary("mod", "%", _modulo, "Remainder of x / y with the sign of y; x modulo 0 gives ±infinity, as x / 0 does")
 
-_declare_unary("absolute", np.abs, "Absolute value", "ABSOLUTE")
+_declare_unary("absolute", np.abs, "Absolute value", "ABSOLUTE", "abs(image)")
 _declare_unary("sqrt", np.sqrt, "Square root; missing for negative values", "SQRT")
 _declare_unary("ln", np.log, "Natural logarithm; missing for negative values")
 _declare_unary("floor", np.floor, "Largest whole number not above x", "FLOOR")
 _declare_unary("ceil", np.ceil, "Smallest whole number not below x", "CEIL")
 
-_declare_comparison("gt", op.gt, "1 where x > y, else 0")
-_declare_comparison("gte", op.ge, "1 where x ≥ y, else 0")
-_declare_comparison("lt", op.lt, "1 where x < y, else 0")
-_declare_comparison("lte", op.le, "1 where x ≤ y, else 0")
-_declare_comparison("eq", op.eq, "1 where x equals y, else 0")
-_declare_comparison("neq", op.ne, "1 where x differs from y, else 0")
+_declare_comparison("gt", ">", op.gt, "1 where x > y, else 0")
+_declare_comparison("gte", ">=", op.ge, "1 where x ≥ y, else 0")
+_declare_comparison("lt", "<", op.lt, "1 where x < y, else 0")
+_declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0")
+_declare_comparison("eq", "==", op.eq, "1 where x equals y, else 0")
+_declare_comparison("neq", "!=", op.ne, "1 where x differs from y, else 0")
 
 
-@operator("power")
+@operator("power", method=None)
 def power(base: Scalar, p: Scalar) -> Scalar:
-    """base to the power p; missing where either is, also where the other one would decide (openEO)."""
+    """base to the power p; missing where either is, also where the other one would decide (openEO).
+
+    ```python
+    image ** 2
+    image ** other
+    ```
+    """
 
     def raised(b: Any, exponent: Any) -> Any:
         return np.where(_missing(b) | _missing(exponent), NAN, np.power(b, exponent))
@@ -101,13 +114,28 @@ def power(base: Scalar, p: Scalar) -> Scalar:
 
 @operator("exp")
 def exp(p: Scalar) -> Scalar:
-    """e to the power p."""
+    """e to the power p.
+
+    ```python
+    image.exp()
+    ```
+    """
     return _elementwise(np.exp, p)
 
 
-@operator("log")
+def _not_one(arguments: Mapping[str, Any]) -> None:
+    if arguments["base"] == 1:
+        raise ValueError("base=1 is no base of a logarithm: it is above 0 and not 1")
+
+
+@operator("log", rule=_not_one)
 def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
-    """Logarithm of x to a base."""
+    """Logarithm of x to a base.
+
+    ```python
+    image.log(10)
+    ```
+    """
     return _elementwise(lambda v: np.log(v) / math.log(base), x)
 
 
@@ -125,9 +153,20 @@ def _between_by_comparisons(arguments: Mapping[str, Any]) -> Node:
     return _node("and", _node("gte", x, arguments["min"]), _node(upper, x, arguments["max"]))
 
 
-@operator("between", expands=_between_by_comparisons)
+def _between(data: Node, min: float, max: float, exclude_max: bool = False) -> Node:
+    if number("min", min) > number("max", max):
+        raise ArgumentError(f"between({min}, {max}) is true nowhere: the first is above the second", argument="min")
+    return on_values(data, "between", min=min, max=max, exclude_max=exclude_max)
+
+
+@operator("between", expands=_between_by_comparisons, method=_between)
 def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Scalar:
-    """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0: 0 for every x where min is above max (openEO)."""
+    """1 where min ≤ x ≤ max (x < max with `exclude_max`), else 0: 0 for every x where min is above max (openEO).
+
+    ```python
+    image.between(0, 1)
+    ```
+    """
 
     def inside(v: Any) -> Any:
         upper = v < max if exclude_max else v <= max
@@ -138,7 +177,12 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
 
 @operator("clip", rule=_ordered, code="CLIP")
 def clip(x: Scalar, min: float, max: float) -> Scalar:
-    """x limited to the range from min to max."""
+    """x limited to the range from min to max.
+
+    ```python
+    image.clip(0, 1)
+    ```
+    """
     return _elementwise(lambda v: np.clip(v, min, max), x)
 
 
@@ -154,11 +198,21 @@ def _scaled_by_arithmetic(arguments: Mapping[str, Any]) -> Node:
     return _node("add", _node("multiply", _node("subtract", clipped, low), factor), arguments["outputMin"])
 
 
-@operator("linear_scale_range", rule=_a_range, expands=_scaled_by_arithmetic)
+def _scale(data: Node, input_min: float, input_max: float, output_min: float = 0.0, output_max: float = 1.0) -> Node:
+    return on_values(
+        data, "linear_scale_range", inputMin=input_min, inputMax=input_max, outputMin=output_min, outputMax=output_max
+    )
+
+
+@operator("linear_scale_range", rule=_a_range, expands=_scaled_by_arithmetic, method=_scale)
 def linear_scale_range(
     x: Scalar, inputMin: float, inputMax: float, outputMin: float = 0.0, outputMax: float = 1.0
 ) -> Scalar:
     """x clipped to the input range and mapped linearly: inputMin to outputMin, inputMax to outputMax (openEO).
+
+    ```python
+    image.scale(0, 0.4, 0, 255)
+    ```
 
     Either range may run downwards: `inputMin=1, inputMax=0` turns the scale round.
     """
@@ -171,9 +225,25 @@ def linear_scale_range(
     return _elementwise(scale, x)
 
 
-@operator("normalized_difference", code="NORMALIZED_DIFFERENCE")
+def _normalized_difference(data: Node, a: str, b: str) -> Node:
+    """(a - b) / (a + b) of two bands; missing where a + b is 0.
+
+    ```python
+    s2.normalized_difference("green", "nir")
+    ```
+    """
+    x, y = (band_value(band_name(name)) for name in (a, b))
+    return over(data, "bands", registry.node("normalized_difference", inside_callback=True, x=x, y=y))
+
+
+@operator("normalized_difference", code="NORMALIZED_DIFFERENCE", method=_normalized_difference)
 def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
-    """(x - y) / (x + y); missing where x + y is 0."""
+    """(x - y) / (x + y); missing where x + y is 0.
+
+    ```python
+    s2.normalized_difference("green", "nir")
+    ```
+    """
 
     def difference(a: Any, b: Any) -> Any:
         total = a + b
@@ -182,15 +252,25 @@ def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(difference, x, y)
 
 
-@operator("not", code="NOT")
+@operator("not", code="NOT", method=None)
 def not_(x: Scalar) -> Scalar:
-    """1 where x is false, 0 where it is true."""
+    """1 where x is false, 0 where it is true.
+
+    ```python
+    ~water
+    ```
+    """
     return _elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
 
 
-@operator("and", strict=False, code="AND")
+@operator("and", strict=False, code="AND", method=None)
 def and_(x: Scalar, y: Scalar) -> Scalar:
-    """Both true. False with unknown is false, true with unknown is unknown."""
+    """Both true. False with unknown is false, true with unknown is unknown.
+
+    ```python
+    water & (image > 0.5)
+    ```
+    """
 
     def both(a: Any, b: Any) -> Any:
         false = (a == 0) | (b == 0)
@@ -199,9 +279,14 @@ def and_(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(both, x, y)
 
 
-@operator("or", strict=False, code="OR")
+@operator("or", strict=False, code="OR", method=None)
 def or_(x: Scalar, y: Scalar) -> Scalar:
-    """At least one true. True with unknown is true, false with unknown is unknown."""
+    """At least one true. True with unknown is true, false with unknown is unknown.
+
+    ```python
+    water | (image > 0.5)
+    ```
+    """
 
     def either(a: Any, b: Any) -> Any:
         missing = _missing(a) | _missing(b)
@@ -211,9 +296,14 @@ def or_(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(either, x, y)
 
 
-@operator("xor", code="XOR")
+@operator("xor", code="XOR", method=None)
 def xor(x: Scalar, y: Scalar) -> Scalar:
-    """Exactly one true; unknown if either is."""
+    """Exactly one true; unknown if either is.
+
+    ```python
+    water ^ (image > 0.5)
+    ```
+    """
 
     def one(a: Any, b: Any) -> Any:
         return np.where(_missing(a) | _missing(b), NAN, ((a != 0) ^ (b != 0)).astype(np.float32))
@@ -221,9 +311,25 @@ def xor(x: Scalar, y: Scalar) -> Scalar:
     return _elementwise(one, x, y)
 
 
-@operator("if", strict=False, code="IF")
+def _where(data: Node, cond: Node) -> Node:
+    """Only the values where the condition is true (xarray `where`); where it is unknown they are removed too.
+
+    ```python
+    image.where(water)
+    ```
+    """
+    keep = registry.node("if", inside_callback=True, value=Parameter("y"), accept=Parameter("x"))
+    return registry.node("merge_cubes", cube1=data, cube2=cond, overlap_resolver=Callback(keep))
+
+
+@operator("if", strict=False, code="IF", method=_where)
 def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type: ignore[assignment]
-    """`accept` where value is true, `reject` (missing by default) where it is false or unknown."""
+    """`accept` where value is true, `reject` (missing by default) where it is false or unknown.
+
+    ```python
+    image.where(water)
+    ```
+    """
 
     def choose(v: Any, a: Any, r: Any) -> Any:
         return np.where(~_missing(v) & (v != 0), a, r)
@@ -233,7 +339,12 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
 
 @operator("is_nodata", strict=False, code="IS_NODATA")
 def is_nodata(x: Scalar) -> Scalar:
-    """1 where x is missing, else 0."""
+    """1 where x is missing, else 0.
+
+    ```python
+    image.is_nodata()
+    ```
+    """
     return _elementwise(lambda v: _missing(v).astype(np.float32), x)
 
 
@@ -241,9 +352,24 @@ def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, c
     return Cost((VALUE + min(len(arguments["data"]), 128) * 0.6e-9) * rows * columns)
 
 
-@operator("array_contains", strict=False, cost=_contains_cost)
+def _isin(data: Node, values: Iterable[float]) -> Node:
+    """1 where the value is one of `values` (classes), else 0 (also where it is missing).
+
+    ```python
+    image.isin([4, 5, 6])
+    ```
+    """
+    return on_values(data, "array_contains", "value", data=values)
+
+
+@operator("array_contains", strict=False, cost=_contains_cost, method=_isin)
 def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1000)], value: Scalar) -> Scalar:
-    """1 where the value is one of `data`, else 0 (also where it is missing)."""
+    """1 where the value is one of `data`, else 0 (also where it is missing).
+
+    ```python
+    image.isin([4, 5, 6])
+    ```
+    """
 
     def contains(v: Any) -> Any:
         v = np.asarray(v)
@@ -256,9 +382,14 @@ def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1
     return _elementwise(contains, value)
 
 
-@operator("muses:any_bit")
+@operator("muses:any_bit", method="has_bits")
 def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
-    """1 where any of the bits set in `bits` is set in x (a bit field such as QA_PIXEL), else 0."""
+    """1 where any of the bits set in `bits` is set in x (a bit field such as QA_PIXEL), else 0.
+
+    ```python
+    image.has_bits(8)
+    ```
+    """
 
     def test(v: Any) -> Any:
         missing = ~np.isfinite(v)  # infinity has no bits
@@ -275,9 +406,24 @@ def _one_way(arguments: Mapping[str, Any]) -> None:
         raise ValueError("only a dimension has labels; give `index`")
 
 
-@operator("array_element", rule=_one_way)
+def _band(data: Node, name: str) -> Node:
+    """One band (band or common name) as an image without the dimension `bands`.
+
+    ```python
+    s2.band("red")
+    ```
+    """
+    return over(data, "bands", band_value(band_name(name)))
+
+
+@operator("array_element", rule=_one_way, method=_band)
 def array_element(data: Array, index: int | None = None, label: str | int | None = None) -> Scalar:
-    """One element of a series: by its place (0 is the first) or by its label (a band or common name)."""
+    """One element of a series: by its place (0 is the first) or by its label (a band or common name).
+
+    ```python
+    s2.band("red")
+    ```
+    """
     if not isinstance(data, Series):
         return _at(data, index, len(data))  # type: ignore[arg-type]
     if data.dim == "bands":

@@ -97,7 +97,7 @@ def _cost(takes: Callable[[int, int, int], Cost]) -> CostOf:
     return cost
 
 
-def _each_image(data: xr.DataArray, halo: int, fn: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
+def each_image(data: xr.DataArray, halo: int, fn: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
     """`fn` on every (y, x) image of a cube; it gives the image without its halo."""
     values = np.asarray(data.data)
     rows, columns = (n - 2 * halo for n in values.shape[-2:])
@@ -108,7 +108,7 @@ def _each_image(data: xr.DataArray, halo: int, fn: Callable[[np.ndarray], np.nda
     return data.isel(y=slice(halo, halo + rows), x=slice(halo, halo + columns)).copy(data=out)
 
 
-def _around(image: np.ndarray, halo: int, rows: int, columns: int, beyond: float) -> np.ndarray:
+def with_margin(image: np.ndarray, halo: int, rows: int, columns: int, beyond: float) -> np.ndarray:
     """An image without its halo, with so many rows and columns of what lies around; `beyond` where nobody knows."""
     for axis, margin in enumerate((rows, columns)):
         spare = max(halo - margin, 0)
@@ -135,7 +135,7 @@ def _passes(weights: np.ndarray) -> list[np.ndarray]:
     return [column[:, None], row[None, :]] if (apart <= rounding).all() else [weights]
 
 
-def _correlated(
+def correlated(
     values: np.ndarray, weights: np.ndarray, factor: float = 1.0, dtype: np.dtype | type = np.float64
 ) -> np.ndarray:
     """Weighted sums of (y, x) values wherever all weights have one; zero weights are left out."""
@@ -174,6 +174,10 @@ def apply_kernel(
 ) -> Cube:
     """Convolution with a kernel (rows × columns, odd), times `factor` (openEO).
 
+    ```python
+    image.apply_kernel([[0, 1, 0], [1, 1, 1], [0, 1, 0]], factor=1 / 5)
+    ```
+
     Missing values, and what lies beyond the data, count as `replace_invalid` and `border`. A kernel that is the product
     of a column and a row (a Gaussian) takes a fraction of the time.
     """
@@ -181,13 +185,13 @@ def apply_kernel(
     *before, last = _passes(weights)
 
     def convolve(image: np.ndarray) -> np.ndarray:
-        values = _around(image, halo, weights.shape[0] // 2, weights.shape[1] // 2, border).astype(np.float64)
+        values = with_margin(image, halo, weights.shape[0] // 2, weights.shape[1] // 2, border).astype(np.float64)
         values[np.isnan(values)] = replace_invalid
         for one in before:
-            values = _correlated(values, one)
-        return _correlated(values, last, factor, image.dtype)
+            values = correlated(values, one)
+        return correlated(values, last, factor, image.dtype)
 
-    return _each_image(data, halo, convolve)
+    return each_image(data, halo, convolve)
 
 
 # --------------------------------------------------------------------------------------------------------- squares
@@ -205,11 +209,17 @@ def _mean_of_pixel(r: int) -> float:
     rule=_few_pixels,
 )
 def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: float = 1.0, halo: int = 0) -> Cube:
-    """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
+    """Mean of the valid values in the square of (2 r + 1)² pixels around each valid pixel.
+
+    ```python
+    image.focal_mean(2)
+    image.focal_mean(50, "m")
+    ```
+    """
     r = _pixels(radius, unit, pixel_size)
 
     def mean(image: np.ndarray) -> np.ndarray:
-        values = _around(image, halo, r, r, np.nan)
+        values = with_margin(image, halo, r, r, np.nan)
         rows, columns = (n - 2 * r for n in values.shape)
         out = np.empty((rows, columns), image.dtype)
         for first, last in cancel.stripes(rows, columns * _mean_of_pixel(r)):
@@ -217,7 +227,7 @@ def focal_mean(data: Cube, radius: Radius = 1, unit: Unit = "px", pixel_size: fl
             out[first:last] = means[r : r + last - first, r : r + columns]
         return out
 
-    return _each_image(data, halo, mean)
+    return each_image(data, halo, mean)
 
 
 def _median_cost(r: int, pixels: int, around: int) -> Cost:
@@ -231,15 +241,20 @@ def focal_median(
     data: Cube, radius: Annotated[float, Field(gt=0, le=10_000)] = 1, unit: Unit = "px", pixel_size: float = 1.0,
     halo: int = 0,
 ) -> Cube:  # fmt: skip
-    """Median of the valid values in the square of (2 r + 1)² pixels around each valid pixel."""
+    """Median of the valid values in the square of (2 r + 1)² pixels around each valid pixel.
+
+    ```python
+    image.focal_median(2)
+    ```
+    """
     r = _pixels(radius, unit, pixel_size)
     size = 2 * r + 1
 
     def median(image: np.ndarray) -> np.ndarray:
-        values = _around(image, halo, r, r, np.nan) + image.dtype.type(0)  # there is one zero only
+        values = with_margin(image, halo, r, r, np.nan) + image.dtype.type(0)  # there is one zero only
         return _selected(values, size) if size <= _SELECTED else _slid(values, size)
 
-    return _each_image(data, halo, median)
+    return each_image(data, halo, median)
 
 
 def _selected(values: np.ndarray, size: int) -> np.ndarray:
@@ -300,12 +315,14 @@ def _declare_morphology(id: str, steps: tuple[bool, ...], doc: str) -> None:
                 image = _extreme(image, r, largest)
             return image[halo : halo + rows, halo : halo + columns]
 
-        return _each_image(data, halo, apply)
+        return each_image(data, halo, apply)
 
-    morphology.__name__, morphology.__doc__ = id.split(":")[1], doc
+    morphology.__name__ = name = id.split(":")[1]
+    morphology.__doc__ = f"{doc}\n\n```python\n(image > 0.5).{name}(2)\n```\n\n{_RADIUS}"
     operator(id, support=_halo(times), cost=takes, rule=_few_pixels)(morphology)
 
 
+_RADIUS = "A radius is in pixels of the level shown, or with `unit='m'` in metres on the ground."
 _SQUARE = " with a square of (2 r + 1)² pixels; of a mask or of values (Serra 1982; Soille 2003)."
 _declare_morphology("muses:dilate", (True,), "Dilation" + _SQUARE)
 _declare_morphology("muses:erode", (False,), "Erosion" + _SQUARE)

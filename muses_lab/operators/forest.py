@@ -341,13 +341,13 @@ def random_forest(
     """The class of each pixel by a fitted random forest, or the probability of each class, as bands.
 
     ```python
-    forest = fit_random_forest(features.at(points.geometry), points["class"])
-    features.random_forest(forest)                             # numbers of classes: forest.numbers
-    features.random_forest(forest, output="probability")       # a band for each class, from 0 to 1
+    image.random_forest(forest)                              # values are those of forest.numbers
+    image.random_forest(forest, output="probability")        # a band for each class, from 0 to 1
     ```
 
-    Missing where any band that the forest looks at is missing. The class is the most probable one, the first of
-    several (scikit-learn's `predict`).
+    `model` is what `fit_random_forest` made of samples of known classes, or the path where it was saved. Missing where
+    any band that the forest looks at is missing. The class is the most probable one, the first of several
+    (scikit-learn's `predict`).
     """
     banded = "bands" in data.dims
     cube = data.transpose(..., "bands") if banded else data.expand_dims("bands", -1)

@@ -16,7 +16,7 @@ import xarray as xr
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import BandError
 from muses_lab.operators.callbacks import Series, run
-from muses_lab.operators.declare import Compiling, Cube, Images, Meta, operator, registry
+from muses_lab.operators.declare import Compiling, Cube, Images, Meta, MethodOf, operator, registry
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,16 @@ def normalized_difference(x: Value, y: Value) -> Value:
     return _of("normalized_difference", x, y)
 
 
+def ratio(x: Value, y: Value) -> Value:
+    """x / y; missing where y is 0."""
+    quotient = _of("divide", x, y)
+    return Value(registry.node("if", inside_callback=True, value=y.node, accept=quotient.node))
+
+
 Formula = Callable[..., Value]
 
 
-def index(id: str, *, version: str = "1") -> Callable[[Formula], Formula]:
+def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Formula], Formula]:
     """Declares a formula of bands as the operator `id`.
 
     ```python
@@ -136,9 +142,10 @@ def index(id: str, *, version: str = "1") -> Callable[[Formula], Formula]:
         apply.__annotations__ = {
             "data": Cube, **dict.fromkeys(roles, str), "target_band": str | None, "meta": Meta | None, "return": Cube,
         }  # fmt: skip
-        operator(id, version=version, shape=shape, needs=needs, images=images, expands=lambda a: definition(a).root)(
-            apply
-        )
+        operator(
+            id, version=version, shape=shape, needs=needs, images=images, expands=lambda a: definition(a).root,
+            method=method,
+        )(apply)  # fmt: skip
         return formula
 
     return declare
@@ -148,6 +155,50 @@ def index(id: str, *, version: str = "1") -> Callable[[Formula], Formula]:
 def ndvi(nir: Value, red: Value) -> Value:
     """Normalised difference vegetation index (nir - red) / (nir + red), Rouse et al. 1974.
 
+    ```python
+    s2.ndvi()
+    s2.ndvi(nir="B08", red="B04")
+    ```
+
     The result has no bands; with `target_band` it is added to the bands that are there.
     """
     return normalized_difference(nir, red)
+
+
+@index("muses:ndwi")
+def ndwi(green: Value, nir: Value) -> Value:
+    """Normalised difference water index (green - nir) / (green + nir): open water, McFeeters 1996.
+
+    ```python
+    s2.ndwi() > 0
+    ```
+
+    The result has no bands; with `target_band` it is added to the bands that are there.
+    """
+    return normalized_difference(green, nir)
+
+
+@index("muses:mndwi")
+def mndwi(green: Value, swir16: Value) -> Value:
+    """Modified normalised difference water index (green - swir16) / (green + swir16), Xu 2006.
+
+    ```python
+    s2.mndwi() > 0
+    ```
+
+    The result has no bands; with `target_band` it is added to the bands that are there.
+    """
+    return normalized_difference(green, swir16)
+
+
+@index("muses:nbr")
+def nbr(nir: Value, swir22: Value) -> Value:
+    """Normalised burn ratio (nir - swir22) / (nir + swir22), García & Caselles 1991.
+
+    ```python
+    s2.nbr()
+    ```
+
+    The result has no bands; with `target_band` it is added to the bands that are there.
+    """
+    return normalized_difference(nir, swir22)

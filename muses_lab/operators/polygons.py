@@ -297,11 +297,12 @@ def mask_polygon(
     """Only what is inside of polygons, or with `inside` only what is outside of them; the rest is missing.
 
     ```python
-    ndvi.mask_polygon("fields.gpkg")
-    ndvi.mask_polygon(lakes, inside=True)          # a GeoDataFrame
+    image.mask_polygon(polygon)
+    image.mask_polygon(polygon, inside=True, replacement=-1)
     ```
 
-    A pixel is inside where its centre is (GDAL's rule without `all_touched`), at every level with the pixels of that
+    `mask` is a GeoDataFrame, the path of a GeoPackage or GeoJSON file, GeoJSON, or a shapely geometry in degrees. A
+    pixel is inside where its centre is (GDAL's rule without `all_touched`), at every level with the pixels of that
     level. Edges are straight in the polygons' own reference system. `replacement` takes the place of the values that
     are removed; what is missing stays so (openEO `mask_polygon`).
     """

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from muses_lab.operators.declare import Fit, Focal, Operator, Pixel, Region, registry
+from muses_lab.operators.methods import description, examples
 
 _SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit"}
 
@@ -28,7 +27,7 @@ def describe(op: Operator) -> dict[str, Any]:
     return {
         "id": plain,
         **({"namespace": namespace} if namespace else {}),
-        "description": inspect.cleandoc(op.fn.__doc__ or ""),
+        "description": description(op.fn.__doc__ or ""),
         "parameters": parameters,
         "muses:version": op.version,
         "muses:support": support(op),
@@ -42,33 +41,27 @@ def support(op: Operator) -> str:
     return _SUPPORT.get(type(op.support), "structural")
 
 
-_SHOWN = 5
-"""So many ways to write one process are shown."""
-
-
-def markdown(written: Mapping[str, Sequence[str]]) -> str:
-    """The profile as a page of documentation; `written` has how a process is written in Python, where it is."""
+def markdown() -> str:
+    """The profile as a page of documentation."""
     lines = [
         "# Supported processes",
         "",
         "Documents of chains are openEO process graphs (processes 2.0). This release knows the following processes;",
         "those under `muses:` are our own. The column *in Python* shows how to write a process: `s2` is a collection,",
-        "`c` any chain, `a` and `b` are chains without bands, `cond` and `other` are conditions. A process without an",
-        "entry there can only be read from documents (`ml.Chain.from_json`). *Support* says what an output pixel",
-        "depends on. Processes of support *callback* work on values and series inside `apply`, `reduce_dimension` and",
-        "`merge_cubes`.",
+        "`ndvi` a chain with dates and without bands, `image` and `other` are chains without either, `water` is a",
+        "condition. *Support* says what an output pixel depends on. Processes of support *callback* work on values and",
+        "series inside `apply`, `reduce_dimension` and `merge_cubes`.",
         "This page is made by `muses-lab operators`.",
         "",
         "| process | in Python | support | arguments | what it does |",
         "|---|---|---|---|---|",
     ]
     for op in sorted(registry, key=lambda op: (op.id.startswith("muses:"), op.id)):
-        texts = written.get(op.id, ())
-        python = ", ".join(map(_code, texts[:_SHOWN])) + (", …" if len(texts) > _SHOWN else "")
+        python = ", ".join(map(_code, examples(op.fn.__doc__ or "")))
         arguments = ", ".join(
             f"`{a.name}`" if a.required else f"`{a.name}`={a.default!r}" for a in op.arguments.values()
         )
-        summary = " ".join(inspect.cleandoc(op.fn.__doc__ or "").split("\n\n")[0].split())
+        summary = " ".join(description(op.fn.__doc__ or "").split("\n\n")[0].split())
         lines.append(f"| `{op.id}` | {python} | {support(op)} | {arguments} | {summary.replace('|', '∣')} |")
     return "\n".join(lines) + "\n"
 

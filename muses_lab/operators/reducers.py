@@ -15,8 +15,11 @@ import numpy as np
 import xarray as xr
 from pydantic import Field
 
+from muses_lab.document.graph import Node, Parameter
 from muses_lab.operators.callbacks import Series
-from muses_lab.operators.declare import Array, Cost, Meta, Scalar, operator
+from muses_lab.operators.declare import Array, Cost, Meta, Scalar, operator, registry
+from muses_lab.operators.methods import Dimension, over
+from muses_lab.plain import plain
 from muses_lab.resources import cancel
 
 NAN = np.float32("nan")
@@ -69,12 +72,18 @@ def _in_pieces(fn: Callable[[np.ndarray, int], np.ndarray], values: np.ndarray, 
     return np.concatenate(parts, axis=across - (axis < across))
 
 
-def _declare(id: str, fn: Callable[[np.ndarray, int], np.ndarray], doc: str, code: str | None = None) -> None:
+def _declare(
+    id: str, fn: Callable[[np.ndarray, int], np.ndarray], doc: str, code: str | None = None, method: str = ""
+) -> None:
     def reducer(data: Array, ignore_nodata: bool = True) -> Scalar:
         return _reduce(data, fn, ignore_nodata)  # type: ignore[return-value]
 
-    reducer.__name__, reducer.__doc__ = id, doc
-    operator(id, code=code)(reducer)
+    reducer.__name__ = id
+    reducer.__doc__ = f'{doc}.\n\n```python\nndvi.{method or id}("t")\n```\n\n{_MISSING}'
+    operator(id, code=code, method=method)(reducer)
+
+
+_MISSING = "Missing values are ignored unless `ignore_nodata` is false; where nothing is left the result is missing."
 
 
 def _sum(values: np.ndarray, axis: int) -> np.ndarray:
@@ -102,12 +111,17 @@ _declare("max", lambda v, axis: bn.nanmax(v, axis=axis), "Largest value", "MAX")
 _declare("sum", _sum, "Sum", "SUM")
 _declare("product", _product, "Product")
 _declare("variance", _variance, "Sample variance (divided by n - 1)", "VARIANCE")
-_declare("sd", lambda v, axis: np.sqrt(_variance(v, axis)), "Sample standard deviation (divided by n - 1)", "SD")
+_declare("sd", lambda v, axis: np.sqrt(_variance(v, axis)), "Sample standard deviation (divided by n - 1)", "SD", "std")
 
 
 @operator("count", strict=False, code="COUNT")
 def count(data: Array, condition: Literal[True] | None = None) -> Scalar:
-    """Number of valid values; of all values with `condition` true."""
+    """Number of valid values; of all values with `condition` true.
+
+    ```python
+    ndvi.count("t")
+    ```
+    """
     every = condition is True
 
     def number(values: np.ndarray, axis: int) -> np.ndarray:
@@ -127,13 +141,23 @@ def _pick(values: np.ndarray, axis: int, last: bool, ignore_nodata: bool) -> np.
 
 @operator("first", code="FIRST")
 def first(data: Array, ignore_nodata: bool = True) -> Scalar:
-    """The first value (the first valid one unless `ignore_nodata` is false)."""
+    """The first value (the first valid one unless `ignore_nodata` is false).
+
+    ```python
+    ndvi.first("t")
+    ```
+    """
     return _reduce(data, lambda v, axis: _pick(v, axis, False, ignore_nodata), True)  # type: ignore[return-value]
 
 
 @operator("last", code="LAST")
 def last(data: Array, ignore_nodata: bool = True) -> Scalar:
-    """The last value (the last valid one unless `ignore_nodata` is false)."""
+    """The last value (the last valid one unless `ignore_nodata` is false).
+
+    ```python
+    ndvi.last("t")
+    ```
+    """
     return _reduce(data, lambda v, axis: _pick(v, axis, True, ignore_nodata), True)  # type: ignore[return-value]
 
 
@@ -141,13 +165,33 @@ def _quantiles_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, 
     return Cost((20e-9 + 3e-9 * len(arguments["probabilities"])) * rows * columns)
 
 
-@operator("quantiles", cost=_quantiles_cost, code="QUANTILE")
+def _quantile(data: Node, q: float, dim: Dimension = "t", ignore_nodata: bool = True) -> Node:
+    """Quantile of the valid values, interpolated linearly.
+
+    ```python
+    ndvi.quantile(0.9, "t")
+    ```
+    """
+    probabilities = [plain(q)]
+    series = registry.node(
+        "quantiles", inside_callback=True, data=Parameter("data"), probabilities=probabilities,
+        ignore_nodata=ignore_nodata,
+    )  # fmt: skip
+    return over(data, dim, "array_element", data=series, index=0)
+
+
+@operator("quantiles", cost=_quantiles_cost, code="QUANTILE", method=_quantile)
 def quantiles(
     data: Array,
     probabilities: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=100)],
     ignore_nodata: bool = True,
 ) -> Array:
-    """Quantiles at the given probabilities, as a series (take one with `array_element`)."""
+    """Quantiles at the given probabilities, as a series (take one with `array_element`).
+
+    ```python
+    ndvi.quantile(0.9, "t")
+    ```
+    """
 
     parts = []
     array, dim = _along(data)
@@ -160,13 +204,13 @@ def quantiles(
         cancel.check()
 
         def one(_values: np.ndarray, _axis: int, p: float = p) -> np.ndarray:
-            return _quantile(values, valid, p)
+            return _interpolated(values, valid, p)
 
         parts.append(_reduce(data, one, ignore_nodata, in_pieces=False))
     return Series(xr.concat(parts, dim="quantile"), "quantile", Meta(time=False))  # type: ignore[return-value]
 
 
-def _quantile(ordered: np.ndarray, valid: np.ndarray, p: float) -> np.ndarray:
+def _interpolated(ordered: np.ndarray, valid: np.ndarray, p: float) -> np.ndarray:
     place = np.maximum(valid - 1, 0) * p
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, np.maximum(valid - 1, 0))

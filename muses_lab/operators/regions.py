@@ -50,6 +50,10 @@ def connected_components(
 ) -> Cube:
     """Labels 1, 2, … of the connected regions that are true and have at least `min_area` (m²); 0 elsewhere.
 
+    ```python
+    water.connected_components(min_area=1000, extent=(1.40, 43.56, 1.44, 43.60), resolution=20)
+    ```
+
     Labels run from the north-west, row by row. Missing stays missing.
     """
     values = np.asarray(data.data)

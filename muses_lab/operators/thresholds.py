@@ -49,7 +49,12 @@ def otsu(
     resolution: Metres | None = None,
     fitted: dict[str, Any] | None = None,
 ) -> Cube:
-    """1 where the value is above Otsu's threshold of the pinned extent, else 0 (Otsu 1979)."""
+    """1 where the value is above Otsu's threshold of the pinned extent, else 0 (Otsu 1979).
+
+    ```python
+    image.otsu(extent=(1.40, 43.56, 1.44, 43.60), resolution=20)
+    ```
+    """
     assert fitted is not None
     above = (data > fitted["threshold"]).astype(np.float32)
     return above.where(data.notnull())

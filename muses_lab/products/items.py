@@ -10,7 +10,7 @@ import shapely
 from shapely.errors import ShapelyError
 from shapely.geometry import shape
 
-from muses_lab.products.times import format_time, parse_time
+from muses_lab.times import format_time, parse_time
 
 PROBLEM = "muses:problem"
 """Field of an item that cannot be used: why. It stays among the others, so that it can be named."""

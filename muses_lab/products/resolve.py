@@ -23,7 +23,6 @@ from muses_lab.products.described import Described, described, finite, is_data, 
 from muses_lab.products.headers import Unavailable, local_header, remote_headers
 from muses_lab.products.items import PROBLEM
 from muses_lab.products.known import CloudMask, Profile, profile_of
-from muses_lab.products.times import format_time, parse_time
 from muses_lab.raster import access, http
 from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.header import RasterInfo
@@ -31,6 +30,7 @@ from muses_lab.raster.orientation import astray, corners, why_not_a_grid
 from muses_lab.raster.sidecars import Affine6
 from muses_lab.scenes.observations import observe, recency
 from muses_lab.scenes.scene import Scene, Scenes
+from muses_lab.times import format_time, parse_time
 
 Place = tuple[str, Affine6, tuple[int, int]]
 """CRS, transform, shape."""

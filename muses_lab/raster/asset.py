@@ -27,7 +27,7 @@ class Band:
     categorical: bool = False
     """True for classes and bit fields, which are never averaged."""
     overviews: OverviewMethod | None = None
-    """How the stored overviews were made; None when unknown (categorical bands then do not use them)."""
+    """How the stored overviews were made; None when unknown (of classes a look tells, see `raster.overviews`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,22 @@ MAPPED, STRAIGHT, DOUBLED = range(3)
 
 _SLACK = 1e-6
 """Stored pixels by which numbers may differ that mean the same."""
+
+
+@lru_cache(maxsize=32)
+def taken(sizes: tuple[int, ...]) -> np.ndarray:
+    """Pixels of the first of some images that those of the last show, along an axis, by nearest neighbour.
+
+    Each is made from the one before it, as GDAL makes overviews by nearest neighbour.
+
+    >>> taken((8, 4, 2)).tolist(), taken((5490, 2745, 1373))[-2:].tolist()
+    ([0, 4], [5484, 5488])
+    """
+    at = np.arange(sizes[-1])
+    for finer, coarser in reversed(list(pairwise(sizes))):
+        at = np.minimum((0.5 + at * (finer / coarser)).astype(np.int64), finer - 1)
+    at.setflags(write=False)
+    return at
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +46,11 @@ class Axis:
     """Stored pixels averaged for each."""
     limit: int
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         return self.place.start >= self.place.stop
 
-    @property
+    @cached_property
     def is_coarse(self) -> bool:
         """Whether far more stored pixels are spanned than there are pixels."""
         return self.span[1] - self.span[0] > 2 * self.index.size
@@ -55,6 +72,25 @@ class Axis:
         index = self.index[start:stop]
         first, end = max(int(index[0]), 0), min(int(index[-1]) + self.count, self.limit)
         return Axis(place, (self.span[0] + first, self.span[0] + end), index - first, self.count, end - first)
+
+    @staticmethod
+    def whole(start: int, stop: int) -> Axis:
+        """Stored pixels as they are."""
+        number = stop - start
+        return Axis(slice(0, number), (start, stop), np.arange(number), 1, number)
+
+    @lru_cache(maxsize=4096)  # noqa: B019 (axes are kept anyway: scenes of a grid share them)
+    def decimated(self, sizes: tuple[int, ...], mirrored: bool) -> Axis:
+        """The axis of a coarse image as one of the first of some images, each made from the one before it.
+
+        `mirrored`: whether the file counts its pixels from the other end.
+        """
+        if all(size == sizes[-1] for size in sizes):
+            return self
+        at, coarse = taken(sizes), self.span[0] + self.index
+        at = sizes[0] - 1 - at[sizes[-1] - 1 - coarse] if mirrored else at[coarse]
+        first, end = int(at[0]), int(at[-1]) + 1
+        return Axis(self.place, (first, end), at - first, 1, end - first)
 
     @cached_property
     def taken(self) -> Axis:

@@ -89,8 +89,10 @@ class Memory:
             )
 
     @contextmanager
-    def task(self, size: int, cancelled: Callable[[], bool]) -> Iterator[None]:
+    def task(self, size: int, cancelled: Callable[[], bool]) -> Iterator[bool]:
         """Waits until a task that may need so many bytes can run; to be entered by one that holds nothing yet.
+
+        Gives whether it had to wait.
 
         Raises
         ------
@@ -101,12 +103,13 @@ class Memory:
         """
         self.check(size)
         with self._changed:
-            if self._queue or not self._fits(size):
+            waited = bool(self._queue) or not self._fits(size)
+            if waited:
                 self._wait(size, cancelled)
             self._running += 1
             self.admitted += size
         try:
-            yield
+            yield waited
         finally:
             with self._changed:
                 self._running -= 1

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 import shapely
@@ -24,7 +25,7 @@ from muses_lab.errors import GridError
 from muses_lab.globe import on_globe
 from muses_lab.operators import Meta
 from muses_lab.raster.access import is_remote
-from muses_lab.raster.asset import Band
+from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.grid import Grid, Rect, bounds_of, same_crs
 from muses_lab.scenes.grid_index import Nearby
 from muses_lab.scenes.scene import Scene, Scenes
@@ -32,6 +33,9 @@ from muses_lab.scenes.table import RING, Columns
 from muses_lab.scenes.wire import columns_of, pack
 
 Dates = Collection[np.datetime64]
+
+_LOOKED_AT = 4
+"""Files at either end of a list of which one is looked at: some are gone, or all of one class."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,22 @@ class Source:
 
     def band(self, name: str) -> Band:
         return self.scenes.band(name)
+
+    def ends(self, name: str) -> tuple[list[tuple[Asset, Grid]], list[tuple[Asset, Grid]]]:
+        """Assets of a band of the first scenes and of the last ones, with their grids: the same whatever is read."""
+        if name not in self._ends:
+            rows = range(len(self.scenes.scenes))
+            self._ends[name] = self._some(rows, name), self._some(reversed(rows), name)
+        return self._ends[name]
+
+    def _some(self, rows: Iterable[int], name: str) -> list[tuple[Asset, Grid]]:
+        there = ((self.scenes.scenes[row].assets.get(name), int(self.columns.lattice[row])) for row in rows)
+        placed = ((asset, at) for asset, at in there if asset is not None and at >= 0)
+        return [(asset, self.grids[self.columns.lattices[at]]) for asset, at in islice(placed, _LOOKED_AT)]
+
+    @cached_property
+    def _ends(self) -> dict[str, tuple[list[tuple[Asset, Grid]], list[tuple[Asset, Grid]]]]:
+        return {}
 
     @cached_property
     def packed(self) -> bytes:

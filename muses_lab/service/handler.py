@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import html
 import json
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
@@ -15,10 +16,12 @@ from jupyter_server.base.handlers import APIHandler, JupyterHandler
 from tornado import httputil, web
 
 from muses_lab.document import strict_json
-from muses_lab.errors import MusesError, NotFound
+from muses_lab.errors import Cancelled, MusesError, NotFound
 from muses_lab.service.failures import CODES, BadRequest, disk_full, public
 from muses_lab.service.tile import check_zoom
 from muses_lab.service.tile_service import TileService
+
+T = TypeVar("T")
 
 
 def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
@@ -39,6 +42,9 @@ def answer(method: Callable[..., Awaitable[None]]) -> Callable[..., Any]:
     return guarded
 
 
+IMMUTABLE = "private, max-age=31536000, immutable"
+"""Of what is named by a hash."""
+
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; form-action 'none'; sandbox",
     "X-Content-Type-Options": "nosniff",
@@ -58,6 +64,7 @@ class Guarded(JupyterHandler):
 
     auth_resource = "muses"
     _entered: str | None = None
+    _work: asyncio.Future[Any] | None = None
     _refused = False
 
     @property
@@ -114,6 +121,18 @@ class Guarded(JupyterHandler):
         self._length = max(self._length, len(self._body) + len(chunk))
         if not self._refused and self._length <= self.service.max_document:
             self._body += chunk
+
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
+        """What a coroutine gives; it is cancelled where the asker leaves: the map no longer shows what it asked for."""
+        self._work = asyncio.ensure_future(work)
+        try:
+            return await self._work
+        except asyncio.CancelledError:
+            raise Cancelled("the asker left before the result was there") from None
+
+    def on_connection_close(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
 
     def on_finish(self) -> None:
         if self._entered is not None:

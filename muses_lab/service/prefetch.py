@@ -1,13 +1,14 @@
-"""One ring of tiles around the newest view, evaluated while nobody waits for anything."""
+"""What is evaluated before a browser asks for it: the tiles of the newest view, and the ring around them meanwhile."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Protocol
 
 from muses_lab.errors import Cancelled, MusesError
-from muses_lab.service.coalesce import Claim
 from muses_lab.service.tile import Tile
 from muses_lab.service.views import View
 
@@ -18,19 +19,35 @@ PAUSE = 0.25
 LONGEST = 5.0
 """Seconds that a tile may take: what is dearer is evaluated when somebody looks."""
 
+MOST = 128
+"""Tiles of all layers that are begun for one view."""
+
+
+class Claim(Protocol):
+    """A part in the evaluation of a tile."""
+
+    async def result(self, seconds: float) -> Any:
+        """Waits for it; raises `Cancelled` after `leave`."""
+
+    def leave(self) -> None: ...
+
+
 Start = Callable[[str, Tile], Any]
-"""A part in the evaluation of a chain's tile, as an awaitable; None where its pixels are kept already."""
+"""A `Claim` on a chain's tile, as an awaitable; None where there is nothing to evaluate."""
 
 
-class Prefetch:
-    """For the event loop's thread only."""
+class Ring:
+    """One ring of tiles around the newest view, evaluated while nobody waits for anything.
+
+    For the event loop's thread only.
+    """
 
     def __init__(self, start: Start) -> None:
         self.done = 0
-        """Tiles evaluated since the start."""
+        """Tiles that were made ready since the start."""
         self._start = start
         self._task: asyncio.Task[None] | None = None
-        self._share: Claim[Any] | None = None
+        self._share: Claim | None = None
         self._view: View | None = None
         self._asked = asyncio.Event()
         self._waited_for = 0
@@ -94,3 +111,42 @@ class Prefetch:
             except TimeoutError:
                 if not self._waited_for:
                     return
+
+
+class VisibleTiles:
+    """The tiles of the newest view, begun as soon as a map tells of it: a browser asks for six at a time.
+
+    For the event loop's thread only.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._shares: list[Claim] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def look(self, view: View | None) -> None:
+        """Begins what this view shows, and leaves what only the one before it showed."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        before, self._shares = self._shares, []
+        if view is None:
+            _leave(before)
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._begin(view, before))
+            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def _begin(self, view: View, before: Sequence[Claim]) -> None:
+        try:
+            for chain, tile in islice(((chain, tile) for tile in view.inside() for chain, _ in view.layers), MOST):
+                with suppress(MusesError):  # who asks for the tile is told
+                    share = await self._start(chain, tile)
+                    if share is not None:
+                        self._shares.append(share)
+        finally:
+            _leave(before)
+
+
+def _leave(shares: Sequence[Claim]) -> None:
+    for share in shares:
+        share.leave()

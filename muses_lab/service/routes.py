@@ -5,19 +5,15 @@ from __future__ import annotations
 from jupyter_server.utils import url_path_join
 from tornado.web import Application
 
-from muses_lab.service.base import BaseTileHandler
-from muses_lab.service.chains import ChainHandler, ChainsHandler
 from muses_lab.service.cluster import ClusterHandler
+from muses_lab.service.documents import ChainHandler, ChainsHandler, LegendHandler, StyleHandler, StylesHandler
 from muses_lab.service.exports import ExportHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
-from muses_lab.service.health import HealthHandler
 from muses_lab.service.share_page import SharedHandler
-from muses_lab.service.status import StatusesHandler, StatusHandler
-from muses_lab.service.styles import LegendHandler, StyleHandler, StylesHandler
+from muses_lab.service.status import HealthHandler, StatusesHandler, StatusHandler
 from muses_lab.service.tile_service import TileService
-from muses_lab.service.tiles import TileHandler
+from muses_lab.service.tiles import BaseTileHandler, TileHandler, ViewHandler
 from muses_lab.service.values import ValuesHandler
-from muses_lab.service.view import ViewHandler
 
 PART = "([^/]+)"
 

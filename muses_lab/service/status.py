@@ -1,7 +1,8 @@
-"""GET status/<chain>, GET status?chains="""
+"""GET status/<chain>, GET status?chains=, GET health"""
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Any
 
 from muses_lab.service.failures import BadRequest, public
@@ -38,7 +39,7 @@ class StatusHandler(ServiceHandler):
     def everything(self) -> dict[str, Any]:
         service = self.service
         about = {"lag_ms": service.lag.summary(), "timeout": service.timeout, "pools": service.pools.counts()}
-        return {"queue": self.service.queue(), "service": about, "prefetched": self.service.prefetch.done}
+        return {"queue": self.service.queue(), "service": about, "prefetched": self.service.ring.done}
 
 
 class StatusesHandler(StatusHandler):
@@ -51,3 +52,13 @@ class StatusesHandler(StatusHandler):
             raise BadRequest(f"{len(chains)} chains are more than the {CHAINS} that may be asked for at once")
         self.set_header("Cache-Control", "no-store")
         self.send_json({"chains": {chain: await self.of(chain) for chain in chains}, **self.everything()})
+
+
+class HealthHandler(ServiceHandler):
+    """That the service is there, and its release: how a kernel or a page checks that it found it."""
+
+    @answer
+    async def get(self) -> None:
+        await self.service.pools.records.run(lambda: self.service.store().documents(limit=1))  # the store answers
+        self.set_header("Cache-Control", "no-store")
+        self.send_json({"status": "ok", "service": "muses-lab", "version": version("muses-lab")})

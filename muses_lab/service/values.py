@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from muses_lab.service.coalesce import Claim
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.tile import TilePixel
 from muses_lab.style import Style
@@ -20,8 +19,6 @@ class ValuesHandler(ServiceHandler):
     `native_metres_per_pixel` and `failed` are the tile's.
     """
 
-    _share: Claim[Any] | None = None
-
     @answer
     async def get(self, chain: str) -> None:
         lon, lat, zoom = self.number("lon"), self.number("lat"), self.zoom()
@@ -29,8 +26,7 @@ class ValuesHandler(ServiceHandler):
         published = await self.service.chain(chain)
         style_hash = self.get_query_argument("style", None)
         style = await self.service.style(style_hash) if style_hash else None
-        self._share = self.service.ask(published, place.tile, urgent=True)
-        pixels = await self.service.wait(self._share, published, place.tile)
+        pixels = await self.while_connected(self.service.pixels(published, place.tile, urgent=True))
         shown = pixels.values[..., place.row, place.col].reshape(-1).tolist()  # dates × bands, those there are
         values = [v if math.isfinite(v) else None for v in shown]
         scenes_here = await self.service.pools.plans.run(_scenes_at, published, place, key=published.chain_hash)
@@ -56,10 +52,6 @@ class ValuesHandler(ServiceHandler):
                 "failed": [{"id": str(scene)} for scene, _ in pixels.report.failed],
             }
         )
-
-    def on_connection_close(self) -> None:
-        if self._share is not None:
-            self._share.leave()
 
 
 def _scenes_at(published: Any, place: TilePixel) -> int:

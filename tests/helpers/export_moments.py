@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from muses_lab.export import Job, at_exit, geotiff
+from muses_lab.export import Job, at_exit, files
+from muses_lab.export.formats import geotiff
 
 MOMENTS = ("planning", "pieces", "last stage")
 
@@ -23,13 +24,13 @@ def at(moment: str, act: Callable[[], None], patch: Callable[[Any, str, Any], No
             left.pop()()
 
     if moment == "planning":
-        plan = geotiff.check_export
+        plan = files.check_export
 
         def planned(*args: Any) -> None:
             once()
             plan(*args)
 
-        patch(geotiff, "check_export", planned)
+        patch(files, "check_export", planned)
     elif moment == "pieces":
         step = Job.step
 

@@ -18,7 +18,7 @@ from muses_lab import settings
 from muses_lab.api.chain import Chain
 from muses_lab.compute.windows import Pixels, assemble
 from muses_lab.document import artefacts
-from muses_lab.engine import Engine
+from muses_lab.engine import Engine, NodeKey, Published
 from muses_lab.engine.mosaic import layout
 from muses_lab.operators import registry
 from muses_lab.raster.asset import Asset, Band
@@ -139,10 +139,20 @@ def window(rows: int, cols: int, pixel: float = 10.0, corner: tuple[float, float
 
 def pixels(engine: Engine, chain: Chain, box: GeoBox, cancelled: Callable[[], bool] = never) -> Pixels:
     """A chain on a window by an engine of the test's own: its blocks evaluated one after the other."""
-    published = chain.published
+    published = with_wholes(engine, chain.published, cancelled)
     engine.keep(published.hash, published)
     plan = layout(published.prepared, box)
     return assemble(plan, {key: engine.run(published.hash, key, cancelled) for key in plan.tasks})
+
+
+def with_wholes(engine: Engine, published: Published, cancelled: Callable[[], bool] = never) -> Published:
+    """A chain with the results of its `region` and `fit` nodes."""
+    for step in published.prepared.whole_nodes():
+        engine.keep(published.hash, published)
+        body = engine.run(published.hash, NodeKey(step.node.hash), cancelled).body
+        assert body is not None
+        published = published.with_results({step.node.hash: body})
+    return published
 
 
 def values(chain: Chain, box: GeoBox, engine: Engine | None = None) -> np.ndarray:

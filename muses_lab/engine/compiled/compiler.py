@@ -24,7 +24,7 @@ from muses_lab.operators import Meta, Operator, registry
 from muses_lab.operators.callbacks import element_label, element_of, reduction_of
 from muses_lab.operators.declare import Images
 from muses_lab.raster.grid import Grid, Rect
-from muses_lab.raster.reader import physical_table
+from muses_lab.raster.values import physical_table
 
 _STRICT = {*range(vm.ADD, vm.NORMALIZED_DIFFERENCE + 1), *range(vm.GT, vm.NEQ + 1), vm.CLIP,
            vm.NOT, vm.XOR, vm.ABSOLUTE, vm.SQRT, vm.FLOOR, vm.CEIL}  # fmt: skip
@@ -237,7 +237,9 @@ def _siblings(prepared: PreparedGraph, target: Step) -> list[Step]:
 
 def reducer(step: Step) -> tuple[int, float]:
     """Kind and probability of a reduction over time; `Unfit` where compiled code has none."""
-    (callback,) = (a for a in step.arguments.values() if isinstance(a, Callback))
+    callback = next((a for a in step.arguments.values() if isinstance(a, Callback)), None)
+    if callback is None:
+        raise Unfit(step.operator.id)
     found = reduction_of(callback)
     if found is None:
         raise Unfit(callback.root.process)

@@ -14,12 +14,14 @@ from muses_lab.engine.arrays import Evaluator, Ready, Run
 from muses_lab.engine.compiled import vm
 from muses_lab.engine.compiled.compiler import Code, Guard, Leaf, Unfit
 from muses_lab.engine.graph import Step
-from muses_lab.engine.prefetch import ReadAhead
+from muses_lab.engine.prefetch import ReadAhead, bands_of
 from muses_lab.engine.stages import Stage
 from muses_lab.errors import Cancelled, MusesError
+from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Grid, Rect
-from muses_lab.raster.reader import ReadFunction, Stored, missing_range
+from muses_lab.raster.reader import Reader, ReadFunction, Stored
 from muses_lab.raster.resampling import Axis
+from muses_lab.raster.values import missing_range
 from muses_lab.resources import cancel, rates
 from muses_lab.scenes.scene import Scene
 
@@ -49,6 +51,7 @@ class _Planes:
     _evaluated: set[tuple[int, Time]] = field(default_factory=set)
     """Those of `of` whose planes hold what a leaf's functions gave."""
     _map_at: dict[int, int] = field(default_factory=dict)
+    _axes: list[Axis] = field(default_factory=list)
     _map_size: int = 0
     _table_at: dict[tuple[object, ...], int] = field(default_factory=dict)
     _table_size: int = 0
@@ -113,6 +116,7 @@ class _Planes:
         if id(axis) not in self._map_at:
             places = np.full(length, -1, np.int32)
             places[axis.place] = axis.index
+            self._axes.append(axis)  # so that no other one gets its id
             self._keep_map(id(axis), places)
         return self._map_at[id(axis)]
 
@@ -200,7 +204,7 @@ def run_code(
                 planes.fixed(number, np.asarray(image.data))
     reads = stage.loads if read == engine.reader.stored else []  # else somebody holds what is read, and asked for it
     with ReadAhead(engine.reader, run.prepared, grid, level, reads, run.cancelled) as fetch, engine.memory.work(size):
-        times = _read_all(read, run, code, stage, planes, fetch)
+        times = _read_all(engine.reader, read, run, code, stage, planes, fetch)
         run.check()
         dates: list[Time] = [None]
         if code.over_time:
@@ -224,7 +228,7 @@ def _leaves(code: Code, step: Step) -> list[tuple[int, Leaf]]:
 
 
 def _read_all(
-    read: ReadFunction, run: Run, code: Code, stage: Stage, planes: _Planes, fetch: ReadAhead
+    reader: Reader, read: ReadFunction, run: Run, code: Code, stage: Stage, planes: _Planes, fetch: ReadAhead
 ) -> set[np.datetime64]:
     """Reads all scenes, masks first; the dates on which one has data here."""
     spared: dict[str, set[np.datetime64]] = {}
@@ -235,7 +239,8 @@ def _read_all(
         run.check()
         needed, gone = stage.need(step).dates, spared.get(step.node.hash, set())
         fetch.before(step, gone)
-        found = _read(read, run, step, _leaves(code, step), needed, gone, planes, stage.grid, stage.level)
+        bands = bands_of(reader, run.prepared.source(step.node), step, stage.level, run.cancelled)
+        found = _read(read, run, step, bands, _leaves(code, step), needed, gone, planes, stage.grid, stage.level)
         times |= found
         for guard in code.guards:
             if guard.leaf.step is step:
@@ -246,8 +251,8 @@ def _read_all(
 
 
 def _read(
-    read: ReadFunction, run: Run, step: Step, mine: list[tuple[int, Leaf]], needed: frozenset[np.datetime64] | None,
-    spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
+    read: ReadFunction, run: Run, step: Step, bands: Mapping[str, Band], mine: list[tuple[int, Leaf]],
+    needed: frozenset[np.datetime64] | None, spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
 ) -> set[np.datetime64]:  # fmt: skip
     """Reads a step's scenes; the dates on which one has data here."""
     source = run.prepared.source(step.node)
@@ -259,7 +264,7 @@ def _read(
         if time in spared or scene.id in run.failed:
             continue
         try:
-            stored = _scene(read, run, source, scene, step, grid, level, planes.rect)
+            stored = _scene(read, run, source.scenes.catalog, scene, bands, grid, level, planes.rect)
         except Cancelled:
             raise
         except MusesError as error:
@@ -276,13 +281,14 @@ def _read(
 
 
 def _scene(
-    read: ReadFunction, run: Run, source, scene: Scene, step: Step, grid: Grid, level: int, rect: Rect
-) -> dict[str | None, Stored]:
+    read: ReadFunction, run: Run, catalog: str, scene: Scene, bands: Mapping[str, Band], grid: Grid, level: int,
+    rect: Rect,
+) -> dict[str | None, Stored]:  # fmt: skip
     found: dict[str | None, Stored] = {}
-    for name in step.meta.bands or ():
+    for name, band in bands.items():
         asset = scene.assets.get(name)
         if asset is not None:
-            stored = read(source.scenes.catalog, asset, source.band(name), grid, level, rect, run.cancelled)
+            stored = read(catalog, asset, band, grid, level, rect, run.cancelled)
             if stored is not None:
                 found[name] = stored
     return found

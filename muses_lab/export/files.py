@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFF: windows of blocks asked for ahead, written as they arrive, put in place at the end."""
+"""Files of exports, whatever their format: blocks asked for ahead, kept as they arrive, put in place at the end."""
 
 from __future__ import annotations
 
@@ -7,37 +7,33 @@ import json
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as Pixels
 
 from muses_lab import compute, plain
 from muses_lab.compute.admission import check_export
-from muses_lab.compute.windows import Executor, WindowTicket, prepare, request_window
+from muses_lab.compute.wholes import prepare
+from muses_lab.compute.windows import Executor, WindowTicket, request_window
 from muses_lab.engine import Published
 from muses_lab.engine.cost import plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.engine.mosaic import reaches
 from muses_lab.errors import ArgumentError, ExtentRequired, MusesError, NotFound
+from muses_lab.export.formats import Writer, writer_of
 from muses_lab.export.job import Job
 from muses_lab.export.journal import Journal
-from muses_lab.export.metadata import Metadata, labels_of
-from muses_lab.export.pieces import COPY, FINISHED, Pieces, file_checksum, opened, to_disk, workplace
+from muses_lab.export.metadata import PREFIX, Metadata, labels_of
+from muses_lab.export.pieces import FINISHED, SIZE, Pieces, to_disk, workplace
 from muses_lab.publish.documents import check_extents, keep
 from muses_lab.raster.window import checked, to_json
-from muses_lab.raster.writing import copy_raster
 from muses_lab.settings import number
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
-
-PIECE = 512
-"""Rows and columns of a piece of an export: a block of the file."""
 
 _AHEAD = 256 << 20
 """Bytes of blocks that an export has asked for and not yet written."""
@@ -51,32 +47,31 @@ LONGEST_NAME = 255
 EXPORT_PRIORITY = 1e15
 """After everything that somebody looks at."""
 
-PREFIX = "MUSES_"
-"""Beginning of the names of the metadata that hold the chain's hash, document and scenes."""
-
 
 def export(
     published: Published,
     path: str | os.PathLike[str],
     window: GeoBox | None = None,
     *,
+    format: str | None = None,
     style: Style | None = None,
     title: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> Job:
-    """Writes a chain on a window as a Cloud-Optimised GeoTIFF; returns a `Job` at once.
+    """Writes a chain on a window as a file; returns a `Job` at once.
 
     ```python
     chain.export("ndvi.tif", ml.Window.from_bounds((1.3, 43.5, 1.5, 43.7), crs="EPSG:32631", resolution=10)).wait()
     ```
 
-    Values are the chain's own (float32, or float64 as of `compute`; NaN where missing), never stretched for
-    display; equal to the tiles of the same level, grid and resampling. Bands are in the order of `t`, then `bands`,
-    with their labels as descriptions; one without has the title's. Tags say title, dates (`TIFFTAG_DATETIME` where
-    all scenes are of one) and history.
+    The name's ending says which format it is (`.tif`: Cloud-Optimised GeoTIFF); `format` chooses where several have
+    that ending. Values are the chain's own (float32, or float64 as of `compute`; NaN where missing), never stretched
+    for display; equal to the tiles of the same level, grid and resampling. Bands of a GeoTIFF are in the order of `t`,
+    then `bands`, with their labels as descriptions; one without has the title's. Tags say title, dates
+    (`TIFFTAG_DATETIME` where all scenes are of one) and history.
 
-    A `style` brings its unit, label and colours: in a file `.qml` beside the raster, which QGIS loads with it, and as
+    A `style` brings its unit, label and colours: in a file `.qml` beside a GeoTIFF, which QGIS loads with it, and as
     red, green and blue where it shows three bands in the file's order. Where it has classes, all whole numbers from 0
     to 254, and the values are nothing else, the file has bytes (255: missing) and a colour table. A style file that
     was saved from QGIS is left as it is.
@@ -88,12 +83,14 @@ def export(
 
     Raises
     ------
+    ArgumentError
+        No format has names that end so, or the named one has not; the message lists the formats.
     FileExistsError
         The file is there and `overwrite` is false.
     ExtentRequired
         No window was given.
     WindowError
-        The window makes no sense, see `ml.Window.from_bounds`.
+        The window makes no sense, see `ml.Window.from_bounds`, or the format cannot hold a raster on it.
     NotFound
         No scene touches the window. (The job's, where they touch it on none of the chain's dates.)
     BandError
@@ -110,20 +107,22 @@ def export(
         )
     if title is not None and not isinstance(title, str):
         raise ArgumentError(f"title={plain.shown(title)} is not a text", argument="title")
-    return start(published, target, window, style=style, title=title, overwrite=overwrite, progress=progress)
+    return start(
+        published, target, window, format=format, style=style, title=title, overwrite=overwrite, progress=progress
+    )
 
 
 def start(
-    published: Published, target: Path, window: GeoBox | None, *, style: Style | None = None, title: str | None = None,
-    overwrite: bool, progress: bool, id: str | None = None,
+    published: Published, target: Path, window: GeoBox | None, *, format: str | None = None,
+    style: Style | None = None, title: str | None = None, overwrite: bool, progress: bool, id: str | None = None,
 ) -> Job:  # fmt: skip
     """An export, new or (`id`) one that was interrupted: its pieces that are there are not computed again."""
-    if target.suffix.lower() not in (".tif", ".tiff"):
-        raise ValueError(f"{target.name!r} is not a GeoTIFF's name; it must end in .tif or .tiff")
+    writer = writer_of(target, format)
     _check_name(target)
     if window is None:
         raise ExtentRequired("an export needs a window: ml.Window.from_bounds(bounds, crs=…, resolution=…)")
     window = checked(window)
+    writer.check(window)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} is there already; give overwrite=True to replace it")
     if not target.parent.is_dir():
@@ -136,7 +135,7 @@ def start(
 
     if not reaches(published.prepared, window):
         raise NotFound(nowhere(published.prepared, window))
-    look = Metadata.of(style, title, labels, step, target)
+    facts = Metadata.of(style, title, labels, step, target, writer.has_style)
 
     def work(job: Job) -> None:
         executor = compute.executor()
@@ -145,7 +144,7 @@ def start(
             raise NotFound(nowhere(published.prepared, window))
         check_export(planned)
         with workplace(target, _key(published, window), job) as folder:
-            pieces = Pieces(folder, window, len(labels), PIECE, published.prepared.dtype, look.is_rgb)
+            pieces = Pieces(folder, window, len(labels), SIZE, published.prepared.dtype, facts.is_rgb)
             prepared = prepare(executor, published, EXPORT_PRIORITY)
             job.begin(len(pieces.all), done=len(pieces.all) - len(pieces.missing))
             finished = folder / FINISHED
@@ -153,8 +152,8 @@ def start(
             for _ in range(TRIES):
                 _write_pieces(job, executor, prepared, window, pieces)
                 job.check()
-                tags = look.tags(planned.dates, published) | _tags(published, window, pieces, job)
-                differing = _put_together(job, pieces, look, tags, finished)
+                tags = facts.tags(planned.dates, published) | _tags(published, window, pieces, job)
+                differing = _put_together(job, writer, pieces, facts, tags, finished)
                 if not differing:
                     break
                 job.again(pieces.forget_damaged())
@@ -164,10 +163,13 @@ def start(
             job.check()
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} was made by somebody else meanwhile; it is left as it is")
-            with look.put_beside(target, folder):
+            with facts.put_beside(target, folder) if writer.has_style else nullcontext():
                 os.replace(finished, target)
 
-    options = {"window": to_json(window), "overwrite": overwrite, **look.to_json()}
+    options = {
+        "window": to_json(window), "overwrite": overwrite, "format": writer.name,
+        **facts.to_json(),
+    }  # fmt: skip
     record = JobRecord(
         id or new_id(), "export", target.name, str(target), keep(published, default_store()), options,
         pixels=window.shape.x * window.shape.y * len(labels),
@@ -196,7 +198,7 @@ def _key(published: Published, window: GeoBox) -> str:
 
 
 def _write_pieces(job: Job, executor: Executor, published: Published, window: GeoBox, pieces: Pieces) -> None:
-    ahead = max(1, min(8, _AHEAD // (4 * pieces.dtype.itemsize * PIECE**2 * pieces.layers)))
+    ahead = max(1, min(8, _AHEAD // (4 * pieces.dtype.itemsize * SIZE**2 * pieces.layers)))
     waiting: deque[tuple[Pixels, WindowTicket]] = deque()
     todo = deque(pieces.missing)
     try:
@@ -230,30 +232,13 @@ def _wait(job: Job, ticket: WindowTicket):
     return ticket.result(0)
 
 
-def _put_together(job: Job, pieces: Pieces, look: Metadata, tags: Mapping[str, str], finished: Path) -> list[Pixels]:
-    """Writes the pieces as a Cloud-Optimised GeoTIFF, and returns those that are not in it as they were computed."""
-    said = look.descriptions, tags, look.unit
-    most = pieces.bytes * 4 / 3  # with the overviews
-
-    def written(bytes: int) -> None:
-        job.check()
-        job.at("writing", COPY * min(1.0, bytes / most))
-
+def _put_together(
+    job: Job, writer: Writer, pieces: Pieces, facts: Metadata, tags: Mapping[str, str], finished: Path
+) -> list[Pixels]:
+    """Writes the pieces as one file, and returns those that are not in it as they were computed."""
     job.at("writing")
     try:
-        values = pieces.described(*said)
-        in_bytes = pieces.in_bytes(*said, look.palette, job) if look.palette and pieces.dtype == np.float32 else None
-        complete = in_bytes or values
-        with opened(complete, "r+") as file:
-            # GDAL would make them while it copies, and does not survive it when that is stopped.
-            for factor in _overviews(file.shape):
-                job.check()
-                file.build_overviews([factor], Resampling.nearest)
-        with opened(complete) as source:
-            copy_raster(
-                source, finished, driver="COG", written=written, COMPRESS="DEFLATE", PREDICTOR="YES", BLOCKSIZE=PIECE,
-                OVERVIEWS="FORCE_USE_EXISTING", BIGTIFF="IF_SAFER", NUM_THREADS="ALL_CPUS",
-            )  # fmt: skip
+        writer.write(pieces, facts, tags, finished, job)
     except (RasterioError, OSError) as error:
         if damaged := pieces.damaged():
             return damaged
@@ -261,15 +246,7 @@ def _put_together(job: Job, pieces: Pieces, look: Metadata, tags: Mapping[str, s
         raise MusesError(f"{job.name} could not be put together ({why}); see whether its disk is full") from error
     job.check()
     to_disk(finished)
-    return pieces.differing(finished, job)
-
-
-def _overviews(shape: tuple[int, int]) -> list[int]:
-    """Factors of the overviews of a raster, down to one that fits into a block."""
-    factors: list[int] = []
-    while max(shape) > PIECE * 2 ** len(factors):
-        factors.append(2 ** (len(factors) + 1))
-    return factors
+    return writer.differing(pieces, finished, job)
 
 
 def _faulty(target: Path, differing: Sequence[Pixels]) -> MusesError:
@@ -285,13 +262,6 @@ def _faulty(target: Path, differing: Sequence[Pixels]) -> MusesError:
 def _part(window: GeoBox, piece: Pixels) -> GeoBox:
     affine = window.affine @ Affine.translation(piece.col_off, piece.row_off)
     return GeoBox((int(piece.height), int(piece.width)), affine, window.crs)
-
-
-def is_written(file: Any, chain: str, window: GeoBox) -> bool:
-    """Whether an open file is the export of a chain (its hash) on a window, with all pixels as they were computed."""
-    tags = file.tags()
-    named = (tags.get(f"{PREFIX}CHAIN"), tags.get(f"{PREFIX}WINDOW")) == (chain, json.dumps(to_json(window)))
-    return named and tags.get(f"{PREFIX}CRC32") == file_checksum(file, window, PIECE)
 
 
 def _tags(published: Published, window: GeoBox, pieces: Pieces, job: Job) -> dict[str, str]:

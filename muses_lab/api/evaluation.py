@@ -1,0 +1,253 @@
+"""Evaluation: the scenes that an expression stands for, and its values on windows, at places, in files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import xarray as xr
+from odc.geo.geobox import GeoBox
+from odc.geo.xr import xr_coords
+
+from muses_lab import compute, series, settings
+from muses_lab.api.arguments import points
+from muses_lab.api.expression import Expression
+from muses_lab.api.written import recorded
+from muses_lab.cached import cached_property
+from muses_lab.compute.windows import Pixels, request_window
+from muses_lab.document import graph
+from muses_lab.document.graph import Node
+from muses_lab.engine import Published
+from muses_lab.engine.cost import Plan, plan
+from muses_lab.engine.coverage import nowhere
+from muses_lab.errors import ArgumentError, TooLarge
+from muses_lab.export import Job, export, materialize
+from muses_lab.operators import references, registry
+from muses_lab.operators.cubes import THINNING
+from muses_lab.plain import shown, users_line
+from muses_lab.products import SkippedItems
+from muses_lab.publish import artefacts, documents, sharing
+from muses_lab.publish.pinning import LOADS, Found, Searches
+from muses_lab.raster.window import checked
+from muses_lab.scenes.lists import as_artefact
+from muses_lab.scenes.source import source_of
+from muses_lab.store import Store, default_store
+
+_INSIDE = frozenset({"pixels", "published", "with_artefacts_of"})
+"""What other rooms use and users do not: left out where names are completed."""
+
+_PROBLEMS = 5
+"""So many items that were left out are told by a warning."""
+
+
+@recorded
+class Evaluable(Expression):
+    """An expression that can be published and evaluated."""
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in _INSIDE]
+
+    # ------------------------------------------------------------------------------- resolving, publishing
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Items (or assets of them) that were left out of the chain's scenes, with the reason.
+
+        Asks the catalogue, as `compute` does, where that has not been done.
+        """
+        return tuple(self.published.left_out)
+
+    @cached_property
+    def _published_chain(self) -> Self:
+        return self._pinned(Searches.load)
+
+    def resolve(self) -> Self:
+        """The chain with every collection replaced by the list of scenes that it stands for now.
+
+        ```python
+        pinned = ndvi.resolve()         # asks the catalogue, whatever was found before
+        pinned.problems                 # items that were left out, with the reason
+        ```
+
+        `compute` and all others search a query once for a collection object and the chains made of it, and again where
+        a catalogue's files have changed; of a STAC API, `ml.collection(…)` made anew or `resolve` asks for what is new.
+        """
+        return self._pinned(Searches.anew)
+
+    def _pinned(self, find: Callable[[Searches, Node], Found]) -> Self:
+        made = self._made(self._node)
+
+        def pinned(node: Node, arguments: dict[str, Any]) -> Node:
+            if node.process not in LOADS:
+                return registry.node(node.process, **arguments)
+            found = find(self._searches.get(node.hash) or Searches(), node)
+            digest = found.scenes.digest
+            made._artefacts[digest], made._problems[digest] = as_artefact(found.scenes), found.problems
+            bands = arguments.get("bands")
+            if bands:
+                bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
+            thinning = settings.counts("MUSES_THINNING", THINNING)
+            loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
+            return registry.node("filter_bbox", data=loaded, extent=dict(found.crop)) if found.crop else loaded
+
+        made._root = graph.rebuild(self._node, pinned)
+        return made
+
+    @cached_property
+    def published(self) -> Published:
+        """What the engine evaluates: the document with pinned scenes."""
+        chain = self._published_chain
+        used = references(chain._node)
+        if used.keys() - chain._artefacts.keys():
+            chain = chain.with_artefacts_of(default_store())
+        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+
+    def publish(self, store: Store | None = None) -> str:
+        """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.
+
+        Publishing the same thing twice gives the same hash.
+        """
+        store = store or default_store()
+        if not hasattr(store, "put_document"):
+            raise ArgumentError(f"{shown(store)} is no store; without one, publish() keeps the chain in the user's own")
+        return documents.keep(self.published, store)
+
+    def share(
+        self,
+        user: sharing.Names = None,
+        group: sharing.Names = None,
+        *,
+        title: str | None = None,
+        days: float | None = None,
+        view: Mapping[str, Any] | None = None,
+    ) -> sharing.Link:
+        """Lets other users of the hub open this, on servers and clusters of their own; returns the link.
+
+        ```python
+        link = ndvi.share(user="bob", days=30)
+        link.revoke()
+        ```
+
+        `user` and `group` are names, or lists of them. Until it is revoked, or for so many `days`. `view` is where a
+        map shall show it: `{"center": (lat, lon), "zoom": z}`. The link opens nothing for anybody else.
+        """
+        return sharing.share(self.published, None, title or self._title(), user, group, days, view)
+
+    def with_artefacts_of(self, store: Store) -> Self:
+        """The chain with what it lacks of its lists of scenes, models and vectors, as a store has it."""
+        made = self._made(self._node)
+        for digest, kind in references(self._node).items():
+            if digest not in made._artefacts:
+                made._artefacts[digest] = artefacts.stored(store, kind, digest)
+                made._problems[digest] = artefacts.stored_problems(store, digest)
+        return made
+
+    def _title(self) -> str:
+        steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
+        return " → ".join(steps[-4:])
+
+    # ------------------------------------------------------------------------------------------- windows
+
+    def _tell_problems(self) -> None:
+        """Warns of items that were left out; Python shows a warning once for each line that leads to it."""
+        if found := self.problems:
+            more = f"; and {len(found) - _PROBLEMS} more, see .problems" if len(found) > _PROBLEMS else ""
+            told = "; ".join(found[:_PROBLEMS])
+            warnings.warn(f"choosing the scenes of the chain: {told}{more}", SkippedItems, stacklevel=users_line())
+
+    def plan(self, window: GeoBox) -> Plan:
+        """What the chain would cost on a window; nothing is read."""
+        self._tell_problems()
+        return plan(self.published.prepared, checked(window))
+
+    def pixels(self, window: GeoBox, priority: float = 0.0) -> Pixels:
+        """Values on a window with the report of what was met (scenes used, scenes that failed)."""
+        checked(window)
+        documents.check_extents(self._node)
+        series.check_known(self.published)
+        _check_size(self.published, window)
+        ticket = request_window(compute.executor(), self.published, window, priority)
+        try:
+            return ticket.result(settings.number("MUSES_TASK_SECONDS"))
+        finally:
+            ticket.release()
+
+    def compute(self, window: GeoBox) -> xr.DataArray:
+        """Values on a window: a georeferenced array, dims of (t, bands, y, x) that the chain has.
+
+        ```python
+        chain.compute(ml.Window.from_bounds((1.40, 43.55, 1.50, 43.65), crs="EPSG:32631", resolution=10))
+        ```
+
+        float32 (float64 for sources that need it), NaN where missing. `attrs` hold the chain's hash, the number of
+        scenes used and found, the scenes that could not be read with the reason, `problems` (items that were left out
+        of the collection, see there), and whether a long series was thinned.
+        """
+        self._tell_problems()
+        found = self.pixels(window)
+        if not found.report.scenes_found:
+            warnings.warn(
+                f"{nowhere(self.published.prepared, window)}: all values are missing", stacklevel=users_line()
+            )
+        coords = {name: xr.DataArray(c) for name, c in xr_coords(window).items()}
+        dims = list(coords)[:2]
+        array = found.array.rename(dict(zip(("y", "x"), dims, strict=True))).assign_coords(coords)
+        array.attrs = series.attributes(self.published, found.report)
+        array.name = "values"
+        return array
+
+    def at(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+        """Values at places, of the native pixels (or those of the level of `resolution` metres) that hold them.
+
+        ```python
+        ndvi.at(lon=1.44, lat=43.60)
+        ndvi.at(m.clicked)                                # where the map was clicked
+        ndvi.at([1.44, 1.46], [43.60, 43.62])             # many at once, or [(1.44, 43.60), (1.46, 43.62)]
+        ```
+
+        Longitude comes first, in degrees. The dims are those of (t, bands) that the chain has, and `point` for many
+        places; `lon` and `lat` are coordinates. NaN where missing. The scenes that lie there are named: where the
+        chain has dates, each date's in `attrs["scenes"]` ("time id"), for many places in the coordinate `scene`; else
+        in the list `attrs["scenes"]`.
+
+        Raises
+        ------
+        ArgumentError
+            What is given is no place in degrees, or no scene is there while there are some at the place with longitude
+            and latitude exchanged. Where none are at either, `OutsideScenes` warns.
+        """
+        self._tell_problems()
+        places, single = points(lon, lat)
+        return series.at(self.published, places, single, resolution)
+
+    def export(self, path: Any, window: Any = None, **options: Any) -> Job:
+        """Writes the chain on a window to a file, block by block; see `muses_lab.export.export`."""
+        self._tell_problems()
+        return export(self.published, path, window, **options)
+
+    def materialize(self, window_or_aoi: Any = None, levels: Any = None, **options: Any) -> Job:
+        """Computes the chain's blocks once and keeps them on disk; see `muses_lab.export.materialize`.
+
+        ```python
+        median = s2.mask_clouds().ndvi().median("t")
+        median.materialize().wait()
+        (median > 0.4).compute(window)              # reads no scene
+        ```
+
+        Whatever contains this chain then reads the kept blocks instead of scenes, with the same values and reports.
+        """
+        self._tell_problems()
+        return materialize(self.published, window_or_aoi, levels, **options)
+
+
+def _check_size(published: Published, window: GeoBox) -> None:
+    step = published.prepared.output
+    layers = max(len(step.times), 1) * max(len(step.meta.bands or ()), 1)
+    size = window.shape.y * window.shape.x * layers * 4
+    limit = int(settings.number("MUSES_MAX_COMPUTE_BYTES"))
+    if size > limit:
+        raise TooLarge(
+            f"the result would have {size / 1e9:.1f} GB ({layers} layers of {window.shape.y} × {window.shape.x}); the "
+            f"limit is {limit / 1e9:.1f} GB: choose a smaller window or coarser resolution, or .export it"
+        )

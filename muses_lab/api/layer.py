@@ -1,0 +1,124 @@
+"""Layers: a chain with a style, what a map shows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab.api.evaluation import Evaluable
+from muses_lab.cached import cached_property
+from muses_lab.engine.cost import Plan
+from muses_lab.errors import ArgumentError, NotAnImage
+from muses_lab.export import Job
+from muses_lab.plain import shown
+from muses_lab.publish import sharing
+from muses_lab.raster.window import Window
+from muses_lab.render import render
+from muses_lab.store import Store, default_store
+from muses_lab.style import Style
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Layer:
+    """A chain with a style: what a map shows.
+
+    ```python
+    layer = ndvi.style(cmap="RdYlGn", vmin=0, vmax=1)
+    layer.compute(window)
+    ```
+
+    Equal where chain and style are. Values do not depend on the style: `compute`, `at`, `plan` and `export` are those
+    of the chain.
+    """
+
+    chain: Evaluable
+    look: Style
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.chain, Evaluable) or not isinstance(self.look, Style):
+            raise ArgumentError(
+                f"Layer({shown(self.chain)}, {shown(self.look)}) takes a chain and a style: chain.style(cmap=…)"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layer) and self.chain.identical(other.chain) and self.look == other.look
+
+    def __hash__(self) -> int:
+        return hash((self.chain, self.look))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"chain": self.chain, "look": self.look}
+
+    def __repr__(self) -> str:
+        return f"<Layer {self.look.written()} of {self.chain!r}>"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name != "drawn"]
+
+    @cached_property
+    def hash(self) -> str:
+        """Names chain and style."""
+        return hashlib.sha256(f"{self.chain.hash}/{self.look.hash}".encode()).hexdigest()
+
+    def style(self, cmap: Any = "viridis", **style: Any) -> Layer:
+        """The same chain with another style; see `Chain.style`."""
+        return Layer(self.chain, Style.of(cmap=cmap, **style))
+
+    def plan(self, window: GeoBox) -> Plan:
+        """What the chain would cost on a window; see `Chain.plan`."""
+        return self.chain.plan(window)
+
+    def compute(self, window: GeoBox) -> xr.DataArray:
+        """The chain's values on a window; see `Chain.compute`."""
+        return self.chain.compute(window)
+
+    def at(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+        """The chain's values at places; see `Chain.at`."""
+        return self.chain.at(lon, lat, resolution)
+
+    def export(self, path: Any, window: Any = None, **options: Any) -> Job:
+        """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
+        return self.chain.export(path, window, **{"style": self.look, **options})
+
+    @cached_property
+    def drawn(self) -> Style:
+        """The style with what the chain adds: three bands are red, green and blue unless it says otherwise."""
+        output = self.chain.published.prepared.output
+        if output.meta.time:
+            dates = len(output.times)
+            raise NotAnImage(f"the chain has {dates} dates; reduce them, for example with .median('t')")
+        bands = output.meta.bands
+        if bands is not None and len(bands) == 3 and self.look.bands is None and self.look.classes is None:
+            return replace(self.look, bands=bands)
+        return self.look
+
+    def tile(self, z: int, x: int, y: int) -> bytes:
+        """A tile of the web-Mercator pyramid as PNG."""
+        look = self.drawn
+        found = self.chain.pixels(Window.tile(z, x, y))
+        return render(found.values, look, found.bands)
+
+    def publish(self, store: Store | None = None) -> tuple[str, str]:
+        """Keeps chain and style in the store; returns their hashes."""
+        store = store or default_store()
+        chain_hash = self.chain.publish(store)
+        look = self.drawn
+        store.put_style(look.hash, look.to_text())
+        return chain_hash, look.hash
+
+    def share(
+        self,
+        user: sharing.Names = None,
+        group: sharing.Names = None,
+        *,
+        title: str | None = None,
+        days: float | None = None,
+        view: Mapping[str, Any] | None = None,
+    ) -> sharing.Link:
+        """Lets other users of the hub open this layer; see `Chain.share`."""
+        return sharing.share(self.chain.published, self.drawn, title or self.chain._title(), user, group, days, view)

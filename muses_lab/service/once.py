@@ -1,0 +1,46 @@
+"""What takes long to load, loaded once for all who ask meanwhile, and kept while it is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Once(Generic[T]):
+    """The values that were used last, at most `limit` of them. For the event loop's thread only.
+
+    A value that could not be loaded is loaded anew for whoever asks next. Loading goes on when an asker leaves: what it
+    gives depends on no view, and its time is limited by the pool that it runs in.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._tasks: OrderedDict[str, asyncio.Task[T]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    async def get(self, key: str, load: Callable[[str], Coroutine[Any, Any, T]]) -> T:
+        """The value of `key`: the kept one, else what `load(key)` gives."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = self._tasks[key] = asyncio.get_running_loop().create_task(load(key))
+            task.add_done_callback(lambda done: self._ended(key, done))
+        self._tasks.move_to_end(key)
+        return await asyncio.shield(task)
+
+    def known(self, key: str) -> T | None:
+        """The kept value, if there is one."""
+        task = self._tasks.get(key)
+        return task.result() if task is not None and task.done() else None
+
+    def _ended(self, key: str, task: asyncio.Task[T]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if failed and self._tasks.get(key) is task:
+            del self._tasks[key]
+        while len(self._tasks) > self._limit:
+            self._tasks.popitem(last=False)

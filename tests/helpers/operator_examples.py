@@ -1,0 +1,76 @@
+"""The examples in the docstrings of operators, and the chains that they begin with."""
+
+from __future__ import annotations
+
+import ast
+import datetime
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+import muses_lab as ml
+from muses_lab.document import graph
+from muses_lab.document.graph import Callback
+from muses_lab.operators import Operator
+from muses_lab.operators.forest import Forest, fit_random_forest
+from muses_lab.operators.methods import examples, method_of
+
+
+def names(s2: ml.Collection) -> dict[str, Any]:
+    """What the examples begin with, of a collection that has bands and a cloud mask."""
+    ndvi = s2.mask_clouds().ndvi()
+    image, other = ndvi.median("t"), s2.band("red").median("t")
+    corners = [[1.3, 43.5], [1.5, 43.5], [1.5, 43.7], [1.3, 43.5]]
+    polygon = {"type": "Polygon", "coordinates": [corners]}
+    return {
+        "ml": ml, "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi, "image": image, "other": other,
+        "water": s2.ndwi().median("t") > 0, "forest": _forest(),
+    }  # fmt: skip
+
+
+@cache
+def _forest() -> Forest:
+    """Of images that have no bands: two classes, below and above 0.4."""
+    values = np.linspace(-1, 1, 60)
+    return fit_random_forest(xr.DataArray(values, dims="point"), (values > 0.4).astype(int) + 1, trees=3)
+
+
+def lines(op: Operator) -> list[str]:
+    """Of an operator and of its method, each once."""
+    method = method_of(op)
+    return list(dict.fromkeys(examples(op.fn.__doc__ or "") + examples(method.doc if method else "")))
+
+
+def run(line: str, s2: ml.Collection) -> Any:
+    return eval(line, names(s2))
+
+
+def processes(chain: ml.Chain) -> Iterator[str]:
+    """All processes of a chain, callbacks' too."""
+    left = [chain._node]
+    while left:
+        for node in graph.walk(left.pop()):
+            yield node.process
+            left += [value.root for value in node.arguments.values() if isinstance(value, Callback)]
+
+
+def call_of(op: Operator, s2: ml.Collection) -> tuple[Any, list[Any], dict[str, Any]]:
+    """The chain that a method's first example is called on, and what it gives."""
+    known = names(s2)
+    for line in lines(op):
+        for node in ast.walk(ast.parse(line, mode="eval")):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == op.method:
+                args = [_value(argument, known) for argument in node.args]
+                return (
+                    _value(node.func.value, known),
+                    args,
+                    {str(k.arg): _value(k.value, known) for k in node.keywords},
+                )
+    raise AssertionError(f"the docstring of {op.id!r} has no example that calls .{op.method}(…)")
+
+
+def _value(node: ast.expr, known: dict[str, Any]) -> Any:
+    return eval(compile(ast.Expression(node), "<example>", "eval"), known)
