@@ -12,7 +12,8 @@ import pytest
 from muses_lab import settings
 from muses_lab.catalog import Query, open_catalog
 from muses_lab.catalog.describe import describe_collection
-from muses_lab.products import CloudMask, Problem, SkippedItems, product, profile_of, reflectance_offset, scenes
+from muses_lab.products import CloudMask, Problem, SkippedItems, product, profile_of, scenes
+from muses_lab.products.known.sentinel2 import reflectance_offset
 from muses_lab.raster import access
 from muses_lab.scenes.scene import Scenes
 from tests.helpers.stac_items import asset, item, write_tif

@@ -13,8 +13,8 @@ import muses_lab as ml
 from muses_lab.operators import registry
 from muses_lab.operators.methods import examples
 from muses_lab.operators.profile import markdown, profile
-from muses_lab.products import PROFILES, profile_of
 from muses_lab.products import page as products_page
+from muses_lab.products import profile_of, profiles
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 BUILDING = {"from_json", "mask_clouds", "pin", "resolve", "with_artefacts_of"}
@@ -44,7 +44,7 @@ def test_every_method_that_makes_a_chain_is_on_the_page(kind: type) -> None:
 def test_the_page_of_products_has_what_is_known() -> None:
     text = (DOCS / "products.md").read_text("utf-8")
     assert products_page.markdown() in text, "the sections are what `muses-lab products` prints"
-    for known in PROFILES.values():
+    for known in profiles().values():
         assert text.count(f"### `{known.name}`") == 1
         assert profile_of({"id": known.name}) is known, "its own name is an id that it is found under"
         assert all(f"`{key}`" in text for band in known.bands for key in band.keys)

@@ -1,4 +1,4 @@
-"""Collections and where to search them: a folder, a file, a STAC API, behind one protocol."""
+"""Collections and where to search them, behind one protocol; `backends` has what opens catalogues of each kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from muses_lab import settings
-from muses_lab.catalog.local import FileCatalog, FolderCatalog
+from muses_lab.catalog.backends import opened as open_source
 from muses_lab.catalog.place import Place, place
 from muses_lab.catalog.query import Query, QueryError
 from muses_lab.errors import AmbiguousCollection, ArgumentError, MusesError, NotFound
@@ -36,7 +36,8 @@ class Catalog(Protocol):
     """What every catalogue can do; also one of your own class, given to `ml.collection(id, catalog)`.
 
     One whose content may change while it is open can also have a method `state(collection)`, which gives back something
-    else (hashable) once the collection has changed. Without it, a collection's query is searched once.
+    else (hashable) once the collection has changed. Without it, a collection's query is searched once. What a backend
+    opens also has an attribute `source`: the path or URL that opens it again. An object of your own has none.
     """
 
     id: str
@@ -62,7 +63,8 @@ class Catalog(Protocol):
 
 
 def open_catalog(path_or_url: str | Path) -> Catalog:
-    """A catalogue folder, a STAC GeoParquet (`.parquet`), an ItemCollection (`.json`) or the URL of a STAC API.
+    """A catalogue folder, a STAC GeoParquet (`.parquet`), an ItemCollection (`.json`), the URL of a STAC API, and
+    whatever else a module of `muses_lab.catalog.backends`, or one of an installed package, opens.
 
     >>> catalog = open_catalog("items.parquet")                                       # doctest: +SKIP
     >>> ml.collection("sentinel-2-l2a", catalog)                                      # doctest: +SKIP
@@ -115,7 +117,7 @@ def _remembered(path_or_url: str | Path, opened: bool) -> Catalog:
             f"{shown(path_or_url)} is no catalogue: give the path of a folder or file, or the URL of a STAC API",
             argument="path_or_url",
         )
-    catalog, source = _opened(str(path_or_url))
+    catalog = _opened(str(path_or_url))
     known = settings.known_catalogs().get(catalog.id)
     if known and known["root"] != catalog.root and Path(known["root"]).exists():
         warnings.warn(
@@ -123,7 +125,7 @@ def _remembered(path_or_url: str | Path, opened: bool) -> Catalog:
             'give one of them another "id" in its catalog.json to use both',
             stacklevel=3,
         )
-    settings.register_catalog(catalog.id, catalog.root, source=source, opened=opened)
+    settings.register_catalog(catalog.id, catalog.root, source=_place(catalog), opened=opened)
     return catalog
 
 
@@ -134,7 +136,7 @@ def is_known(id: str) -> bool:
 
 def is_own(catalog: Catalog) -> bool:
     """Whether a catalogue is an object of somebody's own class, which nothing here can open again."""
-    return not type(catalog).__module__.startswith(f"{__name__}.")
+    return _place(catalog) is None
 
 
 def remember_object(catalog: Catalog) -> None:
@@ -176,7 +178,7 @@ def find_catalog(id: str) -> Catalog:
     known = settings.known_catalogs()
     if id not in known:
         raise NotFound(f"no catalogue {id!r} is known here; {settings.catalogs_there_are(known)}", catalog=id)
-    return _opened(_source(known[id]))[0]
+    return _opened(_source(known[id]))
 
 
 def find_collection(name: str) -> tuple[Catalog, str]:
@@ -216,7 +218,7 @@ def _having(collection: str, entries: dict[str, dict[str, Any]], problems: list[
     found = {}
     for id, entry in sorted(entries.items()):
         try:
-            catalog = _opened(_source(entry))[0]
+            catalog = _opened(_source(entry))
             if any(c["id"] == collection for c in catalog.collections()):
                 found[_source(entry)] = catalog
         except MusesError as error:  # one catalogue that is gone must not hide the others
@@ -252,32 +254,18 @@ def _not_found(
     )
 
 
-def _opened(source: str) -> tuple[Catalog, str]:
-    """The catalogue, and what to open it by next time."""
+def _opened(source: str) -> Catalog:
     if source.startswith(_OBJECT):
         raise NotFound(
             f"this catalogue is an object of class {source.removeprefix(_OBJECT)}, which cannot be opened by its name: "
             "give the object, ml.collection(id, catalog)"
         )
-    if "://" in source:
-        from muses_lab.catalog.api import ApiCatalog  # brings the HTTP libraries, which a local catalogue does without
+    return open_source(source)
 
-        return ApiCatalog(source), source
-    path = Path(source).expanduser().resolve()
-    if path.is_dir():
-        if not (path / "catalog.json").exists():
-            raise NotFound(
-                f"{path} has no catalog.json, it is not a catalogue folder; `muses-lab catalog add {path}` makes a "
-                "catalogue of the scenes in it"
-            )
-        return FolderCatalog(path), str(path)
-    if not path.exists():
-        raise NotFound(f"there is no catalogue at {path}", path=str(path))
-    if path.name == "catalog.json":
-        return FolderCatalog(path.parent), str(path.parent)
-    if path.suffix in (".parquet", ".json", ".geojson"):
-        return FileCatalog(path), str(path)
-    raise NotFound(f"{path} is not a catalogue: open a catalogue folder, a .parquet, an ItemCollection .json, or a URL")
+
+def _place(catalog: Catalog) -> str | None:
+    """What opens a catalogue again; None for an object of somebody's own class, for which there is no backend."""
+    return getattr(catalog, "source", None)
 
 
 def _source(entry: dict[str, Any]) -> str:

@@ -49,7 +49,7 @@ class ApiCatalog:
     """
 
     def __init__(self, url: str) -> None:
-        self.root = access.check_url(url.rstrip("/"))
+        self.root, self.source = access.check_url(url.rstrip("/")), url
         parts = urlsplit(self.root)
         self.id = (parts.netloc.rpartition("@")[2] + parts.path).strip("/")
 

@@ -24,7 +24,7 @@ class FolderCatalog:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder).resolve()
-        self.root = str(self.folder)
+        self.root = self.source = str(self.folder)
         self.id: str = read_json(self.folder / "catalog.json")["id"]
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,7 +84,7 @@ class FileCatalog:
 
     def __init__(self, file: str | Path) -> None:
         self.file = Path(file).resolve()
-        self.root = str(self.file.parent)
+        self.root, self.source = str(self.file.parent), str(self.file)
         self._table = read_table(self.file)
         self.id = f"{self.file.stem}-{_digest(self.file, _stamp(self.file))[:12]}"
 

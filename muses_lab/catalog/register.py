@@ -26,7 +26,7 @@ from muses_lab.catalog.sources import Options, items_of
 from muses_lab.catalog.stack import Stack
 from muses_lab.errors import MusesError, ReadError
 from muses_lab.plain import slug
-from muses_lab.products import PROFILES
+from muses_lab.products import profiles
 
 Progress = Callable[[int, int, str], None]
 
@@ -168,7 +168,7 @@ def _collection_id(given: str | None, options: Options, named: set[str]) -> str:
     if not id:
         raise RegisterError(
             "say which collection the files belong to, for example --collection my-scenes; one of a known product "
-            f"({', '.join(PROFILES)}) by its name"
+            f"({', '.join(profiles())}) by its name"
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", id):
         raise RegisterError(f"{id!r} cannot be the id of a collection: use letters, digits, '.', '_' and '-'")

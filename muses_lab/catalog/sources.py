@@ -21,10 +21,11 @@ from muses_lab.catalog.local import read_json
 from muses_lab.catalog.stack import Stack, StackBand
 from muses_lab.crs import transformer
 from muses_lab.errors import CrsError, ReadError
-from muses_lab.products import PROFILES
+from muses_lab.products import profiles
 from muses_lab.products.described import described, is_data, says_bands
 from muses_lab.products.items import PROBLEM, normalised
-from muses_lab.products.known import Profile, profile_of_item
+from muses_lab.products.known import profile_of_item
+from muses_lab.products.profile import Profile
 from muses_lab.raster.header import RasterInfo, read_header
 from muses_lab.raster.orientation import why_not_a_grid
 from muses_lab.times import format_time, parse_time
@@ -241,7 +242,7 @@ def _of_raster(path: Path, header: RasterInfo, options: Options) -> dict[str, An
 
 def _of_stack(path: Path, header: RasterInfo, stack: Stack) -> list[dict[str, Any]]:
     stack.check(len(header.dtypes), path)
-    profile = PROFILES.get(stack.product or "")
+    profile = profiles().get(stack.product or "")
     items = []
     stamps = _stamps(stack.dates)
     for d, date in enumerate(stack.dates):

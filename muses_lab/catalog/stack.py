@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from muses_lab.errors import MusesError
-from muses_lab.products import PROFILES
+from muses_lab.products import profiles
 from muses_lab.times import format_time, parse_time
 
 
@@ -85,8 +85,8 @@ class Stack(BaseModel):
         for what, values in (("dates", stack.dates), ("band names", [b.name for b in stack.bands])):
             if twice := {v for v in values if values.count(v) > 1}:
                 raise StackError(f"{name} names {what} more than once: {', '.join(sorted(twice))}")
-        if stack.product is not None and stack.product not in PROFILES:
-            raise StackError(f"{name}: product {stack.product!r} is unknown; known are {', '.join(PROFILES)}")
+        if stack.product is not None and stack.product not in profiles():
+            raise StackError(f"{name}: product {stack.product!r} is unknown; known are {', '.join(profiles())}")
         return stack
 
     def index(self, date: int, band: int) -> int:

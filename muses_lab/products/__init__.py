@@ -1,10 +1,10 @@
 """What a product is: its bands, what their numbers mean, what hides the ground; and items as scenes."""
 
-from muses_lab.products.known import PROFILES, CloudMask, Profile, profile_of
-from muses_lab.products.resolve import Problem, Product, SkippedItems, product, reflectance_offset, scenes
+from muses_lab.products.known import profile_of, profiles
+from muses_lab.products.profile import CloudMask, Profile
+from muses_lab.products.resolve import Problem, Product, SkippedItems, product, scenes
 
 __all__ = [
-    "PROFILES",
     "CloudMask",
     "Problem",
     "Product",
@@ -12,6 +12,6 @@ __all__ = [
     "SkippedItems",
     "product",
     "profile_of",
-    "reflectance_offset",
+    "profiles",
     "scenes",
 ]

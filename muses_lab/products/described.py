@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any
 
-from muses_lab.products.known import Profile
+from muses_lab.products.profile import Profile
 from muses_lab.raster.header import RasterInfo, is_name
 
 _RASTER_TYPES = ("image/tiff", "image/vnd.stac.geotiff", "image/jp2")

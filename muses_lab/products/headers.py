@@ -12,6 +12,7 @@ from functools import lru_cache, partial
 from muses_lab import settings
 from muses_lab.errors import MusesError, ReadError, TooLarge
 from muses_lab.raster import access, http
+from muses_lab.raster.files import on_disk
 from muses_lab.raster.header import RasterInfo, header_of, read_header
 
 _PIECE = 32 << 10
@@ -45,7 +46,7 @@ def _local_header(catalog: str, path: str, stamp: tuple[int, int] | None, beside
 
 def _stamp(path: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        found = os.stat(on_disk(path))
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from muses_lab.products.known import PROFILES, KnownBand, Profile
+from muses_lab.products.known import profiles
+from muses_lab.products.profile import KnownBand, Profile
 
 
 def markdown() -> str:
     """A section for each product: under which ids it is known, what hides the ground, its bands."""
-    return "\n".join(_product(profile) for profile in PROFILES.values())
+    return "\n".join(_product(profile) for profile in profiles().values())
 
 
 def _product(profile: Profile) -> str:

@@ -22,9 +22,11 @@ from muses_lab.errors import CrsError, MusesError
 from muses_lab.products.described import Described, described, finite, is_data, says_bands
 from muses_lab.products.headers import Unavailable, local_header, remote_headers
 from muses_lab.products.items import PROBLEM
-from muses_lab.products.known import CloudMask, Profile, profile_of
+from muses_lab.products.known import profile_of
+from muses_lab.products.profile import CloudMask, Profile, processing_baseline
 from muses_lab.raster import access, http
 from muses_lab.raster.asset import Asset, Band
+from muses_lab.raster.files import on_disk
 from muses_lab.raster.header import RasterInfo
 from muses_lab.raster.orientation import astray, corners, why_not_a_grid
 from muses_lab.raster.sidecars import Affine6
@@ -333,7 +335,7 @@ class _Builder:
             path = access.resolve_href(self.catalog_id, href)
         except MusesError:  # a catalogue that is not known here; if it matters, it is told to who reads it
             return None
-        return local_header(self.catalog_id, path) if os.path.exists(path) else None
+        return local_header(self.catalog_id, path) if os.path.exists(on_disk(path)) else None
 
     def scene(self, item: dict[str, Any]) -> Scene:
         if PROBLEM in item:
@@ -373,7 +375,7 @@ class _Builder:
             cloud_cover=_cover(properties.get("eo:cloud_cover")),
             relative_orbit=_relative_orbit(properties),
             orbit_state=_text(properties.get("sat:orbit_state")),
-            baseline=_text(_baseline(properties)),
+            baseline=_text(processing_baseline(properties)),
             processed=_processed(properties),
         )
 
@@ -473,39 +475,13 @@ class _Builder:
         """Scale, offset and nodata of this item's band: its own words, else the collection's, else the product's."""
         known = self.profile.band(said.name) if self.profile else None
         offset = _first(said.offset, band.offset)
-        if known and known.reflectance:
-            offset = reflectance_offset(properties, said.offset, _first(said.scale, band.scale))
+        if known and known.offset_of:
+            offset = known.offset_of(properties, said.offset, _first(said.scale, band.scale))
         return {
             "scale": _first(said.scale, band.scale),
             "offset": offset,
             "nodata": _first(said.nodata, band.nodata),
         }
-
-
-def reflectance_offset(properties: dict[str, Any], stated: float | None, scale: float) -> float:
-    """The offset of a Sentinel-2 reflectance band, in reflectance: 0, or -0.1 for the shift of 1000 of baseline 04.00.
-
-    The trap: products of baseline 04.00 and later store reflectance × 10000 + 1000. Some catalogues serve them so and
-    say `offset: -0.1`, some say nothing (only the baseline tells), some have subtracted the 1000 already, say so
-    in `earthsearch:boa_offset_applied`, and still state the offset.
-
-    >>> reflectance_offset({"s2:processing_baseline": "05.09"}, stated=None, scale=1e-4)
-    -0.1
-    >>> reflectance_offset({"s2:processing_baseline": "04.00", "earthsearch:boa_offset_applied": True}, -0.1, 1e-4)
-    0.0
-    """
-    applied = _first(properties.get("earthsearch:boa_offset_applied"), properties.get("sentinel:boa_offset_applied"))
-    if applied:
-        return 0.0
-    shifted = _number(_baseline(properties)) >= 4.0
-    if stated is not None and (stated != 0 or applied is None or not shifted):
-        return stated
-    return round(-1000 * scale, 12) if shifted else 0.0
-
-
-def _baseline(properties: dict[str, Any]) -> Any:
-    fields = "s2:processing_baseline", "processing:version", "sentinel:processing_baseline"
-    return _first(*(properties.get(field) for field in fields))
 
 
 def _stated_place(asset: dict[str, Any], properties: dict[str, Any]) -> Place | None:
@@ -534,13 +510,6 @@ def _same_place(stated: Place, header: RasterInfo) -> bool:
             return False
         there = list(zip(xs, ys, strict=True))
     return not astray(header.transform, header.shape, there)
-
-
-def _number(text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def _real(path: str) -> str:

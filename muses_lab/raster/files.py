@@ -1,7 +1,7 @@
 """Files of this machine, opened where they are: a link that leads elsewhere is noticed when the file is open.
 
 A path that was checked earlier may lead to another place by now. So it is not the path that is believed, but where the
-opened file really is.
+opened file really is. A file inside a zip archive is one too: see `archive`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from muses_lab.errors import AccessDenied, ReadError
+from muses_lab.raster import archive
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 # Without O_NONBLOCK a named pipe would be waited for, maybe for ever.
@@ -65,6 +66,8 @@ class LocalFile:
         """
         try:
             place, handle = (path, os.open(path, _FLAGS)) if allows is None else _opened(path, allows)
+        except NotADirectoryError:
+            return _archived(path, allows)
         except OSError as error:
             raise ReadError(f"the file is not there ({error.strerror})") from None
         try:
@@ -92,6 +95,42 @@ class LocalFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class ArchivedFile(LocalFile):
+    """A file inside a zip archive: it changes when the archive does."""
+
+    def __init__(self, holder: LocalFile, name: str) -> None:
+        self.path, self.stamp = f"{holder.path}/{name}", holder.stamp
+        self._holder, self._member = holder, archive.Member(holder, name)
+
+    @property
+    def size(self) -> int:
+        return self._member.size
+
+    def read(self, offset: int, size: int) -> bytes:
+        return self._member.read(offset, size)
+
+    def close(self) -> None:
+        self._holder.close()
+
+
+def on_disk(path: str) -> str:
+    """The file that a path leads to, or the archive that it leads into."""
+    inside = archive.split(path)
+    return path if inside is None or os.path.isdir(inside[0]) else inside[0]
+
+
+def _archived(path: str, allows: Callable[[str], bool] | None) -> ArchivedFile:
+    inside = archive.split(path)
+    if inside is None:
+        raise ReadError("the file is not there (a part of its path is no folder)")
+    holder = LocalFile.open(inside[0], allows)
+    try:
+        return ArchivedFile(holder, inside[1])
+    except BaseException:
+        holder.close()
+        raise
 
 
 def _opened(path: str, allows: Callable[[str], bool]) -> tuple[str, int]:
