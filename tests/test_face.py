@@ -32,7 +32,7 @@ from muses_lab.errors import ArgumentError, DocumentError, MusesError, NotFound
 from muses_lab.operators import registry
 from muses_lab.publish.bundle import KEY
 from muses_lab.scenes import source
-from muses_lab.scenes.scene import Scenes
+from muses_lab.scenes.scene import Scenes, canonical
 from muses_lab.scenes.source import source_of
 from muses_lab.scenes.wire import pack, unpack
 from muses_lab.series import OutsideScenes
@@ -443,7 +443,7 @@ def changed(document: dict[str, Any], change: Callable[[dict[str, Any]], Any], r
     if not rename:
         return document
     with contextlib.suppress(Exception):
-        artefact["text"] = Scenes.from_json(body).to_bytes().decode()
+        artefact["text"] = canonical(body)
     return json.loads(json.dumps(document).replace(digest, hashlib.sha256(artefact["text"].encode()).hexdigest()))
 
 
