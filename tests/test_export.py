@@ -30,6 +30,7 @@ from muses_lab.export import Job, pieces
 from muses_lab.export.formats import geotiff
 from muses_lab.operators import registry
 from muses_lab.raster.asset import Band
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scenes
 from tests.helpers.made_scenes import CORNER, Made, chain_of, window, write_tif
 
@@ -127,7 +128,9 @@ def test_its_metadata_make_it_again(ndvi: Chain, tmp_path: Path) -> None:
         tags = file.tags()
     lists = {digest: Scenes.from_json(doc) for digest, doc in json.loads(tags["MUSES_SCENES"]).items()}
     assert all(scenes.digest == digest for digest, scenes in lists.items())
-    again = Chain(graph.parse(tags["MUSES_DOCUMENT"], registry), lists)
+    again = Chain(
+        graph.parse(tags["MUSES_DOCUMENT"], registry), {d: as_artefact(scenes) for d, scenes in lists.items()}
+    )
     assert again.published.chain_hash == tags["MUSES_CHAIN"] == ndvi.published.chain_hash
     assert tags["MUSES_RELEASE"] == ml.__version__
     second = export(again, tmp_path / "second.tif", ml.Window.like(first)).wait(60)
@@ -221,6 +224,7 @@ import muses_lab as ml
 from muses_lab.document import graph
 from muses_lab.api.chain import Chain
 from muses_lab.operators import registry
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scenes
 import json
 document, scenes, path = sys.argv[1:]

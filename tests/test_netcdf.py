@@ -20,6 +20,7 @@ from muses_lab.export import Job, pieces
 from muses_lab.export.formats import netcdf
 from muses_lab.operators import registry
 from muses_lab.raster.asset import Band
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scenes
 from muses_lab.style import Style
 from tests.helpers.made_scenes import CORNER, Made, chain_of, window, write_tif
@@ -123,7 +124,9 @@ def test_its_metadata_make_it_again(bands: Chain, tmp_path: Path) -> None:
     with xr.open_dataset(export(chain, tmp_path / "a.nc"), engine="h5netcdf") as found:
         said = {**found.attrs, **{name: str(found[name].values) for name in found.data_vars if not found[name].ndim}}
     lists = {digest: Scenes.from_json(doc) for digest, doc in json.loads(said["MUSES_SCENES"]).items()}
-    again = Chain(graph.parse(said["MUSES_DOCUMENT"], registry), lists)
+    again = Chain(
+        graph.parse(said["MUSES_DOCUMENT"], registry), {d: as_artefact(scenes) for d, scenes in lists.items()}
+    )
     assert again.published.chain_hash == said["MUSES_CHAIN"] == chain.published.chain_hash
     assert said["time_coverage_start"] == f"{DAYS[0]}Z" and said["title"] == "a" and "ndvi" in said["history"]
     first, second = (tmp_path / name / "a.nc" for name in ("one", "two"))
