@@ -1,10 +1,11 @@
-"""A chain's values at places: one pixel each, asked for together."""
+"""A chain's values at places, and the series that they come from: one pixel each, asked for together."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,7 +14,9 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab import compute, settings
 from muses_lab.compute.windows import Pixels, WindowReport, request_window
+from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.engine import Published
+from muses_lab.engine.graph import Step
 from muses_lab.engine.thinning import sentence
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import number, users_line
@@ -22,6 +25,9 @@ from muses_lab.raster import access
 
 _TOGETHER = 256
 """Places that are asked for at a time: as many as keep the cluster busy."""
+
+_NATIVE = 1e-3
+"""Metres: pixels so small are cut out of the native ones."""
 
 _METRES = 111_320
 """Of a degree of latitude."""
@@ -36,18 +42,81 @@ class OutsideScenes(UserWarning):
 
 def at(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
     """See `Chain.at`; `single`: one place was given, not a list of one."""
-    size = 1e-3 if resolution is None else number("resolution", resolution)
+    size = _NATIVE if resolution is None else number("resolution", resolution)
     if size <= 0:
         raise ArgumentError(f"resolution={size:g} is not the size of a pixel in metres", argument="resolution")
     if not places:
         raise ArgumentError("at was given an empty list of places")
-    check_extents(published.root)
-    check_known(published)
     found = _pixels(published, places, size)
     _check_inside(published, places, found)
     if single:
         return _described(found[0].array.isel(y=0, x=0), published, found[0].report, places[0])
     return _many(published, places, found)
+
+
+def series(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
+    """See `Chain.series`."""
+    parts = dated(published)
+    if len(parts) != 1:
+        raise ArgumentError(
+            f"the values of the chain are made of {len(parts)} series, not of one: ask for each, before it is reduced "
+            "over time, by .at(lon, lat)"
+        )
+    return at(parts[0].published, places, single, resolution)
+
+
+class Dated(NamedTuple):
+    """A part of a chain that has dates."""
+
+    published: Published
+    label: str
+    """Of the band that is made of it; empty where it does not become one."""
+
+
+def dated(published: Published) -> list[Dated]:
+    """The parts of a chain with dates that its values are made of.
+
+    A chain that has dates is such a part itself; one without has those that it reduces over time, each with the bands
+    that it uses. What only decides which values are kept (a mask, a condition) does not count, and a part of one date
+    (a raster) only where there is no other.
+    """
+    steps = published.prepared.steps
+    found: dict[str, str] = {}
+    stack = [(published.prepared.root, "")]
+    met = set()
+    while stack:
+        node, label = stack.pop()
+        if node.hash in met:
+            continue
+        met.add(node.hash)
+        step = steps[node.hash]
+        if step.meta.time:
+            found[node.hash] = label
+        else:
+            label = step.arguments.get("label", label)
+            stack += [(below, label) for below in reversed(_data_of(step))]
+    several = [hash for hash in found if len(steps[hash].times) > 1]
+    return [Dated(replace(published, root=steps[hash].node), found[hash]) for hash in several or found]
+
+
+def series_there(part: Dated, place: Point) -> xr.DataArray:
+    """The values of a part at a place; no warning where no scene is, `attrs["scenes_found"]` is 0 there."""
+    (pixels,) = _pixels(part.published, [place], _NATIVE)
+    return _described(pixels.array.isel(y=0, x=0), part.published, pixels.report, place)
+
+
+_CUBES = {"x": "cube1", "y": "cube2"}
+"""What a callback of two values is given of each."""
+
+
+def _data_of(step: Step) -> list[Node]:
+    """What the values of a step are made of, in order."""
+    conditions = {step.operator.masks}
+    for value in step.arguments.values():
+        if isinstance(value, Callback) and value.root.process == "if":  # as in `Chain.where`
+            condition = value.root.arguments["value"]
+            conditions.add(_CUBES.get(condition.name) if isinstance(condition, Parameter) else None)
+    return [step.arguments[name] for name in step.operator.cubes if name not in conditions]
 
 
 def check_known(published: Published) -> None:
@@ -70,6 +139,8 @@ def attributes(published: Published, report: WindowReport) -> dict[str, Any]:
 
 
 def _pixels(published: Published, places: Sequence[Point], size: float) -> list[Pixels]:
+    check_extents(published.root)
+    check_known(published)
     executor = compute.executor()
     found: list[Pixels] = []
     for start in range(0, len(places), _TOGETHER):

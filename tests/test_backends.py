@@ -10,7 +10,7 @@ import pytest
 import muses_lab as ml
 from muses_lab.catalog import Query, backends, find_catalog, is_own
 from muses_lab.errors import NotFound
-from muses_lab.plugins import PluginProblem
+from muses_lab.plugins import BrokenPlugin
 from tests.helpers.installed import install
 
 LISTED = """
@@ -65,7 +65,7 @@ def test_a_package_adds_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_broken_one_is_named_and_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(tmp_path, monkeypatch, "muses_lab.catalogs", broken="BACKEND = 5", listed=LISTED)
-    with pytest.warns(PluginProblem, match="broken = additions.broken.*BACKEND has no takes, recognises, open"):
+    with pytest.warns(BrokenPlugin, match="'broken' of the package 'additions'.*BACKEND has no takes, recognises"):
         assert ml.open_catalog("days://all").id == "listed"
 
 

@@ -10,8 +10,8 @@ import pytest
 
 import muses_lab as ml
 from muses_lab.catalog import Query
-from muses_lab.errors import NotFound
-from muses_lab.plugins import PluginProblem
+from muses_lab.errors import NotFound, ReadError
+from muses_lab.plugins import BrokenPlugin
 from muses_lab.products import Problem, deliveries, scenes
 from tests.helpers.installed import install
 from tests.helpers.made_scenes import write_tif
@@ -58,7 +58,7 @@ def test_a_package_adds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     install(tmp_path / "site", monkeypatch, "muses_lab.deliveries", days=DAYS, broken="DELIVERY = 1")
     folder = tmp_path / "mine"
     one = made(folder, "2020-05-01", 7)
-    with pytest.warns(PluginProblem, match="broken = additions.broken.*DELIVERY has no name, takes, item"):
+    with pytest.warns(BrokenPlugin, match="'broken' of the package 'additions'.*DELIVERY has no name, takes, item"):
         catalog = ml.open_catalog(folder)
     assert [c["id"] for c in catalog.collections()] == ["days"] and "days" in repr(catalog)
     days = ml.collection("days", catalog)
@@ -70,6 +70,9 @@ def test_a_package_adds_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     found = scenes(items, catalog.collection("days"), catalog.id, problems)
     assert [s.assets["b"].href for s in found.scenes] == ["2020-05-01.day/b.tif", "2020-05-02.day/b.tif"]
     assert [str(p) for p in problems] == ["2020-05-03.day: it has no b.tif"], "one that cannot be read is named"
+    broken = ml.open_catalog(folder / "2020-05-03.day")
+    with pytest.raises(ReadError, match="no product in .* can be read; 2020-05-03.day: it has no b.tif"):
+        broken.search(Query("days"))
     alone = ml.open_catalog(one)
     (scene,) = scenes(alone.search(Query("days")), alone.collection("days"), alone.id).scenes
     assert scene.assets["b"].href == "b.tif" and alone.root == str(one), "nothing beside the product may be read"

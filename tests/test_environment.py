@@ -10,7 +10,8 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from importlib.metadata import packages_distributions
+from collections.abc import Iterator
+from importlib.metadata import files, packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -54,14 +55,85 @@ def test_what_is_imported_is_declared() -> None:
     assert not undeclared, f"add to the dependencies in pyproject.toml, then `make lock`: {undeclared}"
 
 
+ROOTS = {
+    "dependencies": ("muses_lab", "widgets", "notebooks"),
+    "hub": ("muses_lab", "jupyterhub_config.py", "tests"),
+    "docs": ("docs",),
+    "dev": ("tests", "benchmarks", "tools"),
+}
+"""Where the libraries of each list are imported."""
+
+OTHERWISE = {
+    "ipykernel": "runs the cells of notebooks",
+    "voila": "a Jupyter server extension: notebooks as apps",
+    "oauthenticator": "JupyterHub's settings name its classes",
+    "myst-nb": "docs/conf.py names it as an extension",
+    "pydata-sphinx-theme": "docs/conf.py names it as the theme",
+    "sphinx-copybutton": "docs/conf.py names it as an extension",
+    "pytest-timeout": "a plugin of pytest",
+    "pytest-xdist": "a plugin of pytest",
+    "mypy": "a command of make lint",
+    "ruff": "a command of make lint",
+    "pre-commit": "a command",
+    "uv": "the command that installs and locks",
+}
+"""Libraries that are used without being imported, and how. Stubs (types-…) are read by mypy."""
+
+
+def test_what_is_declared_is_imported() -> None:
+    """What nothing imports leaves the lock, and what only tests import is a dependency of theirs alone."""
+    lists = {"dependencies": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+    unused = {}
+    for list_, roots in ROOTS.items():
+        names = {canonicalize_name(Requirement(text).name) for text in lists[list_]}
+        unknown = names - used(roots) - OTHERWISE.keys()
+        unused[list_] = sorted(name for name in unknown if not name.startswith("types-"))
+    assert lists.keys() == ROOTS.keys()
+    assert not any(unused.values()), f"take out of pyproject.toml, then `make lock` and environment.yml: {unused}"
+
+
+def used(roots: tuple[str, ...]) -> set[str]:
+    """Distributions of which something is imported in folders of the repository."""
+    modules = {name for root in roots for source in sources(REPOSITORY / root) for name in modules_of(source)}
+    providers = packages_distributions()
+    return {
+        canonicalize_name(name)
+        for module in modules
+        for name in providers.get(module.split(".")[0], ())
+        if len(providers[module.split(".")[0]]) == 1 or gives(name, module)
+    }
+
+
+def gives(distribution: str, module: str) -> bool:
+    """Whether it is this distribution of those that share a namespace (odc.geo and odc.stac) that is imported."""
+    path = module.split(".")
+    start = "/".join(path[:2])
+    has = any(str(file).startswith((f"{start}/", f"{start}.")) for file in files(distribution) or ())
+    return has or canonicalize_name(distribution) == canonicalize_name(path[0])
+
+
+def sources(root: Path) -> Iterator[str]:
+    for path in [root] if root.is_file() else sorted(root.rglob("*")):
+        if path.suffix == ".py":
+            yield path.read_text("utf-8")
+        elif path.suffix == ".ipynb":
+            cells = json.loads(path.read_text("utf-8"))["cells"]
+            yield "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+
+
 def imported(path: Path) -> set[str]:
     """Top-level names of the libraries that a file imports."""
+    return {name.split(".")[0] for name in modules_of(path.read_text("utf-8"))}
+
+
+def modules_of(source: str) -> set[str]:
+    """Full names of the modules that a file imports, or imports something of."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"), filename=str(path))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 

@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import pickle
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from muses_lab.scenes import source
 from muses_lab.scenes.scene import Scenes, canonical
 from muses_lab.scenes.source import source_of
 from muses_lab.scenes.wire import pack, unpack
-from muses_lab.series import OutsideScenes
+from muses_lab.series import OutsideScenes, dated, series_there
 from tests.helpers.made_stacks import stack
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -362,6 +363,51 @@ def test_values_name_the_scenes_they_are_of(s2: ml.Collection):
     assert s2.band("red").max("t").at(LON, LAT).attrs["scenes"] == [id for id in named.values() if id]
 
 
+def test_the_series_of_an_image_is_what_its_reducer_reduces(s2: ml.Collection):
+    clear = s2.mask_clouds()
+    expected = clear.ndvi().at(LON, LAT)
+    assert np.isnan(expected).any() and np.isfinite(expected).any()
+    image = clear.ndvi().median("t")
+    few = clear.band("red").count("t") < 3
+    doubled = image
+    for _ in range(60):  # there are 2**60 ways through it
+        doubled = doubled + doubled
+    later = (image > 0.4, (image > 0.4).where(~few), ((image * 2) > 0.8).mask(few), doubled)
+    for chain in (clear.ndvi(), image, image.style(), *later):
+        found = chain.series(LON, LAT)
+        assert found.dims == ("t",) and list(found.t.values) == list(expected.t.values)
+        np.testing.assert_array_equal(found, expected)
+        assert found.attrs["scenes"] == expected.attrs["scenes"]
+    assert np.nanmedian(image.series(LON, LAT)) == pytest.approx(image.at(LON, LAT).item(), abs=1e-6)
+    many = image.series([LON, 1.45], [LAT, 43.57])
+    assert many.dims == ("t", "point") and many.sizes["point"] == 2
+    np.testing.assert_array_equal(many.isel(point=0), expected)
+
+
+def test_the_series_of_an_image_has_the_bands_that_the_image_uses(s2: ml.Collection):
+    clear = s2.mask_clouds()
+    found = clear.median("t").bands("red", "green").series(LON, LAT)
+    assert found.dims == ("t", "bands") and set(found.bands.values) == {"B04", "B03"}
+    np.testing.assert_array_equal(found, clear.at(LON, LAT).sel(bands=found.bands))
+
+
+def test_an_image_of_several_series_is_made_of_all_of_them(s2: ml.Collection):
+    red, green = (s2.band(name).median("t") for name in ("red", "green"))
+    several = ml.rgb(red, green, red * 2)
+    parts = dated(several.published)
+    assert [part.label for part in parts] == ["red", "green"]
+    for part, band in zip(parts, ("red", "green"), strict=True):
+        found = series_there(part, (LON, LAT))
+        np.testing.assert_array_equal(found, s2.band(band).at(LON, LAT))
+        assert found.attrs["scenes_found"] > 0
+    with pytest.raises(ArgumentError, match="made of 2 series, not of one"):
+        several.series(LON, LAT)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        nothing = series_there(parts[0], (10, 50))
+    assert nothing.attrs["scenes_found"] == 0 and np.isnan(nothing).all()
+
+
 def test_places_outside_of_all_scenes_are_told(ndvi: ml.Chain):
     with pytest.raises(
         ArgumentError, match=r"lon=43.58, lat=1.41, but there are some at lon=1.41, lat=43.58.*longitude first"
@@ -552,6 +598,9 @@ CASES: list[Case] = [
     ("at", lambda s2, red: red.at(1.41, 43.58, resolution="10m"), r"resolution='10m' is not a finite number"),
     ("at", lambda s2, red: red.at(1.41, 43.58, resolution=-1), r"resolution=-1 is not the size of a pixel in metres"),
     ("at", lambda s2, red: red.style().at("x"), r"at\('x'\) is no place"),
+    ("series", lambda s2, red: red.series("Toulouse"), r"'Toulouse'.*lon=…, lat=…"),
+    ("series", lambda s2, red: red.style().series([]), r"empty list of places"),
+    ("series", lambda s2, red: (red - s2.ndvi().max("t")).series(1.41, 43.58), r"made of 2 series.*ask for each"),
     ("compute", lambda s2, red: red.compute(BOX), r"\(1.3, 43.5, 1.5, 43.7\).*Window.from_bounds"),
     ("compute", lambda s2, red: red.style().compute("here"), r"'here'.*Window.from_bounds"),
     ("plan", lambda s2, red: red.plan(None), r"None.*Window.from_bounds"),
@@ -657,7 +706,7 @@ CASES: list[Case] = [
     ("export", lambda s2, red: red.export(WINDOW, "a.tif"), r"path=GeoBox.* is no path"),
     ("export", lambda s2, red: red.export("a.tif", BOX), r"is no window: ml.Window.from_bounds"),
     ("export", lambda s2, red: red.export("a.tif"), r"needs a window: ml.Window.from_bounds"),
-    ("export", lambda s2, red: red.export("a.png", WINDOW), r"'a.png' is not a GeoTIFF's name; it must end in .tif"),
+    ("export", lambda s2, red: red.export("a.png", WINDOW), r"'a.png' is not the name of a file of .*: GeoTIFF"),
     ("export", lambda s2, red: red.export("no/where/a.tif", WINDOW), r"the folder .*where does not exist"),
     ("export", lambda s2, red: red.export("a.tif", WINDOW, style="viridis"), r"'viridis' is no style: chain.style"),
     ("export", lambda s2, red: red.export("a.tif", WINDOW, title=5), r"title=5 is not a text"),

@@ -134,6 +134,9 @@ class Clicks(Section):
         if message["count"] < 0:
             raise ValueError("There are no negative clicks")
         self.tell({"count": message["count"] + 1})
+
+
+SECTION = Clicks
 """
 CLICKS = """
 import { h } from "muses_widgets/dom.js";
@@ -164,18 +167,19 @@ json.dump({
 def test_a_section_of_another_package_is_a_module_and_an_entry_point(tmp_path):
     """And one that cannot be loaded is left out with a warning."""
     (tmp_path / "clicks.py").write_text(SECTION)
+    (tmp_path / "no_clicks.py").write_text("SECTION = 5")
     (tmp_path / "clicks.js").write_text(CLICKS)
     (tmp_path / "clicks.css").write_text(".clicks { color: red; }")
     about = tmp_path / "clicks-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: clicks\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[muses_widgets.sections]\nclicks = clicks:Clicks\nbroken = clicks:Gone\n")
+    (about / "entry_points.txt").write_text("[muses_widgets.sections]\nclicks = clicks\nbroken = no_clicks\n")
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True,
         text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "section broken (clicks:Gone) is left out" in done.stderr
+    assert "'broken' of the package 'clicks'" in done.stderr and "its SECTION is 5, which is no subclass" in done.stderr
     heard = {"kind": "heard", "section": "clicks"}
     assert json.loads(done.stdout) == {
         "told": {"count": 2},

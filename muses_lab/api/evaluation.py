@@ -221,6 +221,28 @@ class Evaluable(Expression):
         places, single = points(lon, lat)
         return series.at(self.published, places, single, resolution)
 
+    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+        """The values of every date from which the chain's values at places are made.
+
+        ```python
+        ndvi = s2.mask_clouds().ndvi().median("t")
+        ndvi.series(m.clicked)                            # the same as s2.mask_clouds().ndvi().at(m.clicked)
+        ```
+
+        A chain with dates gives its own values. One without gives those that its reducer over time reduces, with the
+        bands that the chain uses, whatever is done to the result later. Places and what is returned are as for `at`;
+        `t` is always among the dims.
+
+        Raises
+        ------
+        ArgumentError
+            As for `at`, and where the values are made of several series, for example the difference of two medians:
+            call `at` of each.
+        """
+        self._tell_problems()
+        places, single = points(lon, lat)
+        return series.series(self.published, places, single, resolution)
+
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain on a window to a file, block by block; see `muses_lab.export.export`."""
         self._tell_problems()

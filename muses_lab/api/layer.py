@@ -81,6 +81,10 @@ class Layer:
         """The chain's values at places; see `Chain.at`."""
         return self.chain.at(lon, lat, resolution)
 
+    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+        """The series from which the chain's values at places are made; see `Chain.series`."""
+        return self.chain.series(lon, lat, resolution)
+
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
         return self.chain.export(path, window, **{"style": self.look, **options})

@@ -13,7 +13,7 @@ from muses_lab.catalog.describe import describe_collection
 from muses_lab.catalog.local import no_collection, pick_collection, sentence
 from muses_lab.catalog.query import Query
 from muses_lab.catalog.table import ListTable, count, search
-from muses_lab.errors import ReadError
+from muses_lab.errors import MusesError, ReadError
 from muses_lab.plain import slug
 from muses_lab.products.deliveries import delivery_of
 from muses_lab.products.items import PROBLEM, normalised
@@ -74,7 +74,12 @@ class DeliveredCatalog:
         return ListTable([item | {"collection": item["collection"] or query.collection} for item in self._items()])
 
     def _names(self) -> list[str]:
-        return sorted({item["collection"] for item in self._items() if item["collection"]})
+        """Of the collections; `ReadError` where none of the products can be read."""
+        items = self._items()
+        names = sorted({item["collection"] for item in items if item["collection"]})
+        if items and not names:
+            raise ReadError(f"no product in {self.root} can be read; {items[0]['id']}: {items[0][PROBLEM]}")
+        return names
 
     def _items(self) -> list[dict[str, Any]]:
         found = []
@@ -103,5 +108,8 @@ def _read_once(product: Path, stamp: tuple[str, int, int]) -> dict[str, Any]:
     assert delivery is not None
     try:
         return delivery.item(product)
-    except ReadError as error:
-        return {"id": product.name, "collection": "", "properties": {}, "assets": {}, PROBLEM: str(error)}
+    except MusesError as error:
+        reason = str(error)
+    except Exception as error:  # whatever stands in its metadata: the other products are there
+        reason = f"its metadata cannot be read: {type(error).__name__}: {error}"
+    return {"id": product.name, "collection": "", "properties": {}, "assets": {}, PROBLEM: reason}

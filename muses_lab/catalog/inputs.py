@@ -100,8 +100,9 @@ def _is_item(document: Any) -> bool:
 # --------------------------------------------------------------------------------------------- what cannot be added
 
 _SAFE = (
-    "it belongs to a product as ESA delivers it (.SAFE), whose rasters do not say what their numbers mean. Give the "
-    "product's STAC item; `stac sentinel2 create-item FOLDER.SAFE OUTPUT` of stactools-sentinel2 makes one"
+    "it belongs to a product as ESA delivers it (.SAFE), whose rasters do not say what their numbers mean. One of "
+    "Sentinel-2 L2A, or a folder of such, is opened as it is: ml.open_catalog('FOLDER.SAFE'). Of others give the STAC "
+    "item; `stac sentinel2 create-item FOLDER.SAFE OUTPUT` of stactools-sentinel2 makes one"
 )
 _LANDSAT = (
     "it is Landsat's own metadata. Give the STAC items that come with the scene (…_SR_stac.json, …_ST_stac.json), "
@@ -126,7 +127,10 @@ def _why_not(name: str, path: Path) -> str | None:
     if lower.endswith(".parquet"):
         return f"a file of STAC GeoParquet is a catalogue by itself: `muses-lab catalog register {path}`"
     if lower.endswith(_ARCHIVES):
-        return "it is an archive: unpack it, then give the folder"
+        return (
+            "it is an archive: unpack it, then give the folder. The zip of a Sentinel-2 L2A product is opened as it "
+            f"is: ml.open_catalog({path.name!r})"
+        )
     if lower.endswith(("_mtl.json", "_mtl.txt", "_mtl.xml", "_ang.txt")) or lower in ("mtl.json", "mtl.txt", "mtl.xml"):
         return _LANDSAT
     if lower == "manifest.safe" or lower.startswith("mtd_"):

@@ -125,7 +125,8 @@ class _Kept:
 
     def __init__(self) -> None:
         self.results = Cache(int(number("MUSES_RESULT_CACHE_BYTES")))
-        """The blocks' results: neighbouring tiles, a reload and a new palette need not ask for them again."""
+        """The blocks' results. The 15 tiles of a view ask for 28 to 45 blocks, of which 6 to 15 differ; a view moved by
+        a column needs 0 to 2 that are new; a reload, a new palette and the values of a place need none."""
         self.costs = Costs()
 
 

@@ -1,6 +1,6 @@
 """A job's progress bar: in a terminal, or under the notebook's cell that started the job.
 
-It only looks at the job, from a thread of its own: whatever becomes of it, the job does not notice.
+The bar watches the job from a thread of its own; a fault of the bar does not reach the job.
 """
 
 from __future__ import annotations

@@ -65,11 +65,12 @@ def export(
     chain.export("ndvi.tif", ml.Window.from_bounds((1.3, 43.5, 1.5, 43.7), crs="EPSG:32631", resolution=10)).wait()
     ```
 
-    The name's ending says which format it is (`.tif`: Cloud-Optimised GeoTIFF); `format` chooses where several have
-    that ending. Values are the chain's own (float32, or float64 as of `compute`; NaN where missing), never stretched
-    for display; equal to the tiles of the same level, grid and resampling. Bands of a GeoTIFF are in the order of `t`,
-    then `bands`, with their labels as descriptions; one without has the title's. Tags say title, dates
-    (`TIFFTAG_DATETIME` where all scenes are of one) and history.
+    The name's ending says which format it is: `.tif` Cloud-Optimised GeoTIFF, `.nc` NetCDF by the CF conventions (a
+    variable for each band, over `t` and the window's coordinates), or what an installed package adds; `format` chooses
+    where several have that ending. Values are the chain's own (float32, or float64 as of `compute`; NaN where
+    missing), never stretched for display; equal to the tiles of the same level, grid and resampling. Bands of a
+    GeoTIFF are in the order of `t`, then `bands`, with their labels as descriptions; one without has the title's. Tags
+    say title, dates (`TIFFTAG_DATETIME` where all scenes are of one) and history.
 
     A `style` brings its unit, label and colours: in a file `.qml` beside a GeoTIFF, which QGIS loads with it, and as
     red, green and blue where it shows three bands in the file's order. Where it has classes, all whole numbers from 0
@@ -178,7 +179,7 @@ def start(
 
 
 def _check_name(target: Path) -> None:
-    """What cannot be a file's name, or could not be noted in the store."""
+    """Refuses a path that cannot be a file's name, or that the store could not keep."""
     try:
         size = len(target.name.encode())
     except UnicodeEncodeError:
@@ -190,7 +191,7 @@ def _check_name(target: Path) -> None:
 
 
 def _key(published: Published, window: GeoBox) -> str:
-    """Names what an export to a file computes: pieces that are there are only used for the same."""
+    """Name of what an export computes: pieces on disk are used again only for the same name."""
     from muses_lab import __version__
 
     text = f"{published.chain_hash} {to_json(window)} {__version__}"

@@ -142,7 +142,7 @@ class Job:
         return self._journal.share(user, group, title, days)
 
     def observe(self, listener: Callable[[Job], None]) -> None:
-        """Calls `listener(job)` whenever it is further, and at the end, in its own thread; at once if it has ended."""
+        """Calls `listener(job)` in the job's thread after every step and at the end; at once if the job has ended."""
         self._listeners.append(listener)
         if self.ended.is_set():
             self._tell_one(listener)
@@ -193,7 +193,7 @@ class Job:
         self._stop.set()
 
     def show_the_end(self) -> None:
-        """Waits, not for long, until its bar tells how it ended."""
+        """Waits briefly until the job's bar shows how the job ended."""
         if self._bar is not None:
             self._bar.ended.wait(1)  # what is shown must not lag behind; nothing depends on it
 

@@ -1,4 +1,4 @@
-"""What the store knows of a job: written when it begins, while it goes on, and when it ends.
+"""Keeps the store's record of a job: when it begins, while it runs, and when it ends.
 
 After a restart of kernel or server a job is found there, with all it takes to start it again.
 """
@@ -49,7 +49,7 @@ class Journal:
         threading.Thread(target=self._follow, args=(job,), name=f"journal of {job.name}", daemon=True).start()
 
     def end(self, job: RunningJob) -> bool:
-        """Writes how the job ended; whether the store has noted it."""
+        """Writes how the job ended; returns whether the store could be written."""
         size = job.path.stat().st_size if job.state == "done" and job.path.is_file() else 0
         error = "" if job.error is None else f"{type(job.error).__name__}: {job.error}"
         return self._write(replace(_of(self.record, job), state=job.state, bytes=size, error=_plain(error)), last=True)

@@ -111,7 +111,8 @@ class Metadata:
     def put_beside(self, target: Path, folder: Path) -> Iterator[None]:
         """Puts the style beside the file that is put in place meanwhile; removes that of an earlier export.
 
-        What can fail is done before: a file that is in place has its style, but for a process that dies in between.
+        Everything that can fail happens before the file is put in place. So a file that is in place has its style,
+        unless the process dies in between.
         """
         beside = qgis.style_path(target)
         ours = not beside.exists() or qgis.is_ours(beside)

@@ -1,7 +1,7 @@
 """The values of an export while it is made: a tiled TIFF without compression that survives the death of its process.
 
-Pieces are written in place as they arrive, and noted with their checksum after that. Who starts the same export again
-finds the folder, checks what is noted, and computes the rest. The checksums also tell, at the end, whether the
+Each piece is written in place when it arrives, and its checksum is noted after that. When the same export is started
+again, it finds the folder, checks the noted pieces, and computes the rest. At the end the checksums tell whether the
 finished file holds what was computed.
 """
 

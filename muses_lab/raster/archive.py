@@ -111,7 +111,7 @@ class Member:
 
 def _directory(archive: Bytes) -> list[zipfile.ZipInfo]:
     try:
-        with zipfile.ZipFile(_Stream(archive)) as file:  # type: ignore[arg-type]
+        with zipfile.ZipFile(_Stream(archive)) as file:
             return file.infolist()
     except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
         raise ReadError(f"it is not a zip archive that can be read: {error}") from None

@@ -1,9 +1,9 @@
-"""Blocks of remote files on their way before they are decoded: many requests at once instead of one after the other.
+"""Prefetching of remote blocks: many requests at once, before the blocks are decoded, instead of one after the other.
 
-An evaluation says which blocks it is going to read; one that is announced does so before it begins. Those of remote
-files are asked for as far as a budget of bytes and the connections reach; neighbours in a file, whoever asked for them,
-are one request. Reading then takes what has come. What several evaluations wait for is asked for once; what nobody
-waits for any more is dropped.
+An evaluation hints which blocks it will read; an evaluation that is announced hints before it begins. This module
+requests the remote ones as far as a budget of bytes and the connections allow, and joins neighbouring blocks of a file
+into one request, whoever asked for them. Reading then takes the bytes that have come. A block that several evaluations
+wait for is requested once; a block that nobody waits for any more is dropped.
 """
 
 from __future__ import annotations
@@ -148,12 +148,12 @@ class ByteRanges:
     # ---------------------------------------------------------------------------------------------- files
 
     def opening(self, url: str) -> Future[Opened]:
-        """The file behind a URL, asked for where it is not known; one request for all who ask."""
+        """Return the file behind a URL; request it where it is not known, once for all who ask."""
         with self._lock:
             return self._file(url).future
 
     def when_open(self, url: str, tell: Callable[[Opened], None]) -> Opened | None:
-        """The file if it is open; else it is asked for, and told once it is, before all who wait. Failures are not."""
+        """Return the file if it is open; else request it and call `tell` once it is open, but not where that fails."""
         with self._lock:
             file = self._file(url)
             if file.opened is None:
@@ -186,7 +186,7 @@ class ByteRanges:
                     tell(opened)
 
     def _unchanged(self, opened: Opened) -> Opened:
-        """The file, unless it was another one when it was opened before."""
+        """Return the file; `Replaced` if it is not the one that was opened first."""
         with self._lock:
             first = self._first.setdefault(opened.url, replace(opened.start, body=b""))
             while len(self._first) > _MAX_FIRST:
@@ -388,7 +388,7 @@ class ByteRanges:
 
 @dataclass(eq=False)
 class Hint:
-    """What one evaluation is going to read; at its end what it did not take is dropped."""
+    """The blocks that one evaluation will read; those that it did not take are dropped when it ends."""
 
     ahead: ByteRanges
     order: int

@@ -129,6 +129,6 @@ def _opened(source: Closing, name: str, overview: int, piece: int) -> _Open:
 
 @atexit.register
 def _end() -> None:
-    """GDAL reads these files by way of Python, which must still be there when they are closed."""
+    """Closes them while Python is still there: GDAL reads these files through Python."""
     for datasets in list(_every):
         datasets.end(2.0)

@@ -1,7 +1,7 @@
 """Files of this machine, opened where they are: a link that leads elsewhere is noticed when the file is open.
 
-A path that was checked earlier may lead to another place by now. So it is not the path that is believed, but where the
-opened file really is. A file inside a zip archive is one too: see `archive`.
+A path that was checked earlier may lead elsewhere by now. So the check looks at where the opened file really is, not
+at the path. A file inside a zip archive is one too: see `archive`.
 """
 
 from __future__ import annotations

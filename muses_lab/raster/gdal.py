@@ -85,7 +85,7 @@ def open_source(
 
 
 def _only(contained: Contained, name: str, piece: int, failures: list[ReadError]) -> tuple[str, Callable[..., Any]]:
-    """A name of its own for GDAL, and an opener that knows this name and no other."""
+    """Return a name that only GDAL sees, and an opener that knows this name and no other."""
     last = os.path.basename(urlsplit(name).path if "://" in name else name)
     path = f"raster-{os.getpid()}-{next(_number)}/{last}"
 

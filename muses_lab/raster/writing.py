@@ -65,9 +65,9 @@ class _Watch:
         return _File(open(path, mode.replace("t", "").replace("b", "") + "b"), self)
 
     def write(self, stream: IO[bytes], data: bytes) -> int:
-        """Writes, or not: an error that is raised here would be lost in GDAL, what counts there are the bytes.
+        """Writes the bytes and returns how many: GDAL loses errors that are raised here, but heeds that number.
 
-        One that are too few end the copy. What GDAL writes after that goes nowhere: it would complain each time.
+        A number that is too small ends the copy. What GDAL writes after that is dropped: it would complain each time.
         """
         if self.error is not None:
             return len(data)

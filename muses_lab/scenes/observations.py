@@ -139,7 +139,7 @@ def _without_gaps(rows: np.ndarray, times: np.ndarray, rank: np.ndarray) -> Iter
 
 
 def _stated(values: list) -> list:
-    """Who does not say it is taken at the word of the others, where those agree."""
+    """The value that scenes state, where they agree; it also holds for those that state none."""
     said = {v for v in values if v is not None}
     return [*said] * len(values) if len(said) == 1 else values
 
@@ -180,7 +180,7 @@ class _Located:
         return abs(self.time - other.time) <= SAME or (one_tile and a.relative_orbit == b.relative_orbit)
 
     def is_where(self, other: _Located) -> bool:
-        """Whether another scene covers what this one covers, and is a copy of what this one is."""
+        """Whether another scene covers the same ground and is a copy of the same acquisition."""
         a, b = self.scene, other.scene
         same = self.rectangle == other.rectangle and a.crs == b.crs and a.footprint == b.footprint
         return same and (a.grid, a.relative_orbit, a.assets.keys()) == (b.grid, b.relative_orbit, b.assets.keys())
@@ -307,7 +307,7 @@ class _Near:
 
 
 def _folded(newest: list[_Located]) -> dict[int, int]:
-    """The copies of an observation, the newest first, that a newer one stands for."""
+    """Row of each copy of an observation that a newer one replaces, and row of the newer one; `newest` comes first."""
     folded: dict[int, int] = {}
     kept = _Near(newest)
     for place in newest:
@@ -320,7 +320,7 @@ def _folded(newest: list[_Located]) -> dict[int, int]:
 
 
 def _stands_for(newer: _Located, older: _Located) -> bool:
-    """Whether nothing is lost where the older of two copies is left out."""
+    """Whether the newer of two copies has all that the older one has."""
     has_all = older.may_be(newer) and older.scene.assets.keys() <= newer.scene.assets.keys()
     return has_all and older.is_copy_of(newer) and _shared(older, newer)[0] >= HOLDS
 

@@ -159,6 +159,7 @@ def test_click_gives_the_values_of_every_visible_layer(shown):
     assert shown.page.locator(".muses-marker").count() == 1
     shown.panel.get_by_role("button", name="Clear the clicked place").click()
     assert shown.page.locator(".muses-marker").count() == 0
+    assert shown.run("print(m.clicked)") == "None"
 
 
 def test_failed_tiles_are_shown_with_their_reason_and_can_be_retried(shown, traffic):

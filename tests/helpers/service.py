@@ -28,7 +28,6 @@ HERE = TilePixel.at(LON, LAT, ZOOM)
 OTHER_EXTENSIONS = (
     "jupyterlab",
     "jupyter_lsp",
-    "jupyter_server_proxy",
     "jupyter_server_terminals",
     "notebook",
     "notebook_shim",

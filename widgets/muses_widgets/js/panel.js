@@ -203,6 +203,12 @@ export class Panel {
     this.problems.append(box);
   }
 
+  /** Forgets the clicked place, here and in the kernel. */
+  clearPlace() {
+    this.save({ clicked: null });
+    this.tell((section) => section.cleared?.());
+  }
+
   /** @param {Partial<PanelTraits>} changes */
   save(changes) {
     for (const name of /** @type {(keyof PanelTraits)[]} */ (Object.keys(changes))) {

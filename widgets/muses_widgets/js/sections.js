@@ -18,6 +18,7 @@
  * @property {() => void} [zoomed] the zoom is another
  * @property {() => void} [moved] the view is another
  * @property {(place: LatLng) => void} [clicked]
+ * @property {() => void} [cleared] there is no clicked place any more
  * @property {(state: any) => void} [told] the section's Python part tells another state
  * @property {() => void} [heard] the section's Python part has got a message
  * @property {() => void} [remove] the panel is gone

@@ -2,23 +2,20 @@
 
 A section is a JavaScript module that calls `addSection` (`js/sections.js` says what it may have) and, where the kernel
 has something to do for it, a Python class. To add one here: `js/sections/<name>.js`, if it needs them
-`js/sections/<name>.css` and `sections/<name>.py` with a subclass of `Section`. Another package names its subclass in
-the entry-point group `muses_widgets.sections`; its `script` imports ours as `"muses_widgets/dom.js"`.
+`js/sections/<name>.css` and `sections/<name>.py`, whose `SECTION` is a subclass of `Section`. Another package names
+such a module in the entry-point group `muses_widgets.sections`; the JavaScript of its section imports ours as
+`"muses_widgets/dom.js"`.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from functools import cache
-from importlib import import_module, metadata
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import Any, ClassVar, Protocol
 
+from muses_lab import plugins
 from muses_widgets.modules import JS
-
-GROUP = "muses_widgets.sections"
 
 
 class SectionPanel(Protocol):
@@ -75,18 +72,12 @@ class Section:
 @cache
 def kinds() -> tuple[type[Section], ...]:
     """All sections that have a part in the kernel: those of this package, then those of others."""
-    own = (import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__))
-    found = [kind for module in own for kind in vars(module).values() if _is_defined_in(kind, module.__name__)]
-    for entry in metadata.entry_points(group=GROUP):
-        try:
-            found.append(entry.load())
-        except Exception as error:  # one broken package must not take all maps away
-            warnings.warn(f"The panel's section {entry.name} ({entry.value}) is left out: {error}", stacklevel=2)
-    return tuple(found)
+    return tuple(plugins.found(__name__, "muses_widgets.sections", "SECTION", _check))
 
 
-def _is_defined_in(kind: Any, module: str) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Section) and kind.__module__ == module
+def _check(section: Any) -> None:
+    if not (isinstance(section, type) and issubclass(section, Section)):
+        raise TypeError(f"its SECTION is {section!r}, which is no subclass of muses_widgets.sections.Section")
 
 
 def scripts() -> list[Path]:

@@ -76,6 +76,9 @@ class Export(Section):
         self.tell({"state": "failed", "text": f"Export failed: {str(error) or type(error).__name__}"})
 
 
+SECTION = Export
+
+
 def _file_name(layer: str, zoom: float) -> Path:
     name = slug(layer, "layer", _LONGEST_SLUG, ascii=False).lower()
     return Path(f"{name}-z{round(zoom)}-{time.strftime('%Y%m%d-%H%M%S')}.tif")

@@ -42,7 +42,7 @@ class Inspector {
       "Native value",
     );
     const close = h("button", { type: "button", class: "muses-icon", "aria-label": "Clear the clicked place" }, "×");
-    close.addEventListener("click", () => this.clear());
+    close.addEventListener("click", () => panel.guard(() => panel.clearPlace()));
     this.element = h(
       "div",
       { class: "muses-inspector", role: "region", "aria-label": "Values at the clicked place", "aria-live": "polite", hidden: true },
@@ -78,7 +78,7 @@ class Inspector {
     this.update();
   }
 
-  clear() {
+  cleared() {
     this.place = null;
     for (const { abort } of this.asked.values()) abort.abort();
     this.asked.clear();
