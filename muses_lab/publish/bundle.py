@@ -1,6 +1,7 @@
 """Documents that bring along what they refer to by digest, so that a chain runs in another home.
 
-What they bring is somebody else's word: each artefact is checked for what its kind is here.
+What they bring comes from somebody else: each artefact is checked for what its kind is here, and every file and address
+in a list of scenes must satisfy the rules of this home when it is read (see `access.resolve_href`).
 """
 
 from __future__ import annotations
