@@ -79,7 +79,7 @@ _DECLARED = [
     Variable("MUSES_STORE_SECONDS", "store", 45, "Seconds for which a call waits while a hub's service is away."),
     Variable("MUSES_AUDIT_DAYS", "store", 365, "Days for which rows of the audit log are kept."),
     Variable("MUSES_AUDIT_SECONDS", "store", 30, "Seconds between writes of the audit log."),
-    Variable("MUSES_MAX_ARTEFACT", "store", 64 * _MIB, "Bytes of a list of scenes that a hub's service takes.", "64 MiB"),
+    Variable("MUSES_MAX_ARTEFACT", "store", 64 * _MIB, "Bytes of an artefact (a list of scenes, a model, polygons) that a hub's service takes.", "64 MiB"),
 
     Variable("MUSES_HUB_URL", "hub", "http://127.0.0.1:8000", "Where the hub listens."),
     Variable("MUSES_HUB_PUBLIC_URL", "hub", None, "Where browsers reach it, if a server in front of it has another address.", "`MUSES_HUB_URL`"),

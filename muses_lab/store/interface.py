@@ -46,7 +46,7 @@ class Store(ABC):
     def style(self, hash: str) -> str:
         """The document of the style with this hash; `NotFound` if it was never published here."""
 
-    # Artefacts: item lists, results of `fit` and `region` nodes
+    # Artefacts: lists of scenes, models, vectors, results of `fit` and `region` nodes
 
     @abstractmethod
     def put_artefact(self, digest: str, kind: str, body: bytes) -> None:
