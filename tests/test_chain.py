@@ -23,7 +23,7 @@ from muses_lab.document import graph
 from muses_lab.document.graph import walk
 from muses_lab.errors import BandError, DocumentError, ExtentRequired, MusesError, NotFound, ReadError, TooLarge
 from muses_lab.operators import registry
-from muses_lab.publish.scene_lists import load_published
+from muses_lab.publish.artefacts import load_published
 from muses_lab.raster.window import zoom_resolution
 from muses_lab.series import OutsideScenes
 from muses_lab.store import Store
@@ -386,7 +386,7 @@ def test_a_catalogue_that_grew_gives_a_live_query_another_name(tmp_path: Path, s
     assert chain.resolve().hash == later.publish(store)  # asked again
     # what was published stays what it was
     assert load_published(name, store).chain_hash == name
-    pinned = ml.Chain(load_published(name, store).root, load_published(name, store).scenes)
+    pinned = ml.Chain(load_published(name, store).root, load_published(name, store).artefacts)
     assert (pinned.compute(WINDOW) == 2).all()
 
 

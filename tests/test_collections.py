@@ -259,7 +259,7 @@ def test_what_is_left_out_stays_with_what_is_made_of_the_chain(spoilt: ml.Chain,
     made = (spoilt.resolve() * 2).focal_mean(1)
     assert made.problems == (line,) and pickle.loads(pickle.dumps(made)).problems == (line,)
     published = default_store().document(spoilt.publish())
-    assert ml.Chain.from_json(published).with_scenes_of(default_store()).problems == (line,)
+    assert ml.Chain.from_json(published).with_artefacts_of(default_store()).problems == (line,)
 
 
 def test_nothing_is_told_where_nothing_is_left_out(folder: Path, recwarn: pytest.WarningsRecorder) -> None:
@@ -278,7 +278,7 @@ def test_a_catalogue_of_a_class_of_ones_own_is_searched_and_read(folder: Path) -
     assert len(known_catalogs()) == 2, "that of the folder is still known"
     assert float(pickle.loads(pickle.dumps(mean)).compute(WINDOW).max()) == 2
     assert float((mean + ml.collection("scenes", str(folder)).mean("t")).compute(WINDOW).max()) == 4
-    pinned = ml.Chain.from_json(mean.to_json(scenes=True))
+    pinned = ml.Chain.from_json(mean.to_json(artefacts=True))
     assert float(pinned.compute(WINDOW).max()) == 2
     with pytest.raises(NotFound, match=r"object of class .*Own.*ml\.collection\(id, catalog\)"):
         ml.Chain.from_json(mean.to_json()).compute(WINDOW)

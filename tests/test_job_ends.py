@@ -180,7 +180,7 @@ def held():
     reached.set()
     stops()
 store = default_store()
-chain = Chain.from_json(store.document(told["chain"])).with_scenes_of(store)
+chain = Chain.from_json(store.document(told["chain"])).with_artefacts_of(store)
 at(told["moment"], {"kill": lambda: os.kill(os.getpid(), signal.SIGKILL), "hold": held}[told["act"]])
 job = chain.export(told["path"], from_json(told["window"]), progress=told.get("progress", False))
 """
@@ -463,7 +463,7 @@ from muses_lab.export import Job
 from muses_lab.store import default_store
 from muses_lab.raster.window import from_json
 store = default_store()
-chain = Chain.from_json(store.document(told["chain"])).with_scenes_of(store)
+chain = Chain.from_json(store.document(told["chain"])).with_artefacts_of(store)
 window = from_json(told["window"])
 step = Job.step
 def held():

@@ -55,7 +55,7 @@ from muses_lab.store import default_store
 from muses_lab.raster.window import from_json
 told = json.loads(sys.argv[1])
 store = default_store()
-chain = Chain.from_json(store.document(told["chain"])).with_scenes_of(store)
+chain = Chain.from_json(store.document(told["chain"])).with_artefacts_of(store)
 if told["path"]:
     job = chain.export(told["path"], from_json(told["window"]), progress=False)
 else:

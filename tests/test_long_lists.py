@@ -23,7 +23,7 @@ from muses_lab.api.chain import Chain
 from muses_lab.engine.mosaic import layout
 from muses_lab.engine.published import Published
 from muses_lab.errors import GridError
-from muses_lab.publish.scene_lists import load_published
+from muses_lab.publish.artefacts import load_published
 from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.grid import (
     Rect,
@@ -37,7 +37,7 @@ from muses_lab.scenes.table import Columns
 from muses_lab.scenes.wire import PackedScenes, pack, unpack
 from muses_lab.store.sql import SqlStore
 from tests.helpers.examples import examples
-from tests.helpers.made_scenes import chain_of
+from tests.helpers.made_scenes import chain_of, forget_lists
 from tests.oracles.observations import times_of
 
 few = settings(max_examples=examples(10))
@@ -278,7 +278,7 @@ def test_chains_over_one_list_share_its_source_and_few_are_kept(monkeypatch: pyt
 def test_a_payload_holds_the_chain_its_lists_and_its_results(scenes: Scenes) -> None:
     published = chain_of(scenes).max("t").published.with_results({"ab" * 32: b"\0\1\2", "cd" * 32: b""})
     payload = published.payload
-    source_module._sources.clear()
+    forget_lists()
     again = Published.from_payload(payload)
     assert (again.document, again.hash, again.results) == (published.document, published.hash, published.results)
     ((digest, there),) = again.scenes.items()
@@ -292,11 +292,11 @@ def test_a_long_published_list_is_kept_ready_for_use(tmp_path: Path) -> None:
     for count, ready in ((300, True), (30, False)):
         chain: Chain = chain_of(world(count)).max("t")
         name = chain.publish(store)
-        source_module._sources.clear()
+        forget_lists()
         ((digest, found),) = load_published(name, store).scenes.items()
         assert isinstance(found.scenes, PackedScenes) == ready
         assert found.digest == digest and found.to_bytes() == store.artefact(digest)
-        source_module._sources.clear()
+        forget_lists()
 
 
 # ---------------------------------------------------------------------------------------------------- canonical JSON

@@ -359,7 +359,7 @@ def test_a_stopped_job_goes_on_where_it_ended(median: Chain) -> None:
 KILLED = """
 import os, signal, sys
 from muses_lab.api.chain import Chain
-from muses_lab.publish.scene_lists import load_published
+from muses_lab.publish.artefacts import load_published
 from muses_lab.store import default_store
 resolved = load_published(sys.argv[1], default_store())
 job = Chain(resolved.root, resolved.scenes).materialize(progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,8 @@ def files(made: Made, truths: Sequence[np.ndarray], resampling: Sequence[str], *
     ]
 
 
-def seen(made: Made, paths: Sequence[Path], level: int, size: int = 1024) -> tuple[np.ndarray, set[int]]:
-    """Values by date, and the overviews that were decoded beside the blocks of a look."""
+def seen(made: Made, paths: Sequence[Path], level: int, size: int = 1024) -> tuple[np.ndarray, list[tuple[str, int]]]:
+    """Values by date; file and overview of every block that was decoded."""
     scenes = [
         made.scene(f"s{n}", f"2018-06-{10 + n}", {"SCL": made.asset(path)}, grid="MADE") for n, path in enumerate(paths)
     ]
@@ -68,6 +69,15 @@ def test_overviews_by_nearest_neighbour_are_read_and_change_no_value(made: Made,
         np.testing.assert_array_equal(values, truth[:: 2**level, :: 2**level])
     whole = [name for name, overview in decoded if overview == 0]
     assert whole == ["0", "4"], "one block of the first and the last file was looked at"
+
+
+@pytest.mark.parametrize(("said", "factor"), [(None, 4), ("nearest", 4), ("average", 1)])
+def test_a_plan_expects_that_overviews_serve_unless_something_else_is_said(
+    made: Made, said: str | None, factor: int
+) -> None:
+    path = write_tif(made.folder / "a.tif", classes(), overviews=(2, 4))
+    chain = made.chain([replace(SCL, overviews=said)], [made.scene("s", "2018-06-10", {"SCL": made.asset(path)})])
+    assert chain.plan(window(256, 256, 40)).pixels == (1024 // factor) ** 2
 
 
 @pytest.mark.parametrize("how", ["average", "mode"])

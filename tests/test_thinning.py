@@ -275,7 +275,7 @@ def test_a_hash_names_the_dates_whoever_evaluates(series: Chain, monkeypatch: py
     monkeypatch.setenv("MUSES_THINNING", "off")
     assert (values(few, box) == 8).all() and (values(plain, box) == DATES).all()
     monkeypatch.delenv("MUSES_THINNING")
-    assert (values(Chain.from_json(few.to_json(scenes=True)), box) == 8).all()
+    assert (values(Chain.from_json(few.to_json(artefacts=True)), box) == 8).all()
     assert few.hash != plain.hash and "thinning" not in json.dumps(plain.to_json()), "the usual rule is not written out"
 
 

@@ -10,13 +10,13 @@ from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
 from muses_lab.api.written import called, text
 from muses_lab.document import graph
+from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Node
 from muses_lab.errors import ArgumentError
 from muses_lab.operators import registry
 from muses_lab.plain import shown
 from muses_lab.publish import bundle
 from muses_lab.publish.pinning import LOADS, Searches
-from muses_lab.scenes.scene import Scenes
 from muses_lab.style import Style
 
 
@@ -37,43 +37,44 @@ class Chain(Evaluable):
     def _new(
         self,
         node: Node,
-        scenes: Mapping[str, Scenes],
+        artefacts: Mapping[str, Artefact],
         problems: Mapping[str, tuple[str, ...]],
         searches: Mapping[str, Searches],
     ) -> Any:
-        return Chain(node, scenes, problems, searches)
+        return Chain(node, artefacts, problems, searches)
 
-    def to_json(self, scenes: bool = False) -> dict[str, Any]:
+    def to_json(self, artefacts: bool = False) -> dict[str, Any]:
         """The openEO document: `process_graph`, and the versions of the operators.
 
         ```python
-        text = json.dumps(ndvi.to_json(scenes=True))      # for another home, with the scenes as they are now
+        text = json.dumps(ndvi.to_json(artefacts=True))   # for another home, with the scenes as they are now
         ml.Chain.from_json(text).compute(window)
         ```
 
-        `scenes`: with the lists of scenes that the chain stands for now, so that it gives the same pixels wherever
-        its catalogue is registered, whatever has been added to it since.
+        `artefacts`: with all that the document refers to by digest: models, vectors, and the lists of scenes that the
+        chain stands for now, so that it gives the same pixels wherever its catalogue is registered, whatever has been
+        added to it since.
         """
-        if not scenes:
+        if not artefacts:
             return graph.to_document(self._node)
         return bundle.to_document(self.published)
 
     @classmethod
     def from_json(cls, document: Any) -> Chain:
-        """A chain from an openEO document (text, or parsed JSON), with the scenes that it brings.
+        """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
         Raises
         ------
         DocumentError
-            Naming the node and the argument that is wrong (see `graph.parse`), or the list of scenes: one whose
-            content is not what its digest names, or that is none.
+            Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
+            not what its digest names, or that is not of the kind that the document takes it for.
         """
-        root, scenes = bundle.parse(document)
-        return Chain(root, scenes, searches=_searches_of(root))
+        root, found = bundle.parse(document)
+        return Chain(root, found, searches=_searches_of(root))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
-        about = self._scenes, self._problems, self._searches
+        about = self._artefacts, self._problems, self._searches
         return _restored, (graph.to_bytes(self._node), *about, str(self._written))
 
     def style(self, cmap: Any = "viridis", **style: Any) -> Layer:
@@ -122,11 +123,11 @@ def _searches_of(root: Node) -> dict[str, Searches]:
 
 def _restored(
     document: bytes,
-    scenes: dict[str, Scenes],
+    artefacts: dict[str, Artefact],
     problems: dict[str, tuple[str, ...]],
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
-    chain = Chain(graph.parse(document, registry), scenes, problems, searches)
+    chain = Chain(graph.parse(document, registry), artefacts, problems, searches)
     chain._written = text(written)
     return chain

@@ -23,18 +23,18 @@ from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.errors import ArgumentError, TooLarge
 from muses_lab.export import Job, export, materialize
-from muses_lab.operators import registry
+from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
 from muses_lab.plain import shown, users_line
 from muses_lab.products import SkippedItems
-from muses_lab.publish import documents, sharing
+from muses_lab.publish import artefacts, documents, sharing
 from muses_lab.publish.pinning import LOADS, Found, Searches
-from muses_lab.publish.scene_lists import digests_of, stored_problems, stored_scenes
 from muses_lab.raster.window import checked
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
 from muses_lab.store import Store, default_store
 
-_INSIDE = frozenset({"pixels", "published", "with_scenes_of"})
+_INSIDE = frozenset({"pixels", "published", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
 
 _PROBLEMS = 5
@@ -83,7 +83,7 @@ class Evaluable(Expression):
                 return registry.node(node.process, **arguments)
             found = find(self._searches.get(node.hash) or Searches(), node)
             digest = found.scenes.digest
-            made._scenes[digest], made._problems[digest] = found.scenes, found.problems
+            made._artefacts[digest], made._problems[digest] = as_artefact(found.scenes), found.problems
             bands = arguments.get("bands")
             if bands:
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
@@ -98,13 +98,10 @@ class Evaluable(Expression):
     def published(self) -> Published:
         """What the engine evaluates: the document with pinned scenes."""
         chain = self._published_chain
-        used = digests_of(chain._node)
-        store: Store | None = None
-        for digest in used.keys() - chain._scenes.keys():
-            store = store or default_store()
-            chain._scenes[digest] = stored_scenes(store, digest)
-            chain._problems[digest] = stored_problems(store, digest)
-        return Published(chain._node, {digest: chain._scenes[digest] for digest in used}, problems=chain._problems)
+        used = references(chain._node)
+        if used.keys() - chain._artefacts.keys():
+            chain = chain.with_artefacts_of(default_store())
+        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
 
     def publish(self, store: Store | None = None) -> str:
         """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.
@@ -137,12 +134,13 @@ class Evaluable(Expression):
         """
         return sharing.share(self.published, None, title or self._title(), user, group, days, view)
 
-    def with_scenes_of(self, store: Store) -> Self:
-        """The chain with its lists of scenes as a store has them."""
+    def with_artefacts_of(self, store: Store) -> Self:
+        """The chain with what it lacks of its lists of scenes, models and vectors, as a store has it."""
         made = self._made(self._node)
-        for digest in digests_of(self._node):
-            made._scenes[digest] = stored_scenes(store, digest)
-            made._problems[digest] = stored_problems(store, digest)
+        for digest, kind in references(self._node).items():
+            if digest not in made._artefacts:
+                made._artefacts[digest] = artefacts.stored(store, kind, digest)
+                made._problems[digest] = artefacts.stored_problems(store, digest)
         return made
 
     def _title(self) -> str:

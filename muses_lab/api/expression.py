@@ -9,14 +9,15 @@ from typing import Any, Self
 from muses_lab.api.written import Written, infix, prefix, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.document import graph
+from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators import registry
 from muses_lab.operators.given import extent as box_of
+from muses_lab.operators.methods import handed_over
 from muses_lab.plain import number, plain, shown
 from muses_lab.publish import documents
 from muses_lab.publish.pinning import Searches
-from muses_lab.scenes.scene import Scenes
 
 Number = int | float
 
@@ -41,21 +42,21 @@ class Expression:
     def __init__(
         self,
         node: Node,
-        scenes: Mapping[str, Scenes] | None = None,
+        artefacts: Mapping[str, Artefact] | None = None,
         problems: Mapping[str, tuple[str, ...]] | None = None,
         searches: Mapping[str, Searches] | None = None,
     ) -> None:
         if not isinstance(node, Node):
             raise ArgumentError(f"{shown(node)} is no chain: ml.collection(id) begins one, Chain.from_json reads one")
         self._root = node
-        self._scenes: dict[str, Scenes] = dict(scenes or {})
-        self._problems: dict[str, tuple[str, ...]] = dict(problems or {})  # by the digest of a list, as the scenes
+        self._artefacts: dict[str, Artefact] = dict(artefacts or {})  # by digest: lists of scenes, models, vectors
+        self._problems: dict[str, tuple[str, ...]] = dict(problems or {})  # by the digest of a list of scenes
         self._searches: dict[str, Searches] = dict(searches or {})  # by the hash of a loading node
 
     def _new(
         self,
         node: Node,
-        scenes: Mapping[str, Scenes],
+        artefacts: Mapping[str, Artefact],
         problems: Mapping[str, tuple[str, ...]],
         searches: Mapping[str, Searches],
     ) -> Self:
@@ -115,13 +116,14 @@ class Expression:
     # ------------------------------------------------------------------------------------------- building
 
     def _with(self, process: str, /, *others: Expression, **arguments: Any) -> Self:
-        return self._made(registry.node(process, **plain(arguments)), *others)
+        return self._made(registry.node(process, **handed_over(process, arguments)), *others)
 
     def _made(self, node: Node, *others: Expression) -> Self:
-        """A chain of this one and others, with what is known of their scenes."""
-        made = self._new(node, self._scenes, self._problems, self._searches)
+        """A chain of this one and others, with what is known of their scenes, and the artefacts that they refer to."""
+        made = self._new(node, self._artefacts, self._problems, self._searches)
+        made._artefacts |= {artefact.digest: artefact for artefact in node.artefacts}
         for other in others:
-            made._scenes |= other._scenes
+            made._artefacts |= other._artefacts
             made._problems |= other._problems
             made._searches |= other._searches
         return made

@@ -76,7 +76,7 @@ class KnownJob:
             raise MusesError(f"{self.record.name} is running; it cannot be started twice")
         if self.record.state == "done":
             raise MusesError(f"{self.record.name} is done; {self.path} is where it went")
-        chain = Chain.from_json(self.store.document(self.record.chain)).with_scenes_of(self.store)
+        chain = Chain.from_json(self.store.document(self.record.chain)).with_artefacts_of(self.store)
         options = self.record.options
         if self.record.kind == "materialize":
             area = materialized.area_from_json(options["area"])

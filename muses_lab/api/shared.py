@@ -50,7 +50,7 @@ class Received:
     def open(self) -> Layer | Chain:
         """The layer (or chain, where no style was shared), to be computed here."""
         content = self.share.content
-        chain = Chain.from_json(self.store.document(content["chain"])).with_scenes_of(self.store)
+        chain = Chain.from_json(self.store.document(content["chain"])).with_artefacts_of(self.store)
         if "style" not in content:
             return chain
         return Layer(chain, Style.from_json(self.store.style(content["style"])))

@@ -100,8 +100,8 @@ def _is_item(document: Any) -> bool:
 # --------------------------------------------------------------------------------------------- what cannot be added
 
 _SAFE = (
-    "it belongs to a product as ESA delivers it (.SAFE), whose rasters do not say what their numbers mean. A product "
-    "of Sentinel-2 L2A, or a folder of such, is opened as it is: ml.open_catalog('FOLDER.SAFE'). Of others give the STAC "
+    "it belongs to a product as ESA delivers it (.SAFE), whose rasters do not say what their numbers mean. One of "
+    "Sentinel-2 L2A, or a folder of such, is opened as it is: ml.open_catalog('FOLDER.SAFE'). Of others give the STAC "
     "item; `stac sentinel2 create-item FOLDER.SAFE OUTPUT` of stactools-sentinel2 makes one"
 )
 _LANDSAT = (

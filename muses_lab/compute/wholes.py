@@ -60,7 +60,7 @@ def expected_seconds(published: Published, steps: list[Step]) -> float:
         if step.node.hash not in below:
             grid = pinned_grid(step.node, step.arguments, child.grids)
             try:
-                seconds += plan(PreparedGraph(child.node, published.scenes), grid.geobox(0, grid.extent)).seconds
+                seconds += plan(PreparedGraph(child.node, published.artefacts), grid.geobox(0, grid.extent)).seconds
             except MusesError:  # what cannot be planned cannot be evaluated, and that says why
                 continue
     return seconds

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import rfc8785
 
+from muses_lab.document.artefacts import Artefact
 from muses_lab.errors import DocumentError
 
 MAX_NODES = 9_000
@@ -52,14 +53,16 @@ class Node:
     """One process of a graph with its arguments; equal content has an equal `hash`.
 
     Arguments are JSON values in which a `Node`, `Callback` or `Parameter` may stand, also inside lists. Build nodes
-    with `Registry.node`, which checks them and leaves out arguments that equal their defaults.
+    with `Registry.node`, which checks them and leaves out arguments that equal their defaults. An artefact that is
+    given as an argument becomes its digest there, and is in `artefacts` for whoever builds the chain.
     """
 
-    __slots__ = ("arguments", "hash", "inputs", "process", "version")
+    __slots__ = ("arguments", "artefacts", "hash", "inputs", "process", "version")
 
     def __init__(self, process: str, arguments: Mapping[str, Any], version: str) -> None:
         self.process = process
-        self.arguments = dict(arguments)
+        self.artefacts = tuple(value for value in arguments.values() if isinstance(value, Artefact))
+        self.arguments: dict[str, Any] = {k: v.digest if isinstance(v, Artefact) else v for k, v in arguments.items()}
         self.version = version
         self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
         try:

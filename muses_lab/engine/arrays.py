@@ -248,6 +248,7 @@ def _injected(step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, Any]:
         "meta": lambda: next(iter(step.input_metas.values())),
         "pixel_size": lambda: grid.pixel_metres(level),
         "places": lambda: lambda crs: places(grid.geobox(level, rect), crs),
+        "geobox": lambda: grid.geobox(level, rect),
         "halo": lambda: step.halo(grid.pixel_metres(level)),
     }
     return {name: offered[name]() for name in step.operator.injected if name in offered}

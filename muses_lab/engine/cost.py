@@ -261,8 +261,8 @@ def _lists(prepared: PreparedGraph) -> dict[str, frozenset[str] | None]:
 
 def _overview(asset: Asset, band: Band, decimation: float) -> int:
     """The factor of the overview that is read where a level's pixels are so many times as large as the asset's."""
-    if band.categorical and band.overviews not in ("nearest", "mode"):
-        return 1  # only a look at the files tells whether overviews are used
+    if band.categorical and band.overviews == "average":
+        return 1  # where nothing is said, only a look at the files tells: they mostly serve
     coarsest = 2 ** max(4, math.ceil(math.log2(max(asset.shape) / _TILE)))
     return min(coarsest, 2 ** max(0, math.floor(math.log2(decimation * (1 + 1e-6)))))
 

@@ -20,14 +20,15 @@ from shapely.geometry.base import BaseGeometry
 
 from muses_lab.crs import crs_name
 from muses_lab.document import graph
+from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
-from muses_lab.operators import Meta, Operator, Pixel, Reading, Region, Regrid, is_strict, registry
+from muses_lab.operators import Meta, Operator, Pixel, Reading, Region, Regrid, is_strict, references, registry
 from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, select_bands
 from muses_lab.raster.grid import Grid, Rect
-from muses_lab.scenes.scene import Scenes
-from muses_lab.scenes.source import Source, source_of
+from muses_lab.scenes.lists import source_in
+from muses_lab.scenes.source import Source
 from muses_lab.settings import number
 
 _MAX_NESTED = 64
@@ -45,7 +46,7 @@ class Step:
     node: Node
     operator: Operator
     arguments: Mapping[str, Any]
-    """With defaults filled in; cubes still as nodes."""
+    """With defaults filled in and artefacts as the objects that they hold; cubes still as nodes."""
     cubes: tuple[tuple[str, Node], ...]
     """(argument, node) of its cube inputs, masks before the data they mask."""
     meta: Meta
@@ -121,16 +122,14 @@ class Step:
 class PreparedGraph:
     """The steps of a chain by node hash, inputs first."""
 
-    def __init__(self, root: Node, scenes: Mapping[str, Scenes]) -> None:
-        self.sources: dict[str, Source] = {}
+    def __init__(self, root: Node, artefacts: Mapping[str, Artefact]) -> None:
+        self._artefacts = artefacts
+        for digest, kind in references(root).items():
+            if digest not in artefacts:
+                raise NotFound(f"the chain's {kinds[kind].noun} {digest[:12]}… is not there", digest=digest)
+        self.sources: dict[str, Source] = {digest: source_in(artefacts[digest]) for digest in lists_of(root)}
         self._source_of: dict[str, Source] = {}
         """By node."""
-        for node in graph.walk(root):
-            digest = _list_of(node)
-            if digest is not None and digest not in self.sources:
-                if digest not in scenes:
-                    raise NotFound(f"the chain's list of scenes {digest[:12]}… is not there", digest=digest)
-                self.sources[digest] = source_of(scenes[digest])
         self.root = self._read_only_used_bands(root)
         self.steps: dict[str, Step] = {}
         self._shapes: dict[tuple[str, str, str], BaseGeometry] = {}
@@ -253,12 +252,18 @@ class PreparedGraph:
 
     # ------------------------------------------------------------------------------------------ preparation
 
+    def _filled(self, node: Node) -> dict[str, Any]:
+        """A node's arguments with the defaults of those left out, and what its artefacts hold."""
+        op = registry[node.process]
+        filled = {a.name: node.arguments.get(a.name, a.default) for a in op.arguments.values()}
+        return filled | {name: self._artefacts[digest].value for name, digest in op.referred(node.arguments).items()}
+
     def _metas(self, root: Node) -> dict[str, Meta]:
         metas: dict[str, Meta] = {}
         for node in graph.walk(root):
-            op, arguments = registry[node.process], _filled(node)
-            if (digest := _list_of(node)) is not None:
-                metas[node.hash] = op.shape(arguments, {digest: self.source(node).meta})
+            op, arguments = registry[node.process], self._filled(node)
+            if isinstance(op.support, Reading):
+                metas[node.hash] = op.shape(arguments, {op.support.list: self.source(node).meta})
             else:
                 metas[node.hash] = op.shape(arguments, {n: metas[arguments[n].hash] for n in op.cubes})
         return metas
@@ -270,7 +275,7 @@ class PreparedGraph:
         wanted: dict[str, tuple[str, ...] | None] = {root.hash: metas[root.hash].bands}
         edges: dict[tuple[str, str], tuple[str, ...] | None] = {}
         for node in reversed(order):
-            op, arguments = registry[node.process], _filled(node)
+            op, arguments = registry[node.process], self._filled(node)
             inputs = {name: metas[arguments[name].hash] for name in op.cubes}
             for name, bands in op.needs(arguments, inputs, wanted[node.hash]).items():
                 child = arguments[name]
@@ -322,18 +327,18 @@ class PreparedGraph:
                 new[node.hash], new_bands[node.hash] = arguments[name], inputs[name].bands
                 continue
             new[node.hash] = Node(node.process, arguments, node.version)
-            new_bands[node.hash] = op.shape(_filled(new[node.hash]), inputs).bands
+            new_bands[node.hash] = op.shape(self._filled(new[node.hash]), inputs).bands
         return new[root.hash]
 
     def _step(self, node: Node) -> Step:
-        op, arguments = registry[node.process], _filled(node)
+        op, arguments = registry[node.process], self._filled(node)
         cubes = tuple((name, arguments[name]) for name in op.cubes)
         # The selector of a mask first: what it removes altogether need not be read.
         cubes = tuple(sorted(cubes, key=lambda cube: cube[0] != op.masks))
         metas = {name: self.steps[child.hash].meta for name, child in cubes}
-        if (digest := _list_of(node)) is not None:
-            source = self.sources[digest]
-            meta = op.shape(arguments, {digest: source.meta})
+        if isinstance(op.support, Reading):
+            source = self.source(node)
+            meta = op.shape(arguments, {op.support.list: source.meta})
             grids: Mapping[str, Grid] = source.grids
             times = source.axis
         else:
@@ -381,16 +386,15 @@ class PreparedGraph:
         return grids
 
 
-def _filled(node: Node) -> dict[str, Any]:
-    """A node's arguments with the defaults of those left out."""
-    op = registry[node.process]
-    return {a.name: node.arguments.get(a.name, a.default) for a in op.arguments.values()}
-
-
 def _list_of(node: Node) -> str | None:
     """The digest of the list that a node reads; None: it reads none."""
     support = registry[node.process].support
     return node.arguments[support.list] if isinstance(support, Reading) else None
+
+
+def lists_of(root: Node) -> dict[str, None]:
+    """Digests of the lists of scenes that a chain reads, in order."""
+    return dict.fromkeys(digest for node in graph.walk(root) if (digest := _list_of(node)) is not None)
 
 
 def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: list[Step]) -> Times:

@@ -1,4 +1,4 @@
-"""A resolved chain: its document, the pinned scenes it reads, and the results it was given. What travels to workers."""
+"""A published chain: its document, what that refers to, and the results it was given. What travels to workers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from muses_lab.document import graph
+from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Node
-from muses_lab.engine.graph import PreparedGraph
-from muses_lab.operators import registry
+from muses_lab.engine.graph import PreparedGraph, lists_of
+from muses_lab.operators import references, registry
 from muses_lab.scenes.scene import Scenes
-from muses_lab.scenes.source import known_source, source_of
-from muses_lab.scenes.wire import join, split, unpack
+from muses_lab.scenes.wire import join, split
 
 
 @dataclass(frozen=True)
@@ -21,18 +21,23 @@ class Published:
     """A chain whose collections are pinned lists."""
 
     root: Node
-    scenes: Mapping[str, Scenes]
-    """By digest."""
+    artefacts: Mapping[str, Artefact]
+    """What its document refers to, by digest: its lists of scenes, models, vectors."""
     results: Mapping[str, bytes] = field(default_factory=dict)
     """Node hash → result of a `region` or `fit` node, once it has been evaluated (see `engine.whole`)."""
 
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By digest: items that were left out of a list, with the reason. To be told; they do not travel to workers."""
 
+    @cached_property
+    def scenes(self) -> dict[str, Scenes]:
+        """Its lists of scenes by digest."""
+        return {digest: self.artefacts[digest].value for digest in lists_of(self.root)}
+
     @property
     def left_out(self) -> list[str]:
         """Items that were left out of its lists of scenes, with the reason."""
-        return [line for digest in self.scenes for line in self.problems.get(digest, ())]
+        return [line for digest in self.artefacts for line in self.problems.get(digest, ())]
 
     @cached_property
     def document(self) -> bytes:
@@ -62,28 +67,29 @@ class Published:
     @property
     def payload(self) -> bytes:
         """All of it as bytes, for a worker that does not have it."""
-        lists = {f"scenes {digest}": source_of(scenes).packed for digest, scenes in self.scenes.items()}
+        brought = {f"artefact {digest}": artefact.packed for digest, artefact in self.artefacts.items()}
         results = {f"result {node}": body for node, body in self.results.items()}
-        return join({"document": self.document.decode()}, {**lists, **results})
+        return join({"document": self.document.decode()}, {**brought, **results})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Published:
-        """What `payload` was made of; lists that another chain has brought are not unpacked again."""
+        """What `payload` was made of; artefacts that another chain has brought are not made anew."""
         head, parts = split(payload)
-        scenes, results = {}, {}
+        root = graph.parse(head["document"], registry)
+        referred = references(root)
+        artefacts, results = {}, {}
         for name, part in parts.items():
-            kind, _, hash = name.partition(" ")
-            if kind == "result":
+            what, _, hash = name.partition(" ")
+            if what == "result":
                 results[hash] = bytes(part)
             else:
-                known = known_source(hash)
-                scenes[hash] = known.scenes if known else unpack(bytes(part))
-        return cls(graph.parse(head["document"], registry), scenes, results)
+                artefacts[hash] = Artefact.unpacked(kinds[referred[hash]], hash, bytes(part))
+        return cls(root, artefacts, results)
 
     def with_results(self, results: Mapping[str, bytes]) -> Published:
-        return Published(self.root, self.scenes, {**self.results, **results}, self.problems)
+        return Published(self.root, self.artefacts, {**self.results, **results}, self.problems)
 
     @cached_property
     def prepared(self) -> PreparedGraph:
         """The graph made ready for evaluation."""
-        return PreparedGraph(self.root, self.scenes)
+        return PreparedGraph(self.root, self.artefacts)

@@ -168,7 +168,7 @@ def start(
                 os.replace(finished, target)
 
     options = {
-        "window": to_json(window), "overwrite": overwrite, "scenes": sorted(published.scenes), "format": writer.name,
+        "window": to_json(window), "overwrite": overwrite, "format": writer.name,
         **facts.to_json(),
     }  # fmt: skip
     record = JobRecord(

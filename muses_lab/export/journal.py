@@ -15,8 +15,10 @@ from functools import lru_cache
 
 import psutil
 
+from muses_lab.document import graph
 from muses_lab.errors import MusesError
 from muses_lab.export.running import RunningJob
+from muses_lab.operators import references, registry
 from muses_lab.publish import sharing
 from muses_lab.store import JobRecord, Store
 
@@ -99,7 +101,8 @@ def share(
     if record.kind != "export":
         raise MusesError(f"{record.name} cannot be shared, its chain can: chain.share(…)")
     content = {"chain": record.chain, "export": {"name": record.name, "window": record.options["window"]}}
-    return sharing.grant(store, content, record.options["scenes"], title or record.name, user, group, days)
+    needed = references(graph.parse(store.document(record.chain), registry))
+    return sharing.grant(store, content, needed, title or record.name, user, group, days)
 
 
 def interrupted(record: JobRecord) -> bool:

@@ -129,7 +129,7 @@ def start(
                 _note(folder, published, job, complete=not any(maker.missing for maker in makers))
 
     name = f"blocks of {step.node.hash[:12]}"
-    options = {"area": None if outline is None else _area(outline), "levels": asked, "scenes": sorted(published.scenes)}
+    options = {"area": None if outline is None else _area(outline), "levels": asked}
     blocks = sum(len(keys) for keys in wanted.values())
     record = JobRecord(
         id or new_id(), "materialize", name, str(folder), chain_hash, options, pixels=blocks * BLOCK**2 * len(labels)

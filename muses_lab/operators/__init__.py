@@ -22,13 +22,14 @@ from muses_lab.operators.declare import (
     Regrid,
     Structural,
     operator,
+    references,
     registry,
 )
 from muses_lab.resources import cancel
 
 __all__ = [
     "AtResolution", "Cost", "Cube", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid",
-    "Series", "Structural", "cancel", "is_strict", "operator", "registry", "run",
+    "Series", "Structural", "cancel", "is_strict", "operator", "references", "registry", "run",
 ]  # fmt: skip
 
 GROUP = "muses_lab.operators"

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pyproj.exceptions import ProjError
 
 from muses_lab.crs import crs_name, known_crs, transformer
+from muses_lab.document.artefacts import OfKind
 from muses_lab.document.graph import Node
 from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
@@ -194,7 +195,7 @@ Limits = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=16)]
 
 
 def _items(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-    meta = metas[arguments["digest"]]  # the engine offers the metas of the pinned lists by their digest
+    meta = metas["digest"]  # that of the list, from the engine
     return meta.select(tuple(arguments["bands"])) if arguments.get("bands") else meta
 
 
@@ -202,7 +203,7 @@ def _items(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     "muses:load_items", support=Reading(list="digest", bands="bands", thinning="thinning"), shape=_items, method=None
 )
 def load_items(
-    digest: Annotated[str, Field(pattern="^[0-9a-f]{64}$")],
+    digest: Annotated[Any, OfKind("muses:items")],
     bands: Labels | None = None,
     thinning: Limits = THINNING,
 ) -> Cube:

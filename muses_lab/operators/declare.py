@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import inspect
 import keyword
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ import numpy as np
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
+from muses_lab.document.artefacts import Artefact, OfKind, kinds
 from muses_lab.document.graph import Callback, Node, Parameter, make, walk
 from muses_lab.errors import BandError, DocumentError
 
@@ -51,16 +53,19 @@ Binary = typing.NewType("Binary", object)
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 
+DIGEST = "^[0-9a-f]{64}$"
+"""How a document refers to an artefact: by its SHA-256."""
+
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
-Kind = Literal["cube", "scalar", "array", "callback", "conditions", "value"]
+Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "halo")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
-# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `halo`, the
-# pixels on each side of what it is given that are not to be in its result.
+# metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
+# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result.
 
 
 @dataclass(frozen=True)
@@ -263,6 +268,8 @@ class Argument:
     annotation: Any
     required: bool
     default: Any = None
+    artefact: str = ""
+    """The kind of artefact that it refers to."""
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the values it takes."""
@@ -276,6 +283,8 @@ class Argument:
             return {"type": ["number", "boolean", "null"]}
         if self.kind == "array":
             return {"type": "array"}
+        if self.kind == "artefact":
+            return {"type": "string", "subtype": "digest", "pattern": DIGEST, "muses:artefact": self.artefact}
         return TypeAdapter(self.annotation).json_schema()
 
 
@@ -339,6 +348,9 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
+        if self.artefacts and not self.is_cube_process:
+            raise TypeError(f"operator {id!r} refers to an artefact, which only operators on cubes may")
         if self.cubes and shape is not None and needs is None:
             raise TypeError(
                 f"operator {id!r} says what shape its result has and not which bands it reads for it: declare it with "
@@ -383,6 +395,10 @@ class Operator:
     def is_strict(self, arguments: Mapping[str, Any]) -> bool:
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
         return self._strict(arguments) if callable(self._strict) else self._strict
+
+    def referred(self, arguments: Mapping[str, Any]) -> dict[str, str]:
+        """Argument → digest of the artefact that it refers to."""
+        return {name: arguments[name] for name in self.artefacts if arguments.get(name) is not None}
 
     @property
     def needs_extent(self) -> bool:
@@ -479,6 +495,10 @@ class Operator:
             case "array":
                 if not (_is_series(value) or (isinstance(value, Parameter) and value.name == SERIES)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
+            case "artefact" if value is None and not argument.required:
+                return None
+            case "artefact":
+                return self._check_artefact(argument.artefact, value, wrong)
             case "value":
                 adapter = self._adapters[argument.name]
                 try:
@@ -489,6 +509,20 @@ class Operator:
                 except TypeError:
                     raise wrong("a value, not another node or process graph") from None
         return value
+
+    @staticmethod
+    def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
+        """A digest, an artefact, or what documents may hold in its place; a path of this machine never."""
+        if isinstance(value, str) and re.fullmatch(DIGEST, value):
+            return value
+        if isinstance(value, Artefact) and value.kind.name == name:
+            return value
+        if not isinstance(value, dict) or (kind := kinds[name]).inline is None:
+            raise wrong(f"the SHA-256 of an artefact of the kind {name!r} (64 hexadecimal digits)")
+        try:
+            return Artefact.of(kind, kind.inline(value))
+        except ValueError as error:
+            raise wrong(f"a {kind.noun} ({error})") from None
 
     @staticmethod
     def _check_scalar(value: Any, wrong: Callable[[], DocumentError]) -> Any:
@@ -565,7 +599,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
-    if len(members) == 1 and members[0] in _CALLBACKS:  # a callback that may be left out
+    if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
     kind: Kind = "value"
     if annotation is Cube:
@@ -578,9 +612,17 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
         kind = "conditions"
     elif annotation in _CALLBACKS:
         kind = "callback"
+    elif _kind_of(annotation):
+        kind = "artefact"
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
-    return Argument(name, kind, annotation, required, None if required else default)
+    return Argument(name, kind, annotation, required, None if required else default, _kind_of(annotation))
+
+
+def _kind_of(annotation: Any) -> str:
+    """The kind of artefact that a parameter refers to; empty: none."""
+    about = getattr(annotation, "__metadata__", ())
+    return next((one.kind for one in about if isinstance(one, OfKind)), "")
 
 
 def parameters_of(root: Node) -> set[str]:
@@ -595,6 +637,18 @@ def parameters_of(root: Node) -> set[str]:
             elif isinstance(item, list):
                 stack.extend(item)
     return names
+
+
+def references(root: Node) -> dict[str, str]:
+    """What a chain refers to: digest → kind of artefact, in order."""
+    found: dict[str, str] = {}
+    for node in walk(root):
+        op = registry[node.process]
+        for name, digest in op.referred(node.arguments).items():
+            kind = op.arguments[name].artefact
+            if found.setdefault(digest, kind) != kind:
+                raise DocumentError(f"the artefact {digest[:12]}… is taken for {found[digest]!r} and for {kind!r}")
+    return found
 
 
 class OperatorRegistry:

@@ -23,9 +23,12 @@ from inspect import Parameter as Argument
 from inspect import Signature
 from typing import Any, Literal
 
+from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Callback, Node, Parameter
-from muses_lab.operators.declare import Cube, Operator, registry
-from muses_lab.plain import plain
+from muses_lab.errors import ArgumentError
+from muses_lab.operators.declare import DIGEST, Cube, Operator, registry
+from muses_lab.operators.declare import Argument as Declared
+from muses_lab.plain import plain, shown
 
 Dimension = Literal["t", "bands"]
 
@@ -61,7 +64,7 @@ def method_of(op: Operator) -> Method | None:
     def build(data: Node, *args: Any, **kwargs: Any) -> Node:
         arguments = dict(declared.bind(*args, **kwargs).arguments)
         if kind == "cube":
-            return registry.node(op.id, **{first: data, **values(arguments)})
+            return registry.node(op.id, **{first: data, **handed_over(op.id, arguments)})
         if kind == "scalar":
             return on_values(data, op.id, first, **arguments)
         return over(data, arguments.pop("dim", "t"), op.id, **arguments)
@@ -82,7 +85,7 @@ def _signature(fn: Callable[..., Any], names: list[str] | None = None) -> Signat
 
 def on_cube(data: Node, process: str, /, **arguments: Any) -> Node:
     """A process of the cube."""
-    return registry.node(process, data=data, **values(arguments))
+    return registry.node(process, data=data, **handed_over(process, arguments))
 
 
 def on_values(data: Node, process: str, argument: str = "x", /, **arguments: Any) -> Node:
@@ -102,6 +105,29 @@ def over(data: Node, dim: str, process: str | Node, /, **arguments: Any) -> Node
 def band_value(label: str) -> Node:
     """The value of a band, in a process over bands."""
     return registry.node("array_element", inside_callback=True, data=Parameter("data"), label=label)
+
+
+def handed_over(process: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """A process's arguments as documents have them, and an artefact for a model, a file or the like.
+
+    >>> handed_over("mask_polygon", {"mask": "fields.gpkg", "inside": True})        # doctest: +SKIP
+    {'mask': <Artefact muses:polygons 5d41402a>, 'inside': True}
+    """
+    operator = registry.signature(process, process)
+    kept = {name: value for name, value in arguments.items() if name in operator.artefacts and value is not None}
+    others = values({name: value for name, value in arguments.items() if name not in kept})
+    return others | {name: _artefact(operator.arguments[name], process, value) for name, value in kept.items()}
+
+
+def _artefact(argument: Declared, process: str, value: Any) -> Any:
+    """What a user hands over as an artefact; a digest stays one."""
+    if isinstance(value, Artefact) or (isinstance(value, str) and re.fullmatch(DIGEST, value)):
+        return value
+    kind, name = kinds[argument.artefact], argument.name
+    try:
+        return Artefact.of(kind, kind.of(value))
+    except (ValueError, TypeError) as error:
+        raise ArgumentError(f"{name}={shown(value)} of {process} is no {kind.noun}: {error}", argument=name) from None
 
 
 def values(arguments: Mapping[str, Any]) -> dict[str, Any]:

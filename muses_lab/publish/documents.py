@@ -1,4 +1,4 @@
-"""Published documents: checked, and kept in the store with the scenes that they pin."""
+"""Published documents: checked, and kept in the store with what they refer to."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from muses_lab.document.graph import Node
 from muses_lab.engine import Published
 from muses_lab.errors import ExtentRequired
 from muses_lab.operators import registry
-from muses_lab.publish.scene_lists import keep_problems, keep_scenes
+from muses_lab.publish import artefacts
 from muses_lab.store import Store
 
 
 def keep(published: Published, store: Store) -> str:
-    """Checks a document, keeps it in the store with its scenes; returns the hash that names it."""
+    """Checks a document, keeps it in the store with its artefacts; returns the hash that names it."""
     check_extents(published.root)
     _ = published.prepared  # unknown bands, different grids and the like are errors now, not in a tile
-    for digest, scenes in published.scenes.items():
-        keep_scenes(store, digest, scenes)
-        keep_problems(store, digest, published.problems.get(digest, ()))
+    for digest, artefact in published.artefacts.items():
+        artefacts.keep(store, artefact)
+        artefacts.keep_problems(store, digest, published.problems.get(digest, ()))
     store.put_document(published.chain_hash, published.document.decode())
     return published.chain_hash
 

@@ -72,7 +72,7 @@ def share(
         content["style"] = style.hash
     if view is not None:
         content["view"] = view
-    return grant(store, content, published.scenes, title, user, group, days)
+    return grant(store, content, published.artefacts, title, user, group, days)
 
 
 def grant(

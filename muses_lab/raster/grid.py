@@ -392,6 +392,21 @@ def places(window: GeoBox, crs: str | int) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
+def lattice_of(window: GeoBox) -> tuple[Affine, Rect]:
+    """The lattice that a window is part of, from a pixel (0, 0) on, and the window's rectangle of it.
+
+    >>> lattice_of(GeoBox((2, 3), Affine(10, 0, 300_040, 0, -10, 4_800_005), "EPSG:32631"))
+    (Affine(10.0, 0.0, 0.0, 0.0, -10.0, 5.0), Rect(r0=-480000, r1=-479998, c0=30004, c1=30007))
+
+    The same numbers whichever window of the lattice is asked. Windows that are turned have none: ValueError.
+    """
+    a = window.affine
+    if a.b or a.d:
+        raise ValueError("a turned window is part of no lattice")
+    (col, x), (row, y) = _lattice(a.c, a.a), _lattice(a.f, a.e)
+    return Affine(a.a, 0, x, 0, a.e, y), Rect(row, row + window.shape.y, col, col + window.shape.x)
+
+
 class _Nodes(NamedTuple):
     """Exact coordinates in another CRS, every 16th pixel of the lattice that a window is part of."""
 

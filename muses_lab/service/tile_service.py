@@ -323,7 +323,7 @@ def _load_style(style_hash: str, store: Callable[[], Store]) -> Style:
 
 
 def _load_chain(chain_hash: str, store: Callable[[], Store]) -> KnownChain:
-    from muses_lab.publish.scene_lists import load_published
+    from muses_lab.publish.artefacts import load_published
 
     with _made_elsewhere("chain", chain_hash):
         published = load_published(chain_hash, store())

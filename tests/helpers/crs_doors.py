@@ -23,6 +23,7 @@ from muses_lab.operators.cubes import BBox
 from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.raster.window import Window, from_json
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scene, Scenes
 from muses_lab.scenes.source import source_of
 from muses_lab.scenes.wire import pack, unpack
@@ -140,7 +141,7 @@ def scenes(crs: str, more: str | None = None) -> Scenes:
 
 
 def planned(pinned: Scenes) -> object:
-    chain = Chain(registry.node("muses:load_items", digest=pinned.digest), {pinned.digest: pinned})
+    chain = Chain(registry.node("muses:load_items", digest=pinned.digest), {pinned.digest: as_artefact(pinned)})
     return chain.plan(Window.from_bounds(BOUNDS, resolution=100))
 
 

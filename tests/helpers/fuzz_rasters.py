@@ -29,6 +29,7 @@ from muses_lab.operators import registry
 from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.header import read_header
 from muses_lab.raster.window import Window
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scene, Scenes
 
 BEGIN = "the-fuzz-begins"
@@ -179,7 +180,7 @@ def meet(path: Path, folder: Path) -> None:
     settings.register_catalog("fuzz", str(path.parent))
     scene = Scene("s", "2018-06-10T10:00:00Z", "EPSG:32631", {"B": Asset(path.name, PLACE, (512, 512))}, grid="FUZZ")
     scenes = Scenes("fuzz", "fuzz", (Band("B", dtype="uint16"),), (scene,))
-    chain = Chain(registry.node("muses:load_items", digest=scenes.digest), {scenes.digest: scenes})
+    chain = Chain(registry.node("muses:load_items", digest=scenes.digest), {scenes.digest: as_artefact(scenes)})
     engine, published = Engine(64 << 20), chain.published
     engine.keep(published.hash, published)
     for pixel, size in ((10, 512), (40, 128), (160, 32)):

@@ -17,10 +17,13 @@ from rasterio.enums import Resampling
 from muses_lab import settings
 from muses_lab.api.chain import Chain
 from muses_lab.compute.windows import Pixels, assemble
+from muses_lab.document import artefacts
 from muses_lab.engine import Engine, NodeKey, Published
 from muses_lab.engine.mosaic import layout
 from muses_lab.operators import registry
 from muses_lab.raster.asset import Asset, Band
+from muses_lab.scenes import source
+from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scene, Scenes
 
 UTM31 = "EPSG:32631"
@@ -92,7 +95,14 @@ class Made:
 
 def chain_of(scenes: Scenes, **arguments: Any) -> Chain:
     """The chain that reads a list; `arguments` of `muses:load_items`."""
-    return Chain(registry.node("muses:load_items", digest=scenes.digest, **arguments), {scenes.digest: scenes})
+    loaded = registry.node("muses:load_items", digest=scenes.digest, **arguments)
+    return Chain(loaded, {scenes.digest: as_artefact(scenes)})
+
+
+def forget_lists() -> None:
+    """As in a new process: no list of scenes is known."""
+    source._sources.clear()
+    artefacts._all.clear()
 
 
 def ndvi_of(folder: Path, size: int) -> Chain:

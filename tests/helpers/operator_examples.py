@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import datetime
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
+
+import numpy as np
+import xarray as xr
 
 import muses_lab as ml
 from muses_lab.document import graph
 from muses_lab.document.graph import Callback
 from muses_lab.operators import Operator
+from muses_lab.operators.forest import Forest, fit_random_forest
 from muses_lab.operators.methods import examples, method_of
 
 
@@ -22,8 +27,15 @@ def names(s2: ml.Collection) -> dict[str, Any]:
     polygon = {"type": "Polygon", "coordinates": [corners]}
     return {
         "ml": ml, "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi, "image": image, "other": other,
-        "water": s2.ndwi().median("t") > 0,
+        "water": s2.ndwi().median("t") > 0, "forest": _forest(),
     }  # fmt: skip
+
+
+@cache
+def _forest() -> Forest:
+    """Of images that have no bands: two classes, below and above 0.4."""
+    values = np.linspace(-1, 1, 60)
+    return fit_random_forest(xr.DataArray(values, dims="point"), (values > 0.4).astype(int) + 1, trees=3)
 
 
 def lines(op: Operator) -> list[str]:

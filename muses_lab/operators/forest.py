@@ -1,0 +1,372 @@
+"""Land cover and the like by a random forest: fitted to labelled samples by scikit-learn, kept by skops."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from muses_lab.document import strict_json
+from muses_lab.document.artefacts import Kind, OfKind, kinds
+from muses_lab.errors import ArgumentError
+from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.resources import cancel
+
+if TYPE_CHECKING:  # scikit-learn and skops take a second to load, and few chains need them
+    from sklearn.ensemble import RandomForestClassifier
+
+_TOGETHER = 1 << 16
+"""Pixels that are classified at a time."""
+
+_MAX_TREES, _MAX_CLASSES, _MAX_BANDS = 5_000, 1_000, 10_000
+_MAX_LABEL = 1 << 24
+"""Whole numbers up to which values of pixels (float32) are exact."""
+
+_LARGEST = 256 << 20
+"""Bytes of a forest, packed and unpacked."""
+
+Label = int | str
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """A fitted random forest, the bands that it looks at and the classes that it tells apart.
+
+    ```python
+    forest = fit_random_forest(features.at(points.geometry), points["class"])
+    forest.classes, forest.model.oob_score_
+    forest.save("forest.skops")
+    ```
+    """
+
+    bands: tuple[str, ...]
+    """Names of bands, in the order of the model's features; none for an image without bands."""
+    classes: tuple[Label, ...]
+    """Whole numbers, or names in alphabetical order."""
+    model: RandomForestClassifier
+    """Its own classes are the positions in `classes`."""
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The value of a pixel of each class: the class where that is a number, else 1, 2, … in the order of names."""
+        if isinstance(self.classes[0], str):
+            return tuple(range(1, len(self.classes) + 1))
+        return self.classes  # type: ignore[return-value]
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes a file that `random_forest(path)` takes, here and elsewhere."""
+        Path(path).write_bytes(_write(self))
+
+
+def fit_random_forest(
+    samples: xr.DataArray, labels: Sequence[Any], trees: int = 100, max_depth: int | None = 25,
+    min_samples_leaf: int = 5, random_state: int = 0,
+) -> Forest:  # fmt: skip
+    """A random forest (Breiman 2001) fitted to samples of known classes.
+
+    ```python
+    points = geopandas.read_file("samples.gpkg").to_crs(4326)        # points with a column "class"
+    forest = fit_random_forest(features.at(points.geometry), points["class"])
+    features.random_forest(forest)
+    ```
+
+    Parameters
+    ----------
+    samples
+        Values of a chain at points (`chain.at`): dims `bands, point`, or `point` of an image without bands.
+    labels
+        The class of each point: whole numbers, or names.
+    trees, max_depth, min_samples_leaf
+        scikit-learn's `n_estimators` and others; those of land-cover maps by default (Inglada et al. 2017).
+    random_state
+        The same samples and the same number give the same forest.
+
+    Samples with a missing band are left out, and a warning says how many. `ArgumentError` where nothing is left, where
+    there is one class only, or where samples and labels are not as many.
+    """
+    from sklearn.ensemble import RandomForestClassifier
+
+    if not isinstance(samples, xr.DataArray) or set(samples.dims) - {"bands"} != {"point"}:
+        dims = getattr(samples, "dims", type(samples).__name__)
+        raise ArgumentError(f"samples has {dims}; it is what chain.at(points) gives of a chain without dates")
+    bands = tuple(str(b) for b in samples["bands"].values) if "bands" in samples.dims else ()
+    values = samples.transpose("point", ...).values.reshape(samples.sizes["point"], -1).astype(np.float32)
+    classes = np.asarray(labels)
+    if classes.shape != (len(values),):
+        raise ArgumentError(
+            f"there are {len(values)} samples and labels of shape {classes.shape}: one for each is needed"
+        )
+    valid = np.asarray(np.isfinite(values).all(axis=1))
+    if not valid.all():
+        left_out = f"{(~valid).sum()} of {len(valid)} samples have missing values and are left out"
+        if not valid.any():
+            raise ArgumentError(left_out)
+        warnings.warn(left_out, stacklevel=2)
+    names, positions = np.unique([_label(c) for c in classes[valid].tolist()], return_inverse=True)
+    if len(names) < 2:
+        raise ArgumentError(f"all samples are of the class {names.tolist()[0]!r}; a forest tells two or more apart")
+    model = RandomForestClassifier(
+        trees, max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=random_state, oob_score=True,
+        n_jobs=1,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")  # of a few trees
+        model.fit(values[valid], positions)
+    return Forest(bands, tuple(names.tolist()), model)
+
+
+def _label(value: Any) -> Label:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    whole = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_LABEL
+    if not whole and not (isinstance(value, str) and value):
+        raise ArgumentError(f"{value!r} is no class: they are whole numbers up to {_MAX_LABEL}, or names")
+    return value
+
+
+# ------------------------------------------------------------------------------------------------- as an artefact
+
+_BUILTINS = {("builtins", "dict", "DictNode"), ("builtins", "list", "ListNode"), ("builtins", "tuple", "TupleNode")}
+_TREE = ("sklearn.tree._tree", "Tree", "TreeNode")
+_ALLOWED = _BUILTINS | {
+    _TREE,
+    ("builtins", "str", "JsonNode"),
+    ("builtins", "str", "TypeNode"),
+    ("numpy", "ndarray", "NdArrayNode"),
+    ("numpy", "float64", "NdArrayNode"),
+    ("numpy", "int64", "NdArrayNode"),
+    ("sklearn.ensemble._forest", "RandomForestClassifier", "ObjectNode"),
+    ("sklearn.tree._classes", "DecisionTreeClassifier", "ObjectNode"),
+}
+"""All that a forest's file is made of (module, class, reader of skops)."""
+
+_SCHEMA = "schema.json"
+_WHEN = (1980, 1, 1, 0, 0, 0)
+
+
+def _write(forest: Forest) -> bytes:
+    """skops' file, written in one way: names and numbers in it come from its content, not from this process."""
+    from skops import io as skops
+
+    whole = skops.dumps({"bands": list(forest.bands), "classes": list(forest.classes), "model": forest.model})
+    files: dict[str, bytes] = {}
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        schema = json.loads(archive.read(_SCHEMA))
+        for number, node in enumerate(_nodes(schema)):
+            node["__id__"] = number
+            if "file" in node:
+                body = _packed(np.load(io.BytesIO(archive.read(node["file"])), allow_pickle=False))
+                node["file"] = f"{hashlib.sha256(body).hexdigest()[:32]}.npy"
+                files[node["file"]] = body
+    files[_SCHEMA] = json.dumps(schema, sort_keys=True, separators=(",", ":")).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            archive.writestr(zipfile.ZipInfo(name, _WHEN), files[name], zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+
+
+def _packed(array: np.ndarray) -> bytes:
+    if array.dtype.names:  # what lies between the fields is whatever was in memory
+        clean = np.zeros(array.shape, array.dtype)
+        for name in array.dtype.names:
+            clean[name] = array[name]
+        array = clean
+    out = io.BytesIO()
+    np.save(out, array, allow_pickle=False)
+    return out.getvalue()
+
+
+def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+    """All objects of skops' description of a file, in an order that depends on nothing but them."""
+    stack = [schema]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            if "__class__" in item and isinstance(item["__class__"], str):
+                yield item
+            stack.extend(item[key] for key in sorted(item, reverse=True))
+        elif isinstance(item, list):
+            stack.extend(reversed(item))
+
+
+def _parse(body: bytes) -> Forest:
+    """The forest of a file that anybody may have written: made of what forests are made of, and each tree one."""
+    from skops import io as skops
+
+    try:
+        _check_file(body)
+        found = skops.loads(body, trusted=[".".join(_TREE[:2])])
+        return _checked(found)
+    except ValueError as error:
+        raise ValueError(f"is damaged: {error}") from None
+    except Exception as error:  # of a description that skops cannot follow
+        raise ValueError(f"is damaged: {type(error).__name__}: {str(error)[:200]}") from None
+
+
+def _check_file(body: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        if sum(info.file_size for info in archive.infolist()) > _LARGEST:
+            raise ValueError(f"it has more than {_LARGEST} bytes")
+        schema = strict_json.loads(archive.read(_SCHEMA))
+        for node in _nodes(schema):
+            made = node.get("__module__"), node["__class__"], node.get("__loader__")
+            if made not in _ALLOWED or node.get("type", "numpy") != "numpy":
+                raise ValueError(f"it holds a {'.'.join(map(str, made))}, of which no forest is made")
+            if made == _TREE:
+                _check_tree(archive, node)
+
+
+def _check_tree(archive: zipfile.ZipFile, node: dict[str, Any]) -> None:
+    """Before scikit-learn follows it: children come after their parents, and features are there."""
+    features, classes, outputs = node["__reduce__"]["args"]["content"]
+    state = node["content"]["content"]
+    if set(state) != {"max_depth", "node_count", "nodes", "values"}:
+        raise ValueError("a tree of it is none")
+    arrays = [
+        np.load(io.BytesIO(archive.read(a["file"])), allow_pickle=False) for a in (state["nodes"], state["values"])
+    ]
+    nodes, values = arrays
+    kinds_of = np.load(io.BytesIO(archive.read(classes["file"])), allow_pickle=False)
+    count = len(nodes) if nodes.ndim == 1 else 0
+    if count < 1 or json.loads(state["node_count"]["content"]) != count or json.loads(outputs["content"]) != 1:
+        raise ValueError("a tree of it has not as many nodes as it says")
+    if kinds_of.shape != (1,) or values.shape != (count, 1, int(kinds_of[0])):
+        raise ValueError("a tree of it has not a share of each class in each node")
+    left, right = nodes["left_child"].astype(np.int64), nodes["right_child"].astype(np.int64)
+    feature, at = nodes["feature"].astype(np.int64), np.arange(count)
+    leaf = (left == -1) & (right == -1)
+    goes_on = (left > at) & (left < count) & (right > at) & (right < count)
+    goes_on &= (feature >= 0) & (feature < json.loads(features["content"]))
+    if not (leaf | goes_on).all():
+        raise ValueError("a tree of it leads nowhere")
+
+
+def _checked(found: Any) -> Forest:
+    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    if not isinstance(found, dict) or set(found) != {"bands", "classes", "model"}:
+        raise ValueError("it holds no bands, classes and model")
+    bands, classes, model = found["bands"], found["classes"], found["model"]
+    if type(model) is not RandomForestClassifier or not isinstance(getattr(model, "estimators_", None), list):
+        raise ValueError("its model is no fitted random forest")
+    if not isinstance(bands, list) or len(bands) > _MAX_BANDS or not all(isinstance(b, str) for b in bands):
+        raise ValueError("its bands are no names")
+    same = {type(c) for c in classes} if isinstance(classes, list) else set()
+    if same not in ({int}, {str}) or not 2 <= len(classes) <= _MAX_CLASSES or sorted(set(classes)) != classes:
+        raise ValueError("its classes are no numbers or names in order")
+    features = max(len(bands), 1)
+    fits = (model.n_features_in_, model.n_outputs_, model.n_classes_) == (features, 1, len(classes))
+    if not fits or not np.array_equal(model.classes_, np.arange(len(classes))):
+        raise ValueError("its model is not one of its bands and classes")
+    if not 1 <= len(model.estimators_) <= _MAX_TREES:
+        raise ValueError(f"it has {len(model.estimators_)} trees; the limit is {_MAX_TREES}")
+    for tree in model.estimators_:
+        if type(tree) is not DecisionTreeClassifier:
+            raise ValueError("one of its trees is none")
+        shape = tree.n_features_in_, tree.n_outputs_, tree.n_classes_, tree.tree_.n_features, tree.tree_.max_n_classes
+        if shape != (features, 1, len(classes), features, len(classes)):
+            raise ValueError("one of its trees is not of its bands and classes")
+    model.n_jobs = 1  # threads are the engine's
+    return Forest(tuple(bands), tuple(classes), model)
+
+
+def _given(value: Any) -> Forest:
+    if isinstance(value, Forest):
+        return value
+    if isinstance(value, str | PathLike):
+        path = Path(value).expanduser()
+        if not path.is_file():
+            raise ValueError("there is no such file")
+        try:
+            return _parse(path.read_bytes())
+        except ValueError as error:
+            raise ValueError(f"the file {error}") from None
+    raise ValueError("give what fit_random_forest gives, or the path where .save(path) put it")
+
+
+FORESTS = kinds.add(
+    Kind(
+        "muses:random_forest", "random forest", "application/zip",
+        write=_write, parse=_parse, of=_given, max_bytes=_LARGEST,
+    )
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- the operator
+
+
+def _shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+    forest: Forest = arguments["model"]
+    labels = None if arguments["output"] == "class" else tuple(map(str, forest.classes))
+    return Meta(metas["data"].time, labels)
+
+
+def _needs(
+    arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
+) -> dict[str, tuple[str, ...] | None]:
+    """All bands of the forest, whichever classes are wanted."""
+    forest, meta = arguments["model"], metas["data"]
+    if meta.bands is None and not forest.bands:
+        return {"data": None}
+    return {"data": tuple(meta.find(band) for band in forest.bands or ("",))}
+
+
+def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
+    """Measured with 100 trees of depth 25: 30 ns for a pixel and tree."""
+    forest: Forest = arguments["model"]
+    return Cost(
+        30e-9 * len(forest.model.estimators_) * rows * columns,
+        _TOGETHER * (8 * max(len(forest.bands), 1) + 24 * len(forest.classes)) + 4 * rows * columns,
+    )
+
+
+@operator("muses:random_forest", shape=_shape, needs=_needs, cost=_cost)
+def random_forest(
+    data: Cube,
+    model: Annotated[Forest, OfKind("muses:random_forest")],
+    output: Literal["class", "probability"] = "class",
+) -> Cube:
+    """The class of each pixel by a fitted random forest, or the probability of each class, as bands.
+
+    ```python
+    image.random_forest(forest)                              # values are those of forest.numbers
+    image.random_forest(forest, output="probability")        # a band for each class, from 0 to 1
+    ```
+
+    `model` is what `fit_random_forest` made of samples of known classes, or the path where it was saved. Missing where
+    any band that the forest looks at is missing. The class is the most probable one, the first of several
+    (scikit-learn's `predict`).
+    """
+    banded = "bands" in data.dims
+    cube = data.transpose(..., "bands") if banded else data.expand_dims("bands", -1)
+    values = np.ascontiguousarray(cube.data, np.float32)
+    flat = values.reshape(-1, values.shape[-1])
+    valid = np.flatnonzero(np.isfinite(flat).all(axis=1))
+    classes = len(model.classes) if output == "probability" else 1
+    out = np.full((len(flat), classes), np.nan, np.float32)
+    numbers = np.array(model.numbers, np.float32)
+    for start in range(0, len(valid), _TOGETHER):
+        cancel.check()
+        some = valid[start : start + _TOGETHER]
+        shares = model.model.predict_proba(flat[some])
+        out[some] = shares if output == "probability" else numbers[shares.argmax(axis=1)][:, None]
+    dims = tuple(d for d in cube.dims if d != "bands")
+    coords = {d: cube[d] for d in dims if d in cube.coords}
+    shape = values.shape[:-1]
+    if output == "class":
+        return xr.DataArray(out.reshape(shape), coords, dims)
+    labels = np.array([str(label) for label in model.classes], object)
+    made = xr.DataArray(out.reshape(*shape, classes), {**coords, "bands": labels}, (*dims, "bands"))
+    return made.transpose(*(d for d in ("t", "bands", "y", "x") if d in made.dims))

@@ -1,0 +1,269 @@
+"""Random forests: against scikit-learn on the same arrays, kept the same way everywhere, and no code in their files."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+import xarray as xr
+from sklearn.ensemble import RandomForestClassifier
+from skops import io as skops
+
+import muses_lab as ml
+from muses_lab.crs import transformer
+from muses_lab.errors import ArgumentError, BandError, DocumentError
+from muses_lab.operators.forest import FORESTS, Forest, fit_random_forest
+from muses_lab.publish.artefacts import load_published
+from muses_lab.store.sql import SqlStore
+from tests.helpers.made_scenes import forget_lists
+from tests.helpers.made_stacks import CRS, ORIGIN, stack
+
+SIZE = 60
+BOUNDS = (ORIGIN[0], ORIGIN[1] - 10 * SIZE, ORIGIN[0] + 10 * SIZE, ORIGIN[1])
+WINDOW = ml.Window.from_bounds(BOUNDS, crs=CRS, resolution=10, bounds_crs=CRS)
+RULES = {"max_depth": 25, "min_samples_leaf": 5, "random_state": 3}
+
+
+def classified(chain: ml.Chain, model: Any, **arguments: Any) -> ml.Chain:
+    return chain.random_forest(model, **arguments)
+
+
+@pytest.fixture(scope="module")
+def numbers() -> np.ndarray:
+    """One date of three bands with three kinds of places, in disorder, and some missing."""
+    rng = np.random.default_rng(5)
+    kinds = np.repeat(np.repeat(rng.integers(0, 3, (12, 12)), 5, 0), 5, 1)
+    means = np.array([[300, 500, 2500], [1200, 1500, 1700], [900, 600, 100]])
+    values = (means[kinds] + rng.normal(0, 400, (SIZE, SIZE, 3))).clip(1, 9000).astype(np.int16)
+    values[10, 10:20, 1] = 0
+    return np.moveaxis(values, -1, 0)[None]
+
+
+@pytest.fixture(scope="module")
+def features(numbers: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> ml.Chain:
+    folder = tmp_path_factory.mktemp("features")
+    made = stack(numbers, folder, bands=("B3", "B4", "B8"), dates=["2020-06-01"], nodata=0)
+    return made.first("t")
+
+
+@pytest.fixture(scope="module")
+def points(numbers: np.ndarray) -> tuple[list[shapely.Point], np.ndarray, np.ndarray]:
+    """Centres of pixels in degrees, their rows and columns, and a class of each."""
+    at = np.random.default_rng(8).choice(SIZE * SIZE, 400, replace=False)
+    rows, columns = at // SIZE, at % SIZE
+    lon, lat = transformer(CRS, 4326).transform(ORIGIN[0] + 10 * columns + 5, ORIGIN[1] - 10 * rows - 5)
+    red, nir = (numbers[0, band, rows, columns].astype(int) for band in (1, 2))
+    labels = np.where(nir > red + 800, 30, np.where(nir > 1000, 10, 20))
+    return [shapely.Point(x, y) for x, y in zip(lon, lat, strict=True)], np.c_[rows, columns], labels
+
+
+@pytest.fixture(scope="module")
+def forest(features: ml.Chain, points: Any) -> Forest:
+    with pytest.warns(UserWarning, match="of 400 samples have missing values and are left out"):
+        return fit_random_forest(features.at(points[0]), points[2], trees=20, random_state=3)
+
+
+@pytest.fixture(scope="module")
+def expected(numbers: np.ndarray, points: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Class and probabilities (class, y, x) by scikit-learn, of the numbers themselves."""
+    values = np.where(numbers[0] == 0, np.nan, numbers[0]).astype(np.float32)
+    (rows, columns), labels = points[1].T, points[2]
+    training = values[:, rows, columns].T
+    known = np.isfinite(training).all(axis=1)
+    model = RandomForestClassifier(20, **RULES).fit(training[known], labels[known])
+    flat = values.reshape(3, -1).T
+    valid = np.isfinite(flat).all(axis=1)
+    classes, shares = np.full(len(flat), np.nan), np.full((len(flat), 3), np.nan)
+    classes[valid], shares[valid] = model.predict(flat[valid]), model.predict_proba(flat[valid])
+    assert 0 < (~valid).sum() < 20 and set(np.unique(classes[valid])) == {10, 20, 30}
+    return classes.reshape(SIZE, SIZE), shares.T.reshape(3, SIZE, SIZE)
+
+
+def test_classes_and_probabilities_are_scikit_learns(features: ml.Chain, forest: Forest, expected: Any) -> None:
+    assert (forest.bands, forest.classes, forest.numbers) == (("B3", "B4", "B8"), (10, 20, 30), (10, 20, 30))
+    np.testing.assert_array_equal(classified(features, forest).compute(WINDOW), expected[0])
+    shares = classified(features, forest, output="probability").compute(WINDOW)
+    assert list(shares.bands.values) == ["10", "20", "30"]
+    np.testing.assert_allclose(shares, expected[1], rtol=1e-6)
+    one = classified(features, forest, output="probability").band("20")
+    np.testing.assert_array_equal(one.compute(WINDOW), shares.sel(bands="20"))
+    corner = WINDOW[7:31, 3:50]
+    np.testing.assert_array_equal(classified(features, forest).compute(corner), expected[0][7:31, 3:50])
+
+
+def test_bands_are_found_by_name_and_others_do_not_matter(
+    features: ml.Chain, numbers: np.ndarray, forest: Forest, expected: Any, tmp_path: Path
+) -> None:
+    more = np.concatenate([numbers[:, [2, 1]], numbers[:, :1] * 0 + 7, numbers[:, :1]], axis=1)
+    other = stack(more, tmp_path, bands=("B8", "B4", "B11", "B3"), dates=["2020-06-01"], nodata=0)
+    np.testing.assert_array_equal(classified(other.first("t"), forest).compute(WINDOW), expected[0])
+    dates = classified(other, forest).compute(WINDOW)
+    assert dates.dims[0] == "t"
+    np.testing.assert_array_equal(dates[0], expected[0])
+    with pytest.raises(BandError, match="no band 'B3'"):
+        _ = classified(features.bands("B4", "B8"), forest).published.prepared
+
+
+def test_names_of_classes_are_numbered_and_an_image_needs_no_bands(features: ml.Chain, points: Any) -> None:
+    names = np.array(["maize", "water", "forest"])[points[2] // 10 - 1]
+    red = features.band("B8")
+    with pytest.warns(UserWarning):
+        forest = fit_random_forest(red.where(red > 100).at(points[0]), names.tolist(), trees=5)
+    assert forest.classes == ("forest", "maize", "water") and forest.numbers == (1, 2, 3) and forest.bands == ()
+    shares = classified(red, forest, output="probability").compute(WINDOW)
+    assert list(shares.bands.values) == ["forest", "maize", "water"]
+    valid = np.isfinite(shares.values).all(axis=0)
+    found = classified(red, forest).compute(WINDOW).values
+    np.testing.assert_array_equal(found[valid], shares.values.argmax(axis=0)[valid] + 1)
+    with pytest.raises(BandError):
+        _ = classified(features, forest).published.prepared
+
+
+def test_it_is_kept_and_comes_back(features: ml.Chain, forest: Forest, expected: Any, tmp_path: Path) -> None:
+    chain = classified(features, forest)
+    forest.save(tmp_path / "forest.skops")
+    assert classified(features, tmp_path / "forest.skops").hash == chain.hash
+    store = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}")
+    name, document = chain.publish(store), json.dumps(chain.to_json(artefacts=True))
+    forget_lists()
+    again = load_published(name, store)
+    for made in (ml.Chain(again.root, again.artefacts), ml.Chain.from_json(document)):
+        (kept,) = (a for a in made.published.artefacts.values() if a.kind is FORESTS)
+        assert kept.value.classes == forest.classes and kept.value.model.n_jobs == 1
+        np.testing.assert_array_equal((made + 1).compute(WINDOW), expected[0] + 1)
+
+
+PROGRAM = """
+import hashlib, sys, numpy as np, xarray as xr
+from muses_lab.operators.forest import FORESTS, fit_random_forest
+x = np.random.default_rng(2).normal(size=(2, 300))
+samples = xr.DataArray(x, dims=("bands", "point"), coords={"bands": ["a", "b"]})
+print(hashlib.sha256(FORESTS.write(fit_random_forest(samples, (x[0] > x[1]).astype(int), trees=7))).hexdigest())
+"""
+
+
+def test_the_same_samples_give_the_same_bytes_in_every_process() -> None:
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for seed in ("1", "2")
+    ]
+    first, second = (process.communicate()[0] for process in processes)
+    assert first == second and len(first.strip()) == 64
+
+
+def test_what_was_read_is_written_the_same(forest: Forest) -> None:
+    body = FORESTS.write(forest)
+    assert FORESTS.write(FORESTS.parse(body)) == body
+
+
+# ------------------------------------------------------------------------------------------------------ refusals
+
+
+def rewritten(body: bytes, change: Callable[[dict[str, bytes]], None]) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    change(files)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def trees_changed(field: str, value: int) -> Callable[[dict[str, bytes]], None]:
+    """A field of the first node of every tree."""
+
+    def change(files: dict[str, bytes]) -> None:
+        for name, content in files.items():
+            if name.endswith(".npy"):
+                array = np.load(io.BytesIO(content))
+                if array.dtype.names:
+                    array[field][0] = value
+                    out = io.BytesIO()
+                    np.save(out, array)
+                    files[name] = out.getvalue()
+
+    return change
+
+
+def said(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
+    def change(files: dict[str, bytes]) -> None:
+        text = files["schema.json"].decode()
+        assert old in text
+        files["schema.json"] = text.replace(old, new).encode()
+
+    return change
+
+
+ODD: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "a child beyond the end": (trees_changed("left_child", 10**6), "leads nowhere"),
+    "a child that is its parent": (trees_changed("right_child", 0), "leads nowhere"),
+    "a feature that is none": (trees_changed("feature", 77), "leads nowhere"),
+    "a function": (said('"__loader__":"TupleNode"', '"__loader__":"FunctionNode"'), "of which no forest is made"),
+    "a random state": (said('"DecisionTreeClassifier"', '"RandomState"'), "of which no forest is made"),
+    "another array": (said('"type":"numpy"', '"type":"json"'), "of which no forest is made"),
+    "other bands": (said('\\"B3\\"', '\\"B3"'), "is damaged"),
+    "fewer classes": (said('"content":"30"', '"content":"20"'), "no numbers or names in order"),
+    "no schema": (lambda files: files.pop("schema.json") and None, "is damaged"),
+    "a schema of half a line": (lambda files: files.update({"schema.json": b'{"a":'}), "is damaged"),
+    "zeros": (lambda files: files.update({"zeros.npy": bytes(300 << 20)}), "more than"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_files_that_are_no_forest_are_refused(forest: Forest, kind: str) -> None:
+    change, told = ODD[kind]
+    with pytest.raises(ValueError, match=told):
+        FORESTS.parse(rewritten(FORESTS.write(forest), change))
+
+
+def test_other_models_and_texts_are_refused(features: ml.Chain, forest: Forest, tmp_path: Path) -> None:
+    for value in ({"bands": [], "classes": [1, 2]}, {"bands": ["a"], "classes": [1, 2], "model": 7}, [1]):
+        with pytest.raises(ValueError, match="holds no bands|no fitted random forest"):
+            FORESTS.parse(skops.dumps(value))
+    for body in (b"", b"PK", b"{}"):
+        with pytest.raises(ValueError, match="is damaged"):
+            FORESTS.parse(body)
+    (tmp_path / "text.skops").write_text("no forest")
+    for given, told in (
+        (tmp_path / "text.skops", "the file is damaged"),
+        (tmp_path / "none", "no such file"),
+        (7, "fit_"),
+    ):
+        with pytest.raises(ArgumentError, match=told):
+            classified(features, given)
+    document = json.dumps(classified(features, forest).to_json())
+    (digest,) = (d for d, a in classified(features, forest)._artefacts.items() if a.kind is FORESTS)
+    with pytest.raises(DocumentError, match="must be the SHA-256"):
+        ml.Chain.from_json(document.replace(f'"{digest}"', f'"{tmp_path}/forest.skops"'))
+
+
+def test_samples_that_tell_nothing_are_refused() -> None:
+    samples = xr.DataArray(np.random.default_rng(2).normal(size=(2, 30)), dims=("bands", "point"))
+    labels = [1] * 15 + [2] * 15
+    for given, classes, told in (
+        (samples, labels[:-1], "30 samples and labels of shape"),
+        (samples, [1] * 30, "all samples are of the class 1"),
+        (samples * np.nan, labels, "30 of 30 samples have missing values"),
+        (samples.rename(point="t"), labels, "chain.at"),
+        (samples.values, labels, "chain.at"),
+        (samples, [1.5] * 30, "1.5 is no class"),
+        (samples, [""] * 30, "is no class"),
+    ):
+        with pytest.raises(ArgumentError, match=told):
+            fit_random_forest(given, classes)
