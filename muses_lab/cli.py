@@ -56,13 +56,13 @@ app = typer.Typer(
 )
 catalog_app = typer.Typer(help="The catalogues of scenes that this user has registered.", no_args_is_help=True)
 cluster_app = typer.Typer(help="The embedded Dask cluster of this user.", no_args_is_help=True)
-pyramids_app = typer.Typer(help="Results that `chain.materialize()` has kept on disk.", no_args_is_help=True)
+materialized_app = typer.Typer(help="Results that `chain.materialize()` has kept on disk.", no_args_is_help=True)
 store_app = typer.Typer(help="The store of chains, shares and jobs: for its administrator.", no_args_is_help=True)
-jobs_app = typer.Typer(help="Exports and pyramids, also those that were interrupted.", no_args_is_help=True)
+jobs_app = typer.Typer(help="Exports and materializing jobs, also those that were interrupted.", no_args_is_help=True)
 app.add_typer(catalog_app, name="catalog")
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(cluster_app, name="cluster")
-app.add_typer(pyramids_app, name="pyramids")
+app.add_typer(materialized_app, name="materialized")
 app.add_typer(store_app, name="store")
 
 
@@ -287,27 +287,27 @@ def cluster_stop() -> None:
     typer.echo("stopped" if embedded.stop() else "no cluster was running")
 
 
-@pyramids_app.command("list")
-def list_pyramids() -> None:
-    """List the pyramids with their sizes, levels and dates; the largest first."""
+@materialized_app.command("list")
+def list_materialized() -> None:
+    """List the materialized blocks with their sizes, levels and dates; the largest first."""
     from muses_lab.export.materialized import kept
 
     found = kept()
     if not found:
-        typer.echo("no pyramid is kept; chain.materialize() makes one")
+        typer.echo("no blocks are kept; chain.materialize() makes them")
         return
-    for pyramid in found:
-        typer.echo(f"{pyramid.node[:12]}  {_size(pyramid.bytes)}  {pyramid.summary}")
-        for line in pyramid.details:
+    for blocks in found:
+        typer.echo(f"{blocks.node[:12]}  {_size(blocks.bytes)}  {blocks.summary}")
+        for line in blocks.details:
             typer.echo(f"  {line}")
     typer.echo(f"{len(found)} in all, {_size(sum(p.bytes for p in found))}")
 
 
-@pyramids_app.command("remove")
-def remove_pyramids(
-    hashes: Annotated[list[str], typer.Argument(help="How the hashes of the pyramids (or their chains) begin.")],
+@materialized_app.command("remove")
+def remove_materialized(
+    hashes: Annotated[list[str], typer.Argument(help="How the hashes of the blocks' nodes (or chains) begin.")],
 ) -> None:
-    """Remove pyramids; what they held is computed again when it is asked for."""
+    """Remove materialized blocks; what they held is computed again when it is asked for."""
     from muses_lab.export.materialized import remove
 
     for name in hashes:

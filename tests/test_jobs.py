@@ -373,15 +373,15 @@ def test_a_process_that_died_before_saying_so(chain: Chain, tmp_path: Path) -> N
         named(job.id).resume(progress=False)
 
 
-# --------------------------------------------------------------------------------------------------------- pyramids
+# ----------------------------------------------------------------------------------------------- materialized blocks
 
 
 @pytest.mark.slow
-def test_a_killed_pyramid_goes_on_where_it_was(chain: Chain) -> None:
+def test_a_killed_materializing_job_goes_on_where_it_was(chain: Chain) -> None:
     chain = chain * 5
     killed(chain, None, pieces=2)
     known = ml.jobs()[0]
-    assert (known.state, known.record.kind) == ("interrupted", "pyramid")
+    assert (known.state, known.record.kind) == ("interrupted", "materialize")
     listed = CliRunner().invoke(app, ["jobs", "list"]).output.splitlines()[0]
     assert listed.startswith(known.id[:8]) and "interrupted" in listed
     job = known.resume(progress=False)

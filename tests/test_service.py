@@ -216,7 +216,7 @@ def test_only_what_an_export_wrote_is_given_away(server: Server, tmp_path: Path)
     path.write_bytes(b"as it was written")
     assert "no job" in assert_failure(server.get(f"exports/{new_id()}"), 404, "not-found")["message"]
     for changes, why in (
-        ({"kind": "pyramid"}, "is no export"),
+        ({"kind": "materialize"}, "is no export"),
         ({"state": "running"}, "is not finished"),
         ({"state": "cancelled"}, "is not finished"),
         ({"bytes": 5}, "not as it wrote it"),

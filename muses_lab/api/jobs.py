@@ -70,7 +70,7 @@ class KnownJob:
     def resume(self, progress: bool = True) -> Job:
         """Goes on where the job was interrupted, failed or was cancelled; returns it, running.
 
-        What is there of an interrupted export, or of a pyramid, is not computed again.
+        What is there of an interrupted export, or of materialized blocks, is not computed again.
         """
         if self.state in ("running", "cancelling"):
             raise MusesError(f"{self.record.name} is running; it cannot be started twice")
@@ -78,7 +78,7 @@ class KnownJob:
             raise MusesError(f"{self.record.name} is done; {self.path} is where it went")
         chain = Chain.from_json(self.store.document(self.record.chain)).with_artefacts_of(self.store)
         options = self.record.options
-        if self.record.kind == "pyramid":
+        if self.record.kind == "materialize":
             area = materialized.area_from_json(options["area"])
             return materialized.start(chain.published, area, options["levels"], progress=progress, id=self.id)
         window = from_json(options["window"])
@@ -107,7 +107,7 @@ class KnownJob:
 
 
 def jobs(limit: int = 100) -> list[KnownJob]:
-    """The user's exports and pyramids, newest first, also those of earlier kernels and servers."""
+    """The user's exports and materializing jobs, newest first, also those of earlier kernels and servers."""
     store = default_store()
     return [KnownJob(record, store) for record in store.jobs(whole("limit", limit, 1))]
 

@@ -61,11 +61,11 @@ class Engine:
         self.cache = self.memory.cache
         self._counters = Counters()
         self.reader = Reader(self.cache, self._counters, self.memory.use, self.memory.buffers.empty)
-        self.pyramids = MaterializedBlocks()
+        self.materialized = MaterializedBlocks()
         self._hinted: dict[tuple[str, Task], tuple[float, Hint]] = {}
         """With the time when it was announced."""
         self._prefetcher = Prefetcher(self.reader)
-        self.executor = Executor(self.reader, self.memory, self.pyramids, self._counters)
+        self.executor = Executor(self.reader, self.memory, self.materialized, self._counters)
         self._documents: OrderedDict[str, Published] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -107,7 +107,7 @@ class Engine:
         grid = output.grids.get(task.grid)
         if grid is None or not published.remote:
             return
-        if (output.node.hash, *task) in self.cache or self.pyramids.covers(output.node.hash, *task[:2], task.rect):
+        if (output.node.hash, *task) in self.cache or self.materialized.covers(output.node.hash, *task[:2], task.rect):
             return
         with self._lock:
             if (chain_hash, task) in self._hinted:
@@ -150,7 +150,7 @@ class Engine:
 
     def _run(self, chain_hash: str, task: Task, cancelled: Callable[[], bool]) -> Result:
         published = self._document(chain_hash)
-        prepared = self.pyramids.marked(published.prepared)
+        prepared = self.materialized.marked(published.prepared)
         run = Run(prepared, cancelled, results=published.results)
         start = time.perf_counter()
         if isinstance(task, NodeKey):
@@ -183,7 +183,7 @@ class Engine:
                 return self.executor.block(run, output, grid, task, blocks)
 
     def counters(self) -> dict[str, int]:
-        """Blocks and bytes decoded, evaluations, cache use, blocks from pyramids, since the process began."""
+        """Blocks and bytes decoded, evaluations, cache use, materialized blocks, since the process began."""
         return {
             "blocks_decoded": self._counters.blocks_decoded,
             "bytes_decoded": self._counters.bytes_decoded,
@@ -194,8 +194,8 @@ class Engine:
             "cache_hits": self.cache.hits,
             "cache_misses": self.cache.misses,
             "documents": len(self._documents),
-            "pyramid_blocks": self.pyramids.blocks,
-            "pyramid_failures": len(self.pyramids.failures),
+            "materialized_blocks": self.materialized.blocks,
+            "materialized_failures": len(self.materialized.failures),
             **http.counters(),
         }
 

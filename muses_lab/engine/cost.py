@@ -39,7 +39,7 @@ class Plan:
     dates: tuple[np.datetime64, ...]
     """When they were taken, in order."""
     blocks: int
-    """Blocks of 512 × 512 pixels of the result, those in pyramids included."""
+    """Blocks of 512 × 512 pixels of the result, materialized ones included."""
     reads: int
     """Blocks of scenes to be decoded, each once (masks that spare reads are not foreseen)."""
     pixels: int
@@ -73,7 +73,7 @@ def plan(prepared: PreparedGraph, window: GeoBox) -> Plan:
     Bytes are those of the whole blocks of files that hold the pixels needed. What only a file's header tells is taken
     as usual: blocks of 512 × 512, overviews by factors of two to 16, and on to that of one block.
     """
-    prepared = _pyramids(settings.home()).marked(prepared)
+    prepared = _materialized(settings.home()).marked(prepared)
     scenes: dict[str, None] = {}
     tasks: dict[BlockKey | RectKey, Grid] = {}
     levels: dict[str, float] = {}
@@ -95,7 +95,7 @@ def plan(prepared: PreparedGraph, window: GeoBox) -> Plan:
 
 def seconds(prepared: PreparedGraph, task: BlockKey | RectKey) -> float:
     """The expected duration of one block of a program's result when nothing is cached."""
-    prepared = _pyramids(settings.home()).marked(prepared)
+    prepared = _materialized(settings.home()).marked(prepared)
     cost = _Cost(prepared)
     piece = Piece(prepared.output, prepared.output.grids[task.grid], task.level, task.rect)
     cost.count([piece], isinstance(task, RectKey))
@@ -120,7 +120,7 @@ def _seconds(cost: _Cost, blocks: int) -> float:
 
 
 @lru_cache(maxsize=8)
-def _pyramids(home: Path) -> MaterializedBlocks:
+def _materialized(home: Path) -> MaterializedBlocks:
     """What is on disk in a user's home; it is remembered between plans."""
     return MaterializedBlocks()
 
@@ -133,7 +133,7 @@ class _Cost:
         self.operators = self.values = 0.0
         """Seconds of operators: of those that declare them, and of what is done with each value."""
         self._prepared = prepared
-        self._pyramids = _pyramids(settings.home())
+        self._materialized = _materialized(settings.home())
         self._seen: set[Hashable] = set()
         self._lists = _lists(prepared)
         self._images: dict[tuple[str, str, int, tuple[int, int]], float] = {}
@@ -158,7 +158,7 @@ class _Cost:
 
     def _on_disk(self, piece: Piece) -> bool:
         key = BlockKey(piece.grid.id, piece.level, piece.rect.r0 // BLOCK, piece.rect.c0 // BLOCK)
-        return self._pyramids.has(piece.step.node.hash, key)
+        return self._materialized.has(piece.step.node.hash, key)
 
     def _stage(self, whole: Stage) -> None:
         """What the steps of a stage cost; its inputs are stages of their own."""

@@ -61,7 +61,7 @@ class Step:
     pinned: bool
     """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
     kept: bool = False
-    """Whether blocks of it are on disk (`engine.pyramid`): it is an evaluation of its own for whatever uses it."""
+    """Whether blocks of it are on disk (`engine.materialized`): it is an evaluation of its own for whatever uses it."""
 
     @cached_property
     def dates(self) -> frozenset[np.datetime64]:

@@ -1,9 +1,9 @@
-"""Pyramids: blocks of a chain's result kept on disk, looked up before they would be computed.
+"""Materialized blocks: a chain's result kept on disk, looked up before they would be computed.
 
-`pyramids()/<node hash>/` holds blocks of one node as the engine knows it (`Program.root`), so that every chain with
+`materialized/<node hash>/` holds blocks of one node as the engine knows it (`Program.root`), so that every chain with
 this sub-expression finds them. For each grid and level there is a GeoTIFF, a tile of which is a block, and an index
 (JSON) that names the file and the blocks in it, each with the scenes it was made of and a checksum. What no index
-names is not there. `export.pyramid` makes them; the folder belongs to one user, and a worker that does not see it
+names is not there. `export.materialized` makes them; the folder belongs to one user, and a worker that does not see it
 computes.
 """
 
@@ -48,9 +48,9 @@ _REMEMBERED = 2.0
 _MAX_OPEN = 16
 
 
-def pyramids() -> Path:
-    """The folder of this user's pyramids."""
-    return settings.home() / "pyramids"
+def materialized_folder() -> Path:
+    """The folder of this user's materialized blocks."""
+    return settings.home() / "materialized"
 
 
 def is_own(folder: Path) -> bool:
@@ -224,7 +224,7 @@ class _Folder:
 class MaterializedBlocks:
     """Blocks on disk, by node hash and block; thread-safe.
 
-    Folders are looked at every few seconds at most: for a chain without a pyramid a look-up is one in a set.
+    Folders are looked at every few seconds at most: for a chain without materialized blocks a look-up is one in a set.
     """
 
     def __init__(self) -> None:
@@ -309,7 +309,7 @@ class MaterializedBlocks:
         with self._lock:
             if time.monotonic() < self._root.until:  # another thread looked meanwhile
                 return self._nodes
-            self._path = pyramids()
+            self._path = materialized_folder()
             if _changed(self._root, self._path):
                 nodes: frozenset[str] = frozenset()
                 if is_own(self._path):
@@ -346,7 +346,7 @@ class MaterializedBlocks:
 
     def _report(self, name: str, reason: str) -> None:
         if self.failures.get(name) != reason:
-            logger.warning("a pyramid is not used, what it holds is computed instead: %s: %s", name, reason)
+            logger.warning("materialized blocks are not used, what they hold is computed instead: %s: %s", name, reason)
         self.failures[name] = reason
 
     # ------------------------------------------------------------------------------------------ files

@@ -1,4 +1,4 @@
-"""Exports and pyramids: a chain evaluated block by block on the cluster, written to files whole or not at all."""
+"""Exports, and blocks that are kept: a chain is evaluated on the cluster and written to files, whole or not at all."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Interrupted(ComputeError):
 
 
 class Job:
-    """An export, or the making of a pyramid, under way.
+    """An export, or the materializing of blocks, under way.
 
     ```python
     job = chain.export("ndvi.tif", window)     # returns at once, shows a progress bar
@@ -127,7 +127,7 @@ class Job:
         return self.path
 
     def cancel(self) -> None:
-        """Stops the job; nothing is left of an export, and a pyramid keeps the blocks that are done."""
+        """Stops the job; nothing is left of an export, and of materialized blocks those that are done."""
         self._stop.set()
 
     def share(

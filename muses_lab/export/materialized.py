@@ -1,4 +1,4 @@
-"""Pyramids made: a chain evaluated at every level of its grids, kept for whoever asks for it again; listed and removed.
+"""Blocks are materialized: a chain is evaluated at every level of its grids and kept on disk; listed and removed.
 
 Each block that arrives is put aside in a file of its own, so that a job that was stopped, or killed, goes on where it
 ended. When the last block of a level is there they become the tiles of one GeoTIFF, and its index makes it count.
@@ -62,11 +62,11 @@ def materialize(
     *,
     progress: bool = True,
 ) -> Job:
-    """Computes a chain's blocks once and keeps them on disk as pyramids; returns a `Job` at once.
+    """Computes a chain's blocks once and keeps them on disk; returns a `Job` at once.
 
     ```python
     median = s2.mask_clouds().ndvi().median("t")
-    median.materialize().wait()                 # the folder of the pyramid
+    median.materialize().wait()                 # the folder of the blocks
     (median > 0.4).compute(window)              # reads no scene
     ```
 
@@ -81,8 +81,8 @@ def materialize(
     they are: a job that was stopped goes on where it ended, another area is added. Blocks for which a scene could not
     be read are not kept; the job's `failed` names the scenes, and a later call tries them again.
 
-    Pyramids are in the user's own folder (`MUSES_LAB_HOME`), `muses-lab pyramids list` shows them. Workers on machines
-    that do not share this folder do not see them and compute as before.
+    The blocks are in the user's own folder (`MUSES_LAB_HOME`); `muses-lab materialized list` shows them. Workers on
+    machines that do not share this folder do not see them and compute as before.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def start(
     progress: bool,
     id: str | None = None,
 ) -> Job:
-    """The making of a pyramid, new or (`id`) one that was interrupted."""
+    """The materializing of blocks, from the beginning or (`id`) where it was interrupted."""
     check_extents(published.root)
     step = published.prepared.output
     labels = labels_of(step)
@@ -128,11 +128,11 @@ def start(
             finally:
                 _note(folder, published, job, complete=not any(maker.missing for maker in makers))
 
-    name = f"pyramid {step.node.hash[:12]}"
+    name = f"blocks of {step.node.hash[:12]}"
     options = {"area": None if outline is None else _area(outline), "levels": asked}
     blocks = sum(len(keys) for keys in wanted.values())
     record = JobRecord(
-        id or new_id(), "pyramid", name, str(folder), chain_hash, options, pixels=blocks * BLOCK**2 * len(labels)
+        id or new_id(), "materialize", name, str(folder), chain_hash, options, pixels=blocks * BLOCK**2 * len(labels)
     )
     return Job(folder, work, Journal(record, default_store()), progress, name)
 
@@ -470,7 +470,7 @@ def _on(grid: Grid, outline: Geometry) -> BaseGeometry:
 
 def _folder(node: str) -> Path:
     """The folder of a node, made for this user alone."""
-    root = disk.pyramids()
+    root = disk.materialized_folder()
     root.mkdir(mode=0o700, exist_ok=True)
     if not disk.is_own(root):
         raise AccessDenied(f"{root} must be this user's own folder with mode 0700: others could put values there")
@@ -485,7 +485,7 @@ def _lock(folder: Path) -> FileLock:
 
 @contextmanager
 def _alone(folder: Path, job: Job) -> Iterator[None]:
-    """One job at a time makes a pyramid; the others wait, and find what it has made."""
+    """One job at a time materializes a node; the others wait, and find what it has made."""
     lock = _lock(folder)
     job.acquire(lock)
     try:
@@ -514,7 +514,7 @@ def _tags(published: Published) -> dict[str, str]:
 
 
 def _note(folder: Path, published: Published, job: Job, *, complete: bool) -> None:
-    """Writes the manifest: for people, and for what lists pyramids; look-ups need the indexes alone."""
+    """Writes the manifest: for people, and for what lists materialized blocks; look-ups need the indexes alone."""
     from muses_lab import __version__
 
     step = published.prepared.output
@@ -555,7 +555,7 @@ def _indexes(folder: Path) -> list[Index]:
 
 @dataclass(frozen=True)
 class Materialized:
-    """A pyramid on disk."""
+    """The blocks of one node on disk."""
 
     node: str
     """Name of its folder: the hash of the node whose blocks it holds."""
@@ -591,8 +591,8 @@ class Materialized:
 
 
 def kept() -> list[Materialized]:
-    """All pyramids of this user, the largest first."""
-    root = disk.pyramids()
+    """All materialized blocks of this user, by node, the largest first."""
+    root = disk.materialized_folder()
     folders = [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
     return sorted((_described(folder) for folder in folders), key=lambda p: (-p.bytes, p.node))
 
@@ -621,7 +621,7 @@ def _manifest(folder: Path) -> Mapping[str, Any] | None:
 
 
 def remove(name: str) -> Materialized:
-    """Removes the pyramid whose node's (or chain's) hash begins with `name`.
+    """Removes the materialized blocks whose node's (or chain's) hash begins with `name`.
 
     Raises
     ------
@@ -632,14 +632,14 @@ def remove(name: str) -> Materialized:
     """
     found = [p for p in kept() if name and (p.node.startswith(name) or _chain(p).startswith(name))]
     if len(found) != 1:
-        what = "no pyramid's hash begins" if not found else f"the hashes of {len(found)} pyramids begin"
-        raise NotFound(f"{what} with {name!r}; `muses-lab pyramids list` shows them")
-    folder = disk.pyramids() / found[0].node
+        what = "no hash of materialized blocks begins" if not found else f"the hashes of {len(found)} of them begin"
+        raise NotFound(f"{what} with {name!r}; `muses-lab materialized list` shows them")
+    folder = disk.materialized_folder() / found[0].node
     lock = _lock(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise MusesError(f"the pyramid {found[0].node[:12]} is being made; cancel that job first") from None
+        raise MusesError(f"the blocks of {found[0].node[:12]} are being made; cancel that job first") from None
     try:
         gone = folder.with_name(f".{folder.name}-{uuid4().hex[:8]}")
         folder.rename(gone)  # at once: nobody finds half of it
@@ -650,5 +650,5 @@ def remove(name: str) -> Materialized:
     return found[0]
 
 
-def _chain(pyramid: Materialized) -> str:
-    return "" if pyramid.manifest is None else str(pyramid.manifest.get("chain", ""))
+def _chain(blocks: Materialized) -> str:
+    return "" if blocks.manifest is None else str(blocks.manifest.get("chain", ""))

@@ -37,11 +37,11 @@ class Who:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """An export, or the making of a pyramid: all it takes to list it, and to start it again."""
+    """An export, or the materializing of blocks: all it takes to list it, and to start it again."""
 
     id: str
     kind: str
-    """`export` or `pyramid`."""
+    """`export` or `materialize`."""
     name: str
     target: str
     """Path of the file or folder, on the user's own disk."""

@@ -1,4 +1,4 @@
-"""Pyramids: blocks kept on disk stand for evaluations, with the same values and reports, or are not used at all."""
+"""Materialized blocks stand for evaluations, with the same values and reports, or they are not used at all."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ BANDS = [Band("B04", "red", nodata=0.0, scale=1e-4), Band("B08", "nir", nodata=0
 
 @pytest.fixture(autouse=True)
 def none_is_left() -> Iterator[None]:
-    """The pyramids of one test are not those of another."""
+    """The materialized blocks of one test are not those of another."""
     yield
-    for pyramid in kept():
-        remove(pyramid.node)
+    for blocks in kept():
+        remove(blocks.node)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def run(engine: Engine, chain: Chain, key: BlockKey) -> Result:
 
 
 def folder(chain: Chain) -> Path:
-    return disk.pyramids() / chain.published.prepared.output.node.hash
+    return disk.materialized_folder() / chain.published.prepared.output.node.hash
 
 
 def files(chain: Chain) -> list[Path]:
@@ -95,9 +95,9 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def reads(engine: Engine) -> tuple[int, int]:
-    """Blocks of scenes that were decoded, and blocks that came from pyramids."""
+    """Blocks of scenes that were decoded, and blocks that were materialized."""
     counters = engine.counters()
-    return counters["blocks_decoded"], counters["pyramid_blocks"]
+    return counters["blocks_decoded"], counters["materialized_blocks"]
 
 
 # ------------------------------------------------------------------------------------------------ used where present
@@ -160,12 +160,12 @@ def test_chains_on_top_of_it_read_nothing_either(median: Chain) -> None:
         assert same(found.values, known.values) and found.report == known.report
 
 
-def test_another_thinning_rule_makes_other_pyramids(scenes: Scenes, median: Chain) -> None:
+def test_another_thinning_rule_makes_other_blocks(scenes: Scenes, median: Chain) -> None:
     make(median)
     other = chain_of(scenes, thinning=[2, 1]).ndvi().median("t")
     key = BlockKey("MADE-1@10", 2, 0, 0)
     run(engine := fresh(), other, key)
-    assert reads(engine)[1] == 0 and engine.counters()["pyramid_failures"] == 0
+    assert reads(engine)[1] == 0 and engine.counters()["materialized_failures"] == 0
     assert make(other, levels=2).total == 1
     for chain in (other, median):
         run(engine := fresh(), chain, key)
@@ -176,11 +176,11 @@ def test_threads_that_look_at_once_all_find_it(median: Chain) -> None:
     make(median, levels=0)
     keys = [BlockKey("MADE-1@10", 0, row, col) for row in range(3) for col in range(3)]
     for _ in range(20):
-        pyramids, start = fresh().pyramids, threading.Barrier(len(keys))
+        on_disk, start = fresh().materialized, threading.Barrier(len(keys))
 
-        def look(key: BlockKey, pyramids: disk.MaterializedBlocks = pyramids, start: threading.Barrier = start) -> bool:
+        def look(key: BlockKey, on_disk: disk.MaterializedBlocks = on_disk, start: threading.Barrier = start) -> bool:
             start.wait(10)
-            return pyramids.has(folder(median).name, key)
+            return on_disk.has(folder(median).name, key)
 
         with ThreadPoolExecutor(len(keys)) as pool:
             assert all(pool.map(look, keys))
@@ -198,7 +198,7 @@ def test_it_need_not_be_a_reduction_to_be_used_below_others(scenes: Scenes) -> N
         assert reads(engine) == (0, 9)
         assert same(found.values, known.values) and found.report == known.report
     working.cache.clear()
-    assert within(10, lambda: folder(index).name in working.pyramids.known())
+    assert within(10, lambda: folder(index).name in working.materialized.known())
     before = reads(working)[0]
     assert same(pixels(working, above[0], WHOLE).values, expected[0].values)
     assert reads(working) == (before, 9), "chains that were known before use it too"
@@ -303,8 +303,8 @@ def test_an_area_chooses_blocks_and_another_adds_to_them(median: Chain) -> None:
     engine = fresh()
     pixels(engine, median, corner)
     assert reads(engine) == (0, 1)
-    assert engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
-    assert not engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2))
+    assert engine.materialized.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
+    assert not engine.materialized.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2))
     far = window(50, 50, corner=(CORNER[0] + 10300, CORNER[1] - 10300))
     west, south, east, north = far.extent.to_crs("EPSG:4326").boundingbox.bbox
     outline = [[west, south], [east, south], [east, north], [west, north], [west, south]]
@@ -314,7 +314,7 @@ def test_an_area_chooses_blocks_and_another_adds_to_them(median: Chain) -> None:
     late = fresh()
     found = pixels(late, median, WHOLE)
     assert reads(late)[1] == 2 and same(found.values, expected.values) and found.report == expected.report
-    assert within(10, lambda: engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
+    assert within(10, lambda: engine.materialized.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
     before = reads(engine)[1]
     found = run(engine, median, BlockKey("MADE-1@10", 0, 2, 2))
     assert same(found.values[:76, :76], expected.values[1024:, 1024:])
@@ -343,9 +343,9 @@ def test_a_stopped_job_goes_on_where_it_ended(median: Chain) -> None:
         job.wait(60)
     assert job.state == "cancelled" and job.done == 7
     node = folder(median).name
-    pyramids = fresh().pyramids
-    assert pyramids.has(node, BlockKey("MADE-1@10", 2, 0, 0)) and pyramids.has(node, BlockKey("MADE-1@10", 1, 1, 1))
-    assert not pyramids.has(node, BlockKey("MADE-1@10", 0, 0, 0)), "a level appears when it is complete"
+    on_disk = fresh().materialized
+    assert on_disk.has(node, BlockKey("MADE-1@10", 2, 0, 0)) and on_disk.has(node, BlockKey("MADE-1@10", 1, 1, 1))
+    assert not on_disk.has(node, BlockKey("MADE-1@10", 0, 0, 0)), "a level appears when it is complete"
     assert not kept()[0].manifest["complete"]
     again = make(median)
     assert again.total == 14 - 7
@@ -401,9 +401,9 @@ def test_blocks_with_failed_scenes_are_not_kept(scenes: Scenes, made_once: Made)
     chain = chain_of(replace(scenes, scenes=(west, broken))).ndvi().max("t")
     job = make(chain)
     assert set(job.failed) == {"scene-2"} and "not there" in job.failed["scene-2"]
-    (pyramid,) = kept()
-    assert {index.grid for index in pyramid.indexes} == {"MADE-WEST@10"}
-    assert pyramid.manifest["failed"] == job.failed and not pyramid.manifest["complete"]
+    (blocks,) = kept()
+    assert {index.grid for index in blocks.indexes} == {"MADE-WEST@10"}
+    assert blocks.manifest["failed"] == job.failed and not blocks.manifest["complete"]
     late.write_bytes((made_once.folder / "2-B04.tif").read_bytes())
     again = make(chain)
     assert again.total == 14 and not again.failed and kept()[0].manifest["complete"]
@@ -420,17 +420,17 @@ def test_what_was_removed_is_computed_again(median: Chain) -> None:
     make(median)
     engine, other = fresh(), fresh()
     pixels(engine, median, window(500, 500))
-    assert other.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
+    assert other.materialized.has(folder(median).name, BlockKey("MADE-1@10", 0, 0, 0))
     assert remove(folder(median).name[:10]).bytes > 0
-    assert not folder(median).exists() and not list(disk.pyramids().iterdir())
+    assert not folder(median).exists() and not list(disk.materialized_folder().iterdir())
     for late in (engine, other):  # they still believe that it is there
         found = pixels(late, median, WHOLE)
         assert same(found.values, expected.values) and found.report == expected.report
-    assert reads(other)[0] > 0 and reads(other)[1] == 0 and other.counters()["pyramid_failures"] == 0
-    assert within(10, lambda: not engine.pyramids.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
+    assert reads(other)[0] > 0 and reads(other)[1] == 0 and other.counters()["materialized_failures"] == 0
+    assert within(10, lambda: not engine.materialized.has(folder(median).name, BlockKey("MADE-1@10", 0, 2, 2)))
     run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
     assert reads(engine)[0] > 0
-    with pytest.raises(NotFound, match="no pyramid"):
+    with pytest.raises(NotFound, match="no hash of materialized blocks"):
         remove(folder(median).name)
 
 
@@ -459,7 +459,7 @@ def test_a_damaged_file_is_computed_reported_and_repaired(
     with caplog.at_level("WARNING", "muses_lab"):
         found = pixels(engine, median, WHOLE)
     assert same(found.values, expected.values) and found.report == expected.report
-    assert reads(engine)[0] > 0 and engine.counters()["pyramid_failures"] > 0
+    assert reads(engine)[0] > 0 and engine.counters()["materialized_failures"] > 0
     assert path.name in caplog.text
     assert (reads(engine)[1] > 0) == (how == "garbage"), "blocks that are sound are still used"
     job = make(median)
@@ -481,7 +481,7 @@ def test_a_changed_value_does_not_pass(median: Chain) -> None:
     engine = fresh()
     run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
     assert reads(engine)[1] == 0
-    assert "does not hold the values" in next(iter(engine.pyramids.failures.values()))
+    assert "does not hold the values" in next(iter(engine.materialized.failures.values()))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"grid": "MADE-1@10"}'])
@@ -492,7 +492,7 @@ def test_a_damaged_index_is_as_none(median: Chain, text: str) -> None:
     engine = fresh()
     run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
     assert reads(engine)[1] == 0 and reads(engine)[0] > 0
-    assert engine.counters()["pyramid_failures"] == 1
+    assert engine.counters()["materialized_failures"] == 1
     assert make(median, levels=2).total == 1
 
 
@@ -525,7 +525,7 @@ def check_kept(chain: Chain, expected: Result) -> None:
     engine = fresh()
     found = pixels(engine, chain, WHOLE)
     assert same(found.values, expected.values) and found.report == expected.report
-    assert reads(engine) == (0, 9) and engine.counters()["pyramid_failures"] == 0
+    assert reads(engine) == (0, 9) and engine.counters()["materialized_failures"] == 0
     assert kept()[0].manifest["complete"] and not kept()[0].problems and not put_aside(chain)
 
 
@@ -609,7 +609,7 @@ def test_a_disk_that_never_gives_back_what_was_written_makes_the_job_fail(median
     assert job.state == "failed" and not kept()[0].manifest["complete"] and not kept()[0].problems
     engine = fresh()
     assert same(pixels(engine, median, WHOLE).values, expected.values)
-    assert reads(engine)[1] == 0 and reads(engine)[0] > 0 and engine.counters()["pyramid_failures"] == 0
+    assert reads(engine)[1] == 0 and reads(engine)[0] > 0 and engine.counters()["materialized_failures"] == 0
     monkeypatch.undo()
     monkeypatch.setenv("MUSES_COMPUTE", "threads")
     make(median)
@@ -650,14 +650,14 @@ def test_a_damaged_manifest_or_index_is_listed_as_such(median: Chain, text: str)
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="modes are those of POSIX")
 def test_nobody_else_reads_or_writes_them(median: Chain) -> None:
     make(median, levels=2)
-    root = disk.pyramids()
+    root = disk.materialized_folder()
     for path in (root, folder(median)):
         assert path.stat().st_mode & 0o777 == 0o700
     root.chmod(0o777)
     try:
         engine = fresh()
         run(engine, median, BlockKey("MADE-1@10", 2, 0, 0))
-        assert reads(engine)[1] == 0 and "0700" in next(iter(engine.pyramids.failures.values()))
+        assert reads(engine)[1] == 0 and "0700" in next(iter(engine.materialized.failures.values()))
         with pytest.raises(AccessDenied, match="0700"):
             median.materialize(progress=False)
     finally:
@@ -666,9 +666,9 @@ def test_nobody_else_reads_or_writes_them(median: Chain) -> None:
 
 def test_a_look_up_of_what_is_not_there_asks_the_disk_for_nothing(median: Chain, monkeypatch) -> None:
     make(median, levels=2)
-    pyramids = fresh().pyramids
+    on_disk = fresh().materialized
     key = BlockKey("MADE-1@10", 0, 0, 0)
-    assert not pyramids.has("f" * 64, key) and not pyramids.has(folder(median).name, key)
+    assert not on_disk.has("f" * 64, key) and not on_disk.has(folder(median).name, key)
 
     def asked(*_: object, **__: object) -> None:
         raise AssertionError("the disk was asked")
@@ -678,19 +678,19 @@ def test_a_look_up_of_what_is_not_there_asks_the_disk_for_nothing(median: Chain,
         for name in ("stat", "exists", "open", "read_bytes", "iterdir"):
             patch.setattr(Path, name, asked)
         patch.setattr(os, "listdir", asked)
-        assert not any(pyramids.has(unknown, key) for unknown in ("f" * 64, node) for _ in range(100))
+        assert not any(on_disk.has(unknown, key) for unknown in ("f" * 64, node) for _ in range(100))
 
 
 # ------------------------------------------------------------------------------------------------------ the command
 
 
 def command(*arguments: str) -> tuple[int, str]:
-    done = CliRunner().invoke(cli.app, ["pyramids", *arguments])
+    done = CliRunner().invoke(cli.app, ["materialized", *arguments])
     return done.exit_code, done.output
 
 
 def test_the_command_lists_and_removes(median: Chain) -> None:
-    assert command("list") == (0, "no pyramid is kept; chain.materialize() makes one\n")
+    assert command("list") == (0, "no blocks are kept; chain.materialize() makes them\n")
     make(median)
     code, text = command("list")
     node, chain_hash = folder(median).name, median.published.chain_hash
@@ -699,12 +699,12 @@ def test_the_command_lists_and_removes(median: Chain) -> None:
     files(median)[0].write_bytes(b"II*")
     assert "damaged, computed instead" in command("list")[1]
     code, text = command("remove", "0123456789")
-    assert code == 1 and "no pyramid" in text
+    assert code == 1 and "no hash of materialized blocks" in text
     code, text = command("remove", chain_hash[:12])
     assert code == 0 and node[:12] in text and not kept()
 
 
-def test_a_pyramid_in_the_making_is_not_removed(median: Chain) -> None:
+def test_blocks_in_the_making_are_not_removed(median: Chain) -> None:
     answers: list[str] = []
 
     def listen(job: Job) -> None:
@@ -714,4 +714,4 @@ def test_a_pyramid_in_the_making_is_not_removed(median: Chain) -> None:
     job = median.materialize(progress=False)
     job.observe(listen)
     job.wait(60)
-    assert "is being made" in answers[0] and kept()
+    assert "are being made" in answers[0] and kept()
