@@ -228,7 +228,7 @@ from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.scene import Scenes
 import json
 document, scenes, path = sys.argv[1:]
-lists = {d: Scenes.from_json(doc) for d, doc in json.loads(Path(scenes).read_text()).items()}
+lists = {d: as_artefact(Scenes.from_json(doc)) for d, doc in json.loads(Path(scenes).read_text()).items()}
 chain = Chain(graph.parse(Path(document).read_text(), registry), lists)
 window = ml.Window.from_bounds((1.31, 43.5, 1.6, 43.65), crs="EPSG:32631", resolution=5)
 job = chain.export(path, window, progress=False)
