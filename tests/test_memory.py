@@ -215,7 +215,7 @@ def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) 
         engine = Engine(1 << 30)
         engine.memory.piece = piece
         engine.cache.budget = 0  # what evaluations hold, and nothing else
-        planned = engine.executor.plan(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), {})
+        planned = engine.evaluator.plan(prepared, Piece(prepared.output, grid, 0, block_rect(0, 0)), {})
         size = task_bytes(prepared, planned, engine.memory)
         tracemalloc.start()
         try:

@@ -41,11 +41,12 @@ def test_anonymous_requests_are_refused_on_every_route(server: Server, pattern: 
 def test_every_handler_of_the_package_has_a_route() -> None:
     """So that the test above sees them all."""
     from muses_lab.service.handler import Guarded, PageHandler, ServiceHandler
+    from muses_lab.service.tiles import PictureHandler
 
     def below(cls: type) -> set[type]:
         return {cls, *(s for c in cls.__subclasses__() for s in below(c))}
 
-    bases = {Guarded, PageHandler, ServiceHandler}
+    bases = {Guarded, PageHandler, PictureHandler, ServiceHandler}
     assert below(Guarded) - bases == {handler for _, handler in [*PAGES, *ROUTES]}
 
 

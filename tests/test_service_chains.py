@@ -165,7 +165,7 @@ def damaged(chain: ml.Chain) -> tuple[ml.Chain, str]:
     window = ml.Window.tile(*HERE.tile)
     ticket = request_window(executor("threads"), published.published, window)
     ticket.result(60)
-    lost = ticket.plan.found[0]
+    lost = ticket.layout.found[0]
     assets = lambda scene: {k: replace(a, href=f"gone/{k}.tif") for k, a in scene.assets.items()}  # noqa: E731
     broken = Scenes(
         scenes.collection, scenes.catalog, scenes.bands,

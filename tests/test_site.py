@@ -112,16 +112,18 @@ def test_version_and_licence_are_those_of_the_project() -> None:
     assert project["version"] in (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_the_operator_of_the_how_to_runs() -> None:
-    """In a process of its own: what it declares is no operator of ours."""
+def test_the_operators_of_the_how_to_run() -> None:
+    """In a process of its own: what they declare is none of ours."""
     text = (DOCS / "how-to" / "add-an-operator.md").read_text("utf-8")
-    (code,) = re.findall(r"^````python\n(.*?)^````", text, re.MULTILINE | re.DOTALL)
+    code = "".join(re.findall(r"^````python\n(.*?)^````", text, re.MULTILINE | re.DOTALL))
     check = """
 import numpy as np, xarray as xr
 from muses_lab.operators import registry
 image = xr.DataArray(np.arange(25.0).reshape(5, 5), dims=("y", "x"))
 assert registry["muses:focal_range"].fn is focal_range
 assert focal_range(image, radius=1).data[2, 2] == 12
+import muses_lab as ml
+assert "muses:ndmi" in registry and callable(ml.Chain.ndmi)
 """
     subprocess.run([sys.executable, "-c", code + check], check=True)
 

@@ -2,7 +2,7 @@
 
 >>> from muses_lab import compute
 >>> compute.use("threads")                                          # default: the embedded cluster
->>> compute.executor().request(resolved, block).future.result()     # doctest: +SKIP
+>>> compute.executor().request(published, block).future.result()     # doctest: +SKIP
 """
 
 from __future__ import annotations

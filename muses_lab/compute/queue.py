@@ -23,7 +23,7 @@ UNDER_WAY = 0.05
 
 
 class Document(Protocol):
-    """A published chain with all its inputs (`Resolved`)."""
+    """A published chain with all its inputs (`Published`)."""
 
     @property
     def hash(self) -> str: ...
@@ -56,7 +56,7 @@ class Backend(Protocol):
 class Ticket:
     """One asker's claim on a block.
 
-    >>> ticket = executor.request(resolved, block, priority=2)      # doctest: +SKIP
+    >>> ticket = executor.request(published, block, priority=2)      # doctest: +SKIP
     >>> ticket.future.result(timeout=60)                            # doctest: +SKIP
     """
 
@@ -119,7 +119,7 @@ NOTHING_WAITS = Progress(0, 0, None, None)
 
 
 class Executor:
-    """Priority queue of blocks before a backend; the one place where cancellation and sharing of work are decided.
+    """Priority queue of blocks before a backend: where work is shared, and ends when its askers have left it.
 
     - Requests for the same (chain, block) share one evaluation, also when it is already running.
     - The lowest priority number goes first, in order of arrival among equals; a later asker in more of a hurry pulls

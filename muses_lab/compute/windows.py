@@ -77,8 +77,8 @@ class Pixels:
 class WindowTicket:
     """One asker's claim on a window. `done` ends with True, or with the error of the first block that failed."""
 
-    def __init__(self, plan: Layout) -> None:
-        self.plan = plan
+    def __init__(self, placed: Layout) -> None:
+        self.layout = placed
         self.done: Future[bool] = Future()
         self._results: dict[BlockKey | RectKey, Result] = {}
         self._tickets: list[Ticket] = []
@@ -92,7 +92,7 @@ class WindowTicket:
             self.done.result(timeout)
         except TimeoutError:
             raise ComputeError(f"the window was not ready after {timeout:g} s") from None
-        return assemble(self.plan, self._results)
+        return assemble(self.layout, self._results)
 
     def prioritise(self, priority: float) -> None:
         """The blocks that have not begun take another place in the queue."""
@@ -156,11 +156,11 @@ def request_window(
 ) -> WindowTicket:  # fmt: skip
     """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
     published = prepare(executor, published, priority, store)
-    plan = layout(published.prepared, window)
-    ticket = WindowTicket(plan)
+    placed = layout(published.prepared, window)
+    ticket = WindowTicket(placed)
     kept = _kept_of(executor)
     missing = []
-    for key in plan.tasks:
+    for key in placed.tasks:
         known = kept.results.get((published.hash, key))
         if known is None:
             missing.append(key)
@@ -172,7 +172,7 @@ def request_window(
     ticket._waiting = len(missing)
     seconds = {key: kept.costs.expected(published, key) for key in missing}
     if admit is not None:
-        admit(max(seconds.values()), _share(plan))
+        admit(max(seconds.values()), _share(placed))
 
     def arrived(key: BlockKey | RectKey) -> Callable[[Future[Result]], None]:
         def take(future: Future[Result]) -> None:
@@ -207,12 +207,12 @@ def request_window(
     return ticket
 
 
-def _share(plan: Layout) -> float:
+def _share(placed: Layout) -> float:
     """How many tasks' worth of pixels a window shows: neighbouring windows share blocks."""
-    return sum(part.around.pixels / part.tasks[0].rect.pixels for part in plan.parts)
+    return sum(part.around.pixels / part.tasks[0].rect.pixels for part in placed.parts)
 
 
-def assemble(plan: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
+def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
     report = Report()
     pieces: dict[BlockKey | RectKey, np.ndarray] = {}
@@ -221,16 +221,16 @@ def assemble(plan: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
         pieces[key] = result.values
         report = report | result.report
     double = any(v.dtype == np.float64 for v in pieces.values())
-    shape = plan.step.shape((plan.window.shape.y, plan.window.shape.x))
+    shape = placed.step.shape((placed.window.shape.y, placed.window.shape.x))
     out = np.full(shape, np.nan, np.float64 if double else np.float32)
-    for part in plan.parts:
+    for part in placed.parts:
         fill(part, pieces, out)
     found = WindowReport(
-        used=report.used & set(plan.found),
-        found=frozenset(plan.found),
+        used=report.used & set(placed.found),
+        found=frozenset(placed.found),
         failed=tuple(sorted(report.failed.items())),
-        levels=tuple(sorted(set(plan.levels.values()))),
-        thinned=(plan.thinning.used, plan.thinning.of) if plan.thinning else None,
-        native=tuple(sorted({part.grid.pixel_metres(0) for part in plan.parts})),
+        levels=tuple(sorted(set(placed.levels.values()))),
+        thinned=(placed.thinning.used, placed.thinning.of) if placed.thinning else None,
+        native=tuple(sorted({part.grid.pixel_metres(0) for part in placed.parts})),
     )
-    return Pixels(out, found, plan.step)
+    return Pixels(out, found, placed.step)

@@ -231,7 +231,7 @@ def _compute(step: Step, stage: Stage, results: Mapping[str, xr.DataArray], run:
 
 @contextmanager
 def timed(step: Step, pixel_size: float, shape: tuple[int, int], cubes: Mapping[str, xr.DataArray]) -> Iterator[None]:
-    """Tells `throughput` what an operator took that declares its cost."""
+    """Tells `resources.rates` what an operator took that declares its cost."""
     if step.operator.declared_cost is None or not cubes:
         yield
         return

@@ -13,7 +13,7 @@ import numpy as np
 from muses_lab import settings
 from muses_lab.document import graph
 from muses_lab.engine.arrays import Run, on_axis
-from muses_lab.engine.execute import Executor, Value
+from muses_lab.engine.execute import Evaluator, Value
 from muses_lab.engine.graph import Step
 from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
 from muses_lab.engine.materialized import MaterializedBlocks
@@ -65,7 +65,7 @@ class Engine:
         self._hinted: dict[tuple[str, Task], tuple[float, Hint]] = {}
         """With the time when it was announced."""
         self._prefetcher = Prefetcher(self.reader)
-        self.executor = Executor(self.reader, self.memory, self.materialized, self._counters)
+        self.evaluator = Evaluator(self.reader, self.memory, self.materialized, self._counters)
         self._documents: OrderedDict[str, Published] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -75,7 +75,7 @@ class Engine:
         return chain_hash in self._documents
 
     def put(self, chain_hash: str, payload: bytes) -> None:
-        """Keeps a document, by `Resolved.hash`."""
+        """Keeps a document, by `Published.hash`."""
         self.keep(chain_hash, Published.from_payload(payload))
 
     def keep(self, chain_hash: str, published: Published) -> None:
@@ -120,7 +120,7 @@ class Engine:
 
         def stages() -> Iterable[Stage]:
             shares = isinstance(task, RectKey)
-            return self.executor.plan(prepared, piece, published.results, shares).stages.values()
+            return self.evaluator.plan(prepared, piece, published.results, shares).stages.values()
 
         self._prefetcher.add(Prefetch(hint, prepared, stages))
         for key in overdue:
@@ -173,14 +173,14 @@ class Engine:
         piece = Piece(output, grid, task.level, task.rect)
         size = 0
         while True:
-            blocks = self.executor.plan(run.prepared, piece, run.results, shares)
+            blocks = self.evaluator.plan(run.prepared, piece, run.results, shares)
             size = max(size, task_bytes(run.prepared, blocks, self.memory))
             with self.memory.task(size, run.cancelled) as waited:
                 if waited:  # others have evaluated some of it meanwhile, or what was there has gone
-                    blocks = self.executor.plan(run.prepared, piece, run.results, shares)
+                    blocks = self.evaluator.plan(run.prepared, piece, run.results, shares)
                     if task_bytes(run.prepared, blocks, self.memory) > size:
                         continue
-                return self.executor.block(run, output, grid, task, blocks)
+                return self.evaluator.block(run, output, grid, task, blocks)
 
     def counters(self) -> dict[str, int]:
         """Blocks and bytes decoded, evaluations, cache use, materialized blocks, since the process began."""
@@ -202,12 +202,12 @@ class Engine:
     def _whole(self, run: Run, step: Step) -> bytes:
         """The result of a `region` node (a raster) or of the fitting of a `fit` node (JSON), on its pinned extent."""
         _check_results(run, run.prepared[step.data])
-        size = whole_bytes(run.prepared, step, self.memory, self.executor.is_there, run.results)
+        size = whole_bytes(run.prepared, step, self.memory, self.evaluator.is_there, run.results)
         with self.memory.task(size, run.cancelled):
 
             def compute() -> tuple[bytes, Report]:
                 own = run.own()
-                return self.executor.whole(own, step), own.report
+                return self.evaluator.whole(own, step), own.report
 
             body, report = self.cache.get_or_compute(
                 ("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, lambda v: not v[1].failed

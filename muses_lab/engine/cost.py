@@ -51,7 +51,7 @@ class Plan:
     levels: dict[str, float]
     """Grid → metres per pixel of the level shown."""
     seconds: float
-    """Expected duration when nothing is cached, from what this machine has measured (see `throughput`)."""
+    """Expected duration when nothing is cached, from what this machine has measured (see `resources.rates`)."""
     thinning: Thinning | None = None
     """What the thinning rule does to the longest series; None where every date is used."""
 

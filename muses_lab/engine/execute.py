@@ -44,7 +44,7 @@ _WINDOW = 2048
 """Rows and columns of a window that are laid out at a time: the places of all its pixels take more than its values."""
 
 
-class Executor:
+class Evaluator:
     """Evaluates blocks, rectangles and windows; thread-safe."""
 
     def __init__(self, reader: Reader, memory: Memory, materialized: MaterializedBlocks, counters: Counters) -> None:

@@ -135,7 +135,7 @@ class PreparedGraph:
         self._shapes: dict[tuple[str, str, str], BaseGeometry] = {}
         self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
         self.stages: dict[tuple[str, str, int, tuple[int, int]], Any] = {}
-        """What `engine.plan` has found of stages, by step, grid, level and size."""
+        """What `engine.stages.stage` has found, by step, grid, level and size."""
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()

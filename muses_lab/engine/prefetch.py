@@ -2,7 +2,7 @@
 
 Without this every scene and band would cost a round trip of its own. Blocks of masks and of what they mask are asked
 for together; only where the masks are known, dates that they remove altogether are spared. Local files are not
-concerned.
+concerned, but for the look at overviews of classes (`bands_of`).
 """
 
 from __future__ import annotations

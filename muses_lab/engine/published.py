@@ -24,7 +24,7 @@ class Published:
     artefacts: Mapping[str, Artefact]
     """What its document refers to, by digest: its lists of scenes, models, vectors."""
     results: Mapping[str, bytes] = field(default_factory=dict)
-    """Node hash → result of a `region` or `fit` node, once it has been evaluated (see `engine.whole`)."""
+    """Node hash → result of a `region` or `fit` node, once it has been evaluated (see `Evaluator.whole`)."""
 
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By digest: items that were left out of a list, with the reason. To be told; they do not travel to workers."""

@@ -1,4 +1,7 @@
-"""Stages: what one evaluation needs of every step that it goes through. Decided here, and nowhere else.
+"""Stages: what one evaluation needs of every step that it goes through.
+
+Which stages there are is decided in `plan`, what they take of memory in `strips`; grids and levels are chosen before,
+by `mosaic.layout`. The radius of a neighbourhood is said by the operator (`Focal`), and becomes a halo here.
 
 Demand flows up: from the result to the sources, every step gets the rectangle (with halos) and the dates that its users
 need of it. A stage ends where another evaluation begins: at pinned scenes, at steps whose blocks are kept, and where

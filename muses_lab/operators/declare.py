@@ -189,7 +189,7 @@ class Cost(NamedTuple):
     """What an operator takes for one image, of one band and date."""
 
     seconds: float
-    """Of one thread of the machine on which it was measured; `engine.throughput` knows how fast this one is."""
+    """Of one thread of the machine on which it was measured; `resources.rates` knows how fast this one is."""
     bytes: int = 0
     """Working memory beside its inputs and its result."""
 

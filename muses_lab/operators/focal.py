@@ -4,7 +4,7 @@ Sums are made in the same order for every pixel (no running sums), so that a val
 or tile that holds it begins. A pixel that is missing stays missing; missing neighbours are left out.
 
 What they take was measured on 512 × 512 pixels of noise, the best of five runs, in one thread of a cloud
-machine of 2025 (Xeon, AVX-512); slower ones expect more (see `engine.throughput`).
+machine of 2025 (Xeon, AVX-512); slower ones expect more (see `resources.rates`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def _few_pixels(arguments: Mapping[str, Any]) -> None:
         )
 
 
-def _halo(times: int = 1) -> Focal:
+def _neighbourhood(times: int = 1) -> Focal:
     def radius(arguments: Mapping[str, Any], pixel_size: float) -> int:
         return times * _pixels(arguments["radius"], arguments["unit"], pixel_size)
 
@@ -204,7 +204,7 @@ def _mean_of_pixel(r: int) -> float:
 
 @operator(
     "muses:focal_mean",
-    support=_halo(),
+    support=_neighbourhood(),
     cost=_cost(lambda r, pixels, around: Cost(around * _mean_of_pixel(r), 8 * around)),
     rule=_few_pixels,
 )
@@ -236,7 +236,7 @@ def _median_cost(r: int, pixels: int, around: int) -> Cost:
     return Cost(around * _RANK + pixels * (_SLIDE[0] + 2 * (2 * r + 1) * _SLIDE[1]), 80 * around)
 
 
-@operator("muses:focal_median", support=_halo(), cost=_cost(_median_cost), rule=_few_pixels)
+@operator("muses:focal_median", support=_neighbourhood(), cost=_cost(_median_cost), rule=_few_pixels)
 def focal_median(
     data: Cube, radius: Annotated[float, Field(gt=0, le=10_000)] = 1, unit: Unit = "px", pixel_size: float = 1.0,
     halo: int = 0,
@@ -319,7 +319,7 @@ def _declare_morphology(id: str, steps: tuple[bool, ...], doc: str) -> None:
 
     morphology.__name__ = name = id.split(":")[1]
     morphology.__doc__ = f"{doc}\n\n```python\n(image > 0.5).{name}(2)\n```\n\n{_RADIUS}"
-    operator(id, support=_halo(times), cost=takes, rule=_few_pixels)(morphology)
+    operator(id, support=_neighbourhood(times), cost=takes, rule=_few_pixels)(morphology)
 
 
 _RADIUS = "A radius is in pixels of the level shown, or with `unit='m'` in metres on the ground."

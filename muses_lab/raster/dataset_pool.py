@@ -61,7 +61,7 @@ class Datasets:
         key
             What tells this state of this file, and its overview, from all others.
         name, overview, piece
-            As those of `opening.open_source`.
+            As those of `gdal.open_source`.
         source
             Opens the file's bytes.
 

@@ -106,7 +106,7 @@ def header_of(source: Source, name: str, piece: int, beside: Sidecars = NOTHING)
     Parameters
     ----------
     source, name, piece
-        As those of `opening.open_source`.
+        As those of `gdal.open_source`.
     beside
         What the files beside it say; one on a server has none.
 

@@ -3,7 +3,8 @@
 A coarse pixel of classes or bits is one of the pixels below it, the one that GDAL takes for overviews by nearest
 neighbour: that of the north-west (of a file whose rows run southwards). So it does not matter for a value whether an
 overview is read or full resolution is decimated, and a look at one block tells whether the quicker way is open:
-overviews by nearest neighbour are equal there, averages and modes are not.
+overviews by nearest neighbour are equal there, averages and modes are not. `Reader.looked` asks for the look;
+`placement` decides what is read.
 """
 
 from __future__ import annotations

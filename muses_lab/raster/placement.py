@@ -69,7 +69,7 @@ def place_of(header: Header, asset: Asset, band: Band, grid: Grid, level: int, r
     if any(one.empty for one in axes):
         return None
     if categorical:
-        first = overview if overview and _is_decimated(header, band) else 0
+        first = overview if overview and _overviews_may_be_read(header, band) else 0
         sizes = [(*(shape[n] for shape in header.shapes[first : overview + 1]), shown[n]) for n in (0, 1)]
         axes = axes[0].decimated(sizes[0], mirrored[0]), axes[1].decimated(sizes[1], mirrored[1])
         overview = first
@@ -82,8 +82,11 @@ def decimation_of(header: Header, asset: Asset, grid: Grid, level: int) -> float
     return min(width / across * full[1] / asset.shape[1], height / down * full[0] / asset.shape[0])
 
 
-def _is_decimated(header: Header, band: Band) -> bool:
-    """Whether a file's overviews of classes hold classes, and those that stand for their levels."""
+def _overviews_may_be_read(header: Header, band: Band) -> bool:
+    """Whether overviews of classes stand for their levels: nearest or mode, as the metadata say, or found so.
+
+    A look finds those that are the pixels that decimation takes (see `overviews`, `Reader.looked`).
+    """
     return band.overviews in ("nearest", "mode") or (isinstance(band, Looked) and header.make in band.makes)
 
 

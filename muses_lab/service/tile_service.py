@@ -184,7 +184,10 @@ class TileService:
     # Views
 
     def look(self, view: View) -> None:
-        """A map shows this now: what waits is put in the order of its distance from the centre."""
+        """A map shows this now: what waits is put in the order of its distance from the centre.
+
+        Ends nothing: a tile ends when its request is closed (`handler.on_connection_close`) and no view holds it.
+        """
         self.lag.watch()
         self.views.look(view)
         for request in self._requests:
@@ -377,7 +380,7 @@ def _drawn(ticket: Any, look: Style, numbers: SceneNumbers) -> tuple[Picture, An
     holes = (0, missing.size)
     if missing.any():
         covered = np.zeros(missing.shape, np.bool_)
-        for part in ticket.plan.parts:
+        for part in ticket.layout.parts:
             covered |= part.owned[0]
         holes = (int((missing & covered).sum()), int(covered.sum()))
     png = rendering.render(pixels.values, look, pixels.bands)

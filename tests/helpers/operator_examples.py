@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import datetime
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,9 +26,19 @@ def names(s2: ml.Collection) -> dict[str, Any]:
     corners = [[1.3, 43.5], [1.5, 43.5], [1.5, 43.7], [1.3, 43.5]]
     polygon = {"type": "Polygon", "coordinates": [corners]}
     return {
-        "ml": ml, "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi, "image": image, "other": other,
-        "water": s2.ndwi().median("t") > 0, "forest": _forest(),
+        "ml": _Here(s2.catalog), "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi,
+        "image": image, "other": other, "water": s2.ndwi().median("t") > 0, "forest": _forest(),
     }  # fmt: skip
+
+
+class _Here:
+    """`ml` where one catalogue is known, whatever other tests have opened."""
+
+    def __init__(self, catalog: Any) -> None:
+        self.collection = partial(ml.collection, catalog=catalog)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(ml, name)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Chains made into programs for `kernels.run`: mask, expression and reducer over time in one pass over stored values.
+"""Chains made into programs for `vm.run`: mask, expression and reducer over time in one pass over stored values.
 
 A program covers a step and all pixel-wise steps below it, down to the reading steps and to those whose blocks are kept.
 Whatever depends on one band alone and has no instruction, or is of one byte (classes, masks), becomes a table of its
@@ -131,7 +131,7 @@ class Code:
         return tuple({o.step.node.hash: o.step for o in self.outputs}.values())
 
     def networks(self, dates: int) -> vm.Networks:
-        """What sorts as many dates for the reducers: see `kernels.run`."""
+        """What sorts as many dates for the reducers: see `vm.run`."""
         kinds = set(self.reducers[:, 0].tolist())
         ranked = not kinds.isdisjoint((vm.MEDIAN, vm.QUANTILE))
         return vm.networks(dates if ranked else 0, vm.QUANTILE in kinds)

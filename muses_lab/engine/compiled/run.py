@@ -1,4 +1,4 @@
-"""Carrying out a program of `fuse` on a rectangle: stored values found, handed to the kernel, results named again."""
+"""Carrying out a program of `compiler` on a rectangle: stored values found, handed to the kernel, results named."""
 
 from __future__ import annotations
 

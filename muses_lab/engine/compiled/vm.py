@@ -1,7 +1,7 @@
 """The engine's compiled code: expressions over stored integers, and reducers over time.
 
-An evaluation runs a short program (see `fuse`) over pieces of a row that stay in the processor's first cache: stored
-values of every date are loaded and made physical, go through the program's vector instructions, and end as one layer of
+An evaluation runs a short program (see `compiler`) over pieces of a row that stay in the processor's first cache:
+stored values of every date are loaded and made physical, go through the program's vector instructions, and end as one layer of
 a stack; then the stack is reduced. Nothing is compiled for a chain: the instructions are, once, and kept on disk.
 
 Medians and quantiles come from sorting networks over the dates, many pixels at a time (Batcher 1968, odd-even merge);
