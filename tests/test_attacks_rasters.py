@@ -23,6 +23,7 @@ from muses_lab.operators import registry
 from muses_lab.raster import tiff
 from muses_lab.raster.gdal import driver_of
 from muses_lab.raster.header import read_header
+from muses_lab.scenes.lists import as_artefact
 from tests.helpers.made_scenes import chain_of, pixels, three, values, window
 
 
@@ -177,4 +178,4 @@ def test_evaluations_inside_evaluations_have_a_limit(made) -> None:
     for _ in range(200):
         node = registry.node("muses:focal_mean", data=node, radius=1)
     with pytest.raises(TooLarge, match="one after another"):
-        _ = Chain(node, {scenes.digest: scenes}).published.prepared
+        _ = Chain(node, {scenes.digest: as_artefact(scenes)}).published.prepared

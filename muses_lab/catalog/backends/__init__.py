@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from muses_lab import plugins
 from muses_lab.errors import NotFound
+from muses_lab.raster import access
 
 
 class Backend(Protocol):
@@ -45,6 +46,8 @@ def opened(source: str) -> Any:
     ------
     NotFound
         There is nothing, or nothing that one of the backends takes; the message says what they take.
+    AccessDenied
+        The address is none that may be asked.
     """
     if "://" not in source:
         path = Path(source).expanduser().resolve()
@@ -54,6 +57,8 @@ def opened(source: str) -> Any:
     for backend in backends():
         if backend.recognises(source):
             return backend.open(source)
+    if "://" in source:
+        access.check_url(source)
     hint = f"; `muses-lab catalog add {source}` makes a catalogue of the scenes in it" if Path(source).is_dir() else ""
     kinds = "; ".join(backend.takes for backend in backends())
     raise NotFound(f"{source} is not a catalogue{hint}. What can be opened: {kinds}")

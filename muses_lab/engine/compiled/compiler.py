@@ -353,28 +353,9 @@ class _Machine:
                 wanted.update(_arguments(line))
         self.lines = [line for line in self.lines if line[1] in wanted]
 
-    def _skip(self, results: Sequence[int]) -> None:
-        """Where a mask removes everything that comes out, the mask goes first, and ends the date if it is all true."""
-        missing = {number for number, value in self.constants if np.isnan(value)}
-        for mask in dict.fromkeys(line[3] for line in self.lines if line[0] == vm.MASK and line[4] in missing):
-            gone: set[int] = set()
-            for line in self.lines:
-                if _goes(line, mask, gone, missing):
-                    gone.add(line[1])
-            if results and gone.issuperset(results):
-                wanted = {mask}
-                for line in reversed(self.lines):
-                    if line[1] in wanted:
-                        wanted.update(_arguments(line))
-                first = [line for line in self.lines if line[1] in wanted]
-                rest = [line for line in self.lines if line[1] not in wanted]
-                self.lines = [*first, (vm.SKIP, -1, mask, 0, 0), *rest]
-                return
-
     def finished(self, results: Sequence[int]) -> tuple[np.ndarray, int, np.ndarray]:
         """The code with registers used again once nobody needs what they hold, and where the results are."""
         self._drop_unused(results)
-        self._skip(results)
         held = {number for number, _ in self.constants}
         last: dict[int, int] = {number: len(self.lines) for number in (*results, *held)}
         for at, line in enumerate(self.lines):
@@ -388,9 +369,7 @@ class _Machine:
         code = np.zeros((len(self.lines), 5), np.int32)
         for at, line in enumerate(self.lines):
             target = line[1]
-            if target < 0:
-                place[target] = 0  # nothing is written
-            elif free:
+            if free:
                 place[target] = free.pop()
             else:
                 place[target], used = used, used + 1
@@ -427,21 +406,9 @@ def _arguments(line: tuple[int, ...]) -> tuple[int, ...]:
     operation = line[0]
     if operation == vm.LOAD:
         return ()
-    if operation in (vm.DATES, vm.SKIP) or operation >= vm.NOT:
+    if operation == vm.DATES or operation >= vm.NOT:
         return line[2:3]
     return line[2:5] if operation < vm.ADD else line[2:4]
-
-
-def _goes(line: tuple[int, ...], mask: int, gone: set[int], missing: set[int]) -> bool:
-    """Whether an instruction's result is missing wherever a mask is true, as those in `gone` are."""
-    operation, _, a, b, c = line
-    if operation == vm.MASK:
-        return c in missing and (b == mask or a in gone)
-    if operation == vm.IF:
-        return (b in gone or b in missing) and (c in gone or c in missing)
-    if operation in (vm.LOAD, vm.AND, vm.OR, vm.IS_NODATA):
-        return False
-    return any(argument in gone for argument in _arguments(line))
 
 
 # ------------------------------------------------------------------------------------------------- processes

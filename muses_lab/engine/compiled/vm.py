@@ -1,8 +1,9 @@
 """The engine's compiled code: expressions over stored integers, and reducers over time.
 
 An evaluation runs a short program (see `compiler`) over pieces of a row that stay in the processor's first cache:
-stored values of every date are loaded and made physical, go through the program's vector instructions, and end as one layer of
-a stack; then the stack is reduced. Nothing is compiled for a chain: the instructions are, once, and kept on disk.
+stored values of every date are loaded and made physical, go through the program's vector instructions, and end as one
+layer of a stack; then the stack is reduced. Nothing is compiled for a chain: the instructions are, once, and kept on
+disk.
 
 Medians and quantiles come from sorting networks over the dates, many pixels at a time (Batcher 1968, odd-even merge);
 those of up to `UNROLLED` dates are written out as vector instructions that keep the values in registers.
@@ -21,7 +22,7 @@ from numba import carray, njit, types
 from numba.extending import intrinsic
 
 # instructions: (operation, target register, arguments …)
-LOAD, DATES, SKIP, MASK, IF, CLIP = range(6)
+LOAD, DATES, MASK, IF, CLIP = range(5)
 ADD, SUBTRACT, MULTIPLY, DIVIDE, NORMALIZED_DIFFERENCE = range(10, 15)
 GT, GTE, LT, LTE, EQ, NEQ = range(20, 26)
 AND, OR, XOR = range(30, 33)
@@ -681,19 +682,10 @@ def _ranked(kind, probability, keys, valid, out, n):
 
 
 @njit(cache=True, nogil=True)
-def _all_true(r, a, n):
-    false = np.int32(0)
-    for i in range(n):
-        x = r[a, i]
-        false += np.int32(0) if (x == x) & (x != 0) else np.int32(1)
-    return false == 0
-
-
-@njit(cache=True, nogil=True)
 def _date(
     code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width, spare
 ):  # fmt: skip
-    """All instructions for one date and a piece; False where it has no values there."""
+    """All instructions for one date and a piece."""
     n = rows * width
     for k in range(code.shape[0]):
         operation, to, a, b, c = code[k, 0], code[k, 1], code[k, 2], code[k, 3], code[k, 4]
@@ -710,9 +702,6 @@ def _date(
             else:
                 for i in range(n):
                     r[to, i] = np.float32(np.nan)
-        elif operation == SKIP:
-            if _all_true(r, a, n):
-                return False
         elif operation >= NOT:
             _unary(operation, r, to, a, n)
         elif operation >= AND:
@@ -723,7 +712,6 @@ def _date(
             _arithmetic(operation, r, to, a, b, n)
         else:
             _choose(operation, r, to, a, b, c, n)
-    return True
 
 
 @njit(cache=True, nogil=True)
@@ -797,11 +785,10 @@ def run(
             valid[:] = 0
             pads[:] = LAST_KEY
             for t in range(dates):
-                if not _date(
+                _date(
                     code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, some,
                     start, wide_here, spare_address,
-                ):  # fmt: skip
-                    continue
+                )  # fmt: skip
                 for j in range(layers.size):
                     here = address + 4 * layers[j] * piece
                     if stacked[j]:
