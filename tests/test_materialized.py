@@ -361,8 +361,8 @@ import os, signal, sys
 from muses_lab.api.chain import Chain
 from muses_lab.publish.artefacts import load_published
 from muses_lab.store import default_store
-resolved = load_published(sys.argv[1], default_store())
-job = Chain(resolved.root, resolved.scenes).materialize(progress=False)
+published = load_published(sys.argv[1], default_store())
+job = Chain(published.root, published.artefacts).materialize(progress=False)
 job.observe(lambda job: os.kill(os.getpid(), signal.SIGKILL) if job.done == 7 else None)
 job.wait(60)
 """

@@ -196,14 +196,21 @@ def test_a_damaged_file_is_made_again(bands: Chain, tmp_path: Path, monkeypatch:
 def test_one_that_was_stopped_goes_on(bands: Chain, tmp_path: Path) -> None:
     path = tmp_path / "a.nc"
     job = bands.ndvi().max("t").export(path, WHOLE, progress=False)
-    job.observe(lambda job: job.leave() if job.done == 2 else None)
+    left: list[int] = []
+
+    def leave(job: Job) -> None:
+        if job.done and not left:
+            left.append(job.done)
+            job.leave()
+
+    job.observe(leave)
     job.ended.wait(60)
     assert job.state == "interrupted" and not path.exists()
     steps: list[int] = []
     again = ml.jobs()[0].resume(progress=False)
     again.observe(lambda job: steps.append(job.done))
     again.wait(60)
-    assert steps[-1] == job.total and min(steps) >= 2, "what was there is not computed again"
+    assert steps[-1] == job.total and min(steps) >= left[0], "what was there is not computed again"
     with xr.open_dataset(path, engine="h5netcdf") as found:
         expected = bands.ndvi().max("t").compute(WHOLE)
         assert np.array_equal(found["a"].values, expected.values, equal_nan=True)

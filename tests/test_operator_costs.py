@@ -28,6 +28,7 @@ from muses_lab.resources import cancel, rates
 from muses_lab.resources.rates import Throughput
 from muses_lab.scenes.scene import Scenes
 from tests.helpers.made_scenes import Made, chain_of, window, write_tif
+from tests.helpers.operator_examples import forest
 
 NAN = np.float32("nan")
 KINDS = {"apply_kernel": ({"kernel": np.ones((3, 3)).tolist()}, {"kernel": np.arange(1.0, 5042).reshape(71, 71)})}
@@ -192,11 +193,13 @@ def test_who_gives_a_shape_says_which_bands_it_is_made_of() -> None:
 
 
 def test_every_operator_tells_what_it_takes() -> None:
+    some = {
+        "radius": 3, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9], "model": forest()
+    }  # fmt: skip
     for op in registry:
         if isinstance(op.support, Structural):
             assert op.cost_of_blocks({}, 10.0, 100, 100) == Cost(0.0)
             continue
-        some = {"radius": 3, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9]}
         given = {a.name: a.default for a in op.arguments.values() if not a.required} | some
         small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
         assert 0 < small.seconds < large.seconds < 0.2 and 0 <= small.bytes <= large.bytes, op

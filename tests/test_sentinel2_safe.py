@@ -188,6 +188,18 @@ def test_what_cannot_be_read_is_said(safe: Path, tmp_path: Path, old: str, new: 
         DELIVERY.item(bad)
 
 
+def test_one_that_is_still_copied_is_read_when_it_is_whole(safe: Path, tmp_path: Path) -> None:
+    product = tmp_path / safe.name
+    shutil.copytree(safe, product)
+    (tile,) = product.glob("GRANULE/*/MTD_TL.xml")
+    text = tile.read_text()
+    tile.unlink()
+    with pytest.raises(ReadError, match="MTD_TL.xml"):
+        ml.open_catalog(str(product)).collections()
+    tile.write_text(text)
+    assert [c["id"] for c in ml.open_catalog(str(product)).collections()] == ["sentinel-2-l2a"]
+
+
 def test_links_out_of_the_product_are_not_followed(safe: Path, tmp_path: Path) -> None:
     bad = tmp_path / safe.name
     shutil.copytree(safe, bad)

@@ -215,6 +215,9 @@ def test_what_a_view_shows_is_begun_at_once_and_left_when_the_next_one_does_not_
         assert len(begun) == 13 + 15 and all(part.ended.done() for part in before.values())
         seen.look(view(layers=[f"{n:064}/{STYLE}" for n in range(32)]))
         await until(lambda: len(begun) == 28 + MOST)
+        seen.look(view(left=700))
+        seen.look(view(left=900))  # before the one in between has begun
+        await until(lambda: tiles.left == 28 + MOST)
         seen.look(None)
         assert all(part.ended.done() for part in parts.values()), "nobody looks any more"
 

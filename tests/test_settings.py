@@ -17,7 +17,7 @@ from muses_lab.deployment.config import Limits
 from muses_lab.errors import AccessDenied, NotFound
 from muses_lab.operators.cubes import THINNING
 from muses_lab.plain import slug
-from muses_lab.raster import access
+from muses_lab.raster import access, http
 from muses_lab.variables import VARIABLES
 
 
@@ -316,3 +316,23 @@ def test_lists_of_catalogues_are_cut_with_a_word() -> None:
 )  # fmt: skip
 def test_names_of_files_are_made_in_one_way(text: str, ascii: bool, expected: str) -> None:
     assert slug(text, "layer", ascii=ascii) == expected
+
+
+def test_that_a_host_has_no_address_is_remembered_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a network a question may take seconds, and there is one for every file."""
+    asked: list[str] = []
+
+    def nowhere(host: str, port: int) -> set[str]:
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(access, "addresses", nowhere)
+    monkeypatch.setattr(http, "_no_addresses", {})
+    for _ in range(3):
+        with pytest.raises(socket.gaierror, match="not known"):
+            http.addresses("nowhere.example", 443)
+    assert asked == ["nowhere.example"]
+    http._no_addresses.clear()
+    with pytest.raises(socket.gaierror, match="not known"):
+        http.addresses("nowhere.example", 443)
+    assert len(asked) == 2

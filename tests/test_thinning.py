@@ -6,7 +6,6 @@ import datetime as dt
 import json
 import math
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -294,6 +293,6 @@ def test_the_status_of_a_layer_names_the_longest_thinned_series() -> None:
     reports = Reports()
     for x, dates in enumerate([(48, 60), None, (48, 340)]):
         report = WindowReport(frozenset("a"), frozenset("ab"), (), (640.0,), dates)
-        reports.done("chain", Tile(5, x, 1), SimpleNamespace(report=report))
+        reports.done("chain", Tile(5, x, 1), report)
     assert reports.summary("chain")["thinned"] == {"used": 48, "of": 340}
     assert reports.summary("other")["thinned"] is None

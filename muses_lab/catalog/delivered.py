@@ -92,24 +92,28 @@ class DeliveredCatalog:
         return found
 
 
-def _stamp(product: Path) -> tuple[str, int, int]:
-    found = product.stat()
-    return str(product), found.st_mtime_ns, found.st_size
+Stamp = tuple[tuple[str, int, int], ...]
 
 
-def _read(product: Path, stamp: tuple[str, int, int]) -> dict[str, Any]:
+def _stamp(product: Path) -> Stamp:
+    """Of an archive, or of a folder and of the metadata in it: a product may be copied file by file, or corrected."""
+    files = [product, *sorted(product.rglob("*.xml"))] if product.is_dir() else [product]
+    return tuple((str(file), found.st_mtime_ns, found.st_size) for file in files for found in (file.stat(),))
+
+
+def _read(product: Path, stamp: Stamp) -> dict[str, Any]:
     """A copy of the item; one that cannot be read says why, among the others."""
-    return deepcopy(_read_once(product, stamp))
-
-
-@lru_cache(maxsize=4096)
-def _read_once(product: Path, stamp: tuple[str, int, int]) -> dict[str, Any]:
-    delivery = delivery_of(product)
-    assert delivery is not None
     try:
-        return delivery.item(product)
+        return deepcopy(_read_once(product, stamp))
     except MusesError as error:
         reason = str(error)
     except Exception as error:  # whatever stands in its metadata: the other products are there
         reason = f"its metadata cannot be read: {type(error).__name__}: {error}"
     return {"id": product.name, "collection": "", "properties": {}, "assets": {}, PROBLEM: reason}
+
+
+@lru_cache(maxsize=4096)
+def _read_once(product: Path, stamp: Stamp) -> dict[str, Any]:
+    delivery = delivery_of(product)
+    assert delivery is not None
+    return delivery.item(product)

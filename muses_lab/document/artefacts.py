@@ -158,7 +158,7 @@ class Artefact:
         """The artefact of `packed`, from a process of the user's own."""
         if kind.packing is None:
             return cls.read(kind, digest, packed)
-        return known(digest) or _one(cls(kind, digest, packed=packed))
+        return _one(cls(kind, digest, packed=packed))
 
     @property
     def body(self) -> bytes:

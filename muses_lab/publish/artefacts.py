@@ -40,7 +40,7 @@ def keep(store: Store, artefact: Artefact) -> None:
 def stored(store: Store, kind: str, digest: str) -> Artefact:
     """The artefact of a kind with this digest, from this process where somebody holds it."""
     found = artefacts.known(digest)
-    if found is not None:
+    if found is not None and found.kind is kinds[kind]:
         return found
     packing = kinds[kind].packing
     if packing is not None:

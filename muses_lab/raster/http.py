@@ -59,6 +59,9 @@ _STALE = frozenset({400, 401, 403, 404, 410})
 _REMEMBERED = 1 << 16
 _NAMES = 60.0
 """Seconds for which the addresses of a host are remembered."""
+_NO_NAMES = 10.0
+"""Seconds for which it is remembered that a host has none."""
+_no_addresses: dict[tuple[str, int], tuple[float, OSError]] = {}
 
 T = TypeVar("T")
 
@@ -346,8 +349,21 @@ def _addresses(host: str, port: int, when: int) -> frozenset[str]:
 
 
 def addresses(host: str, port: int) -> frozenset[str]:
-    """The addresses of a host, remembered for a minute: they are checked with every block that is read."""
-    return _addresses(host, port, int(time.monotonic() / _NAMES))
+    """The addresses of a host, remembered for a minute: they are checked with every block that is read.
+
+    That a host has none is remembered for some seconds: without a network each question takes as long, and there is one
+    for every file.
+    """
+    until, error = _no_addresses.get((host, port), (0.0, OSError()))
+    if time.monotonic() < until:
+        raise type(error)(*error.args)
+    try:
+        return _addresses(host, port, int(time.monotonic() / _NAMES))
+    except OSError as failed:
+        if len(_no_addresses) >= _REMEMBERED:
+            _no_addresses.clear()
+        _no_addresses[host, port] = time.monotonic() + _NO_NAMES, failed
+        raise
 
 
 @lru_cache(maxsize=1)

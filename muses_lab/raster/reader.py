@@ -236,7 +236,13 @@ class Reader:
     def _look(
         self, catalog: str, asset: Asset, grid: Grid, level: int, cancelled: Callable[[], bool] | None
     ) -> tuple[Hashable, ...] | None:
-        """The make of a file whose overviews are decimated; empty where they are not, None where it does not tell."""
+        """The make of a file whose overviews are decimated; empty where they are not, None where it does not tell.
+
+        A file on a server tells once it is open for another reason: no evaluation waits for a server to be looked at.
+        """
+        where = resolve_href(catalog, asset.href, http.addresses)
+        if "://" in where and not self._ahead.is_open(where):
+            return None
         file, opened = self._files.find(catalog, asset, cancelled)
         header = self._files.header(file, opened)
         overview = overview_for(header.shapes, decimation_of(header, asset, grid, level))

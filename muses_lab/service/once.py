@@ -36,7 +36,8 @@ class Once(Generic[T]):
     def known(self, key: str) -> T | None:
         """The kept value, if there is one."""
         task = self._tasks.get(key)
-        return task.result() if task is not None and task.done() else None
+        loaded = task is not None and task.done() and not task.cancelled() and task.exception() is None
+        return task.result() if task is not None and loaded else None
 
     def _ended(self, key: str, task: asyncio.Task[T]) -> None:
         failed = task.cancelled() or task.exception() is not None

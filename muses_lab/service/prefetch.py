@@ -133,18 +133,21 @@ class VisibleTiles:
         if view is None:
             _leave(before)
         else:
-            self._task = asyncio.get_running_loop().create_task(self._begin(view, before))
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._task = asyncio.get_running_loop().create_task(self._begin(view))
+            self._task.add_done_callback(lambda task: self._ended(task, before))
 
-    async def _begin(self, view: View, before: Sequence[Claim]) -> None:
-        try:
-            for chain, tile in islice(((chain, tile) for tile in view.inside() for chain, _ in view.layers), MOST):
-                with suppress(MusesError):  # who asks for the tile is told
-                    share = await self._start(chain, tile)
-                    if share is not None:
-                        self._shares.append(share)
-        finally:
-            _leave(before)
+    async def _begin(self, view: View) -> None:
+        for chain, tile in islice(((chain, tile) for tile in view.inside() for chain, _ in view.layers), MOST):
+            with suppress(MusesError):  # who asks for the tile is told
+                share = await self._start(chain, tile)
+                if share is not None:
+                    self._shares.append(share)
+
+    def _ended(self, task: asyncio.Task[None], before: Sequence[Claim]) -> None:
+        """Leaves the view before, also where the task was cancelled before it began."""
+        _leave(before)
+        if not task.cancelled():
+            task.exception()
 
 
 def _leave(shares: Sequence[Claim]) -> None:

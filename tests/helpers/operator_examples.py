@@ -27,7 +27,7 @@ def names(s2: ml.Collection) -> dict[str, Any]:
     polygon = {"type": "Polygon", "coordinates": [corners]}
     return {
         "ml": _Here(s2.catalog), "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi,
-        "image": image, "other": other, "water": s2.ndwi().median("t") > 0, "forest": _forest(),
+        "image": image, "other": other, "water": s2.ndwi().median("t") > 0, "forest": forest(),
     }  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class _Here:
 
 
 @cache
-def _forest() -> Forest:
+def forest() -> Forest:
     """Of images that have no bands: two classes, below and above 0.4."""
     values = np.linspace(-1, 1, 60)
     return fit_random_forest(xr.DataArray(values, dims="point"), (values > 0.4).astype(int) + 1, trees=3)
