@@ -344,7 +344,7 @@ def test_what_is_made_of_an_incomplete_whole_result_tells_it_and_is_kept_for_nob
     made = Made(tmp_path)
     near, far = two_apart(made)
     blocks = near.band("B").max("t")
-    extent = window(128, 628)
+    extent = window(128, 2128)
     fitted = (blocks + 1).otsu(extent=extent, resolution=10)
     raster = (blocks > 3000).connected_components(min_area=0).pin(extent, resolution=10)
     two = (fitted + blocks / 30000).otsu(extent=extent, resolution=10)

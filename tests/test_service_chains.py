@@ -162,7 +162,7 @@ def test_scenes_that_cannot_be_read_are_reported_and_the_tile_is_not_cached(serv
 
 def test_tiles_of_a_fit_that_lacked_a_scene_tell_it_until_it_can_be_read(server: Server, made: Made) -> None:
     chain, far = two_apart(made)
-    fitted = chain.band("B").max("t").otsu(extent=window(128, 628), resolution=10)
+    fitted = chain.band("B").max("t").otsu(extent=window(128, 2128), resolution=10)
     published = fitted.style(vmin=0, vmax=1).publish()
     tile = TilePixel.at(1.3218, 43.64, 15).tile
     aside = far.rename(far.with_suffix(".aside"))

@@ -119,10 +119,10 @@ def ndvi_of(folder: Path, size: int) -> Chain:
 
 
 def two_apart(made: Made) -> tuple[Chain, Path]:
-    """Scenes "near", of low values at `CORNER`, and "far", of high ones 5 km east of it, and the file of the latter."""
+    """Scenes "near", low values at `CORNER`, and "far", high ones 20 km east of it, and the file of the latter."""
     rng = np.random.default_rng(7)
     scenes = []
-    for id, values, east in (("near", (1000, 5000), 0), ("far", (20000, 30000), 5000)):
+    for id, values, east in (("near", (1000, 5000), 0), ("far", (20000, 30000), 20_000)):
         stored = rng.integers(*values, (128, 128), dtype=np.uint16)
         path = write_tif(made.folder / f"{id}.tif", stored, corner=(CORNER[0] + east, CORNER[1]))
         scenes.append(made.scene(id, "2018-06-10", {"B": made.asset(path)}, grid="MADE-1"))
