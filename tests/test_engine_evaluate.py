@@ -19,14 +19,14 @@ from odc.geo.geobox import GeoBox
 import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
-from muses_lab.engine import Engine, NodeKey, RectKey
+from muses_lab.engine import Engine, NodeKey, Published, RectKey
 from muses_lab.engine.mosaic import layout
 from muses_lab.errors import Cancelled, NotFound, TooLarge
 from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Rect
 from muses_lab.resources.cache import Cache
 from tests.helpers.examples import examples
-from tests.helpers.made_scenes import CORNER, Made, never, pixels, window, write_tif
+from tests.helpers.made_scenes import CORNER, Made, never, pixels, two_apart, window, write_tif
 from tests.oracles.reads import Read, expected_reads
 
 RNG = np.random.default_rng(11)
@@ -334,9 +334,40 @@ def test_a_whole_result_is_a_task_of_its_own_that_tells_what_failed(engine: Engi
     assert not reads(engine), "nothing is read for what cannot be finished"
     found = engine.run(published.hash, NodeKey(step.node.hash), never)
     assert found.body and set(found.report.failed) == {"s1"} and found.report.used == {"s0", "s2"}
-    whole = published.with_results({step.node.hash: found.body})
+    whole = published.with_results({step.node.hash: found.body}, {step.node.hash: found.report.failed})
     engine.keep(whole.hash, whole)
-    assert np.isfinite(engine.run(whole.hash, key, never).values).any()
+    result = engine.run(whole.hash, key, never)
+    assert np.isfinite(result.values).any() and set(result.report.failed) == {"s1"}
+
+
+def test_what_is_made_of_an_incomplete_whole_result_tells_it_and_is_kept_for_nobody(tmp_path: Path) -> None:
+    made = Made(tmp_path)
+    near, far = two_apart(made)
+    blocks = near.band("B").max("t")
+    extent = window(128, 2128)
+    fitted = (blocks + 1).otsu(extent=extent, resolution=10)
+    raster = (blocks > 3000).connected_components(min_area=0).pin(extent, resolution=10)
+    two = (fitted + blocks / 30000).otsu(extent=extent, resolution=10)
+    for chain in (fitted, fitted.focal_mean(3), raster, two):
+        engine, right = Engine(64 << 20), pixels(Engine(64 << 20), chain, window(128, 128))
+        aside = far.rename(far.with_suffix(".aside"))
+        wrong = pixels(engine, chain, window(128, 128))  # the far scene is not in this window
+        assert [id for id, _ in wrong.report.failed] == ["far"] and not right.report.failed
+        assert chain is raster or not np.array_equal(wrong.values, right.values)
+        aside.rename(far)
+        again = pixels(engine, chain, window(128, 128))
+        np.testing.assert_array_equal(again.values, right.values)
+        assert again.report == right.report
+
+
+def test_a_chain_tells_its_workers_which_results_lack_scenes(cloudy: Chain) -> None:
+    plain = cloudy.band("red").max("t").published
+    node = plain.root.hash
+    whole, lacking = plain.with_results({node: b"1"}), plain.with_results({node: b"1"}, {node: {"s1": "gone"}})
+    assert len({plain.hash, whole.hash, lacking.hash}) == 3
+    assert Published.from_payload(lacking.payload).hash == lacking.hash
+    assert Published.from_payload(lacking.payload).incomplete == {node: {"s1": "gone"}}
+    assert lacking.with_results({node: b"2"}).incomplete == {}, "a result that is replaced lacks what the new one lacks"
 
 
 # -------------------------------------------------------------------------------------------------- cancellation

@@ -23,6 +23,7 @@ from muses_lab.scenes.scene import Scenes
 from muses_lab.service.tile import Tile, TilePixel
 from muses_lab.store import default_store
 from muses_lab.style import Style
+from tests.helpers.made_scenes import Made, two_apart, window
 from tests.helpers.service import (
     ABSENT,
     HERE,
@@ -36,6 +37,7 @@ from tests.helpers.service import (
     running_server,
 )
 from tests.helpers.stac_items import item, write_tif
+from tests.helpers.waiting import within
 
 pytestmark = [
     pytest.mark.slow,
@@ -156,6 +158,29 @@ def test_scenes_that_cannot_be_read_are_reported_and_the_tile_is_not_cached(serv
     (failed,) = status["failed"]
     assert failed["id"] == secret and failed["reason"]
     assert str(Path.home()) not in json.dumps(status) and "/sample-small" not in json.dumps(status)
+
+
+def test_tiles_of_a_fit_that_lacked_a_scene_tell_it_until_it_can_be_read(server: Server, made: Made) -> None:
+    chain, far = two_apart(made)
+    fitted = chain.band("B").max("t").otsu(extent=window(128, 2128), resolution=10)
+    published = fitted.style(vmin=0, vmax=1).publish()
+    tile = TilePixel.at(1.3218, 43.64, 15).tile
+    aside = far.rename(far.with_suffix(".aside"))
+    wrong = server.get(path(published, tile))
+    assert (wrong.headers["X-Muses-Warning"], wrong.headers["Cache-Control"]) == ("scenes-failed", "no-store")
+    assert "Etag" not in wrong.headers and json.loads(wrong.headers["X-Muses-Report"])["failed"] == 1
+    assert [one["id"] for one in server.get(f"status/{published[0]}").json()["failed"]] == ["far"]
+    aside.rename(far)
+    answers = [wrong]
+
+    def complete() -> bool:
+        answers.append(server.get(path(published, tile)))
+        return "Etag" in answers[-1].headers
+
+    assert within(60, complete)
+    assert "failed" not in json.loads(answers[-1].headers["X-Muses-Report"])
+    assert answers[-1].content == fitted.style(vmin=0, vmax=1).tile(*tile), "evaluated here, by another process"
+    assert not np.array_equal(picture(answers[-1]), picture(wrong))
 
 
 def damaged(chain: ml.Chain) -> tuple[ml.Chain, str]:

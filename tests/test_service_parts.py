@@ -77,6 +77,24 @@ def test_loading_goes_on_when_an_asker_leaves_and_failures_are_not_kept() -> Non
     asyncio.run(main())
 
 
+def test_what_is_only_kept_for_some_time_is_loaded_again_after_it() -> None:
+    loaded: list[str] = []
+
+    async def load(key: str) -> str:
+        loaded.append(key)
+        return key
+
+    async def main() -> None:
+        once: Once[str] = Once(2, lambda value: 0.0 if value == "brief" else None)
+        for _ in range(2):
+            for key in ("brief", "long"):
+                await once.get(key, load)
+            await asyncio.sleep(0.01)
+        assert loaded == ["brief", "long", "brief"] and once.known("brief") is None
+
+    asyncio.run(main())
+
+
 # Tiles
 
 

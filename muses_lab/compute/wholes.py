@@ -26,7 +26,7 @@ def prepare(
     executor: Executor, published: Published, priority: float = 0.0, store: Store | None = None,
     admit: Callable[[float], float] | None = None,
 ) -> Published:  # fmt: skip
-    """The chain with the results of its `region` and `fit` nodes.
+    """The chain with the results of its `region` and `fit` nodes; `incomplete` tells which lack scenes.
 
     Parameters
     ----------
@@ -44,8 +44,9 @@ def prepare(
     if missing and admit is not None:
         priority = admit(expected_seconds(published, missing))
     for step in missing:  # those below come first
-        body = _evaluated(executor, published, step, priority, store)
-        published = published.with_results({step.node.hash: body})
+        result = _evaluated(executor, published, step, priority, store)
+        assert result.body is not None
+        published = published.with_results({step.node.hash: result.body}, {step.node.hash: result.report.failed})
     return published
 
 
@@ -71,7 +72,7 @@ def _kept(store: Store, node: str) -> bytes | None:
     return store.artefact(digest) if digest is not None and store.has_artefact(digest) else None
 
 
-def _evaluated(executor: Executor, published: Published, step: Step, priority: float, store: Store) -> bytes:
+def _evaluated(executor: Executor, published: Published, step: Step, priority: float, store: Store) -> Result:
     ticket = executor.request(published, NodeKey(step.node.hash), priority)
     try:
         result = _patiently(ticket.future, number("MUSES_TASK_SECONDS"))
@@ -81,7 +82,7 @@ def _evaluated(executor: Executor, published: Published, step: Step, priority: f
     assert result.body is not None
     if not result.report.failed:
         _keep(store, step.node.hash, step.operator.id, result.body)
-    return result.body
+    return result
 
 
 def _patiently(future: Future[Result], seconds: float) -> Result:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import xarray as xr
 
+from muses_lab.document import graph
 from muses_lab.engine.graph import PreparedGraph, Step, Times
 from muses_lab.engine.mosaic import Report
 from muses_lab.engine.prefetch import ReadAhead, bands_of
@@ -44,10 +45,28 @@ class Run:
     results: Mapping[str, bytes] = field(default_factory=dict)
     used: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
+    """Scenes that could not be read: they are left out of all that is evaluated here."""
+    incomplete: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By node hash: scenes that could not be read for a result of a whole extent."""
+    inherited: dict[str, str] = field(default_factory=dict)
+    """Those of the results that were used: told, but not left out here."""
+    hash: str = ""
+    """`Published.hash`: names what is made of incomplete results."""
 
     def own(self) -> Run:
         """The same request with a report of its own, for what is kept and met again by others."""
-        return Run(self.prepared, self.cancelled, self.results)
+        return Run(self.prepared, self.cancelled, self.results, incomplete=self.incomplete, hash=self.hash)
+
+    def mark(self, step: Step) -> tuple[str, ...]:
+        """Ends a step's names in the cache where it is made of incomplete results: others must not meet it there."""
+        if self.incomplete and any(node.hash in self.incomplete for node in graph.walk(step.node)):
+            return (self.hash,)
+        return ()
+
+    def result(self, step: Step) -> bytes:
+        """The result of a `region` or `fit` node; what could not be read for it is told with all that is made of it."""
+        self.inherited.update(self.incomplete.get(step.node.hash, {}))
+        return self.results[step.node.hash]
 
     def check(self) -> None:
         if self.cancelled():
@@ -55,7 +74,7 @@ class Run:
 
     @property
     def report(self) -> Report:
-        return Report(frozenset(self.used), dict(self.failed))
+        return Report(frozenset(self.used), {**self.inherited, **self.failed})
 
     def add(self, report: Report) -> None:
         self.used |= report.used
@@ -217,7 +236,7 @@ def _compute(step: Step, stage: Stage, results: Mapping[str, xr.DataArray], run:
     arguments = {k: v for k, v in step.arguments.items() if k not in cubes}
     given = _injected(step, grid, level, inner)
     if isinstance(step.operator.support, Fit):
-        given["fitted"] = json.loads(run.results[step.node.hash])
+        given["fitted"] = json.loads(run.result(step))
         arguments = {k: v for k, v in arguments.items() if k in step.operator.arguments}
     fitted = isinstance(step.operator.support, Fit)  # its cost is that of the fitting
     timing = nullcontext() if fitted else timed(step, grid.pixel_metres(level), need.rect.shape, cubes)

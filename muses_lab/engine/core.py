@@ -151,7 +151,7 @@ class Engine:
     def _run(self, chain_hash: str, task: Task, cancelled: Callable[[], bool]) -> Result:
         published = self._document(chain_hash)
         prepared = self.materialized.marked(published.prepared)
-        run = Run(prepared, cancelled, results=published.results)
+        run = Run(prepared, cancelled, published.results, incomplete=published.incomplete, hash=published.hash)
         start = time.perf_counter()
         if isinstance(task, NodeKey):
             step = prepared.steps.get(task.node)
@@ -209,8 +209,9 @@ class Engine:
                 own = run.own()
                 return self.evaluator.whole(own, step), own.report
 
+            name = ("whole", step.node.hash, *run.mark(step))
             body, report = self.cache.get_or_compute(
-                ("whole", step.node.hash), compute, lambda v: len(v[0]) + 256, lambda v: not v[1].failed
+                name, compute, lambda v: len(v[0]) + 256, lambda v: not v[1].failed
             )
         run.add(report)
         return body

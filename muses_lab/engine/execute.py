@@ -82,7 +82,7 @@ class Evaluator:
             array = self.piece(own, piece, planned or self.plan(run.prepared, piece, run.results, shares))
             return compact(array), own.report
 
-        value = self._cache.get_or_compute((step.node.hash, *key), compute, _nbytes, _complete)
+        value = self._cache.get_or_compute((step.node.hash, *key, *run.mark(step)), compute, _nbytes, _complete)
         run.add(value[1])
         return value
 
@@ -175,7 +175,8 @@ class Evaluator:
             return (compact(array) if key in blocks.kept else array), run.report
 
         if key in blocks.kept:
-            name = (one.step.node.hash, *_block_key(Piece(one.step, one.grid, one.level, one.rect)))
+            block_key = _block_key(Piece(one.step, one.grid, one.level, one.rect))
+            name = (one.step.node.hash, *block_key, *run.mark(one.step))
             return self._cache.get_or_compute(name, compute, _nbytes, _complete)
         start = time.perf_counter()
         array, report = compute()
@@ -212,7 +213,7 @@ class Evaluator:
         results = self._in_strips(run, one, ready)
         array = results.pop(one.step.node.hash)
         row, col = one.rect.r0 // BLOCK, one.rect.c0 // BLOCK
-        if results and one.rect == block_rect(row, col) and not run.failed:
+        if results and one.rect == block_rect(row, col) and not run.report.failed:
             seconds = time.perf_counter() - start
             for hash, beside in results.items():  # other reducers of the same values cost next to nothing
                 value = compact(beside), run.report
@@ -277,9 +278,10 @@ class Evaluator:
 
     def _raster(self, run: Run, one: Stage) -> xr.DataArray:
         """The raster of a `region` node at the pixels of a stage, by nearest neighbour."""
-        step, body = one.step, run.results[one.step.node.hash]
+        step, body = one.step, run.result(one.step)
         home = whole_grid(step, run.prepared[step.data].grids)
-        values = self._cache.get_or_compute(("raster", step.node.hash), lambda: _decoded(body), lambda v: v.nbytes)
+        name = ("raster", step.node.hash, *run.mark(step))
+        values = self._cache.get_or_compute(name, lambda: _decoded(body), lambda v: v.nbytes)
         x, y = places(one.grid.geobox(one.level, one.rect), home.crs)
         rows, cols = home.indices(0, x, y)
         rows, cols = rows - home.extent.r0, cols - home.extent.c0
@@ -294,7 +296,10 @@ def _block_key(piece: Piece) -> BlockKey:
 
 
 def _complete(value: tuple[Any, Report]) -> bool:
-    """Whether a result may be kept: a scene that could not be read now may be readable when asked again."""
+    """Whether a result may be kept: a scene that could not be read now may be readable when asked again.
+
+    That holds for a scene that a result of a whole extent lacks, too.
+    """
     return not value[1].failed
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from muses_lab.document import graph
@@ -29,6 +30,9 @@ class Published:
     problems: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By digest: items that were left out of a list, with the reason. To be told; they do not travel to workers."""
 
+    incomplete: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Node hash → scenes that could not be read for its result, with the reason. What is made of it tells them too."""
+
     @cached_property
     def scenes(self) -> dict[str, Scenes]:
         """Its lists of scenes by digest."""
@@ -51,12 +55,13 @@ class Published:
 
     @cached_property
     def hash(self) -> str:
-        """Names the payload: the chain, and which results came along."""
+        """Names the payload: the chain, which results came along, and which scenes those lack."""
         if not self.results:
             return self.chain_hash
         digest = hashlib.sha256()
         for node in sorted(self.results):
             digest.update(node.encode() + hashlib.sha256(self.results[node]).digest())
+            digest.update(json.dumps(sorted(self.incomplete.get(node, {}).items())).encode())
         return f"{self.chain_hash}+{digest.hexdigest()[:16]}"
 
     @cached_property
@@ -69,7 +74,8 @@ class Published:
         """All of it as bytes, for a worker that does not have it."""
         brought = {f"artefact {digest}": artefact.packed for digest, artefact in self.artefacts.items()}
         results = {f"result {node}": body for node, body in self.results.items()}
-        return join({"document": self.document.decode()}, {**brought, **results})
+        lacking = {node: dict(failed) for node, failed in self.incomplete.items()}
+        return join({"document": self.document.decode(), "incomplete": lacking}, {**brought, **results})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Published:
@@ -84,10 +90,15 @@ class Published:
                 results[hash] = bytes(part)
             else:
                 artefacts[hash] = Artefact.unpacked(kinds[referred[hash]], hash, bytes(part))
-        return cls(root, artefacts, results)
+        return cls(root, artefacts, results, incomplete=head["incomplete"])
 
-    def with_results(self, results: Mapping[str, bytes]) -> Published:
-        return Published(self.root, self.artefacts, {**self.results, **results}, self.problems)
+    def with_results(
+        self, results: Mapping[str, bytes], incomplete: Mapping[str, Mapping[str, str]] | None = None
+    ) -> Published:
+        """The same with more results. `incomplete`: by node hash, the scenes that could not be read for one."""
+        lacking = {node: failed for node, failed in self.incomplete.items() if node not in results}
+        lacking |= {node: failed for node, failed in (incomplete or {}).items() if failed}
+        return replace(self, results={**self.results, **results}, incomplete=lacking)
 
     @cached_property
     def prepared(self) -> PreparedGraph:

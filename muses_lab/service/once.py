@@ -13,12 +13,14 @@ T = TypeVar("T")
 class Once(Generic[T]):
     """The values that were used last, at most `limit` of them. For the event loop's thread only.
 
-    A value that could not be loaded is loaded anew for whoever asks next. Loading goes on when an asker leaves: what it
-    gives depends on no view, and its time is limited by the pool that it runs in.
+    A value that could not be loaded is loaded anew for whoever asks next. `seconds` tells for how long a value is kept
+    that is not to be kept for good. Loading goes on when an asker leaves: what it gives depends on no view, and its
+    time is limited by the pool that it runs in.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seconds: Callable[[T], float | None] = lambda value: None) -> None:
         self._limit = limit
+        self._seconds = seconds
         self._tasks: OrderedDict[str, asyncio.Task[T]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -40,8 +42,13 @@ class Once(Generic[T]):
         return task.result() if task is not None and loaded else None
 
     def _ended(self, key: str, task: asyncio.Task[T]) -> None:
-        failed = task.cancelled() or task.exception() is not None
-        if failed and self._tasks.get(key) is task:
-            del self._tasks[key]
+        if task.cancelled() or task.exception() is not None:
+            self._drop(key, task)
+        elif (seconds := self._seconds(task.result())) is not None:
+            asyncio.get_running_loop().call_later(seconds, self._drop, key, task)
         while len(self._tasks) > self._limit:
             self._tasks.popitem(last=False)
+
+    def _drop(self, key: str, task: asyncio.Task[T]) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]

@@ -39,6 +39,9 @@ URGENT = -1e12
 URGENT_SECONDS = 5.0
 """How much work may be before all tiles at a time, in seconds of the whole cluster. What is more has a tile's place."""
 
+INCOMPLETE_SECONDS = 10.0
+"""For how long results of whole extents serve further tiles when scenes could not be read for them."""
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -80,7 +83,7 @@ class TileService:
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
         self._chains: Once[KnownChain] = Once(32)
         self._styles: Once[Style] = Once(256)
-        self._with_results: Once[Any] = Once(32)
+        self._with_results: Once[Any] = Once(32, lambda made: INCOMPLETE_SECONDS if made.incomplete else None)
         self._requests: set[TileRequest] = set()
         self._urgent = Budget(URGENT_SECONDS)
         self.pools = Pools(self.timeout)

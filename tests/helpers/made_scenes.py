@@ -118,6 +118,17 @@ def ndvi_of(folder: Path, size: int) -> Chain:
     return chain_of(made.scenes(bands, [made.scene("scene", "2018-06-10", assets, grid="MADE-1")])).ndvi().max("t")
 
 
+def two_apart(made: Made) -> tuple[Chain, Path]:
+    """Scenes "near", low values at `CORNER`, and "far", high ones 20 km east of it, and the file of the latter."""
+    rng = np.random.default_rng(7)
+    scenes = []
+    for id, values, east in (("near", (1000, 5000), 0), ("far", (20000, 30000), 20_000)):
+        stored = rng.integers(*values, (128, 128), dtype=np.uint16)
+        path = write_tif(made.folder / f"{id}.tif", stored, corner=(CORNER[0] + east, CORNER[1]))
+        scenes.append(made.scene(id, "2018-06-10", {"B": made.asset(path)}, grid="MADE-1"))
+    return made.chain([Band("B", nodata=0.0)], scenes), path
+
+
 def three(made: Made, sizes: bool) -> tuple[list[Path], Scenes]:
     """Three dates of one band, and their files, whose sizes the items say or not."""
     rng = np.random.default_rng(7)
@@ -149,9 +160,9 @@ def with_wholes(engine: Engine, published: Published, cancelled: Callable[[], bo
     """A chain with the results of its `region` and `fit` nodes."""
     for step in published.prepared.whole_nodes():
         engine.keep(published.hash, published)
-        body = engine.run(published.hash, NodeKey(step.node.hash), cancelled).body
-        assert body is not None
-        published = published.with_results({step.node.hash: body})
+        result = engine.run(published.hash, NodeKey(step.node.hash), cancelled)
+        assert result.body is not None
+        published = published.with_results({step.node.hash: result.body}, {step.node.hash: result.report.failed})
     return published
 
 
