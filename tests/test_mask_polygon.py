@@ -142,6 +142,26 @@ def test_longitudes_go_round() -> None:
         assert (inside != np.any(here, axis=0)).mean() < 1e-3
 
 
+WORLD = shapely.box(-180, -90, 180, 90)
+CONTINENT = shapely.Polygon([(-75, -35), (60, -40), (120, -5), (95, 10), (110, 70), (-20, 80), (-100, 55)])
+"""Of corners that are far from the zone, with the place (93° E on the equator) inside that zone 31 cannot show."""
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32631", "EPSG:32622", "EPSG:3857", "EPSG:3413"])
+@pytest.mark.parametrize("pixel", [81_920.0, 40_960.0, 20_480.0, 10_240.0, 2_560.0])
+def test_no_part_is_left_out_where_the_grid_is_coarse(crs: str, pixel: float) -> None:
+    """Of blocks up to half of the Earth wide, around the place for which the grid is meant and off it."""
+    for corner in ((500_000.0, 5_000_000.0), (4_500_000.0, 9_500_000.0)):
+        box = window(90, 120, pixel, corner=(corner[0] - 60 * pixel, corner[1] + 45 * pixel), crs=crs)
+        x, y = _degrees(box)
+        somewhere = np.isfinite(x) & np.isfinite(y)
+        inside = Polygons.of(4326, [WORLD]).inside(box)
+        np.testing.assert_array_equal(inside, somewhere)
+        inside = Polygons.of(4326, [CONTINENT, shapely.box(-170, -60, -160, -50)]).inside(box)
+        expected = shapely.contains_xy(CONTINENT, x, y) | shapely.contains_xy(shapely.box(-170, -60, -160, -50), x, y)
+        assert (inside != expected).mean() < 1e-3, "centres next to an edge"
+
+
 def _degrees(box: GeoBox) -> tuple[np.ndarray, np.ndarray]:
     from muses_lab.crs import transformer
 

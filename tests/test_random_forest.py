@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +26,7 @@ from skops import io as skops
 import muses_lab as ml
 from muses_lab.crs import transformer
 from muses_lab.errors import ArgumentError, BandError, DocumentError
-from muses_lab.operators.forest import FORESTS, Forest, fit_random_forest
+from muses_lab.operators.forest import FORESTS, Forest, _checked, fit_random_forest
 from muses_lab.publish.artefacts import load_published
 from muses_lab.store.sql import SqlStore
 from tests.helpers.made_scenes import forget_lists
@@ -210,6 +214,72 @@ def said(old: str, new: str) -> Callable[[dict[str, bytes]], None]:
     return change
 
 
+def described(change: Callable[[Any], None]) -> Callable[[dict[str, bytes]], None]:
+    def changed(files: dict[str, bytes]) -> None:
+        schema = json.loads(files["schema.json"])
+        change(schema)
+        files["schema.json"] = json.dumps(schema).encode()
+
+    return changed
+
+
+def tree_of(schema: Any) -> dict[str, Any]:
+    """The state of the first tree."""
+    first = schema["content"]["model"]["content"]["content"]["estimators_"]["content"][0]
+    return first["content"]["content"]["tree_"]["content"]["content"]
+
+
+def aliased(whole: bool) -> Callable[[dict[str, bytes]], None]:
+    """An array of nodes that leads nowhere, first in the description, under the number of a tree's own."""
+
+    def changed(files: dict[str, bytes]) -> None:
+        schema = json.loads(files["schema.json"])
+        nodes = tree_of(schema)["nodes"]
+        array = np.load(io.BytesIO(files[nodes["file"]]))
+        array["left_child"][0] = 10**6
+        out = io.BytesIO()
+        np.save(out, array)
+        files["junk.npy"] = out.getvalue()
+        content = schema["content"]
+        schema["content"] = {"": {**nodes, "file": "junk.npy"}, **content}
+        if not whole:  # skops does not look at anything else of it
+            for key in set(nodes) - {"__id__", "file"}:
+                del nodes[key]
+        files["schema.json"] = json.dumps(schema).encode()
+
+    return changed
+
+
+def deeper(schema: Any) -> None:
+    tree_of(schema)["max_depth"]["content"] = "1000000000"
+
+
+def no_array(schema: Any) -> None:
+    tree_of(schema)["nodes"].update(__class__="int64")
+
+
+def many_times(schema: Any) -> None:
+    """The same file, each time another array."""
+    nodes = tree_of(schema)["nodes"]
+    schema["content"][""] = {
+        "__class__": "list", "__id__": -1, "__loader__": "ListNode", "__module__": "builtins",
+        "content": [{**nodes, "__id__": -2 - i, "file": "zeros.npy"} for i in range(3)],
+    }  # fmt: skip
+
+
+def large_three_times(files: dict[str, bytes]) -> None:
+    out = io.BytesIO()
+    np.save(out, np.zeros(100 << 20, np.uint8))
+    files["zeros.npy"] = out.getvalue()
+    described(many_times)(files)
+
+
+def head_of_much(files: dict[str, bytes]) -> None:
+    out = io.BytesIO()
+    np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": (1 << 45,)})
+    files["much.npy"] = out.getvalue()
+
+
 ODD: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "a child beyond the end": (trees_changed("left_child", 10**6), "leads nowhere"),
     "a child that is its parent": (trees_changed("right_child", 0), "leads nowhere"),
@@ -221,6 +291,13 @@ ODD: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "fewer classes": (said('"content":"30"', '"content":"20"'), "no numbers or names in order"),
     "no schema": (lambda files: files.pop("schema.json") and None, "is damaged"),
     "a schema of half a line": (lambda files: files.update({"schema.json": b'{"a":'}), "is damaged"),
+    "a number twice": (aliased(whole=True), "twice"),
+    "a number and nothing else": (aliased(whole=False), "twice"),
+    "a tree that is not as deep": (described(deeper), "levels below its root"),
+    "an array that is none": (described(no_array), "has no array where one belongs"),
+    "an array that is read three times": (large_three_times, "arrays of more than"),
+    "an array with less than it says": (head_of_much, "not as many bytes as it says"),
+    "a large schema": (lambda files: files.update({"schema.json": bytes(9 << 20)}), "'schema.json' has more than"),
     "zeros": (lambda files: files.update({"zeros.npy": bytes(300 << 20)}), "more than"),
 }  # fmt: skip
 
@@ -232,9 +309,55 @@ def test_files_that_are_no_forest_are_refused(forest: Forest, kind: str) -> None
         FORESTS.parse(rewritten(FORESTS.write(forest), change))
 
 
+def zipped(files: list[tuple[str, bytes]], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that are there twice
+        for name, content in files:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.filterwarnings("error")
+def test_archives_are_not_believed(forest: Forest) -> None:
+    with zipfile.ZipFile(io.BytesIO(FORESTS.write(forest))) as archive:
+        files = [(name, archive.read(name)) for name in archive.namelist()]
+    assert FORESTS.parse(zipped(files, zipfile.ZIP_STORED)).classes == forest.classes
+    with pytest.raises(ValueError, match="two files of the name 'schema.json'"):
+        FORESTS.parse(zipped([*files, ("schema.json", b"{}")]))
+    with pytest.raises(ValueError, match="packed in the way 12"):
+        FORESTS.parse(zipped(files, zipfile.ZIP_BZIP2))
+    # 50 MB that say to be 100 bytes: no more of them is unpacked.
+    large = zipped([*files, ("zeros.npy", bytes(50 << 20))])
+    at = large.rindex(b"PK\x01\x02")  # the last file's entry in the directory
+    assert large[at + 24 : at + 28] == (50 << 20).to_bytes(4, "little")
+    crc = zlib.crc32(bytes(100)).to_bytes(4, "little")
+    lying = bytearray(large)
+    lying[at + 16 : at + 20], lying[at + 24 : at + 28] = crc, (100).to_bytes(4, "little")
+    start = large.rindex(b"PK\x03\x04")
+    lying[start + 14 : start + 18], lying[start + 22 : start + 26] = crc, (100).to_bytes(4, "little")
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="is damaged"):
+        FORESTS.parse(bytes(lying))
+    assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    tracemalloc.stop()
+
+
+def test_trees_are_looked_at_once_more_as_they_were_made(forest: Forest) -> None:
+    found = {"bands": list(forest.bands), "classes": list(forest.classes), "model": copy.deepcopy(forest.model)}
+    assert _checked(found).classes == forest.classes
+    tree = found["model"].estimators_[3].tree_
+    tree.children_left[0], before = 10**6, tree.children_left[0]
+    with pytest.raises(ValueError, match="leads nowhere"):
+        _checked(found)
+    tree.children_left[0], tree.feature[0] = before, 3
+    with pytest.raises(ValueError, match="leads nowhere"):
+        _checked(found)
+
+
 def test_other_models_and_texts_are_refused(features: ml.Chain, forest: Forest, tmp_path: Path) -> None:
     for value in ({"bands": [], "classes": [1, 2]}, {"bands": ["a"], "classes": [1, 2], "model": 7}, [1]):
-        with pytest.raises(ValueError, match="holds no bands|no fitted random forest"):
+        with pytest.raises(ValueError, match="holds no bands|no fitted random forest|twice"):
             FORESTS.parse(skops.dumps(value))
     for body in (b"", b"PK", b"{}"):
         with pytest.raises(ValueError, match="is damaged"):

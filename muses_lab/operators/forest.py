@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,12 +29,15 @@ if TYPE_CHECKING:  # scikit-learn and skops take a second to load, and few chain
 _TOGETHER = 1 << 16
 """Pixels that are classified at a time."""
 
-_MAX_TREES, _MAX_CLASSES, _MAX_BANDS = 5_000, 1_000, 10_000
+_MAX_TREES, _MAX_CLASSES, _MAX_BANDS = 1_000, 1_000, 10_000
 _MAX_LABEL = 1 << 24
 """Whole numbers up to which values of pixels (float32) are exact."""
 
 _LARGEST = 256 << 20
 """Bytes of a forest, packed and unpacked."""
+
+_LARGEST_SCHEMA = 8 << 20
+"""Bytes of skops' description of a forest: 6 KB for each tree, 0.2 KB for each band and class."""
 
 Label = int | str
 
@@ -101,6 +105,8 @@ def fit_random_forest(
         raise ArgumentError(f"samples has {dims}; it is what chain.at(points) gives of a chain without dates")
     bands = tuple(str(b) for b in samples["bands"].values) if "bands" in samples.dims else ()
     values = samples.transpose("point", ...).values.reshape(samples.sizes["point"], -1).astype(np.float32)
+    if trees > _MAX_TREES:
+        raise ArgumentError(f"there are {trees} trees; the limit is {_MAX_TREES}")
     classes = np.asarray(labels)
     if classes.shape != (len(values),):
         raise ArgumentError(
@@ -189,12 +195,15 @@ def _packed(array: np.ndarray) -> bytes:
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """All objects of skops' description of a file, in an order that depends on nothing but them."""
+    return (item for item in _dicts(schema) if isinstance(item.get("__class__"), str))
+
+
+def _dicts(schema: Any) -> Iterator[dict[str, Any]]:
     stack = [schema]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            if "__class__" in item and isinstance(item["__class__"], str):
-                yield item
+            yield item
             stack.extend(item[key] for key in sorted(item, reverse=True))
         elif isinstance(item, list):
             stack.extend(reversed(item))
@@ -205,8 +214,7 @@ def _parse(body: bytes) -> Forest:
     from skops import io as skops
 
     try:
-        _check_file(body)
-        found = skops.loads(body, trusted=[".".join(_TREE[:2])])
+        found = skops.loads(_repacked(_check_files(_read(body))), trusted=[".".join(_TREE[:2])])
         return _checked(found)
     except ValueError as error:
         raise ValueError(f"is damaged: {error}") from None
@@ -214,47 +222,121 @@ def _parse(body: bytes) -> Forest:
         raise ValueError(f"is damaged: {type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _check_file(body: bytes) -> None:
+def _read(body: bytes) -> dict[str, bytes]:
+    """What is packed in a file, never more of it than is allowed, whatever it says about itself."""
+    files: dict[str, bytes] = {}
+    left = _LARGEST
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        if sum(info.file_size for info in archive.infolist()) > _LARGEST:
-            raise ValueError(f"it has more than {_LARGEST} bytes")
-        schema = strict_json.loads(archive.read(_SCHEMA))
-        for node in _nodes(schema):
-            made = node.get("__module__"), node["__class__"], node.get("__loader__")
-            if made not in _ALLOWED or node.get("type", "numpy") != "numpy":
-                raise ValueError(f"it holds a {'.'.join(map(str, made))}, of which no forest is made")
-            if made == _TREE:
-                _check_tree(archive, node)
+        for info in archive.infolist():
+            if info.filename in files:
+                raise ValueError(f"it has two files of the name {info.filename[:80]!r}")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{info.filename[:80]!r} is packed in the way {info.compress_type}, not by deflate")
+            limit = min(left, _LARGEST_SCHEMA) if info.filename == _SCHEMA else left
+            if info.file_size > limit:
+                raise ValueError(f"{info.filename[:80]!r} has more than the {limit} bytes that are left of the limit")
+            with archive.open(info) as file:
+                content = file.read(info.file_size + 1)  # `archive.read` would unpack all of it, then cut it off
+            files[info.filename] = content
+            left -= len(content)
+    return files
 
 
-def _check_tree(archive: zipfile.ZipFile, node: dict[str, Any]) -> None:
-    """Before scikit-learn follows it: children come after their parents, and features are there."""
+def _repacked(files: Mapping[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def _check_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The files that skops may load: the arrays, and a description in which nothing stands for anything else."""
+    schema = strict_json.loads(files[_SCHEMA])
+    numbers, left = set(), _LARGEST
+    for item in _dicts(schema):
+        if "__id__" in item:  # skops takes the first of a number for all others, whatever they are
+            number = item.pop("__id__")
+            if type(number) is not int or number in numbers:
+                raise ValueError(f"it has the number {str(number)[:40]} twice, or it is none: each has its own")
+            numbers.add(number)
+    for node in _nodes(schema):
+        made = node.get("__module__"), node["__class__"], node.get("__loader__")
+        if made not in _ALLOWED or node.get("type", "numpy") != "numpy":
+            raise ValueError(f"it holds a {'.'.join(map(str, made))}, of which no forest is made")
+        if made[2] == "NdArrayNode":
+            left -= len(files[node["file"]])  # skops reads it once for each
+            if left < 0:
+                raise ValueError(f"it has arrays of more than {_LARGEST} bytes")
+        if made == _TREE:
+            _check_tree(files, node)
+    arrays = {name: content for name, content in files.items() if name != _SCHEMA}
+    for content in arrays.values():
+        _check_array(content)
+    return {**arrays, _SCHEMA: json.dumps(schema).encode()}
+
+
+def _check_array(content: bytes) -> None:
+    """Before NumPy takes as much memory as the head of an array says."""
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    if version != (1, 0):
+        raise ValueError(f"an array of it is of the version {version}")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError("an array of it has not as many bytes as it says")
+
+
+def _array(files: Mapping[str, bytes], node: dict[str, Any]) -> np.ndarray:
+    if node["__class__"] != "ndarray" or node["__loader__"] != "NdArrayNode":
+        raise ValueError("a tree of it has no array where one belongs")
+    _check_array(files[node["file"]])
+    return np.load(io.BytesIO(files[node["file"]]), allow_pickle=False)
+
+
+def _number(node: dict[str, Any]) -> int:
+    number = json.loads(node["content"]) if node["__loader__"] == "JsonNode" else None
+    if type(number) is not int:
+        raise ValueError("a tree of it has no number where one belongs")
+    return number
+
+
+def _check_tree(files: Mapping[str, bytes], node: dict[str, Any]) -> None:
+    """Before scikit-learn follows it."""
     features, classes, outputs = node["__reduce__"]["args"]["content"]
     state = node["content"]["content"]
     if set(state) != {"max_depth", "node_count", "nodes", "values"}:
         raise ValueError("a tree of it is none")
-    arrays = [
-        np.load(io.BytesIO(archive.read(a["file"])), allow_pickle=False) for a in (state["nodes"], state["values"])
-    ]
-    nodes, values = arrays
-    kinds_of = np.load(io.BytesIO(archive.read(classes["file"])), allow_pickle=False)
+    nodes, values, kinds_of = (_array(files, item) for item in (state["nodes"], state["values"], classes))
     count = len(nodes) if nodes.ndim == 1 else 0
-    if count < 1 or json.loads(state["node_count"]["content"]) != count or json.loads(outputs["content"]) != 1:
+    if count < 1 or _number(state["node_count"]) != count or _number(outputs) != 1:
         raise ValueError("a tree of it has not as many nodes as it says")
     if kinds_of.shape != (1,) or values.shape != (count, 1, int(kinds_of[0])):
         raise ValueError("a tree of it has not a share of each class in each node")
-    left, right = nodes["left_child"].astype(np.int64), nodes["right_child"].astype(np.int64)
-    feature, at = nodes["feature"].astype(np.int64), np.arange(count)
+    at = nodes["left_child"], nodes["right_child"], nodes["feature"]
+    _check_nodes(*at, features=_number(features), max_depth=_number(state["max_depth"]))
+
+
+def _check_nodes(left: np.ndarray, right: np.ndarray, feature: np.ndarray, *, features: int, max_depth: int) -> None:
+    """Children come after their parents, each is the child of one, features are there, and it is as deep as it says."""
+    left, right, feature = (a.astype(np.int64) for a in (left, right, feature))
+    at = np.arange(len(left))
     leaf = (left == -1) & (right == -1)
-    goes_on = (left > at) & (left < count) & (right > at) & (right < count)
-    goes_on &= (feature >= 0) & (feature < json.loads(features["content"]))
-    if not (leaf | goes_on).all():
+    goes_on = (left > at) & (right > at) & (feature >= 0) & (feature < features)
+    children = np.sort(np.concatenate([left[~leaf], right[~leaf]]))
+    if not (leaf | goes_on).all() or not np.array_equal(children, at[1:]):
         raise ValueError("a tree of it leads nowhere")
+    depth, level = 0, np.zeros(1, np.int64)
+    while len(level := level[~leaf[level]]):
+        depth, level = depth + 1, np.concatenate([left[level], right[level]])
+    if depth != max_depth:
+        raise ValueError(f"a tree of it has {depth} levels below its root and says {max_depth}")
 
 
 def _checked(found: Any) -> Forest:
     from sklearn.ensemble import RandomForestClassifier
     from sklearn.tree import DecisionTreeClassifier
+    from sklearn.tree._tree import Tree
 
     if not isinstance(found, dict) or set(found) != {"bands", "classes", "model"}:
         raise ValueError("it holds no bands, classes and model")
@@ -278,6 +360,12 @@ def _checked(found: Any) -> Forest:
         shape = tree.n_features_in_, tree.n_outputs_, tree.n_classes_, tree.tree_.n_features, tree.tree_.max_n_classes
         if shape != (features, 1, len(classes), features, len(classes)):
             raise ValueError("one of its trees is not of its bands and classes")
+        made = tree.tree_  # once more as it was made: scikit-learn follows it without looking
+        if type(made) is not Tree or made.value.shape != (made.node_count, 1, len(classes)):
+            raise ValueError("one of its trees has not a share of each class in each node")
+        if not made.node_count == len(made.children_left) == len(made.children_right) == len(made.feature) > 0:
+            raise ValueError("one of its trees has not as many nodes as it says")
+        _check_nodes(made.children_left, made.children_right, made.feature, features=features, max_depth=made.max_depth)
     model.n_jobs = 1  # threads are the engine's
     return Forest(tuple(bands), tuple(classes), model)
 

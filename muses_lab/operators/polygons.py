@@ -36,6 +36,12 @@ _LARGEST = 1 << 30
 _MARGIN = BLOCK // 8
 """Pixels around a block at which polygons are cut off."""
 
+_PLACES = 33
+"""Along each side of a rectangle, where a change of reference systems is tried."""
+
+_OFF = 0.1
+"""Pixels by which a place may be off that was brought to another reference system and back."""
+
 _SIDE = 8
 """Pixels between vertices before an edge is brought to another reference system: it stays straight in its own."""
 
@@ -81,7 +87,7 @@ class Polygons:
         return shapely.STRtree(self.parts)
 
     def inside(self, window: GeoBox) -> np.ndarray:
-        """Whether the centre of each pixel is inside, by GDAL's rule.
+        """Whether the centre of each pixel is inside, by GDAL's rule; what the polygons' system has not is outside.
 
         Drawn block by block of the lattice that the window is part of: a pixel is the same in every window.
         """
@@ -91,29 +97,48 @@ class Polygons:
             cancel.check()
             block = block_rect(row, col)
             part = block.intersection(rect)
-            out[part.within(rect)] = self._drawn(crs_name(window.crs), lattice, block)[part.within(block)]
+            drawn = self._drawn(crs_name(window.crs), lattice, block)
+            if drawn is None:
+                out[part.within(rect)] = self._of_centres(crs_name(window.crs), lattice, part)
+            else:
+                out[part.within(rect)] = drawn[part.within(block)]
         return out
 
-    def _drawn(self, crs: str, lattice: Affine, block: Rect) -> np.ndarray:
-        pixels = [shape for near in self._near(crs, lattice, block) for shape in _on_pixels(near, lattice, block)]
+    def _drawn(self, crs: str, lattice: Affine, block: Rect) -> np.ndarray | None:
+        near = self._near(crs, lattice, block)
+        if near is None:
+            return None
+        pixels = [shape for shapes in near for shape in _on_pixels(shapes, lattice, block)]
         if not pixels:
             return np.zeros(block.shape, bool)
         return rasterize(pixels, block.shape, transform=Affine.identity(), dtype=np.uint8).astype(bool)
 
-    def _near(self, crs: str, lattice: Affine, block: Rect) -> Iterator[np.ndarray]:
-        """The polygons around a block in its reference system, cut off well outside of it."""
+    @property
+    def _turns(self) -> tuple[float, ...]:
+        """Degrees by which longitudes of the same place differ."""
+        return (0.0, 360.0, -360.0) if known_crs(self.crs).is_geographic else (0.0,)
+
+    def _near(self, crs: str, lattice: Affine, block: Rect) -> list[np.ndarray] | None:
+        """The polygons around a block in its reference system, cut off well outside of it.
+
+        None where that is not certain to bring every part of them there: far from where a projection is meant for it
+        has no coordinates for some places, or several for one.
+        """
         around = block.grow(_MARGIN)
         west, north = lattice @ (around.c0, around.r0)
         east, south = lattice @ (around.c1, around.r1)
-        there = None if same_crs(crs, self.crs) else transformer(self.crs, crs)
-        boxes = [(west, south, east, north)]
-        if there is not None:
-            w, s, e, n = transformer(crs, self.crs).transform_bounds(west, south, east, north, densify_pts=32)
-            if not np.isfinite((w, s, e, n)).all():
-                return
+        boxes, there = [(west, south, east, north)], None
+        if not same_crs(crs, self.crs):
+            here, there = transformer(crs, self.crs), transformer(self.crs, crs)
+            w, s, e, n = here.transform_bounds(west, south, east, north, densify_pts=32)
+            x, y = _spread(west, south, east, north)
+            back = np.array(there.transform(*here.transform(x, y)))
+            off = np.abs((back - (x, y)) / np.array([[lattice.a], [lattice.e]]))
+            if not (np.isfinite((w, s, e, n)).all() and (off < _OFF).all()):
+                return None
             boxes = [(w, s, e, n)] if w <= e else [(w, s, 180.0, n), (-180.0, s, e, n)]
-        turns = (0.0, 360.0, -360.0) if known_crs(self.crs).is_geographic else (0.0,)
-        for (w, s, e, n), turn in product(boxes, turns):
+        shapes = []
+        for (w, s, e, n), turn in product(boxes, self._turns):
             found = np.sort(self._tree.query(shapely.box(w + turn, s, e + turn, n)))
             if not len(found):
                 continue
@@ -122,7 +147,40 @@ class Polygons:
                 cut = shapely.segmentize(cut, max(e - w, n - s) / (BLOCK + 2 * _MARGIN) * _SIDE)
             if turn:
                 cut = _moved(cut, partial(_turned, turn=turn))
-            yield cut if there is None else _moved(cut, there.transform)
+            if there is not None:
+                cut = _moved(cut, there.transform)
+                between = there.transform(*_spread(w, s, e, n))  # what has no place inside turns a polygon inside out
+                if not (np.isfinite(between).all() and np.isfinite(shapely.get_coordinates(cut)).all()):
+                    return None
+            shapes.append(cut)
+        return shapes
+
+    def _of_centres(self, crs: str, lattice: Affine, part: Rect) -> np.ndarray:
+        """Whether the centre of each pixel is inside in the polygons' own system; what has no place there is not."""
+        columns, rows = np.meshgrid(np.arange(part.c0, part.c1) + 0.5, np.arange(part.r0, part.r1) + 0.5)
+        x, y = transformer(crs, self.crs).transform(*(lattice @ (columns.ravel(), rows.ravel())))
+        out = np.zeros(columns.size, bool)
+        known = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        known = known[np.argsort(y[known])]
+        if not len(known):
+            return out.reshape(part.shape)
+        x, y = x[known], y[known]
+        for turn in self._turns:
+            near = self._tree.query(shapely.box(x.min() + turn, y[0], x.max() + turn, y[-1]))
+            for polygon in shapely.force_2d(np.array(self.parts, object)[near]):  # copies: GEOS prepares them
+                cancel.check()
+                w, s, e, n = polygon.bounds
+                some = np.arange(np.searchsorted(y, s), np.searchsorted(y, n, "right"))
+                some = some[(x[some] + turn >= w) & (x[some] + turn <= e) & ~out[known[some]]]
+                if len(some):
+                    out[known[some[shapely.intersects_xy(polygon, x[some] + turn, y[some])]]] = True
+        return out.reshape(part.shape)
+
+
+def _spread(west: float, south: float, east: float, north: float) -> tuple[np.ndarray, np.ndarray]:
+    """Places all over a rectangle: closer than 8° of arc on the whole Earth."""
+    x, y = np.meshgrid(np.linspace(west, east, _PLACES), np.linspace(south, north, _PLACES))
+    return x.ravel(), y.ravel()
 
 
 def _moved(shapes: np.ndarray, way: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]) -> np.ndarray:
@@ -145,7 +203,7 @@ def _on_pixels(shapes: np.ndarray, lattice: Affine, block: Rect) -> Iterator[Bas
         return (x - lattice.c) / lattice.a - block.c0, (y - lattice.f) / lattice.e - block.r0
 
     for part in shapely.get_parts(_moved(shapes, moved)):
-        if shapely.get_type_id(part) in _SURFACES and not part.is_empty and np.isfinite(part.bounds).all():
+        if shapely.get_type_id(part) in _SURFACES and not part.is_empty:
             yield part
 
 
