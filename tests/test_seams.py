@@ -219,10 +219,10 @@ def check_blocks(chain: Chain, engines: list[Engine], level: int, rect: Rect) ->
     for grid in step.grids.values():
         extent = grid.rect(level)
         area = Rect(rect.r0 + extent.r0, rect.r1 + extent.r0, rect.c0 + extent.c0, rect.c1 + extent.c0)
-        run, executor = Run(published.prepared, never, published.results), engines[2].executor
+        run, evaluator = Run(published.prepared, never, published.results), engines[2].evaluator
         piece = Piece(step, grid, level, area)
-        planned = executor.plan(published.prepared, piece, published.results)
-        once = np.asarray(on_axis(executor.piece(run, piece, planned), step).data)
+        planned = evaluator.plan(published.prepared, piece, published.results)
+        once = np.asarray(on_axis(evaluator.piece(run, piece, planned), step).data)
         out = empty(step, area.shape).values
         for row, col in area.blocks():
             result = engines[0].run(published.hash, BlockKey(grid.id, level, row, col), never)
