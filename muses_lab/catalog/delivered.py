@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable
+from contextlib import suppress
 from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
@@ -97,8 +98,13 @@ Stamp = tuple[tuple[str, int, int], ...]
 
 def _stamp(product: Path) -> Stamp:
     """Of an archive, or of a folder and of the metadata in it: a product may be copied file by file, or corrected."""
-    files = [product, *sorted(product.rglob("*.xml"))] if product.is_dir() else [product]
-    return tuple((str(file), found.st_mtime_ns, found.st_size) for file in files for found in (file.stat(),))
+    own = product.stat()
+    stamps = [(str(product), own.st_mtime_ns, own.st_size)]
+    for file in sorted(product.rglob("*.xml")):
+        with suppress(OSError):  # it was there a moment ago: who copies has put it in its place
+            found = file.stat()
+            stamps.append((str(file), found.st_mtime_ns, found.st_size))
+    return tuple(stamps)
 
 
 def _read(product: Path, stamp: Stamp) -> dict[str, Any]:
