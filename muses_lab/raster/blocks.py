@@ -16,7 +16,7 @@ from muses_lab.errors import Cancelled, ReadError
 from muses_lab.raster import tiff
 from muses_lab.raster.byte_ranges import ByteRange, ByteRanges, Opened, Replaced
 from muses_lab.raster.gdal import reason
-from muses_lab.raster.opening import MASK, File, Files, Header, bytes_of
+from muses_lab.raster.opening import MASK, File, Files, Header
 from muses_lab.raster.placement import FileWindow
 from muses_lab.resources import rates
 from muses_lab.resources.cache import Cache
@@ -80,7 +80,7 @@ class Blocks:
             start = time.perf_counter()
             try:
                 if header.images is not None:
-                    read = bytes_of(file)
+                    read = self._files.bytes_of(file)
                     if opened is not None:
                         read = self._bytes_ahead(key, opened, cancelled)
                     values = _decode(*header.image(overview, band), read, row, col, self._empty)

@@ -32,19 +32,35 @@ class Stamp(NamedTuple):
     """Nanoseconds since 1970 when size, name, owner or content changed last: nobody can set it back."""
     number: int
     """The file's number on its disk."""
+    device: int
+    """The disk's number."""
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Stamp:
+        return cls(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev)
+
+    @classmethod
+    def at(cls, path: str) -> Stamp | None:
+        """Of what a path leads to now; None where that is no file, or a part of an archive."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return None
+        return cls.of(found) if stat.S_ISREG(found.st_mode) else None
 
 
 class LocalFile:
     """An open file; a context manager. Its bytes are those of one file, whatever becomes of its name."""
 
     def __init__(self, path: str, handle: int) -> None:
-        self.path = path
-        """Where it was asked for; where it really is, if that was asked."""
-        self._handle = handle
+        self._handle = -1  # until it is this one's to close
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise ReadError("it is not a file")
-        self.stamp = Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
+        self.path = path
+        """Where it was asked for; where it really is, if that was asked."""
+        self.stamp = Stamp.of(found)
+        self._handle = handle
 
     @classmethod
     def open(cls, path: str, allows: Callable[[str], bool] | None = None) -> LocalFile:
@@ -83,10 +99,17 @@ class LocalFile:
     def read(self, offset: int, size: int) -> bytes:
         return os.pread(self._handle, size, offset)
 
+    def is_unchanged(self) -> bool:
+        """Whether its bytes are still those of its stamp."""
+        return Stamp.of(os.fstat(self._handle)) == self.stamp
+
     def close(self) -> None:
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()
 
     def __enter__(self) -> LocalFile:
         return self
@@ -111,8 +134,14 @@ class ArchivedFile(LocalFile):
     def read(self, offset: int, size: int) -> bytes:
         return self._member.read(offset, size)
 
+    def is_unchanged(self) -> bool:
+        return self._holder.is_unchanged()
+
     def close(self) -> None:
         self._holder.close()
+
+    def __del__(self) -> None:
+        """Nothing: what holds it closes itself."""
 
 
 def on_disk(path: str) -> str:

@@ -331,7 +331,7 @@ class Reader:
     def _ranges(self, piece: Read, opened: Opened) -> list[ByteRange]:
         """A remote piece's blocks that are neither decoded nor GDAL's to read."""
         file = File(opened.url, opened.stamp)
-        header = self.cache.get(("header", file)) or plain_header(file, opened)
+        header = self.cache.get(("header", file)) or plain_header(file, opened.images)
         if header is None or header.images is None:
             return []
         place = place_of(header, piece.asset, piece.band, piece.grid, piece.level, piece.rect)
