@@ -62,10 +62,11 @@ SERIES = "data"
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
-# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result.
+# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
+# dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups).
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,8 @@ MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
 
 Dates = tuple[np.datetime64, ...]
+Groups = Mapping[np.datetime64, Dates]
+"""The dates of a result, each with the dates that it is made of."""
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 
 
@@ -297,6 +300,8 @@ class Traits:
     cost: CostOf | None = None
     reduces: str | None = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
+    groups: Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups] | None = None
+    asks_dates_of: str | None = None
     masks: str | None = None
     selects: bool = False
     code: str | None = None
@@ -327,6 +332,10 @@ class Operator:
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
+        self.groups = traits.groups
+        """(arguments, dates of each cube) → the dates of its result, each with those it is made of; None: its own."""
+        self.asks_dates_of = traits.asks_dates_of
+        """The cube argument of which only the dates are used."""
         self.masks = traits.masks
         """The cube argument that removes values of the first cube where it is true."""
         self.selects = traits.selects
@@ -358,6 +367,13 @@ class Operator:
             )
         if traits.reduces not in (None, "t", "bands", *self.arguments):
             raise TypeError(f"operator {id!r}: reduces={traits.reduces!r} is neither a dimension nor an argument of it")
+        if self.groups is not None and self.dates is not None:
+            raise TypeError(f"operator {id!r} chooses dates (dates=) or makes others of them (groups=), not both")
+        if self.asks_dates_of is not None and (self.groups is None or self.asks_dates_of not in self.cubes[1:]):
+            raise TypeError(
+                f"operator {id!r}: asks_dates_of={self.asks_dates_of!r} is no cube beside its first one whose dates "
+                "its groups= could be told"
+            )
         self.gives_series = hints.get("return") is Array
         self.build = traits.method if callable(traits.method) else None
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
@@ -726,6 +742,8 @@ def operator(
     cost: CostOf | None = None,
     reduces: str | None = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
+    groups: Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups] | None = None,
+    asks_dates_of: str | None = None,
     masks: str | None = None,
     selects: bool = False,
     code: str | None = None,
@@ -758,6 +776,12 @@ def operator(
         The dimension (`t` or `bands`) which it reduces, or the argument that names it.
     dates
         (arguments, dates) → the dates that it keeps.
+    groups
+        (arguments, dates of each cube by argument) → the dates of its result, each with the dates that it is made of:
+        only those are read where some dates are wanted. Its function is given the ones wanted as `groups`. With
+        `reduces="t"` it reduces each group by its callback: compiled code does that, and long groups are thinned.
+    asks_dates_of
+        The cube argument of which `groups` is told the dates, and nothing else is used.
     masks
         The cube argument that removes values of the first cube where it is true.
     selects
@@ -775,7 +799,9 @@ def operator(
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
+        traits = Traits(
+            strict, rule, cost, reduces, dates, groups, asks_dates_of, masks, selects, code, images, expands, method
+        )
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 
