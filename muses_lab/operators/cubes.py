@@ -363,7 +363,7 @@ def apply(data: Cube, process: Unary) -> Cube:
     image.sqrt()
     ```
     """
-    return _cube(run(process, x=data), data)  # type: ignore[arg-type]
+    return as_cube(run(process, x=data), data)  # type: ignore[arg-type]
 
 
 def _reduced(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -406,7 +406,7 @@ def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "band
     """
     series = Series(data, dimension, meta or Meta(bands=tuple(data.bands.values) if "bands" in data.dims else None))
     like = data.isel({dimension: 0}, drop=True) if data.sizes[dimension] else data.sum(dimension)
-    return _cube(run(reducer, data=series), like)  # type: ignore[arg-type]
+    return as_cube(run(reducer, data=series), like)  # type: ignore[arg-type]
 
 
 def _merged(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -458,10 +458,10 @@ def merge_cubes(cube1: Cube, cube2: Cube, overlap_resolver: Binary | None = None
         raise DocumentError("merge_cubes needs an `overlap_resolver` for cubes that share their bands")
     if bands[0] is not None and bands[1] is not None:
         cube2 = cube2.sel(bands=cube1.bands)
-    return _cube(run(overlap_resolver, x=cube1, y=cube2), xr.broadcast(cube1, cube2)[0])  # type: ignore[arg-type]
+    return as_cube(run(overlap_resolver, x=cube1, y=cube2), xr.broadcast(cube1, cube2)[0])  # type: ignore[arg-type]
 
 
-def _cube(result: Any, like: xr.DataArray) -> xr.DataArray:
+def as_cube(result: Any, like: xr.DataArray) -> xr.DataArray:
     """A callback's result as a cube: a constant is spread over the shape that it had."""
     if isinstance(result, xr.DataArray):
         return result
