@@ -1,4 +1,4 @@
-"""Series aggregated by periods and intervals, on other dates, moved: against pandas and xarray, and against themselves."""
+"""Series aggregated by periods and intervals, on other dates, shifted: against pandas and xarray."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import rasterio
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st

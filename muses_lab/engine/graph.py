@@ -351,6 +351,9 @@ class PreparedGraph:
                 continue
             op, arguments = registry[node.process], dict(node.arguments)
             inputs = {}
+            if op.narrowed is not None:
+                own = {name: metas[arguments[name].hash] for name in op.cubes}
+                arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
             for name in op.cubes:
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
                 if op.reduces(arguments) == "bands":
@@ -382,9 +385,9 @@ class PreparedGraph:
         else:
             meta = op.shape(arguments, metas)
             grids = self._grids(node, op, arguments, cubes)
-            if op.groups is not None and meta.time:
+            if meta.time:
                 groups = _groups(op, arguments, {name: step.times for name, step in inputs.items()})
-            times = tuple(groups or ()) if groups is not None else _times(op, meta, arguments, list(inputs.values()))
+            times = tuple(groups) if groups is not None else _times(op, meta, arguments, list(inputs.values()))
         strict = op.is_strict(arguments) and all(is_strict(a) for a in arguments.values() if isinstance(a, Callback))
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
         children = [self.steps[child.hash] for _, child in cubes]
@@ -445,8 +448,10 @@ def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: list[
     return times if op.dates is None else op.dates(arguments, times)
 
 
-def _groups(op: Operator, arguments: Mapping[str, Any], times: Mapping[str, Times]) -> Groups:
-    groups = op.groups(arguments, times) if op.groups is not None else {}
+def _groups(op: Operator, arguments: Mapping[str, Any], times: Mapping[str, Times]) -> Groups | None:
+    groups = None if op.groups is None else op.groups(arguments, times)
+    if groups is None:
+        return None
     if len(groups) > _MAX_DATES:
         raise TooLarge(
             f"{op.id!r} would give {len(groups)} dates; the limit is {_MAX_DATES}: choose longer periods, or a shorter "

@@ -1,4 +1,4 @@
-"""Series aggregated by periods or intervals, brought onto the dates of other series, and moved: other dates than before.
+"""Series aggregated by periods or intervals, brought onto the dates of other series, and shifted.
 
 Each date of a result is made of a group of the dates before: only those are read where that date is wanted. Times are
 UTC.
@@ -18,9 +18,9 @@ from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, TooLarge
 from muses_lab.operators.callbacks import Series, run
 from muses_lab.operators.cubes import Interval, as_cube, instant
-from muses_lab.operators.declare import Cost, Cube, Dates, Groups, Meta, Reducer, operator, registry, same_bands
+from muses_lab.operators.declare import Cube, Dates, Groups, Meta, Reducer, operator, same_bands
 from muses_lab.operators.given import period as given_period
-from muses_lab.operators.methods import method_of, on_cube
+from muses_lab.operators.methods import on_cube, reducer_named
 from muses_lab.plain import number, shown
 
 Period = Literal[
@@ -163,21 +163,6 @@ def _grouped(data: Cube, groups: Groups, reducer: Callback, meta: Meta) -> Cube:
     return xr.concat(images, dim=axis, coords="minimal", compat="override") if images else data.isel(t=slice(0))
 
 
-def _reducer(data: Node, name: Any, q: float | None) -> Callback:
-    """The reducer that chains have as the method of this name."""
-    op = registry.of_method(name) if isinstance(name, str) else None
-    method = None if op is None else method_of(op)
-    if method is None or "dim" not in method.signature.parameters:
-        raise ArgumentError(f"{shown(name)} is no reducer: give 'median', 'mean', 'max', 'count', 'std' or the like")
-    given = {} if q is None else {"q": number("q", q)}
-    try:
-        made = method.build(data, **given, dim="t")
-    except TypeError:
-        fits = "takes q, a number from 0 to 1" if q is None else "takes no q; 'quantile' does"
-        raise ArgumentError(f"the reducer {name!r} {fits}") from None
-    return made.arguments["reducer"]
-
-
 def _by_period(data: Node, period: Period, reducer: str = "median", q: float | None = None) -> Node:
     """One value for each period: `hour`, `day`, `week`, `dekad`, `month`, `season`, `year`, `decade` and others.
 
@@ -191,7 +176,7 @@ def _by_period(data: Node, period: Period, reducer: str = "median", q: float | N
     dekads on the 1st, 11th and 21st, seasons in December, March, June and September, a `tropical-season` in May and
     November, a `decade` in years that end with 0, a `decade-ad` with 1.
     """
-    return on_cube(data, "aggregate_temporal_period", period=period, reducer=_reducer(data, reducer, q))
+    return on_cube(data, "aggregate_temporal_period", period=period, reducer=reducer_named(data, reducer, q))
 
 
 @operator(
@@ -240,7 +225,7 @@ def _by_intervals(
         raise ArgumentError(f"{shown(intervals)} is no list of intervals such as [('2018-01-01', '2018-04-01')]")
     ends = [given_period(*one) if isinstance(one, list | tuple) else given_period(one) for one in intervals]
     return on_cube(
-        data, "aggregate_temporal", intervals=[list(one) for one in ends], reducer=_reducer(data, reducer, q),
+        data, "aggregate_temporal", intervals=[list(one) for one in ends], reducer=reducer_named(data, reducer, q),
         labels=[] if labels is None else labels,
     )  # fmt: skip
 
