@@ -53,19 +53,25 @@ Binary = typing.NewType("Binary", object)
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 
+Condition = typing.NewType("Condition", object)
+"""A callback with the parameter `value`, a label: a text or a number."""
+
 DIGEST = "^[0-9a-f]{64}$"
 """How a document refers to an artefact: by its SHA-256."""
 
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
-_CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
+_CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",), Condition: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
-# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result.
+# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
+# dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
+# `axes`, the dates that each of its cubes can have, by argument; `inside`, slices of the rows and columns of what it is
+# given that lie on the grid's extent.
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,16 @@ class Regrid(Structural):
 
 
 @dataclass(frozen=True)
+class Windows(Regrid):
+    """Its first cube in windows of whole pixels, of each of which its function makes one pixel of a coarser grid."""
+
+    size: Callable[[Mapping[str, Any]], tuple[int, int]]
+    """Arguments → rows and columns of pixels of a window."""
+    corner: Callable[[Mapping[str, Any], Any], tuple[int, int]]
+    """(arguments, grid of the cube) → the native pixel, by row and column, with which the windows begin."""
+
+
+@dataclass(frozen=True)
 class AtResolution(Structural):
     """Its first cube at one level, whatever level is shown."""
 
@@ -226,7 +242,11 @@ MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
 
 Dates = tuple[np.datetime64, ...]
+Groups = Mapping[np.datetime64, Dates]
+"""The dates of a result, each with the dates that it is made of."""
+GroupsOf = Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups | None]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
+Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, Any]]
 
 
 def same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -297,6 +317,9 @@ class Traits:
     cost: CostOf | None = None
     reduces: str | None = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
+    groups: GroupsOf | None = None
+    asks_dates_of: str | None = None
+    narrowed: Narrowed | None = None
     masks: str | None = None
     selects: bool = False
     code: str | None = None
@@ -327,6 +350,12 @@ class Operator:
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
+        self.groups = traits.groups
+        """(arguments, dates of each cube) → the dates of its result, each with those it is made of; None: its own."""
+        self.asks_dates_of = traits.asks_dates_of
+        """The cube argument of which only the dates are used."""
+        self.narrowed = traits.narrowed
+        """(arguments, metas of its cubes, bands wanted of it) → arguments that say the same of those needed only."""
         self.masks = traits.masks
         """The cube argument that removes values of the first cube where it is true."""
         self.selects = traits.selects
@@ -358,13 +387,20 @@ class Operator:
             )
         if traits.reduces not in (None, "t", "bands", *self.arguments):
             raise TypeError(f"operator {id!r}: reduces={traits.reduces!r} is neither a dimension nor an argument of it")
+        if self.groups is not None and self.dates is not None:
+            raise TypeError(f"operator {id!r} chooses dates (dates=) or makes others of them (groups=), not both")
+        if self.asks_dates_of is not None and (self.groups is None or self.asks_dates_of not in self.cubes[1:]):
+            raise TypeError(
+                f"operator {id!r}: asks_dates_of={self.asks_dates_of!r} is no cube beside its first one whose dates "
+                "its groups= could be told"
+            )
         self.gives_series = hints.get("return") is Array
         self.build = traits.method if callable(traits.method) else None
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
         self.takes_text = id in ("eq", "neq")
-        """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
+        """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
     def __repr__(self) -> str:
@@ -544,8 +580,8 @@ class Operator:
             raise wrong("a process graph")
         if registry[value.root.process].is_cube_process or _is_series(value.root):
             raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
-        if argument.annotation is not Conditions and _compares_text(value.root):
-            raise wrong("a process graph of numbers; only properties of scenes may be compared with texts")
+        if argument.annotation not in (Conditions, Condition) and _compares_text(value.root):
+            raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
         offered = _CALLBACKS[argument.annotation]
         for name in sorted(parameters_of(value.root) - set(offered)):
             raise DocumentError(
@@ -726,6 +762,9 @@ def operator(
     cost: CostOf | None = None,
     reduces: str | None = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
+    groups: GroupsOf | None = None,
+    asks_dates_of: str | None = None,
+    narrowed: Narrowed | None = None,
     masks: str | None = None,
     selects: bool = False,
     code: str | None = None,
@@ -758,6 +797,16 @@ def operator(
         The dimension (`t` or `bands`) which it reduces, or the argument that names it.
     dates
         (arguments, dates) → the dates that it keeps.
+    groups
+        (arguments, dates of each cube by argument) → the dates of its result, each with the dates that it is made of:
+        only those are read where some dates are wanted, and its function is given these groups as `groups`. None where
+        it has the dates of its cubes after all. With `reduces="t"` it reduces each group by its callback: compiled code
+        does that, and long groups are thinned.
+    asks_dates_of
+        The cube argument of which `groups` is told the dates, and nothing else is used.
+    narrowed
+        (arguments, metas of its cubes, bands wanted of it) → the arguments that say the same where its cubes have only
+        the bands of `needs`: for arguments that name or count bands.
     masks
         The cube argument that removes values of the first cube where it is true.
     selects
@@ -775,7 +824,22 @@ def operator(
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
+        traits = Traits(
+            strict,
+            rule,
+            cost,
+            reduces,
+            dates,
+            groups,
+            asks_dates_of,
+            narrowed,
+            masks,
+            selects,
+            code,
+            images,
+            expands,
+            method,
+        )
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 

@@ -152,8 +152,8 @@ def code_of(prepared: PreparedGraph, target: Step) -> Code | None:
 
 
 def _compile(prepared: PreparedGraph, target: Step) -> Code:
-    over_time = target.reduces_time
-    if target.meta.time or (not over_time and target.operator.images is None):
+    over_time = target.reduces_dates
+    if (target.meta.time and not over_time) or (not over_time and target.operator.images is None):
         raise Unfit("dates in the result")
     # Geometry does not matter here: neighbourhoods are evaluations of their own, or do not fit.
     somewhere = Rect(0, 1, 0, 1)
@@ -224,6 +224,8 @@ def _siblings(prepared: PreparedGraph, target: Step) -> list[Step]:
     """The target and other reducers of the same values: they cost next to nothing beside it."""
     reducer(target)
     same = [target]
+    if target.groups is not None:
+        return same
     for step in prepared.steps.values():
         if step is not target and step.reduces_time and step.data.hash == target.data.hash:
             try:
