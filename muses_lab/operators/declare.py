@@ -439,6 +439,7 @@ class Operator:
             known = ", ".join(self.arguments)
             raise DocumentError(
                 f"node {node!r}: {self.id!r} has no argument {unknown[0]!r}; it has {known}",
+                openeo="ProcessParameterUnsupported",
                 node=node,
                 argument=unknown[0],
             )
@@ -450,6 +451,7 @@ class Operator:
                 if argument.required:
                     raise DocumentError(
                         f"node {node!r}: {self.id!r} needs the argument {argument.name!r}",
+                        openeo="ProcessParameterMissing",
                         node=node,
                         argument=argument.name,
                     )
@@ -469,6 +471,7 @@ class Operator:
             text = repr(value)[:60]
             return DocumentError(
                 f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
+                openeo="ProcessParameterInvalid",
                 node=node,
                 argument=argument.name,
             )
@@ -703,7 +706,10 @@ class OperatorRegistry:
                 f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
             )
             raise DocumentError(
-                f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
+                f"node {node!r}: there is no process {process!r} here{hint}",
+                openeo="ProcessUnsupported",
+                node=node,
+                process=process,
             ) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
