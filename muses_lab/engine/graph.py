@@ -89,6 +89,11 @@ class Step:
         return self.operator.reduces(self.arguments) == "t"
 
     @cached_property
+    def along_time(self) -> bool:
+        """Whether it keeps the dates, and each date of its result depends on all of its input."""
+        return self.meta.time and self.operator.along(self.arguments) == "t"
+
+    @cached_property
     def keeps(self) -> bool:
         """Whether its blocks are kept: what reduces time, neighbourhoods of images, and what is on disk anyway."""
         return self.kept or self.reduces_time or (self.operator.support.keeps and not self.meta.time)
@@ -111,7 +116,7 @@ class Step:
         """The dates that it takes of its inputs where these are wanted of it; None: all."""
         if self.operator.dates is not None:
             return self.dates if times is None else times & self.dates
-        return None if self.reduces_time else times
+        return None if self.reduces_time or self.along_time else times
 
     def shape(self, pixels: tuple[int, int]) -> tuple[int, ...]:
         """Sizes of the dimensions (t, bands, y, x) that its result has on so many rows and columns."""
@@ -317,11 +322,14 @@ class PreparedGraph:
             inputs = {}
             for name in op.cubes:
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
-                if op.reduces(arguments) == "bands":
+                if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
                     arguments |= callbacks
                 arguments[name] = with_bands(arguments[name], bands)
                 inputs[name] = Meta(meta.time, bands, meta.common)
+            if op.settled is not None:
+                before = {name: metas[node.arguments[name].hash] for name in op.cubes}
+                arguments |= op.settled(self._filled(node), before)
             if op.selects:  # its input has just these bands, in this order
                 (name,) = op.cubes
                 new[node.hash], new_bands[node.hash] = arguments[name], inputs[name].bands
