@@ -203,6 +203,14 @@ class AtResolution(Structural):
 PIXEL = Pixel()
 
 
+class Refused(ValueError):
+    """Raised by a `rule`: arguments that do not go together, with openEO's name for it (`MinMaxSwapped`)."""
+
+    def __init__(self, openeo: str, message: str) -> None:
+        super().__init__(message)
+        self.openeo = openeo
+
+
 class Cost(NamedTuple):
     """What an operator takes for one image, of one band and date."""
 
@@ -217,6 +225,7 @@ CostOf = Callable[[Mapping[str, Any], float, int, int], Cost]
 
 VALUE = 2e-9
 """Seconds for a value of an operator that declares nothing: between those of NumPy (4) and of compiled code (0.5)."""
+
 
 class Length(NamedTuple):
     """How many elements an array in a callback has, as far as that is known before anything is computed."""
@@ -257,6 +266,9 @@ class Compiling(Protocol):
 
 ImagesOf = Callable[[Compiling, Mapping[str, Any], Mapping[str, Images], tuple[str, ...] | None], Images]
 """(compiler, arguments, values of each cube by argument, bands of the result) → values of the result."""
+
+DimensionOf = str | Callable[[Mapping[str, Any]], str | None] | None
+"""A dimension (`t` or `bands`), the argument that names it, or what tells it from all arguments."""
 
 MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
@@ -311,6 +323,11 @@ class Argument:
     computed: bool = False
     """Whether a value may also be that of a node of the same callback."""
 
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The parameters that a callback in its place has."""
+        return _CALLBACKS[self.annotation] if self.kind in ("callback", "conditions") else ()
+
     def schema(self) -> dict[str, Any]:
         """JSON schema of the values it takes."""
         if self.kind == "cube":
@@ -335,7 +352,7 @@ class Traits:
     strict: bool | Callable[[Mapping[str, Any]], bool] = True
     rule: Rule | None = None
     cost: CostOf | None = None
-    reduces: str | None = None
+    reduces: DimensionOf = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
     masks: str | None = None
     selects: bool = False
@@ -343,7 +360,7 @@ class Traits:
     images: ImagesOf | None = None
     expands: Callable[..., Node] | None = None
     method: MethodOf = ""
-    along: str | None = None
+    along: DimensionOf = None
     length: LengthOf | None = None
     settled: Callable[[Mapping[str, Any], Mapping[str, Meta]], dict[str, Any]] | None = None
 
@@ -403,7 +420,7 @@ class Operator:
                 "needs=, which is same_bands where each band of the result is made of the same band of its cubes"
             )
         for trait, value in (("reduces", traits.reduces), ("along", traits.along)):
-            if value not in (None, "t", "bands", *self.arguments):
+            if not callable(value) and value not in (None, "t", "bands", *self.arguments):
                 raise TypeError(f"operator {id!r}: {trait}={value!r} is neither a dimension nor an argument of it")
         self.gives_series = hints.get("return") is Array
         self.length = traits.length
@@ -446,11 +463,16 @@ class Operator:
 
     def reduces(self, arguments: Mapping[str, Any]) -> str | None:
         """The dimension that it reduces to one value: `t`, `bands`, or None."""
-        return arguments[self._reduces] if self._reduces in self.arguments else self._reduces
+        return self._dimension(self._reduces, arguments)
 
     def along(self, arguments: Mapping[str, Any]) -> str | None:
         """The dimension of which it looks at whole series, whether it reduces it or not: `t`, `bands`, or None."""
-        return arguments[self._along] if self._along in self.arguments else self._along
+        return self._dimension(self._along, arguments)
+
+    def _dimension(self, told: DimensionOf, arguments: Mapping[str, Any]) -> str | None:
+        if callable(told):
+            return told(arguments)
+        return arguments[told] if told in self.arguments else told
 
     def is_strict(self, arguments: Mapping[str, Any]) -> bool:
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
@@ -629,7 +651,7 @@ class Operator:
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
         if argument.annotation not in (Conditions, Element) and _compares_text(value.root):
             raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
-        offered = _CALLBACKS[argument.annotation]
+        offered = argument.offers
         # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
         for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
             raise DocumentError(
@@ -641,7 +663,7 @@ class Operator:
 
 
 def is_array(value: Any) -> bool:
-    """Whether an argument in a callback is an array: `data`, a list, what gives one, or is computed of one by values."""
+    """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
     if isinstance(value, Parameter):
         return value.name == SERIES
     if not isinstance(value, Node):
@@ -776,7 +798,7 @@ def parameters_of(root: Node) -> set[str]:
                 stack.extend(item)
         for name, value in node.arguments.items():
             if isinstance(value, Callback):
-                names |= parameters_of(value.root) - set(_CALLBACKS[op.arguments[name].annotation])
+                names |= parameters_of(value.root) - set(op.arguments[name].offers)
     return names
 
 
@@ -868,7 +890,7 @@ def operator(
     strict: bool | Callable[[Mapping[str, Any]], bool] = True,
     rule: Rule | None = None,
     cost: CostOf | None = None,
-    reduces: str | None = None,
+    reduces: DimensionOf = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
     masks: str | None = None,
     selects: bool = False,
@@ -876,7 +898,7 @@ def operator(
     images: ImagesOf | None = None,
     expands: Callable[..., Node] | None = None,
     method: MethodOf = "",
-    along: str | None = None,
+    along: DimensionOf = None,
     length: LengthOf | None = None,
     settled: Callable[[Mapping[str, Any], Mapping[str, Meta]], dict[str, Any]] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -897,12 +919,12 @@ def operator(
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
     rule
-        Gets all arguments and raises ValueError where they do not go together.
+        Gets all arguments and raises ValueError where they do not go together (`Refused` where openEO names that).
     cost
         What an image takes; without it a value takes two nanoseconds, and so does each process of a callback. Operators
         that look at more than a pixel (Focal, Region, Fit) must declare it: TypeError.
     reduces
-        The dimension (`t` or `bands`) which it reduces, or the argument that names it.
+        The dimension (`t` or `bands`) which it reduces, the argument that names it, or arguments → dimension or None.
     dates
         (arguments, dates) → the dates that it keeps.
     masks
@@ -920,8 +942,7 @@ def operator(
         Python) in it. Another name; or a function (node of the chain, what is given to the method) → node, whose name,
         signature and docstring are the method's; None for no method.
     along
-        The dimension (`t` or `bands`) of which each value depends on the whole series, or the argument that names it;
-        that which it reduces by default.
+        The dimension of which each value depends on the whole series, told as in `reduces`, which is the default.
     length
         Of a process in callbacks that gives an array: (arguments, lengths of those that are arrays) → its length; that
         of the first array by default.
