@@ -101,6 +101,11 @@ class Step:
         return self.operator.reduces(self.arguments) == "t"
 
     @cached_property
+    def along_time(self) -> bool:
+        """Whether it keeps the dates, and each date of its result depends on all of its input."""
+        return self.meta.time and self.operator.along(self.arguments) == "t"
+
+    @cached_property
     def keeps(self) -> bool:
         """Whether its blocks are kept: what reduces dates, neighbourhoods of images, and what is on disk anyway."""
         return self.kept or self.reduces_dates or (self.operator.support.keeps and not self.meta.time)
@@ -130,7 +135,7 @@ class Step:
             return all_of(self.groups_of(times) or {})
         if self.operator.dates is not None:
             return self.dates if times is None else times & self.dates
-        return None if self.reduces_time else times
+        return None if self.reduces_time or self.along_time else times
 
     def groups_of(self, times: Dates) -> Groups | None:
         """The groups of the dates that are wanted of it."""
@@ -356,7 +361,7 @@ class PreparedGraph:
                 arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
             for name in op.cubes:
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
-                if op.reduces(arguments) == "bands":
+                if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
                     arguments |= callbacks
                 arguments[name] = with_bands(arguments[name], bands)

@@ -37,6 +37,7 @@ from muses_lab.operators.declare import (
     registry,
     same_bands,
 )
+from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube
 from muses_lab.plain import number, shown
@@ -393,9 +394,22 @@ def _reduced_images(
     return {None: compiling.call(arguments["reducer"], data=dict(inputs["data"]))}
 
 
+def _reduce_dimension(data: Node, reducer: Any, dim: Literal["t", "bands"] = "t") -> Node:
+    """The values along a dimension of each pixel reduced to one, by a function of the array.
+
+    ```python
+    ndvi.reduce_dimension(lambda data: data.max() - data.min(), "t")
+    s2.reduce_dimension(lambda data: data["nir"] / data["red"], "bands")
+    ```
+    """
+    made = callback("reducer", reducer, "data")
+    return registry.node("reduce_dimension", data=data, reducer=made, dimension=dim)
+
+
 @operator(
-    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images, method=None
-)
+    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images,
+    method=_reduce_dimension,
+)  # fmt: skip
 def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "bands"], meta: Meta | None = None) -> Cube:
     """A dimension reduced to one value by a reducer over `data`.
 
@@ -503,9 +517,10 @@ def _resolved(a: Cube, b: Cube, resolver: Callback | None, axes: Mapping[str, Da
 def as_cube(result: Any, like: xr.DataArray) -> xr.DataArray:
     """A callback's result as a cube: a constant is spread over the shape that it had."""
     if isinstance(result, xr.DataArray):
-        return result
+        missing = [d for d in like.dims if d not in result.dims]
+        return xr.broadcast(result, like)[0] if missing else result
     value = NAN if result is None else result
-    return xr.full_like(like, value)
+    return xr.full_like(like, value, dtype=like.dtype)
 
 
 # ------------------------------------------------------------------------------------------ masks and bands

@@ -29,7 +29,7 @@ import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
 from muses_lab.document.artefacts import Artefact, OfKind, kinds
-from muses_lab.document.graph import Callback, Node, Parameter, make, walk
+from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import BandError, DocumentError
 
 Cube = xr.DataArray
@@ -42,13 +42,19 @@ Array = typing.NewType("Array", object)
 """What `data` is inside a reducer: a series of values along one dimension, or a list of scalars."""
 
 Reducer = typing.NewType("Reducer", object)
-"""A callback with the parameter `data`."""
+"""A callback with the parameter `data` that gives one value."""
+
+Transform = typing.NewType("Transform", object)
+"""A callback with the parameter `data` that gives an array."""
 
 Unary = typing.NewType("Unary", object)
 """A callback with the parameter `x`."""
 
 Binary = typing.NewType("Binary", object)
 """A callback with the parameters `x` and `y`."""
+
+Element = typing.NewType("Element", object)
+"""A callback with the parameters `x`, `index` and `label`: an element of an array, its place, its name."""
 
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
@@ -62,7 +68,19 @@ DIGEST = "^[0-9a-f]{64}$"
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
-_CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",), Condition: ("value",)}
+CONTEXT = "context"
+"""The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
+
+_CALLBACKS = {
+    Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
+    Conditions: ("value",), Condition: ("value",),
+}  # fmt: skip
+
+
+class Computed:
+    """In the annotation of a parameter that may also be a value of each pixel: `Annotated[int, Computed()]`."""
+
+
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
 _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
@@ -201,6 +219,14 @@ class AtResolution(Structural):
 PIXEL = Pixel()
 
 
+class Refused(ValueError):
+    """Raised by a `rule`: arguments that do not go together, with openEO's name for it (`MinMaxSwapped`)."""
+
+    def __init__(self, openeo: str, message: str) -> None:
+        super().__init__(message)
+        self.openeo = openeo
+
+
 class Cost(NamedTuple):
     """What an operator takes for one image, of one band and date."""
 
@@ -215,6 +241,25 @@ CostOf = Callable[[Mapping[str, Any], float, int, int], Cost]
 
 VALUE = 2e-9
 """Seconds for a value of an operator that declares nothing: between those of NumPy (4) and of compiled code (0.5)."""
+
+
+class Length(NamedTuple):
+    """How many elements an array in a callback has, as far as that is known before anything is computed."""
+
+    times: int = 1
+    """Of the length of `data`."""
+    plus: int = 0
+    labels: tuple[str, ...] | None = None
+    """Names of the elements; only of bands."""
+    varies: bool = False
+    """Whether it is another one from pixel to pixel: this is the most."""
+
+    def __add__(self, other: Any) -> Length:
+        return Length(self.times + other.times, self.plus + other.plus, None, self.varies or other.varies)
+
+
+LengthOf = Callable[[Mapping[str, Any], Mapping[str, Length]], Length]
+"""(arguments, lengths of those that are arrays) → length of the array that a process gives."""
 
 Shape = Callable[[Mapping[str, Any], Mapping[str, Meta]], Meta]
 Rule = Callable[[Mapping[str, Any]], None]
@@ -237,6 +282,9 @@ class Compiling(Protocol):
 
 ImagesOf = Callable[[Compiling, Mapping[str, Any], Mapping[str, Images], tuple[str, ...] | None], Images]
 """(compiler, arguments, values of each cube by argument, bands of the result) → values of the result."""
+
+DimensionOf = str | Callable[[Mapping[str, Any]], str | None] | None
+"""A dimension (`t` or `bands`), the argument that names it, or what tells it from all arguments."""
 
 MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
@@ -290,6 +338,15 @@ class Argument:
     default: Any = None
     artefact: str = ""
     """The kind of artefact that it refers to."""
+    constants: tuple[Any, ...] = ()
+    """What a callback's place may hold instead."""
+    computed: bool = False
+    """Whether a value may also be that of a node of the same callback."""
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The parameters that a callback in its place has."""
+        return _CALLBACKS[self.annotation] if self.kind in ("callback", "conditions") else ()
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the values it takes."""
@@ -315,7 +372,7 @@ class Traits:
     strict: bool | Callable[[Mapping[str, Any]], bool] = True
     rule: Rule | None = None
     cost: CostOf | None = None
-    reduces: str | None = None
+    reduces: DimensionOf = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
     groups: GroupsOf | None = None
     asks_dates_of: str | None = None
@@ -326,6 +383,8 @@ class Traits:
     images: ImagesOf | None = None
     expands: Callable[..., Node] | None = None
     method: MethodOf = ""
+    along: DimensionOf = None
+    length: LengthOf | None = None
 
 
 class Operator:
@@ -367,6 +426,7 @@ class Operator:
         self.expands = traits.expands
         """How it is defined by other processes."""
         self._reduces = traits.reduces
+        self._along = traits.along or traits.reduces
         self._strict = traits.strict
         self.declared_cost = cost
         hints = typing.get_type_hints(fn, include_extras=True)
@@ -385,8 +445,9 @@ class Operator:
                 f"operator {id!r} says what shape its result has and not which bands it reads for it: declare it with "
                 "needs=, which is same_bands where each band of the result is made of the same band of its cubes"
             )
-        if traits.reduces not in (None, "t", "bands", *self.arguments):
-            raise TypeError(f"operator {id!r}: reduces={traits.reduces!r} is neither a dimension nor an argument of it")
+        for trait, value in (("reduces", traits.reduces), ("along", traits.along)):
+            if not callable(value) and value not in (None, "t", "bands", *self.arguments):
+                raise TypeError(f"operator {id!r}: {trait}={value!r} is neither a dimension nor an argument of it")
         if self.groups is not None and self.dates is not None:
             raise TypeError(f"operator {id!r} chooses dates (dates=) or makes others of them (groups=), not both")
         if self.asks_dates_of is not None and (self.groups is None or self.asks_dates_of not in self.cubes[1:]):
@@ -395,6 +456,15 @@ class Operator:
                 "its groups= could be told"
             )
         self.gives_series = hints.get("return") is Array
+        self.length = traits.length
+        """How long the array is that it gives; None: as long as the first array that it is given."""
+        kinds_of_arguments = {a.kind for a in self.arguments.values()}
+        self.is_elementwise = "scalar" in kinds_of_arguments and not (
+            self.is_cube_process or self.gives_series or "array" in kinds_of_arguments
+        )
+        """Whether it is a process of values: of arrays it makes an array, element by element."""
+        self.takes_context = "callback" in kinds_of_arguments and CONTEXT not in self.arguments
+        """Whether `context` is a constant for its callbacks."""
         self.build = traits.method if callable(traits.method) else None
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
@@ -426,7 +496,16 @@ class Operator:
 
     def reduces(self, arguments: Mapping[str, Any]) -> str | None:
         """The dimension that it reduces to one value: `t`, `bands`, or None."""
-        return arguments[self._reduces] if self._reduces in self.arguments else self._reduces
+        return self._dimension(self._reduces, arguments)
+
+    def along(self, arguments: Mapping[str, Any]) -> str | None:
+        """The dimension of which it looks at whole series, whether it reduces it or not: `t`, `bands`, or None."""
+        return self._dimension(self._along, arguments)
+
+    def _dimension(self, told: DimensionOf, arguments: Mapping[str, Any]) -> str | None:
+        if callable(told):
+            return told(arguments)
+        return arguments[told] if told in self.arguments else told
 
     def is_strict(self, arguments: Mapping[str, Any]) -> bool:
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
@@ -470,41 +549,53 @@ class Operator:
         if self.is_cube_process == inside_callback:
             place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
             raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
-        unknown = sorted(set(arguments) - set(self.arguments) - {"context"})
+        context = arguments.get(CONTEXT) if self.takes_context else None
+        no_context = self.takes_context or arguments.get(CONTEXT) is None
+        unknown = sorted(set(arguments) - set(self.arguments) - ({CONTEXT} if no_context else set()))
         if unknown:
             known = ", ".join(self.arguments)
             raise DocumentError(
                 f"node {node!r}: {self.id!r} has no argument {unknown[0]!r}; it has {known}",
+                openeo="ProcessParameterUnsupported",
                 node=node,
                 argument=unknown[0],
             )
-        if arguments.get("context") is not None:
-            raise DocumentError(f"node {node!r}: `context` is not supported", node=node, argument="context")
+        if any(isinstance(context, kind) for kind in (Node, Callback)):
+            raise DocumentError(
+                f"node {node!r}: `context` is a constant, not the result of a process",
+                openeo="ProcessParameterInvalid", node=node, argument=CONTEXT,
+            )  # fmt: skip
         checked: dict[str, Any] = {}
         for argument in self.arguments.values():
             if argument.name not in arguments:
                 if argument.required:
                     raise DocumentError(
                         f"node {node!r}: {self.id!r} needs the argument {argument.name!r}",
+                        openeo="ProcessParameterMissing",
                         node=node,
                         argument=argument.name,
                     )
                 continue
-            value = self._check_one(argument, arguments[argument.name], node)
+            value = arguments[argument.name]
+            if self.takes_context and isinstance(value, Callback):
+                value = _with_context(value, context)
+            value = self._check_one(argument, value, node, inside_callback)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
-        if self.rule is not None:
+        if self.rule is not None and not any(map(_is_context, checked.values())):
             try:
                 self.rule({a.name: checked.get(a.name, a.default) for a in self.arguments.values()})
             except ValueError as error:
-                raise DocumentError(f"node {node!r}: {self.id!r}: {error}", node=node) from None
+                name = getattr(error, "openeo", "")
+                raise DocumentError(f"node {node!r}: {self.id!r}: {error}", openeo=name, node=node) from None
         return checked
 
-    def _check_one(self, argument: Argument, value: Any, node: str) -> Any:
+    def _check_one(self, argument: Argument, value: Any, node: str, inside_callback: bool) -> Any:
         def wrong(expected: str) -> DocumentError:
             text = repr(value)[:60]
             return DocumentError(
                 f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
+                openeo="ProcessParameterInvalid",
                 node=node,
                 argument=argument.name,
             )
@@ -515,26 +606,33 @@ class Operator:
                     raise wrong("a data cube (the result of another node)")
             case "callback" if value is None and not argument.required:
                 return None
+            case "callback" if any(value is constant for constant in argument.constants):
+                return value
             case "callback":
-                self._check_callback(argument, value, node, wrong)
+                self._check_callback(argument, value, node, wrong, inside_callback)
             case "conditions":
                 if value is not None and not isinstance(value, dict):
                     raise wrong("an object of process graphs by property")
                 for condition in (value or {}).values():
-                    self._check_callback(argument, condition, node, wrong)
+                    self._check_callback(argument, condition, node, wrong, inside_callback)
             case "scalar":
                 if isinstance(value, str) and self.takes_text:
                     return value
-                return self._check_scalar(value, lambda: wrong("a number, a truth value, null or another node"))
+                expected = "a number, a truth value, null or another node"
+                return self._check_scalar(value, lambda: wrong(expected), arrays=self.is_elementwise)
             case "array" if isinstance(value, list | tuple):
                 return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
             case "array":
-                if not (_is_series(value) or (isinstance(value, Parameter) and value.name == SERIES)):
+                if not (is_array(value) or _is_context(value)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
             case "artefact" if value is None and not argument.required:
                 return None
             case "artefact":
                 return self._check_artefact(argument.artefact, value, wrong)
+            case "value" if _is_context(value) and inside_callback:
+                return value
+            case "value" if argument.computed and isinstance(value, Node | Parameter):
+                return self._check_scalar(value, lambda: wrong("a number or another node"))
             case "value":
                 adapter = self._adapters[argument.name]
                 try:
@@ -561,29 +659,34 @@ class Operator:
             raise wrong(f"a {kind.noun} ({error})") from None
 
     @staticmethod
-    def _check_scalar(value: Any, wrong: Callable[[], DocumentError]) -> Any:
+    def _check_scalar(value: Any, wrong: Callable[[], DocumentError], arrays: bool = False) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, Node):
-            op = registry[value.process]
-            if op.is_cube_process or op.gives_series:
+            if registry[value.process].is_cube_process or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
-            if value.name == SERIES:
+            if value.name == SERIES and not arrays:
                 raise wrong()
         elif not isinstance(value, int | float | bool | None):
             raise wrong()
         return value
 
-    def _check_callback(self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError]) -> None:
+    def _check_callback(
+        self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError], inside_callback: bool
+    ) -> None:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
-        if registry[value.root.process].is_cube_process or _is_series(value.root):
-            raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
-        if argument.annotation not in (Conditions, Condition) and _compares_text(value.root):
+        gives_array, process = is_array(value.root), value.root.process
+        if argument.annotation is Transform and not gives_array:
+            raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
+        if registry[process].is_cube_process or (gives_array and argument.annotation is not Transform):
+            raise wrong(f"a process graph that gives one value ({process!r} does not)")
+        if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
             raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
-        offered = _CALLBACKS[argument.annotation]
-        for name in sorted(parameters_of(value.root) - set(offered)):
+        offered = argument.offers
+        # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
+        for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
             raise DocumentError(
                 f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
                 f"{self.id!r} offers {', '.join(offered)}",
@@ -592,8 +695,54 @@ class Operator:
             )
 
 
-def _is_series(value: Any) -> bool:
-    return isinstance(value, Node) and registry[value.process].gives_series
+def is_array(value: Any) -> bool:
+    """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
+    if isinstance(value, Parameter):
+        return value.name == SERIES
+    if not isinstance(value, Node):
+        return isinstance(value, list)
+    global _arrays
+    if len(_arrays) > 100_000:
+        _arrays = {}
+    known = _arrays
+    if value.hash not in known:
+        for node in [value] if all(used.hash in known for used in value.inputs) else walk(value):
+            known[node.hash] = _gives_array(node, known)
+    return known[value.hash]
+
+
+_arrays: dict[str, bool] = {}
+"""Node of a callback (by its hash) → whether it gives an array."""
+
+
+def _gives_array(node: Node, known: Mapping[str, bool]) -> bool:
+    op = registry[node.process]
+    values = [node.arguments.get(a.name) for a in op.arguments.values() if a.kind == "scalar"]
+    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name == SERIES for v in values)
+    return op.gives_series or (op.is_elementwise and any(arrays))
+
+
+def _is_context(value: Any) -> bool:
+    """Whether it is a constant that is not known yet, while the callback is read that it is used in."""
+    return isinstance(value, Parameter) and value.name == CONTEXT
+
+
+def _with_context(callback: Callback, context: Any) -> Callback:
+    """A callback with the constant in the place of the parameter `context`."""
+    if CONTEXT not in parameters_of(callback.root):
+        return callback
+
+    def put(value: Any) -> Any:
+        if _is_context(value):
+            return context
+        if isinstance(value, list):
+            return [put(item) for item in value]
+        return _with_context(value, context) if isinstance(value, Callback) else value
+
+    def with_it(node: Node, arguments: dict[str, Any]) -> Node:
+        return registry.node(node.process, inside_callback=True, **{n: put(a) for n, a in arguments.items()})
+
+    return Callback(rebuild(callback.root, with_it))
 
 
 def _compares_text(root: Node) -> bool:
@@ -637,6 +786,12 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
     if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
+    constants: tuple[Any, ...] = ()
+    callbacks = [t for t in members if t in _CALLBACKS]
+    if len(callbacks) == 1 and len(members) > 1:
+        constants = tuple(c for t in members for c in typing.get_args(t) if typing.get_origin(t) is Literal)
+        annotation = callbacks[0]
+    computed = any(isinstance(m, Computed) for m in getattr(annotation, "__metadata__", ()))
     kind: Kind = "value"
     if annotation is Cube:
         kind = "cube"
@@ -652,7 +807,8 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
         kind = "artefact"
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
-    return Argument(name, kind, annotation, required, None if required else default, _kind_of(annotation))
+    default = None if required else default
+    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed)
 
 
 def _kind_of(annotation: Any) -> str:
@@ -662,9 +818,10 @@ def _kind_of(annotation: Any) -> str:
 
 
 def parameters_of(root: Node) -> set[str]:
-    """Names of the parameters that a callback graph uses."""
+    """Names of the parameters that a callback graph uses, those that callbacks inside it have of their own left out."""
     names: set[str] = set()
     for node in walk(root):
+        op = registry[node.process]
         stack: list[Any] = list(node.arguments.values())
         while stack:
             item = stack.pop()
@@ -672,6 +829,9 @@ def parameters_of(root: Node) -> set[str]:
                 names.add(item.name)
             elif isinstance(item, list):
                 stack.extend(item)
+        for name, value in node.arguments.items():
+            if isinstance(value, Callback):
+                names |= parameters_of(value.root) - set(op.arguments[name].offers)
     return names
 
 
@@ -739,7 +899,10 @@ class OperatorRegistry:
                 f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
             )
             raise DocumentError(
-                f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
+                f"node {node!r}: there is no process {process!r} here{hint}",
+                openeo="ProcessUnsupported",
+                node=node,
+                process=process,
             ) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
@@ -760,7 +923,7 @@ def operator(
     strict: bool | Callable[[Mapping[str, Any]], bool] = True,
     rule: Rule | None = None,
     cost: CostOf | None = None,
-    reduces: str | None = None,
+    reduces: DimensionOf = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
     groups: GroupsOf | None = None,
     asks_dates_of: str | None = None,
@@ -771,6 +934,8 @@ def operator(
     images: ImagesOf | None = None,
     expands: Callable[..., Node] | None = None,
     method: MethodOf = "",
+    along: DimensionOf = None,
+    length: LengthOf | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -789,12 +954,12 @@ def operator(
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
     rule
-        Gets all arguments and raises ValueError where they do not go together.
+        Gets all arguments and raises ValueError where they do not go together (`Refused` where openEO names that).
     cost
         What an image takes; without it a value takes two nanoseconds, and so does each process of a callback. Operators
         that look at more than a pixel (Focal, Region, Fit) must declare it: TypeError.
     reduces
-        The dimension (`t` or `bands`) which it reduces, or the argument that names it.
+        The dimension (`t` or `bands`) which it reduces, the argument that names it, or arguments → dimension or None.
     dates
         (arguments, dates) → the dates that it keeps.
     groups
@@ -821,6 +986,11 @@ def operator(
         What chains have it as: a method of its id's name, with its arguments, its docstring and the examples (blocks of
         Python) in it. Another name; or a function (node of the chain, what is given to the method) → node, whose name,
         signature and docstring are the method's; None for no method.
+    along
+        The dimension of which each value depends on the whole series, told as in `reduces`, which is the default.
+    length
+        Of a process in callbacks that gives an array: (arguments, lengths of those that are arrays) → its length; that
+        of the first array by default.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -839,6 +1009,8 @@ def operator(
             images,
             expands,
             method,
+            along,
+            length,
         )
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

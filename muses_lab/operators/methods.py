@@ -117,6 +117,12 @@ def reducer_named(data: Node, name: Any, q: float | None = None) -> Callback:
     return made.arguments["reducer"]
 
 
+def each_along(data: Node, dim: str, process: str, /, **arguments: Any) -> Node:
+    """The values along a dimension replaced by those of a process that gives an array as long."""
+    root = registry.node(process, inside_callback=True, data=Parameter("data"), **values(arguments))
+    return registry.node("apply_dimension", data=data, process=Callback(root), dimension=dim)
+
+
 def band_value(label: str) -> Node:
     """The value of a band, in a process over bands."""
     return registry.node("array_element", inside_callback=True, data=Parameter("data"), label=label)

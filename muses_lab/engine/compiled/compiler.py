@@ -433,7 +433,10 @@ def _elementwise(machine: _Machine, process: str, arguments: Mapping[str, Any]) 
         return _graph(machine, op.expands(given), dict(zip(scalars, values, strict=True)))
     if op.code is None:
         raise Unfit(process)
-    operands = [_MISSING if v is None else v for v in given.values()]
+    options = {a.name for a in op.arguments.values() if a.kind == "value" and not a.required}
+    if any(given[name] != op.arguments[name].default for name in options):
+        raise Unfit(f"an option of {process}")
+    operands = [_MISSING if v is None else v for name, v in given.items() if name not in options]
     return machine.do(getattr(vm, op.code), *(float(v) if isinstance(v, int | np.floating) else v for v in operands))
 
 
