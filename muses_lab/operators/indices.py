@@ -49,7 +49,6 @@ class Value:
     def __rtruediv__(self, other: float) -> Value:
         return _of("divide", other, self)
 
-
     def __neg__(self) -> Value:
         return _of("multiply", self, -1)
 
@@ -124,8 +123,6 @@ def applied(data: Cube, meta: Meta | None, definition: Callback, target: str | N
     """The values of a formula; with a target those of the bands and of it."""
     value = run(definition, data=Series(data, "bands", meta or Meta(bands=tuple(data.bands.values))))
     return xr.concat([data, value.expand_dims(bands=[target])], "bands") if target else value
-
-
 
 
 def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Formula], Formula]:

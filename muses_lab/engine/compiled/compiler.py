@@ -334,18 +334,34 @@ class _Machine:
             operation, registers = vm.MULTIPLY, [registers[0], registers[0]]
         mask = self._common_mask(operation, registers)
         if mask is None:
-            return _Register(self._line(operation, *registers))
+            return _Register(self._short(operation, *registers))
         # what is missing stays missing: the result is masked once, instead of each of its arguments
         removed, missing = mask
         bare = [self._masked[r][0] if r in self._masked else r for r in registers]
-        return _Register(self._line(vm.MASK, self._line(operation, *bare), removed, missing))
+        return _Register(self._line(vm.MASK, self._short(operation, *bare), removed, missing))
+
+    def _short(self, operation: int, *registers: int) -> int:
+        """A line; one for a quotient that is missing where its divisor is 0.
+
+        Wins 5 % of the median of an index with a quotient (EVI).
+        """
+        if self._keeps(operation, registers):
+            divisor, accept = registers[:2]
+            quotient = next((line for line in reversed(self.lines) if line[1] == accept), None)
+            if quotient is not None and quotient[0] == vm.DIVIDE and quotient[3] == divisor:
+                return self._line(vm.RATIO, *quotient[2:4])
+        return self._line(operation, *registers)
+
+    def _keeps(self, operation: int, registers: Sequence[int]) -> bool:
+        """Whether it is IF with nothing but missing values where the condition is not true."""
+        return operation == vm.IF and any(n == registers[2] and np.isnan(v) for n, v in self.constants)
 
     def _common_mask(self, operation: int, registers: Sequence[int]) -> tuple[int, int] | None:
         """The mask that all arguments of an instruction have that are no numbers; None where it would matter.
 
         Wins 5 to 15 % of W1's evaluation: one mask for two bands.
         """
-        if operation not in _STRICT:
+        if operation not in _STRICT and not self._keeps(operation, registers):
             return None
         numbers = {number for number, _ in self.constants}
         masks = {self._masked[r][1:] if r in self._masked else None for r in registers if r not in numbers}

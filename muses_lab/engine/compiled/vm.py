@@ -24,9 +24,9 @@ from numba.extending import intrinsic
 
 # instructions: (operation, target register, arguments …)
 LOAD, DATES, MASK, IF, CLIP = range(5)
-ADD, SUBTRACT, MULTIPLY, DIVIDE, NORMALIZED_DIFFERENCE = range(10, 15)
-POWER, MOD, LOG, ARCTAN2, ROUND = range(15, 20)
-GT, GTE, LT, LTE, EQ, NEQ = range(20, 26)
+ADD, SUBTRACT, MULTIPLY, DIVIDE, RATIO, NORMALIZED_DIFFERENCE = range(10, 16)
+POWER, MOD, LOG, ARCTAN2, ROUND = range(16, 21)
+GT, GTE, LT, LTE, EQ, NEQ = range(22, 28)
 AND, OR, XOR = range(30, 33)
 NOT, IS_NODATA, ABSOLUTE, SQRT, FLOOR, CEIL, INT, SGN, IS_VALID, IS_INFINITE = range(40, 50)
 EXP, LN, SIN, COS, TAN, ARCSIN, ARCCOS, ARCTAN = range(50, 58)
@@ -285,6 +285,39 @@ def all_removed(first, last, planes, factors, maps, tables, absent, rows, width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _with_number(operation, r, to, a, number, n):
+    """Arithmetic of values and a number, which needs no place in the processor's first cache."""
+    if operation == ADD:
+        for i in range(n):
+            r[to, i] = r[a, i] + number
+    elif operation == SUBTRACT:
+        for i in range(n):
+            r[to, i] = r[a, i] - number
+    elif operation == MULTIPLY:
+        for i in range(n):
+            r[to, i] = r[a, i] * number
+    else:
+        for i in range(n):
+            r[to, i] = r[a, i] / number
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _of_number(operation, r, to, number, b, n):
+    if operation == ADD:
+        for i in range(n):
+            r[to, i] = number + r[b, i]
+    elif operation == SUBTRACT:
+        for i in range(n):
+            r[to, i] = number - r[b, i]
+    elif operation == MULTIPLY:
+        for i in range(n):
+            r[to, i] = number * r[b, i]
+    else:
+        for i in range(n):
+            r[to, i] = number / r[b, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _arithmetic(operation, r, to, a, b, n):
     if operation == ADD:
         for i in range(n):
@@ -298,6 +331,11 @@ def _arithmetic(operation, r, to, a, b, n):
     elif operation == DIVIDE:
         for i in range(n):
             r[to, i] = r[a, i] / r[b, i]
+    elif operation == RATIO:  # missing where something is divided by 0
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            quotient = x / y
+            r[to, i] = np.float32(np.nan) if y == 0 else quotient
     elif operation == NORMALIZED_DIFFERENCE:
         for i in range(n):
             x, y = r[a, i], r[b, i]
@@ -778,7 +816,8 @@ def _ranked(kind, probability, keys, valid, out, n):
 
 @njit(cache=True, nogil=True)
 def _date(
-    code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width, spare
+    code, numbers, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width,
+    spare,
 ):  # fmt: skip
     """All instructions for one date and a piece."""
     n = rows * width
@@ -805,6 +844,10 @@ def _date(
             _logic(operation, r, to, a, b, n)
         elif operation >= GT:
             _compare(operation, r, to, a, b, n)
+        elif operation >= ADD and operation <= DIVIDE and numbers[b]:
+            _with_number(operation, r, to, a, r[b, 0], n)
+        elif operation >= ADD and operation <= DIVIDE and numbers[a]:
+            _of_number(operation, r, to, r[a, 0], b, n)
         elif operation >= ADD:
             _arithmetic(operation, r, to, a, b, n)
         else:
@@ -868,8 +911,10 @@ def run(
     results = np.empty((reducers.shape[0], piece), np.float32)
     address, spare_address = register.ctypes.data, spare.ctypes.data
     stack_at, keys_at, pads_at, valid_at = stack.ctypes.data, keys.ctypes.data, pads.ctypes.data, valid.ctypes.data
+    numbers = np.zeros(registers, np.bool_)
     for k in range(constants.size):
         register[constants[k], :] = constant_values[k]
+        numbers[constants[k]] = True
     width = min(columns, piece)
     together = max(1, piece // width)
     for row in range(above, below, together):
@@ -883,8 +928,8 @@ def run(
             pads[:] = LAST_KEY
             for t in range(dates):
                 _date(
-                    code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, some,
-                    start, wide_here, spare_address,
+                    code, numbers, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row,
+                    some, start, wide_here, spare_address,
                 )  # fmt: skip
                 for j in range(layers.size):
                     here = address + 4 * layers[j] * piece
