@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.shared import shared, shares
+    from muses_lab.api.spectral import indices
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
     from muses_lab.raster.window import Window
@@ -37,6 +38,7 @@ __all__ = [
     "__version__",
     "collection",
     "from_array",
+    "indices",
     "jobs",
     "open_catalog",
     "open_raster",
@@ -56,6 +58,7 @@ _HOMES = {
     "Window": "raster.window",
     "collection": "api.collection",
     "from_array": "api.rasters",
+    "indices": "api.spectral",
     "jobs": "api.jobs",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",

@@ -31,12 +31,16 @@ from pydantic import TypeAdapter, ValidationError
 from muses_lab.document.artefacts import Artefact, OfKind, kinds
 from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import BandError, DocumentError
+from muses_lab.times import parse_moment
 
 Cube = xr.DataArray
 """A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
 
 Scalar = typing.NewType("Scalar", object)
 """A number or an array of numbers, elementwise: what `x` is inside a callback."""
+
+Date = typing.NewType("Date", object)
+"""A date or time as ISO 8601 text: a constant, a label, or what a process of dates gives."""
 
 Array = typing.NewType("Array", object)
 """What `data` is inside a reducer: a series of values along one dimension, or a list of scalars."""
@@ -81,7 +85,10 @@ class Computed:
     """In the annotation of a parameter that may also be a value of each pixel: `Annotated[int, Computed()]`."""
 
 
-Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
+_DATED = ("value", "label")
+"""Parameters of callbacks that may be dates."""
+
+Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
 _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
@@ -90,6 +97,17 @@ _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `inside`, slices of the rows and columns of what it is
 # given that lie on the grid's extent.
+
+
+_ALSO = {
+    "nir": ("nir08",),  # the one near infrared of Landsat 8 and 9
+    "rededge1": ("rededge071",), "rededge2": ("rededge075",), "rededge3": ("rededge078",),  # of STAC 1.1
+    "lwir": ("lwir11",), "VV": ("vv",), "VH": ("vh",), "HH": ("hh",), "HV": ("hv",),
+}  # fmt: skip
+"""What bands are called otherwise, by common name."""
+
+_RED_EDGES = {"rededge1": ("B05", "B5"), "rededge2": ("B06", "B6"), "rededge3": ("B07", "B7")}
+"""Of Sentinel-2, whose items often call all three `rededge`."""
 
 
 @dataclass(frozen=True)
@@ -106,15 +124,19 @@ class Meta:
     def find(self, label: str) -> str:
         """Band name for a band or common name; `BandError` lists what there is."""
         have = self.bands or ()
-        if label in have:
-            return label
-        if self.common.get(label) in have:
-            return self.common[label]
-        if label == "nir" and (self.common.get("nir08") in have or "nir08" in have):
-            return self.find("nir08")  # the one near infrared of Landsat 8 and 9
+        for name in (label, *self._also(label)):
+            if name in have:
+                return name
+            if self.common.get(name) in have:
+                return self.common[name]
         named = {v: k for k, v in self.common.items()}
         listed = ", ".join(f"{b} ({named[b]})" if b in named else b for b in have) or "no bands at all"
         raise BandError(f"there is no band {label!r}; the data have {listed}", band=label)
+
+    def _also(self, label: str) -> tuple[str, ...]:
+        """What else a band may be called."""
+        sentinel2 = not {"B8A", "B08A"}.isdisjoint((*self.common.values(), *(self.bands or ())))
+        return _ALSO.get(label, ()) + (_RED_EDGES.get(label, ()) if sentinel2 else ())
 
     def select(self, labels: tuple[str, ...]) -> Meta:
         return Meta(self.time, tuple(dict.fromkeys(self.find(label) for label in labels)), self.common)
@@ -358,6 +380,8 @@ class Argument:
             return {"type": ["object", "null"], "additionalProperties": {"subtype": "process-graph"}}
         if self.kind == "scalar":
             return {"type": ["number", "boolean", "null"]}
+        if self.kind == "date":
+            return {"type": "string", "subtype": "date-time"}
         if self.kind == "array":
             return {"type": "array"}
         if self.kind == "artefact":
@@ -465,6 +489,7 @@ class Operator:
         """Whether it is a process of values: of arrays it makes an array, element by element."""
         self.takes_context = "callback" in kinds_of_arguments and CONTEXT not in self.arguments
         """Whether `context` is a constant for its callbacks."""
+        self.gives_date = hints.get("return") is Date
         self.build = traits.method if callable(traits.method) else None
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
@@ -620,6 +645,8 @@ class Operator:
                     return value
                 expected = "a number, a truth value, null or another node"
                 return self._check_scalar(value, lambda: wrong(expected), arrays=self.is_elementwise)
+            case "date":
+                return self._check_date(value, wrong)
             case "array" if isinstance(value, list | tuple):
                 return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
             case "array":
@@ -659,11 +686,26 @@ class Operator:
             raise wrong(f"a {kind.noun} ({error})") from None
 
     @staticmethod
+    def _check_date(value: Any, wrong: Callable[[str], DocumentError]) -> Any:
+        if isinstance(value, Parameter) and value.name in _DATED:
+            return value
+        if isinstance(value, Node) and registry[value.process].gives_date:
+            return value
+        if not isinstance(value, str):
+            raise wrong("a date (text), a label, or a node that gives a date")
+        try:
+            parse_moment(value)
+        except ValueError as error:
+            raise wrong(f"a date ({error})") from None
+        return value
+
+    @staticmethod
     def _check_scalar(value: Any, wrong: Callable[[], DocumentError], arrays: bool = False) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, Node):
-            if registry[value.process].is_cube_process or (is_array(value) and not arrays):
+            op = registry[value.process]
+            if op.is_cube_process or op.gives_date or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
             if value.name == SERIES and not arrays:
@@ -680,7 +722,8 @@ class Operator:
         gives_array, process = is_array(value.root), value.root.process
         if argument.annotation is Transform and not gives_array:
             raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
-        if registry[process].is_cube_process or (gives_array and argument.annotation is not Transform):
+        no_value = registry[process].is_cube_process or registry[process].gives_date
+        if no_value or (gives_array and argument.annotation is not Transform):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
         if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
             raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
@@ -797,6 +840,8 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
         kind = "cube"
     elif annotation is Scalar:
         kind = "scalar"
+    elif annotation is Date:
+        kind = "date"
     elif annotation is Array:
         kind = "array"
     elif annotation is Conditions:
