@@ -429,6 +429,15 @@ class Operator:
             return Cost(VALUE * rows * columns)
         return self.cost(arguments, pixel_size, rows, columns)
 
+    def takes(self, argument: str) -> bool:
+        """Whether it has an argument of this name."""
+        return argument in self.arguments
+
+    def offers(self, argument: str) -> tuple[str, ...]:
+        """The parameters that a callback given as the argument has."""
+        declared = self.arguments.get(argument)
+        return _CALLBACKS.get(declared.annotation, ()) if declared is not None else ()
+
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
         if self.is_cube_process == inside_callback:
@@ -456,6 +465,8 @@ class Operator:
                         argument=argument.name,
                     )
                 continue
+            if arguments[argument.name] is None and self._left_out(argument):
+                continue
             value = self._check_one(argument, arguments[argument.name], node)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
@@ -465,6 +476,16 @@ class Operator:
             except ValueError as error:
                 raise DocumentError(f"node {node!r}: {self.id!r}: {error}", node=node) from None
         return checked
+
+    def _left_out(self, argument: Argument) -> bool:
+        """Whether null means the default: of what may be left out, unless null is a value of its own."""
+        if argument.required or argument.kind != "value":
+            return False
+        try:
+            self._adapters[argument.name].validate_python(None, strict=True)
+        except ValidationError:
+            return True
+        return False
 
     def _check_one(self, argument: Argument, value: Any, node: str) -> Any:
         def wrong(expected: str) -> DocumentError:
