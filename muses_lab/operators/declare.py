@@ -62,6 +62,11 @@ SERIES = "data"
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
+_OF_TEXTS = frozenset({
+    "eq", "neq", "lt", "lte", "gt", "gte", "array_contains", "text_begins", "text_contains", "text_ends",
+})  # fmt: skip
+"""Processes that also compare texts."""
+
 _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
@@ -363,7 +368,7 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
-        self.takes_text = id in ("eq", "neq")
+        self.takes_text = id in _OF_TEXTS
         """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
