@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
+    from muses_lab.api.reading import read_graph
     from muses_lab.api.shared import shared, shares
     from muses_lab.api.spectral import indices
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
@@ -43,6 +44,7 @@ __all__ = [
     "open_catalog",
     "open_raster",
     "plots",
+    "read_graph",
     "register_catalog",
     "remove_catalog",
     "rgb",
@@ -63,6 +65,7 @@ _HOMES = {
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
     "plots": "api.plotting",
+    "read_graph": "api.reading",
     "register_catalog": "catalog",
     "remove_catalog": "catalog",
     "rgb": "api.chain",

@@ -60,8 +60,11 @@ class Chain(Evaluable):
         return bundle.to_document(self.published)
 
     @classmethod
-    def from_json(cls, document: Any) -> Chain:
+    def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
+
+        `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
+        them all, with the formats that they are saved in.
 
         Raises
         ------
@@ -69,8 +72,7 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        root, found = bundle.parse(document)
-        return Chain(root, found, searches=_searches_of(root))
+        return chain_of(*bundle.parse(document, parameters))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -113,6 +115,11 @@ def rgb(red: Chain, green: Chain, blue: Chain) -> Chain:
         merged = merged._with("merge_cubes", layer, cube1=merged._node, cube2=layer._node)
     merged._written = called("rgb", red, green, blue)
     return merged
+
+
+def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
+    """The chain of a document that was read, with the artefacts that it brought."""
+    return Chain(root, artefacts, searches=_searches_of(root))
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:

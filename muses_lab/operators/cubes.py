@@ -48,12 +48,12 @@ NAN = np.float32("nan")
 
 def _crs(value: int | str) -> int | str:
     """A number stays one; the rest is called as `crs_name` does, so that it is one document however it was written."""
-    _to_degrees(value)
+    to_degrees(value)
     return value if isinstance(value, int) else crs_name(value)
 
 
 @lru_cache(maxsize=1024)
-def _to_degrees(value: int | str) -> pyproj.Transformer:
+def to_degrees(value: int | str) -> pyproj.Transformer:
     """From a system to longitude and latitude; refuses what is no place on the Earth's surface."""
     crs = known_crs(value)
     if not (crs.is_geographic or crs.is_projected):
@@ -89,7 +89,7 @@ class BBox(BaseModel):
         degrees = self.west, self.south, self.east, self.north
         if self.crs not in (4326, "EPSG:4326"):
             try:
-                degrees = _to_degrees(self.crs).transform_bounds(*degrees, errcheck=True)
+                degrees = to_degrees(self.crs).transform_bounds(*degrees, errcheck=True)
             except ProjError:
                 raise ValueError(f"there is no such place in {self.crs}") from None
         west, south, east, north = degrees

@@ -90,6 +90,11 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
+_OF_TEXTS = frozenset({
+    "eq", "neq", "lt", "lte", "gt", "gte", "array_contains", "text_begins", "text_contains", "text_ends",
+})  # fmt: skip
+"""Processes that also compare texts."""
+
 _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
@@ -494,7 +499,7 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
-        self.takes_text = id in ("eq", "neq")
+        self.takes_text = id in _OF_TEXTS
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
@@ -569,6 +574,15 @@ class Operator:
             return Cost(VALUE * rows * columns)
         return self.cost(arguments, pixel_size, rows, columns)
 
+    def takes(self, argument: str) -> bool:
+        """Whether it has an argument of this name."""
+        return argument in self.arguments
+
+    def offers(self, argument: str) -> tuple[str, ...]:
+        """The parameters that a callback given as the argument has."""
+        declared = self.arguments.get(argument)
+        return _CALLBACKS.get(declared.annotation, ()) if declared is not None else ()
+
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
         if self.is_cube_process == inside_callback:
@@ -602,6 +616,8 @@ class Operator:
                     )
                 continue
             value = arguments[argument.name]
+            if value is None and self._left_out(argument):
+                continue
             if self.takes_context and isinstance(value, Callback):
                 value = _with_context(value, context)
             value = self._check_one(argument, value, node, inside_callback)
@@ -614,6 +630,16 @@ class Operator:
                 name = getattr(error, "openeo", "")
                 raise DocumentError(f"node {node!r}: {self.id!r}: {error}", openeo=name, node=node) from None
         return checked
+
+    def _left_out(self, argument: Argument) -> bool:
+        """Whether null means the default: of what may be left out, unless null is a value of its own."""
+        if argument.required or argument.kind != "value":
+            return False
+        try:
+            self._adapters[argument.name].validate_python(None, strict=True)
+        except ValidationError:
+            return True
+        return False
 
     def _check_one(self, argument: Argument, value: Any, node: str, inside_callback: bool) -> Any:
         def wrong(expected: str) -> DocumentError:
