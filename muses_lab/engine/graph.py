@@ -111,7 +111,7 @@ class Step:
         """The dates that it takes of its inputs where these are wanted of it; None: all."""
         if self.operator.dates is not None:
             return self.dates if times is None else times & self.dates
-        return None if self.reduces_time else times
+        return None if self.reduces_time or self.operator.whole_series else times
 
     def shape(self, pixels: tuple[int, int]) -> tuple[int, ...]:
         """Sizes of the dimensions (t, bands, y, x) that its result has on so many rows and columns."""

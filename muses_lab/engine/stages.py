@@ -160,6 +160,8 @@ def _stage(prepared: PreparedGraph, target: Step, grid: Grid, level: int, rect: 
         if is_boundary(step, target):
             continue
         need = needs[step.node.hash]
+        if step.operator.whole_series:
+            need = needs[step.node.hash] = need._replace(dates=None)
         inner, dates = need.rect.grow(step.halo(pixel)), step.dates_of(need.dates)
         for name, child in inputs_here(step):
             mine = prepared.selector_dates(step, dates) if name == step.operator.masks else dates
@@ -224,7 +226,7 @@ def _guard(
     covered = {mask.node.hash}
     for step in reversed(order):
         mine = users.get(step.node.hash)
-        if mine and mine <= covered and step is not mask and step.meta.time:
+        if mine and mine <= covered and step is not mask and step.meta.time and not step.operator.whole_series:
             covered.add(step.node.hash)
             if step.reads:
                 guards[step.node.hash] = (*guards.get(step.node.hash, ()), selector.node)

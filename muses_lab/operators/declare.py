@@ -297,6 +297,7 @@ class Traits:
     cost: CostOf | None = None
     reduces: str | None = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
+    whole_series: bool = False
     masks: str | None = None
     selects: bool = False
     code: str | None = None
@@ -327,6 +328,8 @@ class Operator:
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
+        self.whole_series = traits.whole_series
+        """Whether a date of its result depends on all dates of its cubes."""
         self.masks = traits.masks
         """The cube argument that removes values of the first cube where it is true."""
         self.selects = traits.selects
@@ -726,6 +729,7 @@ def operator(
     cost: CostOf | None = None,
     reduces: str | None = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
+    whole_series: bool = False,
     masks: str | None = None,
     selects: bool = False,
     code: str | None = None,
@@ -758,6 +762,9 @@ def operator(
         The dimension (`t` or `bands`) which it reduces, or the argument that names it.
     dates
         (arguments, dates) → the dates that it keeps.
+    whole_series
+        Whether a date of its result depends on all dates of its cubes, as in smoothing: it is evaluated for all of
+        them, whichever are wanted. What reduces `t` need not say so.
     masks
         The cube argument that removes values of the first cube where it is true.
     selects
@@ -775,7 +782,7 @@ def operator(
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
+        traits = Traits(strict, rule, cost, reduces, dates, whole_series, masks, selects, code, images, expands, method)
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 
