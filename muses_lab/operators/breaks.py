@@ -10,7 +10,7 @@ from scipy import special
 
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.declare import Cost, Cube, operator
-from muses_lab.operators.series import EPOCH, Date, cost, days_since, instant, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
 
 _VALUE, _MIXED, _ALERT = 12e-9, 4e-9, 60e-9
 """Seconds for a value: of a series that is passed through once; of each permutation; of an alert."""
@@ -18,10 +18,6 @@ _VALUE, _MIXED, _ALERT = 12e-9, 4e-9, 60e-9
 _BREAK = "date", "size", "score", "p", "count"
 _DROP = "date", "size", "days", "count"
 _ALERTED = "date", "confirmed", "size", "count"
-
-
-def _origin(origin: str) -> float:
-    return float(days_since(np.array(instant(origin))))
 
 
 def _permuted(permutations: int) -> float:
@@ -63,7 +59,7 @@ def cusum(data: Cube, permutations: Annotated[int, Field(ge=0, le=9999)] = 0, or
 
     def broken(days: np.ndarray, values: np.ndarray) -> np.ndarray:
         found = np.empty((len(values), 5))
-        kernels.cusum(values, days - _origin(origin), permutations, found)
+        kernels.cusum(values, days - day_of(origin), permutations, found)
         count, date, size, score, p = found.T
         return np.stack([date, size, score, p if permutations else special.kolmogorov(score), count])
 
@@ -95,7 +91,7 @@ def largest_drop(data: Cube, origin: Date = EPOCH) -> Cube:
 
     def dropped(days: np.ndarray, values: np.ndarray) -> np.ndarray:
         found = np.empty((len(values), 4))
-        kernels.largest_drop(values, days - _origin(origin), found)
+        kernels.largest_drop(values, days - day_of(origin), found)
         count, size, date, apart = found.T
         return np.stack([date, size, apart, count])
 
@@ -136,12 +132,11 @@ def drop_alert(
     Without an alert there is no date, and size 0. Falls of the season are drops, too: subtract `harmonic_fit` of
     earlier years first, or choose a threshold beyond them.
     """
-    shift = _origin(origin)
-    begin = -np.inf if start is None else float(days_since(np.array(instant(start)))) - shift
+    begin = -np.inf if start is None else day_of(start) - day_of(origin)
 
     def alerted(days: np.ndarray, values: np.ndarray) -> np.ndarray:
         found = np.empty((len(values), 4))
-        kernels.alerts(values, days - shift, threshold, previous, confirm, begin, found)
+        kernels.alerts(values, days - day_of(origin), threshold, previous, confirm, begin, found)
         count, date, confirmed, size = found.T
         return np.stack([date, confirmed, size, count])
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.declare import Cube, operator
-from muses_lab.operators.series import EPOCH, Date, cost, days_since, instant, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
 
 _VALUE = 15e-9
 """Seconds."""
@@ -75,7 +75,7 @@ def phenology(
 
     def season(days: np.ndarray, values: np.ndarray) -> np.ndarray:
         found = np.empty((len(values), len(_BANDS)))
-        kernels.phenology(values, days - days_since(np.array(instant(origin))), _METHODS[method], threshold, found)
+        kernels.phenology(values, days - day_of(origin), _METHODS[method], threshold, found)
         (
             count, start, peak, end, length, at_peak, base, amplitude, rise, fall, integral, from_zero, at_start,
         ) = found.T  # fmt: skip

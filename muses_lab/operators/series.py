@@ -13,6 +13,7 @@ import xarray as xr
 from pydantic import AfterValidator
 
 from muses_lab.errors import DocumentError
+from muses_lab.operators.cubes import instant
 from muses_lab.operators.declare import Cost, CostOf, Meta, Needs, Shape
 from muses_lab.operators.given import moment
 from muses_lab.resources.cancel import stripes
@@ -42,10 +43,9 @@ def days_since(times: np.ndarray, origin: str = EPOCH) -> np.ndarray:
     return (times.astype("M8[ns]") - instant(origin)) / np.timedelta64(1, "D")
 
 
-def instant(date: str) -> np.datetime64:
-    from muses_lab.operators.cubes import instant as parsed
-
-    return parsed(date)
+def day_of(date: str) -> float:
+    """A date as days since 1970-01-01."""
+    return float(days_since(np.array(instant(date))))
 
 
 # -------------------------------------------------------------------------------------------------- declarations

@@ -62,7 +62,8 @@ def whittaker(
     """
 
     def smooth(values: np.ndarray, days: np.ndarray, out: np.ndarray) -> None:
-        kernels.whittaker(values, *_roughness(days, spacing, smoothness), out)
+        middle, next_one, after_next = _roughness(days, spacing, smoothness)
+        kernels.whittaker(values, middle, next_one, after_next, out)
         if not fill:
             out[np.isnan(values)] = np.nan
 

@@ -9,7 +9,7 @@ from scipy import special
 
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.declare import Cube, operator
-from muses_lab.operators.series import EPOCH, YEAR, Date, cost, days_since, instant, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, YEAR, Date, cost, day_of, one_band, reduced, to_bands
 
 _LINE, _SLOPES, _SIGNS, _SEASONS = 15e-9, 400e-9, 60e-9, 100e-9
 """Seconds for a value of a series of 72 dates."""
@@ -21,7 +21,7 @@ _SEASONAL = "slope", *_KENDALL
 
 
 def _years(days: np.ndarray, origin: str) -> np.ndarray:
-    return (days - days_since(np.array(instant(origin)))) / YEAR
+    return (days - day_of(origin)) / YEAR
 
 
 @operator(
