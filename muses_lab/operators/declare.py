@@ -1066,23 +1066,9 @@ def operator(
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
-            strict,
-            rule,
-            cost,
-            reduces,
-            dates,
-            groups,
-            asks_dates_of,
-            narrowed,
-            masks,
-            selects,
-            code,
-            images,
-            expands,
-            method,
-            along,
-            length,
-        )
+            strict, rule, cost, reduces, dates, groups, asks_dates_of, narrowed, masks, selects, code, images, expands,
+            method, along, length,
+        )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 
