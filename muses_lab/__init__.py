@@ -16,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.kernel import tell_server
 
 if TYPE_CHECKING:
-    from muses_lab.api.chain import Chain, rgb
+    from muses_lab.api.chain import Chain
     from muses_lab.api.collection import Collection, collection
+    from muses_lab.api.combine import blend, hsv, mosaic, rgb, stack, where
     from muses_lab.api.jobs import jobs
     from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.shared import shared, shares
+    from muses_lab.api.table import Table
+    from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
     from muses_lab.raster.window import Window
@@ -33,11 +36,16 @@ __all__ = [
     "Chain",
     "Collection",
     "Layer",
+    "Table",
+    "Vectors",
     "Window",
     "__version__",
+    "blend",
     "collection",
     "from_array",
+    "hsv",
     "jobs",
+    "mosaic",
     "open_catalog",
     "open_raster",
     "plots",
@@ -46,26 +54,37 @@ __all__ = [
     "rgb",
     "shared",
     "shares",
+    "stack",
     "use",
+    "vectors",
+    "where",
 ]
 
 _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
     "Layer": "api.layer",
+    "Table": "api.table",
+    "Vectors": "api.vectors",
     "Window": "raster.window",
+    "blend": "api.combine",
     "collection": "api.collection",
     "from_array": "api.rasters",
+    "hsv": "api.combine",
     "jobs": "api.jobs",
+    "mosaic": "api.combine",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
     "plots": "api.plotting",
     "register_catalog": "catalog",
     "remove_catalog": "catalog",
-    "rgb": "api.chain",
+    "rgb": "api.combine",
     "shared": "api.shared",
     "shares": "api.shared",
+    "stack": "api.combine",
     "use": "compute",
+    "vectors": "api.vectors",
+    "where": "api.combine",
 }
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
-from muses_lab.api.written import called, text
+from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Node
-from muses_lab.errors import ArgumentError
 from muses_lab.operators import registry
-from muses_lab.plain import shown
+from muses_lab.operators.zonal import is_table, reduces_over_features
 from muses_lab.publish import bundle
 from muses_lab.publish.pinning import LOADS, Searches
 from muses_lab.style import Style
@@ -41,7 +40,7 @@ class Chain(Evaluable):
         problems: Mapping[str, tuple[str, ...]],
         searches: Mapping[str, Searches],
     ) -> Any:
-        return Chain(node, artefacts, problems, searches)
+        return _kind(reduces_over_features(node))(node, artefacts, problems, searches)
 
     def to_json(self, artefacts: bool = False) -> dict[str, Any]:
         """The openEO document: `process_graph`, and the versions of the operators.
@@ -63,6 +62,8 @@ class Chain(Evaluable):
     def from_json(cls, document: Any) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
+        A document whose result is a table of features (`aggregate_spatial`) gives a `Table`.
+
         Raises
         ------
         DocumentError
@@ -70,7 +71,7 @@ class Chain(Evaluable):
             not what its digest names, or that is not of the kind that the document takes it for.
         """
         root, found = bundle.parse(document)
-        return Chain(root, found, searches=_searches_of(root))
+        return _kind(is_table(root))(root, found, searches=_searches_of(root))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -93,26 +94,11 @@ class Chain(Evaluable):
 add_methods(Chain)
 
 
-def rgb(red: Chain, green: Chain, blue: Chain) -> Chain:
-    """Three chains (images without bands) as the bands `red`, `green`, `blue` of one.
+def _kind(table: bool) -> type[Chain]:
+    """What a document becomes: a chain, or one that has no pixels."""
+    from muses_lab.api.table import Table
 
-    ```python
-    median = s2.mask_clouds().median("t")
-    ml.rgb(median.band("red"), median.band("green"), median.band("blue")).style(vmax=0.3)
-    ```
-    """
-    for chain in (red, green, blue):
-        if not isinstance(chain, Chain):
-            raise ArgumentError(f"rgb({shown(chain)}) takes a chain, for example median.band('red')")
-    layers = [
-        chain._with("add_dimension", data=chain._node, name="bands", label=label)
-        for chain, label in ((red, "red"), (green, "green"), (blue, "blue"))
-    ]
-    merged = layers[0]
-    for layer in layers[1:]:
-        merged = merged._with("merge_cubes", layer, cube1=merged._node, cube2=layer._node)
-    merged._written = called("rgb", red, green, blue)
-    return merged
+    return Table if table else Chain
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:
@@ -128,6 +114,7 @@ def _restored(
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
-    chain = Chain(graph.parse(document, registry), artefacts, problems, searches)
+    root = graph.parse(document, registry)
+    chain = _kind(is_table(root))(root, artefacts, problems, searches)
     chain._written = text(written)
     return chain
