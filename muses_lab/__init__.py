@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.kernel import tell_server
 
 if TYPE_CHECKING:
-    from muses_lab.api.chain import Chain
+    from muses_lab.api.chain import Chain, Table
     from muses_lab.api.collection import Collection, collection
     from muses_lab.api.combine import blend, hsv, mosaic, rgb, stack, where
     from muses_lab.api.jobs import jobs
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.shared import shared, shares
-    from muses_lab.api.table import Table
     from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
@@ -64,7 +63,7 @@ _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
     "Layer": "api.layer",
-    "Table": "api.table",
+    "Table": "api.chain",
     "Vectors": "api.vectors",
     "Window": "raster.window",
     "blend": "api.combine",

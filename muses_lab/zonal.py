@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import shapely
 import xarray as xr
 from affine import Affine
+from shapely.geometry.base import BaseGeometry
 
-from muses_lab import compute, settings
+from muses_lab import settings
+from muses_lab.compute import executor
 from muses_lab.compute.windows import Pixels, request_window
 from muses_lab.crs import transformer
-from muses_lab.document.graph import Callback
+from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.engine import Published
 from muses_lab.engine.mosaic import reaches
-from muses_lab.errors import ArgumentError, TooLarge
-from muses_lab.operators import Series, run
+from muses_lab.errors import ArgumentError, DocumentError, TooLarge
+from muses_lab.operators import Meta, Pixel, Series, registry, run
 from muses_lab.operators.drawing import NONE, SIDE, moved, on_pixels
 from muses_lab.operators.vectors import Features
-from muses_lab.operators.zonal import AXES
+from muses_lab.operators.zonal import AXES, reduces_over_features
 from muses_lab.plain import number, users_line
 from muses_lab.publish.documents import check_extents
 from muses_lab.raster.grid import Grid, Rect, block_rect, same_crs
 from muses_lab.series import check_known
+
+if TYPE_CHECKING:
+    import geopandas
 
 _TOGETHER = 16
 """Windows that are asked for at a time: as many as keep the cluster busy."""
@@ -49,7 +55,7 @@ class _Part:
     """A feature on the lattice of a grid, and the values met so far."""
 
     number: int
-    shape: shapely.Geometry
+    shape: BaseGeometry
     """In the grid's system."""
     rect: Rect
     left: int = 0
@@ -59,6 +65,49 @@ class _Part:
     values: list[np.ndarray] = field(default_factory=list)
     seen: bool = False
     """Whether there is a scene at it."""
+
+
+def compute(published: Published, resolution: float | None = None) -> xr.DataArray:
+    """The values of a document whose result is a table: dims of `geometry, t, bands`; see `Table.compute`."""
+    values: dict[str, xr.DataArray] = {}
+    metas: dict[str, Meta] = {}
+    for node in walk(published.root):
+        op = registry[node.process]
+        cubes = [node.arguments[name] for name in op.cubes if name in node.arguments]
+        if reduces_over_features(node):
+            below = replace(published, root=node.arguments["data"])
+            reducer, target = node.arguments["reducer"], node.arguments.get("target_dimension")
+            values[node.hash] = aggregate(below, _features(published, node), reducer, target, resolution)
+            metas[node.hash] = below.prepared.output.meta
+        elif any(cube.hash in values for cube in cubes):
+            if not all(cube.hash in values for cube in cubes):
+                raise DocumentError(f"{node.process!r} combines a table of features with a chain that has pixels")
+            values[node.hash], metas[node.hash] = _applied(node, values, metas)
+    return values[published.root.hash]
+
+
+def features(published: Published) -> Features:
+    """The features of a table's rows."""
+    return _features(published, next(node for node in walk(published.root) if reduces_over_features(node)))
+
+
+def _features(published: Published, node: Node) -> Features:
+    (digest,) = registry[node.process].referred(node.arguments).values()
+    return published.artefacts[digest].value
+
+
+def frame(published: Published, resolution: float | None = None) -> geopandas.GeoDataFrame:
+    """The values beside the attributes of the features: a row for each (and each date), a column for each band."""
+    values = compute(published, resolution)
+    rows = features(published).table()
+    dims = [d for d in values.dims if d not in ("geometry", "t")]
+    plain = values.drop_vars(["geometry", "feature"]).transpose("geometry", *(["t"] * ("t" in values.dims)), ...)
+    times = plain.sizes.get("t", 1)
+    flat = plain.values.reshape(len(rows) * times, -1)
+    rows = rows.iloc[np.repeat(np.arange(len(rows)), times)]
+    if "t" in values.dims:
+        rows = rows.assign(t=np.tile(plain.t.values, len(rows) // times))
+    return rows.assign(**{name: flat[:, n] for n, name in enumerate(_names(plain, dims))})
 
 
 def aggregate(
@@ -165,7 +214,7 @@ def _placed(grid: Grid, level: int, features: Features, numbers: np.ndarray) -> 
         yield _Part(int(number), shape, _rect(grid, width, height, shape))
 
 
-def _rect(grid: Grid, width: float, height: float, shape: shapely.Geometry) -> Rect:
+def _rect(grid: Grid, width: float, height: float, shape: BaseGeometry) -> Rect:
     """All pixels that a shape may have."""
     w, s, e, n = shape.bounds
     if not np.isfinite((w, s, e, n)).all():
@@ -193,14 +242,14 @@ def _evaluated(
     published: Published, grid: Grid, level: int, blocks: dict[_Block, list[_Part]]
 ) -> Iterator[tuple[_Block, Pixels | None]]:
     """Blocks in order with the chain's values there; None where there is no scene."""
-    executor = compute.executor()
+    runs = executor()
     order = sorted(blocks)
     for start in range(0, len(order), _TOGETHER):
         tickets = {}
         for block in order[start : start + _TOGETHER]:
             window = grid.geobox(level, _around(blocks[block], block_rect(*block)))
             if reaches(published.prepared, window):
-                tickets[block] = request_window(executor, published, window)
+                tickets[block] = request_window(runs, published, window)
         try:
             for block in order[start : start + _TOGETHER]:
                 ticket = tickets.get(block)
@@ -229,11 +278,11 @@ def _take(
     return values.nbytes
 
 
-def _inside(shape: shapely.Geometry, grid: Grid, level: int, rect: Rect) -> np.ndarray:
+def _inside(shape: BaseGeometry, grid: Grid, level: int, rect: Rect) -> np.ndarray:
     width, height = grid.pixel(level)
     lattice = Affine(width, 0, grid.origin[0], 0, -height, grid.origin[1])
     parts = shapely.get_parts(shape)
-    touched = shapely.get_dimensions(shape) < 2
+    touched = bool(shapely.get_dimensions(shape) < 2)
     return on_pixels(parts, np.zeros(len(parts), int), lattice, rect, touched) != NONE
 
 
@@ -254,7 +303,7 @@ def _reduced(published: Published, pixels: np.ndarray, reducer: Callback, target
         value = value.where(False)
     if target is None:
         return value
-    valid = np.isfinite(array).sum("pixel")
+    valid = array.copy(data=np.isfinite(array.values)).sum("pixel")
     together = [value, xr.full_like(valid, array.sizes["pixel"]), valid]
     return xr.concat([one.astype(np.float64) for one in together], dim=target).assign_coords({target: list(COUNTS)})
 
@@ -270,3 +319,29 @@ def _tell(features: Features, empty: Sequence[int]) -> None:
         OutsideData,
         stacklevel=users_line(),
     )
+
+
+# ------------------------------------------------------------------------------------- what follows in a document
+
+
+def _applied(node: Node, values: Mapping[str, xr.DataArray], metas: Mapping[str, Meta]) -> tuple[xr.DataArray, Meta]:
+    """A process of tables: those that need no place work on features as on pixels."""
+    op = registry[node.process]
+    if not isinstance(op.support, Pixel) or set(op.injected) - {"meta"} or op.artefacts:
+        raise DocumentError(f"{node.process!r} needs pixels; a table of features has none", process=node.process)
+    arguments = {a.name: node.arguments.get(a.name, a.default) for a in op.arguments.values()}
+    below = {name: metas[arguments[name].hash] for name in op.cubes}
+    meta = op.shape(arguments, below)
+    cubes = {name: values[arguments[name].hash] for name in op.cubes}
+    given = {"meta": next(iter(below.values()))} if "meta" in op.injected else {}
+    made = op.fn(**{**arguments, **cubes, **given})
+    first = next(iter(cubes.values()))
+    return made.assign_coords({n: first.coords[n] for n in ("geometry", "feature") if n not in made.coords}), meta
+
+
+def _names(array: xr.DataArray, dims: list[str]) -> list[str]:
+    """Names of columns: bands, labels of a target dimension, or both."""
+    names = [""]
+    for dim in dims:
+        names = [f"{name}_{label}".strip("_") for name in names for label in array[dim].values]
+    return ["value"] if names == [""] else names

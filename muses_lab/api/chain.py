@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab import zonal
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
@@ -12,11 +16,17 @@ from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Node
+from muses_lab.errors import ArgumentError
 from muses_lab.operators import registry
+from muses_lab.operators.vectors import Features
 from muses_lab.operators.zonal import is_table, reduces_over_features
+from muses_lab.plain import shown
 from muses_lab.publish import bundle
 from muses_lab.publish.pinning import LOADS, Searches
 from muses_lab.style import Style
+
+if TYPE_CHECKING:
+    import geopandas
 
 
 class Chain(Evaluable):
@@ -94,10 +104,59 @@ class Chain(Evaluable):
 add_methods(Chain)
 
 
+class Table(Chain):
+    """A deferred table, which is a chain without pixels: values over polygons, lines or points.
+
+    ```python
+    fields = ml.vectors("fields.gpkg")
+    table = ndvi.aggregate_spatial(fields, "median")
+    table.table()                           # a GeoDataFrame: a row for each feature and date, a column for each band
+    table.compute()                         # an array of dims geometry, t, bands
+    ```
+
+    Arithmetic, comparison and processes that work value by value, or over `t` and `bands`, may follow.
+    """
+
+    def _new(
+        self,
+        node: Node,
+        artefacts: Mapping[str, Artefact],
+        problems: Mapping[str, tuple[str, ...]],
+        searches: Mapping[str, Searches],
+    ) -> Any:
+        return Table(node, artefacts, problems, searches)
+
+    @property
+    def features(self) -> Features:
+        """The features of its rows."""
+        return zonal.features(self.published)
+
+    def compute(self, resolution: float | None = None) -> xr.DataArray:  # type: ignore[override]
+        """The values: dims of (geometry, t, bands) that it has; `geometry` holds the features, `feature` their ids.
+
+        Of the native pixels, or of those of the level of `resolution` metres. What has no pixels is missing, and
+        `OutsideData` warns of it. With the package xvec, `.xvec.set_geom_indexes("geometry", crs=…)` makes it a vector
+        cube with an index.
+        """
+        self._check(resolution)
+        return zonal.compute(self.published, resolution)
+
+    def table(self, resolution: float | None = None) -> geopandas.GeoDataFrame:
+        """The values as a GeoDataFrame: the attributes of the features, and a column for each band (or `value`).
+
+        A row for each feature, and for each date where it has dates (column `t`).
+        """
+        self._check(resolution)
+        return zonal.frame(self.published, resolution)
+
+    def _check(self, resolution: Any) -> None:
+        self._tell_problems()
+        if isinstance(resolution, GeoBox):
+            raise ArgumentError(f"compute({shown(resolution)}): a table has no window; its features are its places")
+
+
 def _kind(table: bool) -> type[Chain]:
     """What a document becomes: a chain, or one that has no pixels."""
-    from muses_lab.api.table import Table
-
     return Table if table else Chain
 
 

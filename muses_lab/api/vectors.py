@@ -11,7 +11,7 @@ from muses_lab.catalog.condition import Condition
 from muses_lab.document.artefacts import Artefact
 from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.operators import registry
-from muses_lab.operators.vectors import VECTORS, Features, filter_vector, given
+from muses_lab.operators.vectors import RELATIONS, VECTORS, Features, filter_vector, given
 from muses_lab.plain import number, shown, users_line
 
 _NOTES = 5
@@ -36,9 +36,6 @@ class Vectors(Features):
 
     Made by `ml.vectors`. A document holds them by digest: what they are, not where they came from.
     """
-
-    def __len__(self) -> int:
-        return super().__len__()
 
     def filter(self, condition: str | None = None, **equal: Any) -> Self:
         """Those for which a CQL2 condition on their attributes is true, or whose attributes have these values.
@@ -73,10 +70,8 @@ class Vectors(Features):
         fields.related(commune, "within")
         ```
         """
-        from muses_lab.operators.vectors import _RELATIONS
-
-        if relation not in _RELATIONS:
-            raise ArgumentError(f"relation={shown(relation)} is none; there are {', '.join(_RELATIONS)}")
+        if relation not in RELATIONS:
+            raise ArgumentError(f"relation={shown(relation)} is none; there are {', '.join(RELATIONS)}")
         others = other if isinstance(other, Features) else vectors(other)
         return _told(filter_vector, self, others, relation)
 

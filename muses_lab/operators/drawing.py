@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -44,10 +44,11 @@ class Drawing:
     that it goes through, a point's the one that holds it.
     """
 
-    def __init__(self, crs: str, shapes: Sequence[BaseGeometry]) -> None:
+    def __init__(self, crs: str, shapes: Iterable[BaseGeometry]) -> None:
         self.crs = crs
-        self._shapes = np.empty(len(shapes), object)
-        self._shapes[:] = shapes
+        every = list(shapes)
+        self._shapes = np.empty(len(every), object)
+        self._shapes[:] = every
 
     @cached_property
     def _tree(self) -> shapely.STRtree:
@@ -134,7 +135,7 @@ class Drawing:
         return np.concatenate(numbers)[order], np.concatenate(shapes)[order]
 
     def _of_centres(self, crs: str, lattice: Affine, part: Rect) -> np.ndarray:
-        """The last shape that each pixel's centre is inside of in the shapes' own system; what has no place there: none."""
+        """The last shape that each pixel's centre is inside of in the shapes' own system; what is not in it has none."""
         columns, rows = np.meshgrid(np.arange(part.c0, part.c1) + 0.5, np.arange(part.r0, part.r1) + 0.5)
         x, y = transformer(crs, self.crs).transform(*(lattice @ (columns.ravel(), rows.ravel())))
         out = np.full(columns.size, NONE, np.int32)
@@ -157,9 +158,7 @@ class Drawing:
                 out[hit] = np.maximum(out[hit], number)
         return out.reshape(part.shape)
 
-    def _along(
-        self, out: np.ndarray, crs: str, lattice: Affine, part: Rect, number: int, shape: BaseGeometry
-    ) -> None:
+    def _along(self, out: np.ndarray, crs: str, lattice: Affine, part: Rect, number: int, shape: BaseGeometry) -> None:
         """Pixels that hold places along a line, or points."""
         length = shape.length
         places = shapely.get_coordinates(shapely.segmentize(shape, length / _STEPS) if length else shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -126,9 +126,9 @@ def mask_polygon(
     ```
 
     `mask` is what `ml.vectors` gives or takes: the path of a file, a GeoDataFrame, GeoJSON, or a shapely geometry in
-    degrees. A pixel is inside where its centre is (GDAL's rule without `all_touched`), at every level with the pixels of that
-    level. Edges are straight in the polygons' own reference system. `replacement` takes the place of the values that
-    are removed; what is missing stays so (openEO `mask_polygon`).
+    degrees. A pixel is inside where its centre is (GDAL's rule without `all_touched`), at every level with the pixels
+    of that level. Edges are straight in the polygons' own reference system. `replacement` takes the place of the values
+    that are removed; what is missing stays so (openEO `mask_polygon`).
     """
     assert geobox is not None
     within = mask.inside(geobox)

@@ -25,7 +25,7 @@ from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
 from muses_lab.operators.declare import Cost, Cube, Meta, operator
-from muses_lab.operators.drawing import Drawing
+from muses_lab.operators.drawing import Drawing, moved
 from muses_lab.plain import plain
 from muses_lab.raster.grid import BLOCK
 
@@ -89,7 +89,8 @@ class Features:
         if len(shapes) > MOST:
             raise ValueError(f"there are {len(shapes)} features; the limit is {MOST}")
         names = _ids(ids, len(shapes))
-        kept, notes = [], []
+        kept: list[int] = []
+        notes: list[str] = []
         for number, shape in enumerate(shapes):
             if shape is None or shape.is_empty:
                 notes.append(f"feature {names[number]!r} has no geometry and is left out")
@@ -101,7 +102,7 @@ class Features:
             kept.append(number)
         if not kept:
             raise ValueError("there is no feature with a geometry in it")
-        found = _array(shapely.force_2d(shapes[number]) for number in kept)
+        found = shapely.force_2d(_array(shapes[number] for number in kept))
         _check_place(name, found)
         columns = {
             str(key): tuple(_attribute(key, column[number], names[number]) for number in kept)
@@ -167,7 +168,7 @@ class Features:
                 raise ValueError(f"{name!r} of feature {id!r} is the text {value!r:.40}, and others are numbers")
             if isinstance(value, int) and abs(value) > 1 << 24:
                 raise ValueError(
-                    f"{name!r} of feature {id!r} is {value}: pixels (float32) hold whole numbers up to {1 << 24} exactly"
+                    f"{name!r} of feature {id!r} is {value}: pixels (float32) hold whole numbers up to {1 << 24}"
                 )
         return Numbers(np.array([math.nan if v is None else float(v) for v in column], np.float32), {})
 
@@ -176,8 +177,7 @@ class Features:
         to = crs_name(crs)
         if to == self.crs:
             return self
-        way = transformer(self.crs, to)
-        shapes = shapely.transform(self.shapes, lambda xy: np.column_stack(way.transform(xy[:, 0], xy[:, 1])))
+        shapes = moved(self.shapes, transformer(self.crs, to).transform)
         for id, shape in zip(self.ids, shapes, strict=True):
             if not np.isfinite(shape.bounds).all():
                 raise ValueError(f"feature {id!r} has no place in {to}: choose another reference system")
@@ -219,9 +219,8 @@ class Features:
         for epsg in np.unique(code):
             there, back = transformer(self.crs, int(epsg)), transformer(int(epsg), self.crs)
             some = code == epsg
-            flat = shapely.transform(self.shapes[some], lambda xy, t=there: np.column_stack(t.transform(*xy.T)))
-            grown = shapely.buffer(flat, metres, quad_segs=16)
-            out[some] = shapely.transform(grown, lambda xy, t=back: np.column_stack(t.transform(*xy.T)))
+            grown = shapely.buffer(moved(self.shapes[some], there.transform), metres, quad_segs=16)
+            out[some] = moved(grown, back.transform)
         return out
 
 
@@ -236,7 +235,7 @@ def _as_on_the_ground(crs: pyproj.CRS) -> bool:
 # ---------------------------------------------------------------------------------------------------- checks
 
 
-def _array(shapes: Iterable[BaseGeometry]) -> np.ndarray:
+def _array(shapes: Iterable[BaseGeometry | None]) -> np.ndarray:
     found = list(shapes)
     out = np.empty(len(found), object)
     out[:] = found
@@ -407,17 +406,16 @@ def _properties(item: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _geometry(item: Mapping[str, Any]) -> BaseGeometry | None:
-    if item.get("type") == "Feature":
-        item = item.get("geometry")  # type: ignore[assignment]
-        if item is None:
-            return None
-        if not isinstance(item, Mapping):
-            raise ValueError("GeoJSON holds features and geometries that are objects")
-    kind = item.get("type")
+    found: Any = item.get("geometry") if item.get("type") == "Feature" else item
+    if found is None:
+        return None
+    if not isinstance(found, Mapping):
+        raise ValueError("GeoJSON holds features and geometries that are objects")
+    kind = found.get("type")
     if kind not in _TYPES:
         raise ValueError(f"GeoJSON has no {str(kind)[:40]} here; it has points, lines and polygons")
     try:
-        return shapely.from_geojson(json.dumps({"type": kind, "coordinates": item.get("coordinates")}))
+        return shapely.from_geojson(json.dumps({"type": kind, "coordinates": found.get("coordinates")}))
     except (shapely.GEOSException, TypeError, ValueError) as error:
         raise ValueError(f"it is no {kind}: {str(error)[:200]}") from None
 
@@ -597,7 +595,7 @@ def load_geojson(data: dict[str, Any], properties: list[str] = []) -> Vectors:  
     return found.with_columns(*properties)
 
 
-_RELATIONS = {
+RELATIONS = {
     "intersects": shapely.intersects, "disjoint": shapely.disjoint, "equals": shapely.equals,
     "touches": shapely.touches, "crosses": shapely.crosses, "overlaps": shapely.overlaps, "within": shapely.within,
     "contains": shapely.contains,
@@ -622,7 +620,7 @@ def filter_vector(data: Vectors, geometries: Vectors, relation: Relation = "inte
         return data.chosen(~np.isin(np.arange(len(data)), hit))
     tree = shapely.STRtree(others)
     mine, theirs = tree.query(data.shapes)
-    true = _RELATIONS[relation](data.shapes[mine], others[theirs])
+    true = RELATIONS[relation](data.shapes[mine], others[theirs])
     return data.chosen(np.isin(np.arange(len(data)), mine[true]))
 
 

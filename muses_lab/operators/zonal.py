@@ -45,9 +45,7 @@ def _aggregate_spatial(
         reducer = _named(reducer)
     elif not isinstance(reducer, Callback):
         raise ArgumentError(f"reducer={shown(reducer)} is no name of a reducer, such as 'mean'", argument="reducer")
-    return on_cube(
-        data, "aggregate_spatial", geometries=geometries, reducer=reducer, target_dimension=target_dimension
-    )
+    return on_cube(data, "aggregate_spatial", geometries=geometries, reducer=reducer, target_dimension=target_dimension)
 
 
 def _named(name: str) -> Callback:
