@@ -178,6 +178,11 @@ class PreparedGraph:
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()
+        if not self.sources and not self.output.grids:
+            raise GridError(
+                f"what {self.root.process!r} draws has no grid of its own: combine it with a chain that has one, for "
+                "example chain.where(drawn == 1)"
+            )
 
     def _check_nesting(self) -> None:
         """Evaluations inside evaluations: each waits, with what it holds, for those below it."""
@@ -411,6 +416,8 @@ class PreparedGraph:
             grid = pinned_grid(node, arguments, inputs[0].grids)
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
+        # What has no grid of its own (what is drawn of vectors) follows, too.
+        inputs = [s for s in inputs if s.grids] or inputs
         fixed = [s for s in inputs if not s.pinned] or inputs[:1]
         if fixed and all(s.grids is fixed[0].grids for s in fixed):
             return fixed[0].grids

@@ -28,7 +28,7 @@ import numpy as np
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
-from muses_lab.document.artefacts import Artefact, OfKind, kinds
+from muses_lab.document.artefacts import Artefact, OfKind, kinds, known
 from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import BandError, DocumentError
 from muses_lab.times import parse_moment
@@ -203,6 +203,11 @@ class Structural(Support):
     """No computation of its own: the engine carries it out, or nobody does (a collection that is not pinned)."""
 
     elsewhere: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Tabular(Structural):
+    """Gives a table of features, which has no pixels: no engine evaluates it."""
 
 
 @dataclass(frozen=True)
@@ -465,7 +470,9 @@ class Operator:
             name: _argument(name, hints[name], p.default) for name, p in parameters.items() if name not in _INJECTED
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
-        self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.gives = _kind_of(hints.get("return"))
+        """The kind of artefact that it makes: it runs when a document is read; empty: it is a step of a chain."""
+        self.is_cube_process = bool(self.cubes or self.gives) or hints.get("return") is Cube
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
             raise TypeError(f"operator {id!r} refers to an artefact, which only operators on cubes may")
@@ -653,7 +660,7 @@ class Operator:
 
         match argument.kind:
             case "cube":
-                if not isinstance(value, Node):
+                if not isinstance(value, Node) or registry[value.process].gives:
                     raise wrong("a data cube (the result of another node)")
             case "callback" if value is None and not argument.required:
                 return None
@@ -699,11 +706,20 @@ class Operator:
 
     @staticmethod
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
-        """A digest, an artefact, or what documents may hold in its place; a path of this machine never."""
+        """A digest, an artefact, or what documents may hold in its place; a path of this machine never.
+
+        What a process makes that gives artefacts is made now: documents hold its digest.
+        """
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
             return value
+        if isinstance(value, Node) and registry[value.process].gives:
+            value = registry.artefact(value)
+            try:
+                return value if value.kind.name == name else Artefact.of(kinds[name], kinds[name].of(value.value))
+            except ValueError as error:
+                raise wrong(f"a {kinds[name].noun} ({error})") from None
         if not isinstance(value, dict) or (kind := kinds[name]).inline is None:
             raise wrong(f"the SHA-256 of an artefact of the kind {name!r} (64 hexadecimal digits)")
         try:
@@ -975,6 +991,28 @@ class OperatorRegistry:
                 node=node,
                 process=process,
             ) from None
+
+    def artefact(self, node: Node) -> Artefact:
+        """What a node makes whose operator gives artefacts (`Operator.gives`).
+
+        Raises
+        ------
+        DocumentError
+            An artefact that it refers to is not here, or its function refuses (ValueError) what it is given.
+        """
+        op = self[node.process]
+        held = {artefact.digest: artefact for artefact in node.artefacts}
+        arguments = dict(node.arguments)
+        for name, digest in op.referred(node.arguments).items():
+            artefact = held.get(digest) or known(digest)
+            if artefact is None:
+                kind = kinds[op.arguments[name].artefact]
+                raise DocumentError(f"{op.id!r}: the {kind.noun} {digest[:12]}… is not here", argument=name)
+            arguments[name] = artefact.value
+        try:
+            return Artefact.of(kinds[op.gives], op.fn(**arguments))
+        except ValueError as error:
+            raise DocumentError(f"{op.id!r}: {error}", process=op.id) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""
