@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from muses_lab.api.shared import shared, shares
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
+    from muses_lab.operators.own import operator
     from muses_lab.raster.window import Window
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "jobs",
     "open_catalog",
     "open_raster",
+    "operator",
     "plots",
     "register_catalog",
     "remove_catalog",
@@ -59,6 +61,7 @@ _HOMES = {
     "jobs": "api.jobs",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
+    "operator": "operators.own",
     "plots": "api.plotting",
     "register_catalog": "catalog",
     "remove_catalog": "catalog",

@@ -60,16 +60,21 @@ class Chain(Evaluable):
         return bundle.to_document(self.published)
 
     @classmethod
-    def from_json(cls, document: Any) -> Chain:
+    def from_json(cls, document: Any, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
+
+        `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
+        with all that you may do. It is refused unless you have read it and say that you trust it.
 
         Raises
         ------
+        PrivateChain
+            The document holds code, and nobody said that it is trusted.
         DocumentError
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        root, found = bundle.parse(document)
+        root, found = bundle.parse(document, trust_code)
         return Chain(root, found, searches=_searches_of(root))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -128,6 +133,9 @@ def _restored(
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
+    for artefact in artefacts.values():
+        if artefact.kind.private:
+            _ = artefact.value  # the operator that the document names
     chain = Chain(graph.parse(document, registry), artefacts, problems, searches)
     chain._written = text(written)
     return chain

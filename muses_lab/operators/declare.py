@@ -59,6 +59,9 @@ DIGEST = "^[0-9a-f]{64}$"
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
+OWN = "own"
+"""The namespace of operators that are declared in notebooks."""
+
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
@@ -303,6 +306,7 @@ class Traits:
     images: ImagesOf | None = None
     expands: Callable[..., Node] | None = None
     method: MethodOf = ""
+    private: bool = False
 
 
 class Operator:
@@ -314,7 +318,7 @@ class Operator:
         traits: Traits = Traits(),
     ) -> None:  # fmt: skip
         cost, rule = traits.cost, traits.rule
-        if cost is None and isinstance(support, Focal | Region | Fit):
+        if cost is None and isinstance(support, Focal | Region | Fit) and not traits.private:
             raise TypeError(
                 f"operator {id!r} looks at more than a pixel and does not say what that takes: declare it with cost="
             )
@@ -337,6 +341,10 @@ class Operator:
         """How compiled code does it; None: it does not."""
         self.expands = traits.expands
         """How it is defined by other processes."""
+        self.private = traits.private
+        """Whether it runs code of its user: only on their own cluster, and never from a document of others."""
+        self.brings: tuple[Artefact, ...] = ()
+        """Artefacts that it needs wherever it is evaluated: its code, where that is not of an installed package."""
         self._reduces = traits.reduces
         self._strict = traits.strict
         self.declared_cost = cost
@@ -369,6 +377,10 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"<Operator {self.id} {self.version}>"
+
+    def current(self) -> Operator:
+        """The operator that a chain gets that is built now: of one declared in a notebook, as its code is now."""
+        return self
 
     def _method_name(self, method: MethodOf) -> str | None:
         if method is None:
@@ -442,7 +454,7 @@ class Operator:
                 node=node,
                 argument=unknown[0],
             )
-        if arguments.get("context") is not None:
+        if arguments.get("context") is not None and "context" not in self.arguments:
             raise DocumentError(f"node {node!r}: `context` is not supported", node=node, argument="context")
         checked: dict[str, Any] = {}
         for argument in self.arguments.values():
@@ -648,6 +660,7 @@ def references(root: Node) -> dict[str, str]:
             kind = op.arguments[name].artefact
             if found.setdefault(digest, kind) != kind:
                 raise DocumentError(f"the artefact {digest[:12]}… is taken for {found[digest]!r} and for {kind!r}")
+        found |= {artefact.digest: artefact.kind.name for artefact in op.brings}
     return found
 
 
@@ -656,6 +669,7 @@ class OperatorRegistry:
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
+        self._held: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
         self.broken: dict[str, str] = {}
@@ -675,6 +689,17 @@ class OperatorRegistry:
         if op.method is not None:
             self._methods[op.method] = op.id
 
+    def hold(self, op: Operator) -> None:
+        """Knows an operator of this session by its id, beside those that are declared for everybody."""
+        self._held[op.id] = op
+
+    def offer(self, op: Operator) -> None:
+        """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
+        if op.method is not None and (other := self._methods.get(op.method)) is not None:
+            raise ValueError(f"the method .{op.method}() is {other!r}'s: give the function another name, or method='…'")
+        for use in self._uses:
+            use(op)
+
     def each(self, use: Callable[[Operator], None]) -> None:
         """Calls `use` with every operator: those there are, and those that are declared later, before they count."""
         for op in self._operators.values():
@@ -686,14 +711,14 @@ class OperatorRegistry:
         return self._operators.get(self._methods.get(name, ""))
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators[id]
+        return self._operators.get(id) or self._held[id]
 
     def __iter__(self):
         return iter(self._operators.values())
 
     def signature(self, process: str, node: str) -> Operator:
         try:
-            return self._operators[process]
+            return self[process]
         except KeyError:
             import difflib
 
@@ -702,6 +727,14 @@ class OperatorRegistry:
             hint += "".join(
                 f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
             )
+            namespace = process.rpartition(":")[0]
+            if namespace == OWN:
+                hint = ": it was declared in a notebook, and runs only there, on its author's own cluster"
+            elif namespace not in ("", "muses"):
+                hint += (
+                    f"; operators of {namespace!r} come from a package, which must be installed here and name its "
+                    "module in the entry-point group muses_lab.operators"
+                )
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}", node=node, process=process
             ) from None
@@ -732,6 +765,7 @@ def operator(
     images: ImagesOf | None = None,
     expands: Callable[..., Node] | None = None,
     method: MethodOf = "",
+    private: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -772,10 +806,13 @@ def operator(
         What chains have it as: a method of its id's name, with its arguments, its docstring and the examples (blocks of
         Python) in it. Another name; or a function (node of the chain, what is given to the method) → node, whose name,
         signature and docstring are the method's; None for no method.
+    private
+        Whether it runs code that its arguments hold: chains with it run on their author's cluster alone, are not
+        published, and are taken from documents only where the user trusts them.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
+        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method, private)
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 

@@ -17,6 +17,7 @@ from muses_lab.engine import Published
 from muses_lab.errors import DocumentError
 from muses_lab.operators import references, registry
 from muses_lab.plain import shown
+from muses_lab.publish.private import check_public, check_trusted
 
 KEY = "muses:artefacts"
 MAX_BYTES = 64 << 20
@@ -25,12 +26,15 @@ MAX_BYTES = 64 << 20
 
 def to_document(published: Published) -> dict[str, Any]:
     """The document of a chain with its artefacts, by digest."""
+    for artefact in published.artefacts.values():
+        if artefact.kind.private:
+            check_public(published.root)
     brought = {digest: _to_json(artefact) for digest, artefact in sorted(published.artefacts.items())}
     return {**graph.to_document(published.root), KEY: brought}
 
 
-def parse(document: Any) -> tuple[Node, dict[str, Artefact]]:
-    """A chain, and the artefacts that its document brings."""
+def parse(document: Any, trust_code: bool = False) -> tuple[Node, dict[str, Artefact]]:
+    """A chain, and the artefacts that its document brings; with code (of `run_udf`) only where that is trusted."""
     if isinstance(document, str | bytes):
         document = _loads(document)
     elif not isinstance(document, dict):
@@ -43,6 +47,8 @@ def parse(document: Any) -> tuple[Node, dict[str, Artefact]]:
         brought = document[KEY]
         document = {key: value for key, value in document.items() if key != KEY}
     root = graph.parse(document, registry)
+    if not trust_code:
+        check_trusted(root)
     if not isinstance(brought, dict):
         raise DocumentError(f"{KEY!r} must map digests to artefacts, not {brought!r:.60}", argument=KEY)
     used = references(root)
