@@ -307,6 +307,7 @@ class Traits:
     expands: Callable[..., Node] | None = None
     method: MethodOf = ""
     private: bool = False
+    anywhere: bool = False
 
 
 class Operator:
@@ -343,6 +344,8 @@ class Operator:
         """How it is defined by other processes."""
         self.private = traits.private
         """Whether it runs code of its user: only on their own cluster, and never from a document of others."""
+        self.anywhere = traits.anywhere
+        """Whether it is a process of cubes that callbacks may be, too: its cube is a parameter there."""
         self.brings: tuple[Artefact, ...] = ()
         """Artefacts that it needs wherever it is evaluated: its code, where that is not of an installed package."""
         self._reduces = traits.reduces
@@ -443,7 +446,7 @@ class Operator:
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback:
+        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
             place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
             raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
         unknown = sorted(set(arguments) - set(self.arguments) - {"context"})
@@ -466,7 +469,9 @@ class Operator:
                         argument=argument.name,
                     )
                 continue
-            value = self._check_one(argument, arguments[argument.name], node)
+            value = arguments[argument.name]
+            if not (inside_callback and argument.kind == "cube" and isinstance(value, Parameter)):
+                value = self._check_one(argument, value, node)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
         if self.rule is not None:
@@ -554,7 +559,8 @@ class Operator:
     def _check_callback(self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError]) -> None:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
-        if registry[value.root.process].is_cube_process or _is_series(value.root):
+        op = registry[value.root.process]
+        if (op.is_cube_process and not op.anywhere) or _is_series(value.root):
             raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
         if argument.annotation is not Conditions and _compares_text(value.root):
             raise wrong("a process graph of numbers; only properties of scenes may be compared with texts")
@@ -766,6 +772,7 @@ def operator(
     expands: Callable[..., Node] | None = None,
     method: MethodOf = "",
     private: bool = False,
+    anywhere: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -809,10 +816,13 @@ def operator(
     private
         Whether it runs code that its arguments hold: chains with it run on their author's cluster alone, are not
         published, and are taken from documents only where the user trusts them.
+    anywhere
+        Whether a process of cubes may be a callback, too: its first cube is then the callback's parameter, values or a
+        `Series`.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method, private)
+        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method, private, anywhere)
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 
