@@ -40,7 +40,11 @@ def prepare(
     store = store or default_store()
     missing = [step for step in steps if step.node.hash not in published.results]
     private = {step.node.hash for step in missing if _is_private(step)}  # of a user's code: no store has them
-    kept = {step.node.hash: body for step in missing if step.node.hash not in private and (body := _kept(store, step.node.hash)) is not None}
+    kept = {
+        step.node.hash: body
+        for step in missing
+        if step.node.hash not in private and (body := _kept(store, step.node.hash)) is not None
+    }
     published = published.with_results(kept) if kept else published
     missing = [step for step in missing if step.node.hash not in kept]
     if missing and admit is not None:

@@ -676,6 +676,7 @@ class OperatorRegistry:
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
+        self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
         self.broken: dict[str, str] = {}
@@ -702,9 +703,14 @@ class OperatorRegistry:
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
-            raise ValueError(f"the method .{op.method}() is {other!r}'s: give the function another name, or method='…'")
+            raise ValueError(
+                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or declare "
+                "it with method='…'"
+            )
         for use in self._uses:
             use(op)
+        if op.method is not None:
+            self._offered[op.method] = op
 
     def each(self, use: Callable[[Operator], None]) -> None:
         """Calls `use` with every operator: those there are, and those that are declared later, before they count."""
@@ -714,7 +720,7 @@ class OperatorRegistry:
 
     def of_method(self, name: str) -> Operator | None:
         """The operator that chains have as the method of this name."""
-        return self._operators.get(self._methods.get(name, ""))
+        return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
         return self._operators.get(id) or self._held[id]
@@ -822,7 +828,9 @@ def operator(
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method, private, anywhere)
+        traits = Traits(
+            strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method, private, anywhere
+        )
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 

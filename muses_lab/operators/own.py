@@ -146,7 +146,7 @@ def _check_function(declaration: Declaration) -> None:
     if callable(declaration.options.get("method")) or declaration.options.get("expands"):
         raise ArgumentError(f"operator {name!r}: method=function and expands= are for operators of modules")
     try:
-        hints = typing.get_type_hints(fn)
+        hints = fn.__annotations__ = typing.get_type_hints(fn, include_extras=True)  # texts would not travel
     except NameError as error:
         raise ArgumentError(f"operator {name!r}: an annotation names what is not there: {error}") from None
     parameters = list(inspect.signature(fn).parameters)
