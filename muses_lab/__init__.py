@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
+    from muses_lab.operators.own import operator
     from muses_lab.raster.window import Window
 
 __version__ = "0.1.0"
@@ -50,6 +51,7 @@ __all__ = [
     "mosaic",
     "open_catalog",
     "open_raster",
+    "operator",
     "plots",
     "read_graph",
     "register_catalog",
@@ -79,6 +81,7 @@ _HOMES = {
     "mosaic": "api.combine",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
+    "operator": "operators.own",
     "plots": "api.plotting",
     "read_graph": "api.reading",
     "register_catalog": "catalog",

@@ -72,6 +72,9 @@ DIGEST = "^[0-9a-f]{64}$"
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
+OWN = "own"
+"""The namespace of operators that are declared in notebooks."""
+
 CONTEXT = "context"
 """The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
 
@@ -419,6 +422,8 @@ class Traits:
     method: MethodOf = ""
     along: DimensionOf = None
     length: LengthOf | None = None
+    private: bool = False
+    anywhere: bool = False
 
 
 class Operator:
@@ -430,7 +435,7 @@ class Operator:
         traits: Traits = Traits(),
     ) -> None:  # fmt: skip
         cost, rule = traits.cost, traits.rule
-        if cost is None and isinstance(support, Focal | Region | Fit):
+        if cost is None and isinstance(support, Focal | Region | Fit) and not traits.private:
             raise TypeError(
                 f"operator {id!r} looks at more than a pixel and does not say what that takes: declare it with cost="
             )
@@ -459,6 +464,12 @@ class Operator:
         """How compiled code does it; None: it does not."""
         self.expands = traits.expands
         """How it is defined by other processes."""
+        self.private = traits.private
+        """Whether it runs code of its user: only on their own cluster, and never from a document of others."""
+        self.anywhere = traits.anywhere
+        """Whether it is a process of cubes that callbacks may be, too: its cube is a parameter there."""
+        self.brings: tuple[Artefact, ...] = ()
+        """Artefacts that it needs wherever it is evaluated: its code, where that is not of an installed package."""
         self._reduces = traits.reduces
         self._along = traits.along or traits.reduces
         self._strict = traits.strict
@@ -512,6 +523,10 @@ class Operator:
 
     def __repr__(self) -> str:
         return f"<Operator {self.id} {self.version}>"
+
+    def current(self) -> Operator:
+        """The operator that a chain gets that is built now: of one declared in a notebook, as its code is now."""
+        return self
 
     def _method_name(self, method: MethodOf) -> str | None:
         if method is None:
@@ -592,7 +607,7 @@ class Operator:
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback:
+        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
             place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
             raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
         context = arguments.get(CONTEXT) if self.takes_context else None
@@ -627,7 +642,8 @@ class Operator:
                 continue
             if self.takes_context and isinstance(value, Callback):
                 value = _with_context(value, context)
-            value = self._check_one(argument, value, node, inside_callback)
+            if not (inside_callback and argument.kind == "cube" and isinstance(value, Parameter)):
+                value = self._check_one(argument, value, node, inside_callback)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
         if self.rule is not None and not any(map(_is_context, checked.values())):
@@ -762,9 +778,10 @@ class Operator:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
         gives_array, process = is_array(value.root), value.root.process
-        if argument.annotation is Transform and not gives_array:
+        if argument.annotation is Transform and not (gives_array or registry[process].anywhere):
             raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
-        no_value = registry[process].is_cube_process or registry[process].gives_date
+        op = registry[process]
+        no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
         if no_value or (gives_array and argument.annotation is not Transform):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
         if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
@@ -931,6 +948,7 @@ def references(root: Node) -> dict[str, str]:
             kind = op.arguments[name].artefact
             if found.setdefault(digest, kind) != kind:
                 raise DocumentError(f"the artefact {digest[:12]}… is taken for {found[digest]!r} and for {kind!r}")
+        found |= {artefact.digest: artefact.kind.name for artefact in op.brings}
     return found
 
 
@@ -939,6 +957,8 @@ class OperatorRegistry:
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
+        self._held: dict[str, Operator] = {}
+        self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
         self.broken: dict[str, str] = {}
@@ -958,6 +978,22 @@ class OperatorRegistry:
         if op.method is not None:
             self._methods[op.method] = op.id
 
+    def hold(self, op: Operator) -> None:
+        """Knows an operator of this session by its id, beside those that are declared for everybody."""
+        self._held[op.id] = op
+
+    def offer(self, op: Operator) -> None:
+        """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
+        if op.method is not None and (other := self._methods.get(op.method)) is not None:
+            raise ValueError(
+                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or declare "
+                "it with method='…'"
+            )
+        for use in self._uses:
+            use(op)
+        if op.method is not None:
+            self._offered[op.method] = op
+
     def each(self, use: Callable[[Operator], None]) -> None:
         """Calls `use` with every operator: those there are, and those that are declared later, before they count."""
         for op in self._operators.values():
@@ -966,17 +1002,17 @@ class OperatorRegistry:
 
     def of_method(self, name: str) -> Operator | None:
         """The operator that chains have as the method of this name."""
-        return self._operators.get(self._methods.get(name, ""))
+        return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators[id]
+        return self._operators.get(id) or self._held[id]
 
     def __iter__(self):
         return iter(self._operators.values())
 
     def signature(self, process: str, node: str) -> Operator:
         try:
-            return self._operators[process]
+            return self[process]
         except KeyError:
             import difflib
 
@@ -985,6 +1021,14 @@ class OperatorRegistry:
             hint += "".join(
                 f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
             )
+            namespace = process.rpartition(":")[0]
+            if namespace == OWN:
+                hint = ": it was declared in a notebook, and runs only there, on its author's own cluster"
+            elif namespace not in ("", "muses"):
+                hint += (
+                    f"; operators of {namespace!r} come from a package, which must be installed here and name its "
+                    "module in the entry-point group muses_lab.operators"
+                )
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}",
                 openeo="ProcessUnsupported",
@@ -1045,6 +1089,8 @@ def operator(
     method: MethodOf = "",
     along: DimensionOf = None,
     length: LengthOf | None = None,
+    private: bool = False,
+    anywhere: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -1100,12 +1146,18 @@ def operator(
     length
         Of a process in callbacks that gives an array: (arguments, lengths of those that are arrays) → its length; that
         of the first array by default.
+    private
+        Whether it runs code that its arguments hold: chains with it run on their author's cluster alone, are not
+        published, and are taken from documents only where the user trusts them.
+    anywhere
+        Whether a process of cubes may be a callback, too: its first cube is then the callback's parameter, values or a
+        `Series`.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
             strict, rule, cost, reduces, dates, groups, asks_dates_of, narrowed, masks, selects, code, images, expands,
-            method, along, length,
+            method, along, length, private, anywhere,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

@@ -62,12 +62,12 @@ def method_of(op: Operator) -> Method | None:
         declared = declared.replace(parameters=[*given, dim, *optional])
 
     def build(data: Node, *args: Any, **kwargs: Any) -> Node:
-        arguments = dict(declared.bind(*args, **kwargs).arguments)
+        arguments, id = dict(declared.bind(*args, **kwargs).arguments), op.current().id
         if kind == "cube":
-            return registry.node(op.id, **{first: data, **handed_over(op.id, arguments)})
+            return registry.node(id, **{first: data, **handed_over(id, arguments)})
         if kind == "scalar":
-            return on_values(data, op.id, first, **arguments)
-        return over(data, arguments.pop("dim", "t"), op.id, **arguments)
+            return on_values(data, id, first, **arguments)
+        return over(data, arguments.pop("dim", "t"), id, **arguments)
 
     return Method(op.method, declared, build, inspect.cleandoc(op.fn.__doc__ or ""))
 
