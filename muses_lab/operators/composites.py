@@ -75,11 +75,11 @@ def best_pixel(data: Cube, score: Cube, pick: Literal["max", "min"] = "max") -> 
     s2.bands("red", "nir").best_pixel(s2.mask_clouds().band("red"), pick="min")
     ```
 
-    Of each pixel the date with the largest `score` (a chain with dates and one value each: an index, a band, a distance)
-    among those on which it is valid; of several the earliest. With an index it is the maximum-index composite (Earth
-    Engine's `qualityMosaic`). All bands are of that one date, in their unit; a band that is missing on it is missing
-    here, so mask the data and the score alike. Missing where the score is on all dates. For the day nearest to a date
-    see `nearest_date`.
+    Of each pixel the date with the largest `score` (a chain with dates and one value each: an index, a band) among
+    those on which it is valid; of several the earliest. With an index it is the maximum-index composite (Earth Engine's
+    `qualityMosaic`). All bands are of that one date, in their unit; a band that is missing on it is missing here, so
+    mask the data and the score alike. Missing where the score is on all dates. For the day nearest to a date see
+    `nearest_date`.
 
     Holben, B. N. (1986), International Journal of Remote Sensing 7, 1417–1434 (of maximum NDVI).
     """
@@ -107,8 +107,8 @@ def _nearest_date(data: Node, date: Any, within: float | None = None) -> Node:
     s2.mask_clouds().ndvi().nearest_date(date(2018, 6, 15), within=30)
     ```
 
-    Texts (ISO; a month or year is its first day), `date`, `datetime`, pandas' `Timestamp`; without a zone in UTC. Of two
-    dates as near the earlier one. Band by band, so that all bands are of one date where the same dates are valid.
+    Texts (ISO; a month or year is its first day), `date`, `datetime`, pandas' `Timestamp`; without a zone in UTC. Of
+    two dates as near the earlier one. Band by band, so that all bands are of one date where the same dates are valid.
     """
     return on_cube(data, "muses:nearest_date", date=moment(date), within=within)
 
@@ -134,8 +134,8 @@ def nearest_date(
     ```
 
     Each band has the value of the valid date that is the fewest days (and parts of them) from `date`, in its unit; of
-    two as near the earlier one. Band by band, so that all bands are of one date where the same dates are valid, as after
-    `mask_clouds`. Missing where no date is valid, or none `within` so many days.
+    two as near the earlier one. Band by band, so that all bands are of one date where the same dates are valid, as
+    after `mask_clouds`. Missing where no date is valid, or none `within` so many days.
     """
     values = np.asarray(data.data)
     away = np.abs((data.t.values.astype("M8[ns]") - instant(date)) / np.timedelta64(1, "D"))
@@ -173,4 +173,6 @@ def frequency(data: Cube) -> Cube:
         true += there & (image != 0)
     with np.errstate(invalid="ignore"):
         share = (true / valid).astype(values.dtype)
-    return xr.DataArray(share, dims=data.dims[1:], coords={d: data.coords[d] for d in data.dims[1:] if d in data.coords})
+    return xr.DataArray(
+        share, dims=data.dims[1:], coords={d: data.coords[d] for d in data.dims[1:] if d in data.coords}
+    )

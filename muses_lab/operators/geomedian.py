@@ -111,7 +111,7 @@ def _geomedian(x, n, point, other, away, weight):
         if total == 0.0:  # all are the same
             return
         if near * n <= _NEAR * far:
-            nearest = np.argmin(away[:n])
+            nearest = int(np.argmin(away[:n]))
             if nearest != looked:
                 looked = nearest
                 if _is_middle(x, n, nearest, other, away):

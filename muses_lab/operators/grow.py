@@ -31,8 +31,8 @@ def _around(arguments: Mapping[str, Any], pixel_size: float) -> int:
     pixels = math.isqrt(_squared(arguments["metres"], pixel_size))
     if pixels > MAX_RADIUS:
         raise TooLarge(
-            f"{arguments['metres']:g} m are {pixels} pixels of {pixel_size:g} m; the limit is {MAX_RADIUS}: choose fewer "
-            "metres, or a coarser resolution with .at_resolution(metres)"
+            f"{arguments['metres']:g} m are {pixels} pixels of {pixel_size:g} m; the limit is {MAX_RADIUS}: choose "
+            "fewer metres, or a coarser resolution with .at_resolution(metres)"
         )
     return pixels
 

@@ -69,10 +69,11 @@ def hsv_composite(
 
     Hue: the date of the largest value, as a share of the `period` (days) that has begun at `start` or full periods
     later: with a year the season (red is 1 January, green May, blue September). Give a period longer than the series
-    for the date of a change, so that the last does not look as the first. Saturation: the coefficient of variation (standard deviation, with
-    n, by the mean), from 0 where it is `steady` or less to 1 where it is `changing` or more. Value: the maximum, from 0
-    to 1 at `brightest`. The result has the bands `red`, `green` and `blue` from 0 to 1. Of several largest values the
-    first counts. All limits are arguments, so that a colour means the same on every tile and at every zoom.
+    for the date of a change, so that the last does not look as the first. Saturation: the coefficient of variation
+    (standard deviation, divided by n, over the mean), from 0 where it is `steady` or less to 1 where it is `changing`
+    or more. Value: the maximum, from 0 to 1 at `brightest`. The result has the bands `red`, `green` and `blue` from 0
+    to 1. Of several largest values the first counts. All limits are arguments, so that a colour means the same on every
+    tile and at every zoom.
 
     With `looks` it is REACTIV, of the amplitude (the square root of the power) of a radar series: `steady` is then the
     coefficient of variation of speckle of so many looks, and `changing` one more than that.

@@ -160,20 +160,21 @@ def temporal_statistics(
     ```python
     ndvi.temporal_statistics()
     ndvi.temporal_statistics(["p10", "median", "p90", "count"]).band("p90")
-    s2.bands("red", "nir").mask_clouds().temporal_statistics(["mean", "sd"]).band("red_mean")
+    s2.bands("red", "nir").mask_clouds().temporal_statistics(["mean", "sd"])
     ml.rgb(s2.mndwi().max("t"), s2.ndvi().max("t"), s2.ndwi().mean("t"))
     ```
 
-    Over the valid dates of a series, in its unit: `min`, `max`, `mean`, `median`, `sd` (sample standard deviation, n - 1),
-    `amplitude` (max - min), `p0` to `p100` (percentiles, linear between order statistics: type 7 of Hyndman & Fan 1996;
-    `p2.5` too), `mean_slope` and `max_slope` (mean and largest absolute difference of consecutive valid dates, whatever
-    the days between them). Without unit: `count` (valid dates), `skewness` m3 / m2^1.5 and `kurtosis` m4 / m2² - 3 (of
-    the moments divided by n). Bands are called after the statistics; of a chain with bands `red_min`, `red_max` and so on.
+    Over the valid dates of a series, in its unit: `min`, `max`, `mean`, `median`, `sd` (sample standard deviation, with
+    n - 1), `amplitude` (max - min), `p0` to `p100` (percentiles, linear between order statistics: type 7 of Hyndman &
+    Fan 1996; `p2.5` too), `mean_slope` and `max_slope` (mean and largest absolute difference of consecutive valid
+    dates, whatever the days between them). Without unit: `count` (valid dates), `skewness` m3 / m2^1.5 and `kurtosis`
+    m4 / m2² - 3 (of the moments divided by n). Bands are called after the statistics; of a chain with bands `red_min`,
+    `red_max` and so on (with the bands' own names).
 
     Missing where no date is valid (`count` is 0); `sd` and slopes also where only one is, `skewness` and `kurtosis`
     also where all values are the same.
 
-    Esch, T. et al. (2018), Remote Sensing of Environment 204, 227–243 (TimeScan: the statistics of NDVI, NDBI and NDWI).
+    Esch, T. et al. (2018), Remote Sensing of Environment 204, 227–243 (TimeScan: of NDVI, NDBI and NDWI).
     """
     cube = data if "bands" in data.dims else data.expand_dims(bands=[""], axis=1)
     values = np.ascontiguousarray(cube.data)
