@@ -70,9 +70,8 @@ def best_pixel(data: Cube, score: Cube, pick: Literal["max", "min"] = "max") -> 
     """Best pixel: all bands of the date on which a score is largest (or smallest).
 
     ```python
-    clear = s2.mask_clouds()
-    s2.mask_clouds().best_pixel(s2.mask_clouds().ndvi())             # greenest
-    s2.bands("red", "nir").best_pixel(s2.mask_clouds().band("red"), pick="min")
+    s2.bands("red", "nir").mask_clouds().best_pixel(s2.mask_clouds().ndvi())    # greenest
+    s2.bands("red", "nir").mask_clouds().best_pixel(s2.mask_clouds().band("blue"), pick="min")
     ```
 
     Of each pixel the date with the largest `score` (a chain with dates and one value each: an index, a band) among

@@ -161,7 +161,6 @@ def temporal_statistics(
     ndvi.temporal_statistics()
     ndvi.temporal_statistics(["p10", "median", "p90", "count"]).band("p90")
     s2.bands("red", "nir").mask_clouds().temporal_statistics(["mean", "sd"])
-    ml.rgb(s2.mndwi().max("t"), s2.ndvi().max("t"), s2.ndwi().mean("t"))
     ```
 
     Over the valid dates of a series, in its unit: `min`, `max`, `mean`, `median`, `sd` (sample standard deviation, with
@@ -170,6 +169,9 @@ def temporal_statistics(
     dates, whatever the days between them). Without unit: `count` (valid dates), `skewness` m3 / m2^1.5 and `kurtosis`
     m4 / m2² - 3 (of the moments divided by n). Bands are called after the statistics; of a chain with bands `red_min`,
     `red_max` and so on (with the bands' own names).
+
+    The composite of TimeScan is the maximum of NDBI, the maximum of NDVI and the mean of NDWI as red, green and blue:
+    `ml.rgb(s2.normalized_difference("swir16", "nir").max("t"), s2.ndvi().max("t"), s2.ndwi().mean("t"))`.
 
     Missing where no date is valid (`count` is 0); `sd` and slopes also where only one is, `skewness` and `kurtosis`
     also where all values are the same.
