@@ -48,7 +48,8 @@ def parse(
 def read(
     document: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None, trust_code: bool = False
 ) -> tuple[list[openeo.Result], dict[str, Artefact]]:
-    """The results of a document (see `openeo.read`), and the artefacts that it brings; with code only where that is trusted."""
+    """The results of a document (see `openeo.read`), and the artefacts that it brings; with code only where
+    that is trusted."""
     if isinstance(document, str | bytes):
         document = _loads(document)
     elif not isinstance(document, dict):
