@@ -30,7 +30,7 @@ _STRICT = {*range(vm.ADD, vm.ROUND + 1), *range(vm.GT, vm.NEQ + 1), vm.CLIP, vm.
            *range(vm.ABSOLUTE, vm.SGN + 1), *range(vm.EXP, vm.ARTANH + 1)}  # fmt: skip
 """Instructions whose result is missing where an argument is."""
 _MAX_REGISTERS = 4096
-_MISSING = np.float32("nan")
+_MISSING = np.float32(np.nan)
 
 
 class Unfit(Exception):

@@ -219,7 +219,7 @@ def run_code(
             if dates:
                 _run(run, code, planes, arrays, dates, images)
             else:
-                empty = np.where(code.reducers[:, 0] == vm.COUNT, np.float32(0), np.float32("nan"))
+                empty = np.where(code.reducers[:, 0] == vm.COUNT, np.float32(0), np.float32(np.nan))
                 images[...] = empty[:, None, None]
         if any(reduced):
             rates.record_evaluate(rect.shape[0] * rect.shape[1] * sum(map(len, reduced)), perf_counter() - start)
