@@ -212,7 +212,7 @@ def is_strict(callback: Callback) -> bool:
 
     for node in walk(callback.root):
         op, arguments = registry[node.process], node.arguments
-        arrays = [a for a in arguments.values() if is_array(a)]
+        arrays = [a for n, a in arguments.items() if op.arguments[n].kind in ("array", "scalar") and is_array(a)]
         placed = [a for a in arrays if keeps_places(a)]
         if placed and (_minds_gaps(node) or len(placed) < len(arrays)):
             return False

@@ -212,7 +212,7 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
 
     def inside(v: Any) -> Any:
         upper = v < max if exclude_max else v <= max
-        return np.where(_missing(v), NAN, ((v >= min) & upper).astype(np.float32))
+        return np.where(_missing(v), NAN, np.asarray((v >= min) & upper).astype(np.float32))
 
     return _elementwise(inside, x)
 
