@@ -268,7 +268,7 @@ def array_find(data: Array, value: Scalar, reverse: bool = False) -> Scalar:
     values = found.values[::-1] if reverse else found.values
     first = values.argmax(axis=0).astype(like.dtype)
     place = series.size - 1 - first if reverse else first
-    return found.isel({ELEMENT: 0}, drop=True).copy(  # type: ignore[return-value]
+    return found.isel({ELEMENT: 0}, drop=True).copy(
         data=np.where(values.any(axis=0), place, NAN)
     )
 

@@ -516,7 +516,7 @@ def _element(data: Any, index: int | None, label: Any) -> Scalar:
         return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
     if label is None:
         element: Any = _at(data.elements, index, data.size)
-        return element if data.length is None else element.where(index < data.length)
+        return element if data.length is None else element.where(data.length > (index or 0))
     if data.dim == "t" or data.labels is None:
         raise DocumentError(
             f"the dimension {data.dim!r} has no labels; take an element by its `index`", openeo="ArrayNotLabeled"
