@@ -103,7 +103,7 @@ def _needs(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any)
     return {"data": wanted if same else meta.bands}
 
 
-def _settled(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> dict[str, Any]:
+def _narrowed(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
     """Names of the result that follow from the number of all bands, before those are left out that nobody uses."""
     if _target(arguments) == "t":
         return {}
@@ -135,7 +135,7 @@ def _apply_dimension(
     needs=_needs,
     reduces=_reduces,
     along="dimension",
-    settled=_settled,
+    narrowed=_narrowed,
     method=_apply_dimension,
 )
 def apply_dimension(

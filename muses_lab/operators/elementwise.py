@@ -5,7 +5,6 @@ Missing values are NaN. Truth values are 1 and 0 (NaN: unknown), so that masks a
 
 from __future__ import annotations
 
-import math
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
@@ -27,9 +26,11 @@ from muses_lab.resources import cancel
 NAN = np.float32("nan")
 
 
-def _elementwise(fn: Callable[..., Any], *values: Any) -> Any:
+def elementwise(fn: Callable[..., Any], *values: Any) -> Any:
+    """A function of values on arrays and numbers; of numbers alone a number, which has no precision of its own."""
     with np.errstate(all="ignore"):
-        return xr.apply_ufunc(fn, *[_number(v) for v in values])
+        result = xr.apply_ufunc(fn, *[_number(v) for v in values])
+    return result if isinstance(result, xr.DataArray) or np.ndim(result) else float(result)
 
 
 def _number(value: Any) -> Any:
@@ -41,17 +42,13 @@ def _missing(x: Any) -> Any:
     return np.isnan(x)
 
 
-def _modulo(x: Any, y: Any) -> Any:
-    return np.where(np.equal(y, 0), np.divide(x, y), np.mod(x, y))
-
-
 def _with_example(doc: str, *lines: str) -> str:
     return "\n".join([doc, "", "```python", *lines, "```"])
 
 
 def _declare_binary(id: str, sign: str, fn: Callable[[Any, Any], Any], doc: str, code: str | None = None) -> None:
     def binary(x: Scalar, y: Scalar) -> Scalar:
-        return _elementwise(fn, x, y)
+        return elementwise(fn, x, y)
 
     binary.__name__, binary.__doc__ = id, _with_example(doc, f"image {sign} other")
     operator(id, code=code, method=None)(binary)
@@ -59,7 +56,7 @@ def _declare_binary(id: str, sign: str, fn: Callable[[Any, Any], Any], doc: str,
 
 def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None = None, example: str = "") -> None:
     def unary(x: Scalar) -> Scalar:
-        return _elementwise(fn, x)
+        return elementwise(fn, x)
 
     unary.__name__, unary.__doc__ = id, _with_example(doc, example or f"image.{id}()")
     operator(id, code=code, method=None if example else id)(unary)
@@ -80,7 +77,7 @@ def _true(compare: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
     if _is_constant(x, y):
         known = x is not None and y is not None and x == x and y == y
         return bool(compare(x, y)) if known else None
-    return _elementwise(truth, x, y)
+    return elementwise(truth, x, y)
 
 
 def equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> Any:
@@ -120,11 +117,9 @@ _declare_binary("add", "+", op.add, "x + y", "ADD")
 _declare_binary("subtract", "-", op.sub, "x - y", "SUBTRACT")
 _declare_binary("multiply", "*", op.mul, "x × y", "MULTIPLY")
 _declare_binary("divide", "/", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing", "DIVIDE")
-_declare_binary("mod", "%", _modulo, "Remainder of x / y with the sign of y; x modulo 0 gives ±infinity, as x / 0 does")
 
 _declare_unary("absolute", np.abs, "Absolute value", "ABSOLUTE", "abs(image)")
 _declare_unary("sqrt", np.sqrt, "Square root; missing for negative values", "SQRT")
-_declare_unary("ln", np.log, "Natural logarithm; missing for negative values")
 _declare_unary("floor", np.floor, "Largest whole number not above x", "FLOOR")
 _declare_unary("ceil", np.ceil, "Smallest whole number not below x", "CEIL")
 
@@ -134,49 +129,6 @@ _declare_comparison("lt", "<", op.lt, "1 where x < y, else 0")
 _declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0")
 _declare_equality("eq", "==", "1 where x equals y, with `delta` where they are not further apart, else 0", False)
 _declare_equality("neq", "!=", "1 where x differs from y, with `delta` where they are further apart, else 0", True)
-
-
-@operator("power", method=None)
-def power(base: Scalar, p: Scalar) -> Scalar:
-    """base to the power p; missing where either is, also where the other one would decide (openEO).
-
-    ```python
-    image ** 2
-    image ** other
-    ```
-    """
-
-    def raised(b: Any, exponent: Any) -> Any:
-        return np.where(_missing(b) | _missing(exponent), NAN, np.power(b, exponent))
-
-    return _elementwise(raised, base, p)
-
-
-@operator("exp")
-def exp(p: Scalar) -> Scalar:
-    """e to the power p.
-
-    ```python
-    image.exp()
-    ```
-    """
-    return _elementwise(np.exp, p)
-
-
-def _not_one(arguments: Mapping[str, Any]) -> None:
-    if arguments["base"] == 1:
-        raise ValueError("base=1 is no base of a logarithm: it is above 0 and not 1")
-
-
-@operator("log", rule=_not_one)
-def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
-    """Logarithm of x to a base.
-
-    ```python
-    image.log(10)
-    ```
-    """
-    return _elementwise(lambda v: np.log(v) / math.log(base), x)
 
 
 def _ordered(arguments: Mapping[str, Any]) -> None:
@@ -214,7 +166,7 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
         upper = v < max if exclude_max else v <= max
         return np.where(_missing(v), NAN, np.asarray((v >= min) & upper).astype(np.float32))
 
-    return _elementwise(inside, x)
+    return elementwise(inside, x)
 
 
 @operator("clip", rule=_ordered, code="CLIP")
@@ -225,7 +177,7 @@ def clip(x: Scalar, min: float, max: float) -> Scalar:
     image.clip(0, 1)
     ```
     """
-    return _elementwise(lambda v: np.clip(v, min, max), x)
+    return elementwise(lambda v: np.clip(v, min, max), x)
 
 
 def _a_range(arguments: Mapping[str, Any]) -> None:
@@ -264,7 +216,7 @@ def linear_scale_range(
         inside = np.clip(v, min(inputMin, inputMax), max(inputMin, inputMax))
         return (inside - inputMin) * factor + outputMin
 
-    return _elementwise(scale, x)
+    return elementwise(scale, x)
 
 
 def _normalized_difference(data: Node, a: str, b: str) -> Node:
@@ -291,7 +243,7 @@ def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
         total = a + b
         return np.where(total == 0, NAN, (a - b) / total)
 
-    return _elementwise(difference, x, y)
+    return elementwise(difference, x, y)
 
 
 @operator("not", code="NOT", method=None)
@@ -302,7 +254,7 @@ def not_(x: Scalar) -> Scalar:
     ~water
     ```
     """
-    return _elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
+    return elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
 
 
 @operator("and", strict=False, code="AND", method=None)
@@ -318,7 +270,7 @@ def and_(x: Scalar, y: Scalar) -> Scalar:
         false = (a == 0) | (b == 0)
         return np.where(false, np.float32(0), np.where(_missing(a) | _missing(b), NAN, np.float32(1)))
 
-    return _elementwise(both, x, y)
+    return elementwise(both, x, y)
 
 
 @operator("or", strict=False, code="OR", method=None)
@@ -335,7 +287,7 @@ def or_(x: Scalar, y: Scalar) -> Scalar:
         true = (~_missing(a) & (a != 0)) | (~_missing(b) & (b != 0))
         return np.where(true, np.float32(1), np.where(missing, NAN, np.float32(0)))
 
-    return _elementwise(either, x, y)
+    return elementwise(either, x, y)
 
 
 @operator("xor", code="XOR", method=None)
@@ -350,7 +302,7 @@ def xor(x: Scalar, y: Scalar) -> Scalar:
     def one(a: Any, b: Any) -> Any:
         return np.where(_missing(a) | _missing(b), NAN, ((a != 0) ^ (b != 0)).astype(np.float32))
 
-    return _elementwise(one, x, y)
+    return elementwise(one, x, y)
 
 
 def _where(data: Node, cond: Node) -> Node:
@@ -379,7 +331,7 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
     if _is_constant(value):
         known: Any = value
         return accept if known is not None and known == known and known else reject
-    return _elementwise(choose, value, accept, reject)
+    return elementwise(choose, value, accept, reject)
 
 
 @operator("is_nodata", strict=False, code="IS_NODATA")
@@ -390,7 +342,7 @@ def is_nodata(x: Scalar) -> Scalar:
     image.is_nodata()
     ```
     """
-    return _elementwise(lambda v: _missing(v).astype(np.float32), x)
+    return elementwise(lambda v: _missing(v).astype(np.float32), x)
 
 
 def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
@@ -441,7 +393,7 @@ def array_contains(data: Array, value: Scalar) -> Scalar:
             out[piece] = np.isin(v[piece], numbers)
         return out
 
-    return _elementwise(contains, value)
+    return elementwise(contains, value)
 
 
 @operator("muses:any_bit", method="has_bits")
@@ -458,7 +410,7 @@ def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
         whole = np.where(missing, 0, v).astype(np.int64)
         return np.where(missing, NAN, ((whole & bits) != 0).astype(np.float32))
 
-    return _elementwise(test, x)
+    return elementwise(test, x)
 
 
 def _one_way(arguments: Mapping[str, Any]) -> None:
