@@ -182,6 +182,39 @@ GRAPHS: dict[str, tuple[Callable[[DataCube], DataCube], Callable[[np.ndarray], n
         lambda c: c.band("B8").apply(lambda x: x.between(0.20001, 0.30001) * 2 + x.is_nodata()),
         lambda r: 2.0 * ((r[:, B8] >= 0.20001) & (r[:, B8] <= 0.30001)),
     ),
+    "new bands": (
+        lambda c: c.apply_dimension(dimension="bands", process=lambda d: array_create([d[3], d[2] * 2])),
+        lambda r: np.stack([r[:, B8], r[:, B4] * 2], axis=1),
+    ),
+    "features of a series": (
+        lambda c: c.filter_bands(["B4", "B8"]).apply_dimension(
+            dimension="t", target_dimension="bands",
+            process=lambda d: quantiles(d, probabilities=[0.1, 0.9]).array_concat([d.mean()]),
+        ),
+        lambda r: np.concatenate(
+            [[*np.quantile(r[:, b], [0.1, 0.9], axis=0), r[:, b].mean(0)] for b in (B4, B8)]
+        ),
+    ),
+    "cumulated": (
+        lambda c: c.band("B8").apply_dimension(dimension="t", process="cumsum"),
+        lambda r: r[:, B8].cumsum(0),
+    ),
+    "filled": (
+        lambda c: c.band("B8").apply_dimension(dimension="t", process="array_interpolate_linear"),
+        lambda r: r[:, B8],
+    ),
+    "count with a condition": (
+        lambda c: c.band("B8").reduce_dimension(
+            dimension="t", reducer=lambda d: d.count(condition=lambda x, context: x.gt(0.25001))
+        ),
+        lambda r: (r[:, B8] > 0.25001).sum(0),
+    ),
+    "series in a reducer": (
+        lambda c: c.band("B8").reduce_dimension(
+            dimension="t", reducer=lambda d: d.array_apply(lambda x, index: x * (index + 1)).sum()
+        ),
+        lambda r: (r[:, B8] * np.arange(1, 8)[:, None, None]).sum(0),
+    ),
 }  # fmt: skip
 NOT_IN_THE_PROFILE = {"list of values": "array_create"}
 
@@ -356,7 +389,6 @@ def test_what_is_outside_of_the_profile_is_named(scenes: ml.Collection):
     made = cube(scenes)
     for other, process in (
         (made.aggregate_temporal_period("month", "mean"), "aggregate_temporal_period"),
-        (made.apply_dimension(dimension="t", process="array_interpolate_linear"), "apply_dimension"),
         (made.save_result("GTiff"), "save_result"),
         (made.rename_labels("bands", ["a"], ["B2"]), "rename_labels"),
     ):
@@ -374,7 +406,14 @@ def test_the_profile_is_openeo_s_own_where_it_says_so():
         "merge_cubes": {"cube1", "cube2", "overlap_resolver"},
         "ndvi": {"data", "nir", "red", "target_band"},
         "power": {"base", "p"},
-        "quantiles": {"data", "probabilities", "ignore_nodata"},
+        "quantiles": {"data", "probabilities", "ignore_nodata", "q"},  # `q` of openEO 1
+        "eq": {"x", "y", "delta", "case_sensitive"},
+        "apply_dimension": {"data", "process", "dimension", "target_dimension", "labels"},  # `labels` is ours
+        "array_element": {"data", "index", "label", "return_nodata"},
+        "array_modify": {"data", "values", "index", "length"},
+        "rearrange": {"data", "order"},
+        "sort": {"data", "asc", "nodata"},
+        "count": {"data", "condition"},
         "if": {"value", "accept", "reject"},
         "array_contains": {"data", "value"},
         "resample_spatial": {"data", "resolution", "projection", "method", "align"},

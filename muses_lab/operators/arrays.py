@@ -268,7 +268,7 @@ def array_find(data: Array, value: Scalar, reverse: bool = False) -> Scalar:
     values = found.values[::-1] if reverse else found.values
     first = values.argmax(axis=0).astype(like.dtype)
     place = series.size - 1 - first if reverse else first
-    return found.isel({ELEMENT: 0}, drop=True).copy(data=np.where(values.any(axis=0), place, NAN))  # type: ignore
+    return found.isel({ELEMENT: 0}, drop=True).copy(data=np.where(values.any(axis=0), place, NAN))
 
 
 @operator("array_find_label", strict=False, method=None)
@@ -301,10 +301,10 @@ def array_labels(data: Array) -> Array:
     """The labels of an array; the places of its elements where it has none.
 
     ```python
-    s2.apply_dimension(lambda data: [data[0], data.array_labels().array_find("B04")], "bands")
+    ndvi.reduce_dimension(lambda data: data.max() + data.extrema().array_labels()[1], "t")
     ```
 
-    Texts are no values of a cube: they can be searched and compared.
+    Texts are no values of a cube: `array_find_label` searches them, and conditions of `array_filter` compare them.
     """
     if isinstance(data, list):
         return list(range(len(data)))  # type: ignore[return-value]

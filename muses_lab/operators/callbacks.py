@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -145,9 +145,7 @@ def _by_element(op: Operator, arguments: dict[str, Any]) -> Any:
             0
         ]
     lengths = [a.length for a in arrays.values() if a.length is not None]
-    shortest = lengths[0] if lengths else None
-    for length in lengths[1:]:
-        shortest = np.minimum(shortest, length)  # type: ignore[assignment]
+    shortest = reduce(lambda a, b: a.where(a < b, b), lengths) if lengths else None
     same = all(a.places == first.places for a in arrays.values())
     return Series(result, ELEMENT, length=shortest, at=first.places if same else None)
 
@@ -214,11 +212,11 @@ def is_strict(callback: Callback) -> bool:
 
     for node in walk(callback.root):
         op, arguments = registry[node.process], node.arguments
-        arrays = [a for a in arguments.values() if is_array(a)]
+        arrays = [a for n, a in arguments.items() if op.arguments[n].kind in ("array", "scalar") and is_array(a)]
         placed = [a for a in arrays if keeps_places(a)]
         if placed and (_minds_gaps(node) or len(placed) < len(arrays)):
             return False
-        in_place[node.hash] = is_array(node) and bool(placed)
+        in_place[node.hash] = is_array(node) and bool(placed) and op.length is None
         if node.process == "if":
             chosen = is_missing(arguments["value"]) or is_missing(arguments["accept"])
             missing[node.hash] = chosen and is_missing(arguments.get("reject"))

@@ -611,8 +611,8 @@ class Operator:
             place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
             raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
         context = arguments.get(CONTEXT) if self.takes_context else None
-        no_context = self.takes_context or arguments.get(CONTEXT) is None
-        unknown = sorted(set(arguments) - set(self.arguments) - ({CONTEXT} if no_context else set()))
+        ignored = {CONTEXT} if self.takes_context or arguments.get(CONTEXT) is None else set()
+        unknown = sorted(set(arguments) - set(self.arguments) - ignored)
         if unknown:
             known = ", ".join(self.arguments)
             raise DocumentError(

@@ -165,10 +165,11 @@ def apply_dimension(
     like = data.isel({dimension: 0}, drop=True) if data.sizes[dimension] else data.sum(dimension)
     array = xr.broadcast(result.elements, like, exclude=[ELEMENT])[0].astype(data.dtype, copy=False)
     array = array.transpose(*(d for d in ("t", "bands") if d in like.dims), ELEMENT, "y", "x")
-    if _reduces({"dimension": dimension, "target_dimension": target_dimension}) is None:
-        size = result.size
-        names = {"t": {"t": data.t}, "bands": {"bands": list(labels or _names(size, data))}}[dimension]
-        return array.rename({ELEMENT: dimension}).assign_coords(names)
+    if dimension == "t" and target_dimension != "bands":
+        return array.rename({ELEMENT: "t"}).assign_coords(t=data.t)
+    if dimension == "bands":
+        same = data.bands.values if result.size == data.sizes["bands"] else map(str, range(result.size))
+        return array.rename({ELEMENT: "bands"}).assign_coords(bands=list(labels or same))
     if "bands" in array.dims:  # all of the first band, then all of the second
         count = array.sizes["bands"] * array.sizes[ELEMENT]
         values = array.values.reshape(count, *array.shape[-2:])
@@ -178,7 +179,3 @@ def apply_dimension(
     else:
         array = array.rename({ELEMENT: "bands"})
     return array.assign_coords(bands=list(labels or map(str, range(array.sizes["bands"]))))
-
-
-def _names(size: int, data: xr.DataArray) -> Any:
-    return data.bands.values if size == data.sizes["bands"] else map(str, range(size))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from typing import Annotated, Any
 
 import numpy as np
@@ -163,7 +164,7 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
 
     def inside(v: Any) -> Any:
         upper = v < max if exclude_max else v <= max
-        return np.where(_missing(v), NAN, ((v >= min) & upper).astype(np.float32))
+        return np.where(_missing(v), NAN, np.asarray((v >= min) & upper).astype(np.float32))
 
     return elementwise(inside, x)
 
@@ -328,7 +329,8 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
         return np.where(~_missing(v) & (v != 0), a, r)
 
     if _is_constant(value):
-        return accept if value is not None and value == value and value else reject
+        known: Any = value
+        return accept if known is not None and known == known and known else reject
     return elementwise(choose, value, accept, reject)
 
 
@@ -377,16 +379,18 @@ def array_contains(data: Array, value: Scalar) -> Scalar:
     if not isinstance(data, list) or not _is_constant(*data):
         series = as_series(data)
         found = [equal(series.elements.isel({ELEMENT: i}), value) for i in range(series.size)]
-        return np.maximum.reduce([xr.zeros_like(f).where(f != 1, 1) for f in found]) if found else 0  # type: ignore
+        return reduce(np.fmax, found).fillna(0) if found else 0  # type: ignore[return-value]
     if _is_constant(value):
         return any(equal(one, value) is True for one in data)  # type: ignore[return-value]
+
+    numbers = [number for number in data if number is not None]
 
     def contains(v: Any) -> Any:
         v = np.asarray(v)
         out = np.empty(v.shape, np.float32)
         for piece in np.ndindex(out.shape[:-2]):  # an image at a time
             cancel.check()
-            out[piece] = np.isin(v[piece], data)
+            out[piece] = np.isin(v[piece], numbers)
         return out
 
     return elementwise(contains, value)
@@ -445,25 +449,26 @@ def array_element(
     Where there is none, an error says so; with `return_nodata` it is missing. A place that is computed, of each pixel
     another one, is missing where it is, and where there is no such element.
     """
-    if isinstance(index, xr.DataArray):
-        return _at_each(as_series(data), index)  # type: ignore[return-value]
+    place: Any = index
+    if isinstance(place, xr.DataArray):
+        return _at_each(as_series(data), place)  # type: ignore[return-value]
     try:
-        return _element(data, None if index is None else int(index), label)
+        return _element(data, None if place is None else int(place), label)
     except (DocumentError, BandError):
         if return_nodata:
             return None  # type: ignore[return-value]
         raise
 
 
-def _element(data: Any, index: int | None, label: str | float | None) -> Scalar:
+def _element(data: Any, index: int | None, label: Any) -> Scalar:
     if label is None and isinstance(data, list):
         return _at(data, index, len(data))
     assert isinstance(data, Series)
     if data.dim == "bands":
         return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
     if label is None:
-        element = _at(data.elements, index, data.size)
-        return element if data.length is None else element.where(index < data.length)  # type: ignore
+        element: Any = _at(data.elements, index, data.size)
+        return element if data.length is None else element.where(data.length > (index or 0))
     if data.dim == "t" or data.labels is None:
         raise DocumentError(
             f"the dimension {data.dim!r} has no labels; take an element by its `index`", openeo="ArrayNotLabeled"

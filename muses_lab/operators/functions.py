@@ -26,6 +26,7 @@ def callback(argument: str, given: Any, *parameters: str) -> Callback:
     if isinstance(given, Callback):
         return given
     terms = [Term(Parameter(name)) for name in parameters]
+    made: Any
     if isinstance(given, str):
         made = _made(given, *terms)
     elif callable(given) and not isinstance(given, type):
@@ -36,7 +37,7 @@ def callback(argument: str, given: Any, *parameters: str) -> Callback:
             f"{argument}={shown(given)} is no function of {', '.join(parameters)}, nor the name of a process",
             argument=argument,
         )
-    if isinstance(made, list | tuple):
+    if type(made) in (list, tuple):
         made = _made("array_create", list(made))
     if not (isinstance(made, Term) and isinstance(made.of, Node)):
         raise ArgumentError(

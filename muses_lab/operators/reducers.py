@@ -132,7 +132,7 @@ def _count(data: Node, dim: Dimension = "t", condition: Any = None) -> Node:
 
 
 @operator("count", strict=False, code="COUNT", method=_count)
-def count(data: Array, condition: Unary | Literal[True] | None = None) -> Scalar:  # type: ignore[valid-type]
+def count(data: Array, condition: Unary | Literal[True] | None = None) -> Scalar:
     """Number of valid values; with `condition` true of all, with a process graph of those where it is true.
 
     ```python

@@ -131,6 +131,7 @@ def sort(data: Array, asc: bool = True, nodata: bool | None = None) -> Array:
     """The elements of an array in the order of their values, the smallest first, with `asc` false the largest.
 
     ```python
+    ndvi.sort("t")
     ndvi.reduce_dimension(lambda data: data.sort(asc=False)[0], "t")
     ```
 

@@ -647,7 +647,7 @@ def _written_out(name, ranks):
     return sort
 
 
-_sort_middle, _sort_all = _written_out("middle", middle), _written_out("everything", everything)
+_sort_middle, _sort_all = _written_out("middle", middle), _written_out("every", everything)
 
 
 @njit(cache=True, nogil=True)
