@@ -211,7 +211,8 @@ def test_methods(image: ml.Collection) -> None:
     a, b = red.max("t").compute(own_window(4, 6)).values, nir.max("t").compute(own_window(4, 6)).values
     red, nir = red.max("t"), nir.max("t")
     for chain, expected in (
-        (red.arctan2(nir), np.arctan2(a, b)), (red.arctan2(0.5), np.arctan2(a, 0.5)), (abs(red).log(2), np.log2(np.abs(a))),
+        (red.arctan2(nir), np.arctan2(a, b)), (red.arctan2(0.5), np.arctan2(a, 0.5)),
+        (abs(red).log(2), np.log2(np.abs(a))),
         (red.round(1), np.round(a.astype(np.float64), 1)), ((red * 10).int(), np.trunc(a * 10)), (red.cos(), np.cos(a)),
     ):  # fmt: skip
         np.testing.assert_allclose(chain.compute(own_window(4, 6)).values, expected, rtol=2e-6, atol=1e-6)
