@@ -91,7 +91,9 @@ class Evaluable(Expression):
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
             thinning = settings.counts("MUSES_THINNING", THINNING)
             loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
-            return registry.node("filter_bbox", data=loaded, extent=dict(found.crop)) if found.crop else loaded
+            cropped = _cropped(loaded, found.crop)
+            made._artefacts.update((artefact.digest, artefact) for artefact in cropped.artefacts)
+            return cropped
 
         made._root = graph.rebuild(self._node, pinned)
         return made
@@ -273,6 +275,15 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         return materialize(self.published, window_or_aoi, levels, **options)
+
+
+def _cropped(loaded: Node, extent: Mapping[str, Any] | None) -> Node:
+    """What is loaded inside of a box or GeoJSON."""
+    if extent is None:
+        return loaded
+    if "type" in extent:
+        return registry.node("mask_polygon", data=loaded, mask=dict(extent))
+    return registry.node("filter_bbox", data=loaded, extent=dict(extent))
 
 
 def _check_size(published: Published, window: GeoBox) -> None:

@@ -14,9 +14,9 @@ import xarray as xr
 from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, Parameter
-from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.callbacks import Series, element_label
-from muses_lab.operators.declare import VALUE, Array, Cost, Scalar, operator, registry
+from muses_lab.errors import ArgumentError, BandError, DocumentError
+from muses_lab.operators.callbacks import ELEMENT, Series, as_series, element_label
+from muses_lab.operators.declare import VALUE, Array, Computed, Cost, Refused, Scalar, operator, registry
 from muses_lab.operators.given import band_name
 from muses_lab.operators.methods import band_value, on_values, over
 from muses_lab.plain import number
@@ -61,13 +61,52 @@ def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None
     operator(id, code=code, method=None if example else id)(unary)
 
 
+def _is_constant(*values: Any) -> bool:
+    """Whether they are known from the document alone."""
+    return not any(isinstance(v, np.ndarray | xr.DataArray) for v in values)
+
+
+def _true(compare: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """1 where a comparison is true, 0 where it is not; missing where a side is. Of constants a truth value, or None."""
+
+    def truth(a: Any, b: Any) -> Any:
+        # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
+        return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
+
+    if _is_constant(x, y):
+        known = x is not None and y is not None and x == x and y == y
+        return bool(compare(x, y)) if known else None
+    return elementwise(truth, x, y)
+
+
+def equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> Any:
+    """Whether two values are equal, as `eq` has it."""
+    kinds = [str if isinstance(v, str) else bool if isinstance(v, bool | np.bool_) else float for v in (x, y)]
+    if _is_constant(x, y) and None not in (x, y) and kinds[0] is not kinds[1]:
+        return False  # true is not 1, and "1" is not
+    if str in kinds:
+        if kinds[0] is not kinds[1]:
+            raise DocumentError("a text is never equal to values of a cube, which are numbers; compare it with a label")
+        return x == y if case_sensitive else x.casefold() == y.casefold()
+    if not delta:
+        return _true(op.eq, x, y)
+    return _true(lambda a, b: np.abs(a - b) <= delta, x, y)
+
+
+def _declare_equality(id: str, sign: str, doc: str, different: bool) -> None:
+    def equality(x: Scalar, y: Scalar, delta: float | None = None, case_sensitive: bool = True) -> Scalar:
+        found = equal(x, y, delta, case_sensitive)
+        if not different or found is None:
+            return found
+        return not found if isinstance(found, bool) else 1 - found  # type: ignore[return-value]
+
+    equality.__name__, equality.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
+    operator(id, code=id.upper(), method=None)(equality)
+
+
 def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
     def comparison(x: Scalar, y: Scalar) -> Scalar:
-        def truth(a: Any, b: Any) -> Any:
-            # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
-            return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
-
-        return elementwise(truth, x, y)
+        return _true(compare, x, y)
 
     comparison.__name__, comparison.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
     operator(id, code=id.upper(), method=None)(comparison)
@@ -87,13 +126,15 @@ _declare_comparison("gt", ">", op.gt, "1 where x > y, else 0")
 _declare_comparison("gte", ">=", op.ge, "1 where x ≥ y, else 0")
 _declare_comparison("lt", "<", op.lt, "1 where x < y, else 0")
 _declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0")
-_declare_comparison("eq", "==", op.eq, "1 where x equals y, else 0")
-_declare_comparison("neq", "!=", op.ne, "1 where x differs from y, else 0")
+_declare_equality("eq", "==", "1 where x equals y, with `delta` where they are not further apart, else 0", False)
+_declare_equality("neq", "!=", "1 where x differs from y, with `delta` where they are further apart, else 0", True)
 
 
 def _ordered(arguments: Mapping[str, Any]) -> None:
     if arguments["min"] > arguments["max"]:
-        raise ValueError(f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}")
+        raise Refused(
+            "MinMaxSwapped", f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}"
+        )
 
 
 def _node(process: str, x: Any, y: Any) -> Node:
@@ -286,6 +327,8 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
     def choose(v: Any, a: Any, r: Any) -> Any:
         return np.where(~_missing(v) & (v != 0), a, r)
 
+    if _is_constant(value):
+        return accept if value is not None and value == value and value else reject
     return elementwise(choose, value, accept, reject)
 
 
@@ -301,7 +344,13 @@ def is_nodata(x: Scalar) -> Scalar:
 
 
 def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    return Cost((VALUE + min(len(arguments["data"]), 128) * 0.6e-9) * rows * columns)
+    data = arguments["data"]
+    return Cost((VALUE + min(len(data) if isinstance(data, list) else 128, 128) * 0.6e-9) * rows * columns)
+
+
+def _not_empty(arguments: Mapping[str, Any]) -> None:
+    if isinstance(arguments["data"], list) and not 1 <= len(arguments["data"]) <= 1000:
+        raise ValueError(f"`data` has {len(arguments['data'])} values; it takes at least 1 and at most 1000")
 
 
 def _isin(data: Node, values: Iterable[float]) -> Node:
@@ -314,14 +363,23 @@ def _isin(data: Node, values: Iterable[float]) -> Node:
     return on_values(data, "array_contains", "value", data=values)
 
 
-@operator("array_contains", strict=False, cost=_contains_cost, method=_isin)
-def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1000)], value: Scalar) -> Scalar:
+@operator("array_contains", strict=False, cost=_contains_cost, rule=_not_empty, method=_isin)
+def array_contains(data: Array, value: Scalar) -> Scalar:
     """1 where the value is one of `data`, else 0 (also where it is missing).
 
     ```python
     image.isin([4, 5, 6])
+    ndvi.reduce_dimension(lambda data: data.array_contains(0), "t")
     ```
+
+    Values are equal as in `eq`.
     """
+    if not isinstance(data, list) or not _is_constant(*data):
+        series = as_series(data)
+        found = [equal(series.elements.isel({ELEMENT: i}), value) for i in range(series.size)]
+        return np.maximum.reduce([xr.zeros_like(f).where(f != 1, 1) for f in found]) if found else 0  # type: ignore
+    if _is_constant(value):
+        return any(equal(one, value) is True for one in data)  # type: ignore[return-value]
 
     def contains(v: Any) -> Any:
         v = np.asarray(v)
@@ -352,10 +410,12 @@ def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
 
 
 def _one_way(arguments: Mapping[str, Any]) -> None:
-    if (arguments["index"] is None) == (arguments["label"] is None):
-        raise ValueError("give either `index` or `label`")
-    if arguments["label"] is not None and not (isinstance(arguments["data"], Parameter)):
-        raise ValueError("only a dimension has labels; give `index`")
+    given = [arguments[name] is not None for name in ("index", "label")]
+    if sum(given) != 1:
+        name = "ArrayElementParameterConflict" if all(given) else "ArrayElementParameterMissing"
+        raise Refused(name, "give either `index` or `label`")
+    if arguments["label"] is not None and isinstance(arguments["data"], list):
+        raise Refused("ArrayNotLabeled", "only a dimension has labels; give `index`")
 
 
 def _band(data: Node, name: str) -> Node:
@@ -369,24 +429,68 @@ def _band(data: Node, name: str) -> Node:
 
 
 @operator("array_element", rule=_one_way, method=_band)
-def array_element(data: Array, index: int | None = None, label: str | int | None = None) -> Scalar:
+def array_element(
+    data: Array,
+    index: Annotated[int | None, Computed()] = None,
+    label: str | float | None = None,
+    return_nodata: bool = False,
+) -> Scalar:
     """One element of a series: by its place (0 is the first) or by its label (a band or common name).
 
     ```python
     s2.band("red")
+    ndvi.reduce_dimension(lambda data: data[0], "t")
     ```
+
+    Where there is none, an error says so; with `return_nodata` it is missing. A place that is computed, of each pixel
+    another one, is missing where it is, and where there is no such element.
     """
-    if not isinstance(data, Series):
-        return _at(data, index, len(data))  # type: ignore[arg-type]
+    if isinstance(index, xr.DataArray):
+        return _at_each(as_series(data), index)  # type: ignore[return-value]
+    try:
+        return _element(data, None if index is None else int(index), label)
+    except (DocumentError, BandError):
+        if return_nodata:
+            return None  # type: ignore[return-value]
+        raise
+
+
+def _element(data: Any, index: int | None, label: str | float | None) -> Scalar:
+    if label is None and isinstance(data, list):
+        return _at(data, index, len(data))
+    assert isinstance(data, Series)
     if data.dim == "bands":
         return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
-    if label is not None:
-        raise DocumentError(f"the dimension {data.dim!r} has no labels; take an element by its `index`")
-    elements = data.array.transpose(data.dim, ...).drop_vars(data.dim, errors="ignore")
-    return _at(elements, index, data.array.sizes[data.dim])
+    if label is None:
+        element = _at(data.elements, index, data.size)
+        return element if data.length is None else element.where(index < data.length)  # type: ignore
+    if data.dim == "t" or data.labels is None:
+        raise DocumentError(
+            f"the dimension {data.dim!r} has no labels; take an element by its `index`", openeo="ArrayNotLabeled"
+        )
+    if label not in data.labels:
+        listed = ", ".join(map(str, data.labels))
+        raise DocumentError(
+            f"there is no element {label!r}; the labels are {listed}", openeo="ArrayElementNotAvailable"
+        )
+    return _at(data.elements, data.labels.index(label), data.size)
 
 
 def _at(values: Any, index: int | None, size: int) -> Scalar:
     if index is None or not 0 <= index < size:
-        raise DocumentError(f"there is no element {index} in a series of {size}; the first is 0")
+        raise DocumentError(
+            f"there is no element {index} in a series of {size}; the first is 0", openeo="ArrayElementNotAvailable"
+        )
     return values[index]
+
+
+def _at_each(series: Series, index: xr.DataArray) -> xr.DataArray:
+    """The element at a place that each pixel has of its own."""
+    places, elements = xr.broadcast(index, series.elements)
+    values = elements.transpose(ELEMENT, ...)
+    if not series.size:
+        return index * NAN
+    at = places.isel({ELEMENT: 0}).transpose(*values.dims[1:]).values
+    there = np.isfinite(at) & (at >= 0) & (at < series.size)
+    picked = np.take_along_axis(values.values, np.where(there, at, 0).astype(np.intp)[np.newaxis], axis=0)[0]
+    return values.isel({ELEMENT: 0}, drop=True).copy(data=np.where(there, picked, NAN).astype(values.dtype, copy=False))

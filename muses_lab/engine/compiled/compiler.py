@@ -152,8 +152,8 @@ def code_of(prepared: PreparedGraph, target: Step) -> Code | None:
 
 
 def _compile(prepared: PreparedGraph, target: Step) -> Code:
-    over_time = target.reduces_time
-    if target.meta.time or (not over_time and target.operator.images is None):
+    over_time = target.reduces_dates
+    if (target.meta.time and not over_time) or (not over_time and target.operator.images is None):
         raise Unfit("dates in the result")
     # Geometry does not matter here: neighbourhoods are evaluations of their own, or do not fit.
     somewhere = Rect(0, 1, 0, 1)
@@ -224,6 +224,8 @@ def _siblings(prepared: PreparedGraph, target: Step) -> list[Step]:
     """The target and other reducers of the same values: they cost next to nothing beside it."""
     reducer(target)
     same = [target]
+    if target.groups is not None:
+        return same
     for step in prepared.steps.values():
         if step is not target and step.reduces_time and step.data.hash == target.data.hash:
             try:
@@ -459,7 +461,10 @@ def _elementwise(machine: _Machine, process: str, arguments: Mapping[str, Any]) 
         return _graph(machine, op.expands(given), dict(zip(scalars, values, strict=True)))
     if op.code is None:
         raise Unfit(process)
-    operands = [_MISSING if v is None else v for v in given.values()]
+    options = {a.name for a in op.arguments.values() if a.kind == "value" and not a.required}
+    if any(given[name] != op.arguments[name].default for name in options):
+        raise Unfit(f"an option of {process}")
+    operands = [_MISSING if v is None else v for name, v in given.items() if name not in options]
     return machine.do(getattr(vm, op.code), *(float(v) if isinstance(v, int | np.floating) else v for v in operands))
 
 
