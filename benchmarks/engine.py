@@ -78,6 +78,10 @@ def quantiles(s2: Collection, classes: list[int]) -> Chain:
     return ml.rgb(ndvi.quantile(0.9), ndvi.quantile(0.5), ndvi.quantile(0.1))
 
 
+def index_median(s2: Collection, classes: list[int]) -> Chain:
+    return s2.mask_clouds(keep=classes).index("EVI").median("t")
+
+
 NDVI = {"cmap": "RdYlGn", "vmin": 0.0, "vmax": 0.9}
 WORKLOADS: dict[str, tuple[Callable[[Collection, list[int]], Chain], dict[str, Any]]] = {
     "W1": (ndvi_median, NDVI),
@@ -87,6 +91,7 @@ WORKLOADS: dict[str, tuple[Callable[[Collection, list[int]], Chain], dict[str, A
     "W5": (ndvi_median, NDVI),
     "W6": (expression, NDVI),
     "W7": (quantiles, {"vmin": 0.0, "vmax": 0.9}),
+    "W8": (index_median, NDVI),
 }
 
 

@@ -14,6 +14,7 @@ from benchmarks.peers.contestant import View, parse_view
 ASSETS = {
     "W1": ("B04", "B08", "SCL"), "W2": ("B04", "B08"), "W3": ("B04", "B08"), "W4": ("B02", "B03", "B04", "SCL"),
     "W5": ("B04", "B08", "SCL"), "W6": ("B02", "B03", "B04", "B08", "SCL"), "W7": ("B04", "B08", "SCL"),
+    "W8": ("B02", "B04", "B08", "SCL"),
 }  # fmt: skip
 """The assets that a workload reads."""
 FOCAL = 2

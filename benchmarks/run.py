@@ -27,7 +27,7 @@ from benchmarks.peers.contestant import parse_view
 from benchmarks.protocol import read_items
 from benchmarks.samples import Sample
 
-WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7")
+WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8")
 MORE = ("many", "remote", "long", "embedded", "gateway")
 WAYS = ("embedded", "gateway")
 """Through HTTP and Dask."""

@@ -96,6 +96,14 @@ class Measured:
             out.append([(mine[n], its[n]) for n in mine if n in its])
         return [pairs for pairs in out if pairs]
 
+    def of_one_round(self, who: str, a: str, b: str) -> list[list[tuple[Sample, Sample]]]:
+        """For each zoom the pairs of cold views, of one round, of two workloads."""
+        out = []
+        for zoom in self.zooms:
+            mine, its = self.samples(who, a, zoom), self.samples(who, b, zoom)
+            out.append([(mine[n], its[n]) for n in mine if n in its])
+        return [pairs for pairs in out if pairs]
+
     def share(self, workload: str, zoom: int, name: str) -> float | None:
         """Of a counter of a cold view: the most of the rounds, of what the limit needs."""
         needed = [s.counters[name] for s in self.samples("limit", workload, zoom).values()]

@@ -120,7 +120,7 @@ def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Pat
     assert one and one["counters"]["blocks"] == 2
 
 
-@pytest.mark.parametrize("workload", ["W3", "W4", "W6", "W7"])
+@pytest.mark.parametrize("workload", ["W3", "W4", "W6", "W7", "W8"])
 def test_every_workload_runs(muses: contestants.Process, workload: str) -> None:
     for threshold in (None, 0.05):
         answer = muses.view(**{**W1, "workload": workload, "threshold": threshold})

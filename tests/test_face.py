@@ -579,6 +579,7 @@ CASES: list[Case] = [
     ("operator", lambda s2, red: ml.operator("edges")(lambda data: data), r"'edges'.*'namespace:name'.*'own:edges'"),
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
+    ("indices", lambda s2, red: red.indices(), r"no bands to make an index of.*s2.indices\(\)"),
     ("use", lambda s2, red: ml.use("dask"), r"'dask'.*'threads', 'embedded'"),
     ("use", lambda s2, red: ml.use(5), r"5.*'threads', 'embedded'"),
     ("shared", lambda s2, red: ml.shared(5), r"shared\(5\) takes the link"),
@@ -750,7 +751,7 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 
 WITHOUT_ARGUMENTS = {
     "items", "hash", "identical", "is_pinned", "problems", "product", "query", "resolve", "table", "to_json", "catalog",
-    "chain", "look", "plots", "shares", "Collection", "__version__",
+    "chain", "look", "plots", "shares", "indices", "Collection", "__version__",
 }  # fmt: skip
 
 

@@ -307,20 +307,21 @@ def twelve(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> ml.
     return stack(values, tmp_path_factory.mktemp("twelve"), bands=bands, nodata=-9999, name="twelve")
 
 
-def test_compiled_code_and_numpy_give_the_same_bits(twelve: ml.Collection) -> None:
-    """Every index that can be made, each a band of one chain, over time: one program for all."""
-    names = sorted(indices_of(twelve.published.prepared.output.meta))
-    assert len(names) >= 240
-    chain: ml.Chain = twelve * 1e-4
+@pytest.mark.parametrize("part", range(12))
+def test_compiled_code_and_numpy_give_the_same_bits(twelve: ml.Collection, part: int) -> None:
+    """Every index that can be made, twenty bands of one chain, over time: one program for all."""
+    every = sorted(indices_of(twelve.published.prepared.output.meta))
+    assert len(every) >= 240
+    names, chain, window = every[part::12], twelve * 1e-4, own_window(6, 9)
     for name in names:
         given = {n: GIVEN[n] for n, v in CATALOGUE[name].constants().items() if v is None and n in GIVEN}
         chain = chain.index(name, target_band=f"index {name}", **given)
     chain = chain.max("t")
-    prepared, window = chain.published.prepared, own_window(6, 9)
+    prepared = chain.published.prepared
     assert compiler.code_of(prepared, prepared.output) is not None
-    fast = pixels(Engine(64 << 20), chain, window)
+    fast = pixels(Engine(256 << 20), chain, window)
     with without_code():
-        slow = pixels(Engine(64 << 20), chain, window)
+        slow = pixels(Engine(256 << 20), chain, window)
     assert fast.bands == slow.bands and len(fast.bands or ()) == len(names) + 10
     np.testing.assert_array_equal(fast.values, slow.values)
-    assert (np.isfinite(fast.values).mean(axis=(1, 2)) > 0.3).mean() > 0.95
+    assert (np.isfinite(fast.values).mean(axis=(1, 2)) > 0.3).mean() > 0.9

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.operators.declare import Cost, Scalar, operator, registry
@@ -103,8 +102,18 @@ def int_(x: Scalar) -> Scalar:
     return elementwise(np.trunc, x)
 
 
-@operator("round", code="ROUND", cost=_costly)
-def round_(x: Scalar, p: Annotated[int, Field(ge=-100, le=100)] = 0) -> Scalar:
+def _digits(arguments: Mapping[str, Any]) -> None:
+    p = arguments["p"]
+    if isinstance(p, int | float) and (not float(p).is_integer() or abs(p) > 100):
+        raise ValueError(f"p={p:g} is no number of digits: it is a whole number from -100 to 100")
+
+
+def _round(data: Node, p: int = 0) -> Node:
+    return on_values(data, "round", p=number("p", p))
+
+
+@operator("round", rule=_digits, code="ROUND", cost=_costly, method=_round)
+def round_(x: Scalar, p: Scalar = 0) -> Scalar:  # type: ignore[assignment]
     """x to `p` digits after the point, or to tens (-1), hundreds (-2) and so on; of two as near, the even one.
 
     ```python
