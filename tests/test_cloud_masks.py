@@ -135,7 +135,7 @@ def test_a_mask_of_one_s_own_and_metres_around_it(tmp_path: Path) -> None:
     assert kept(c.mask_clouds(c.band("SCL") == 4).band(band), 12) == [flag != 4 for flag in flags]
     for wrong, sentence in (
         (lambda: c.mask_clouds("CLM"), r"has no mask 'CLM'; it has 'SCL'"),
-        (lambda: c.mask_clouds([4, 5]), r"mask_clouds\(\[4, 5\]\) .* classes are chosen with keep="),
+        (lambda: c.mask_clouds([4, 5]), r"mask=\[4, 5\] is neither .* classes are chosen with keep="),
         (lambda: c.mask_clouds(grow=-10), r"grow=-10 is below 0.*shrink"),
         (lambda: c.mask_clouds(grow="10 m"), r"grow='10 m' is not a finite number"),
         (lambda: c.mask_clouds(c.band("SCL") == 4, keep=[4]), r"a condition has none"),

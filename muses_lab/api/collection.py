@@ -290,17 +290,17 @@ class Collection(Chain):
                                 argument="grow")  # fmt: skip
         if isinstance(mask, Chain) and (keep is not None or drop is not None):
             raise ArgumentError("keep and drop choose classes or bits of a named mask; a condition has none")
-        if mask is not None and not isinstance(mask, str | Chain):
-            raise ArgumentError(
-                f"mask_clouds({shown(mask)}) takes the name of a mask or a condition; classes are chosen with keep=[…]",
-                argument="mask",
-            )
         return self.mask(self._removed(mask, keep, drop, metres))
 
     def _removed(
         self, mask: str | Chain | None, keep: Chosen | None = None, drop: Chosen | None = None, grow: float = 0
     ) -> Chain:
         """The condition by which pixels are removed: 1 or 0, never missing."""
+        if mask is not None and not isinstance(mask, str | Chain):
+            raise ArgumentError(
+                f"mask={shown(mask)} is neither the name of a mask nor a condition; classes are chosen with keep=[…]",
+                argument="mask",
+            )
         if not isinstance(mask, Chain):
             if not grow:
                 return self._of_bands(removed(mask_of(self.product, self.query.collection, mask), keep, drop))
@@ -329,8 +329,8 @@ class Collection(Chain):
         import pandas as pd
 
         data, every = self._compared(masks, band)
-        pixels = int(data.count("t").compute(window).sum())
-        kept = {name: int(data.mask(mask).count("t").compute(window).sum()) for name, mask in every.items()}
+        pixels = _counted(data, window)
+        kept = {name: _counted(data.mask(mask), window) for name, mask in every.items()}
         table = pd.DataFrame({"kept": kept, "pixels": pixels}, index=pd.Index(list(every), name="mask"))
         return table.assign(share=table["kept"] / table["pixels"].where(table["pixels"] > 0))
 
@@ -361,6 +361,11 @@ class Collection(Chain):
         given = dict(named) if isinstance(named, Mapping) else {name: name for name in _names_of_masks(named)}
         every = {str(name): self._removed(mask) for name, mask in given.items()}
         return Collection(self.catalog, self.query, None, self._search).band(band), every
+
+
+def _counted(chain: Chain, window: GeoBox) -> int:
+    """Valid pixels of all dates on a window."""
+    return int(chain.count("t").compute(window).sum(dtype=np.float64))
 
 
 def _names_of_masks(named: Any) -> list[str]:
