@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine.compiled import vm
-from muses_lab.operators import composites, focal, geomedian, timescan
+from muses_lab.operators import composites, focal, geomedian, timescan, trees
 from muses_lab.raster import pixels
 from muses_lab.raster.differences import undo_differences
 
@@ -36,6 +36,7 @@ def warm() -> None:
             composite(spectra)
         composites.best_pixel(series, series)
         timescan.temporal_statistics(series)
+    trees.warm()
     _code()
     windows()
 
