@@ -651,7 +651,12 @@ CASES: list[Case] = [
     ("limit", lambda s2, red: s2.limit(-1), r"limit\(-1\).*whole number from 0"),
     ("mask_clouds", lambda s2, red: s2.mask_clouds(keep=4), r"keep=4 is no list of classes.*\[4, 5, 6\]"),
     ("mask_clouds", lambda s2, red: s2.mask_clouds(keep="4"), r"keep='4' is no list of classes"),
-    ("mask_clouds", lambda s2, red: s2.mask_clouds(keep=["a"]), r"valid number.*'a'"),
+    ("mask_clouds", lambda s2, red: s2.mask_clouds(keep=["a"]), r"no class 'a' in SCL; it has 0 no_data, 1"),
+    ("mask_clouds", lambda s2, red: s2.mask_clouds("CLM"), r"no mask 'CLM'; it has 'SCL'"),
+    ("clouds", lambda s2, red: s2.clouds(4), r"clouds\(4\) takes the name of a mask, for example clouds\('SCL'\)"),
+    ("compare_masks", lambda s2, red: s2.compare_masks(BOX), r"\(1.3, 43.5, 1.5, 43.7\).*Window.from_bounds"),
+    ("compare_masks", lambda s2, red: s2.compare_masks(WINDOW, "SCL"), r"masks='SCL' is no list of names of masks"),
+    ("mask_layers", lambda s2, red: s2.mask_layers({"clouds": 5}), r"mask=5 is neither the name .* nor a condition"),
     ("band", lambda s2, red: s2.band(5), r"5 is no name of a band.*'red' or 'B04'"),
     ("bands", lambda s2, red: s2.bands(), r"takes the names of bands"),
     ("bands", lambda s2, red: s2.bands("red", 4), r"4 is no name of a band"),
@@ -750,8 +755,8 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 
 
 WITHOUT_ARGUMENTS = {
-    "items", "hash", "identical", "is_pinned", "problems", "product", "query", "resolve", "table", "to_json", "catalog",
-    "chain", "look", "plots", "shares", "indices", "Collection", "__version__",
+    "items", "hash", "identical", "is_pinned", "masks", "problems", "product", "query", "resolve", "table", "to_json",
+    "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
 }  # fmt: skip
 
 

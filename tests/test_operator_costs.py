@@ -194,7 +194,8 @@ def test_who_gives_a_shape_says_which_bands_it_is_made_of() -> None:
 
 def test_every_operator_tells_what_it_takes() -> None:
     some = {
-        "radius": 3, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9], "model": forest()
+        "radius": 3, "metres": 30, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9],
+        "model": forest(),
     }  # fmt: skip
     for op in registry:
         if isinstance(op.support, Structural):

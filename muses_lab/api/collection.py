@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from muses_lab import products
 from muses_lab.api.chain import Chain
 from muses_lab.api.layer import Layer
-from muses_lab.api.masks import Chosen, is_dropped, mask_of, numbers, removed
+from muses_lab.api.masks import Chosen, clouds, is_dropped, mask_of, numbers, removed, removed_by_condition
 from muses_lab.api.written import Written, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.catalog import (
@@ -27,7 +27,7 @@ from muses_lab.catalog import (
     place,
     remember_object,
 )
-from muses_lab.document.graph import Callback
+from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, BandError
 from muses_lab.operators.given import band_names, box, period
 from muses_lab.plain import number, plain, shown
@@ -235,19 +235,23 @@ class Collection(Chain):
         return pd.DataFrame(rows, columns=["mask", "band", "number", "meaning", "dropped"]).set_index("mask")
 
     def clouds(self, mask: str | None = None, keep: Chosen | None = None, drop: Chosen | None = None) -> Chain:
-        """The condition by which a mask of the product removes pixels: 1 for clouds, shadows, what is missing.
+        """What a mask of the product drops as a condition: 1 for clouds and shadows, 0 for clear ground.
 
         ```python
-        s2.mask(s2.clouds().grow(60))               # and 60 m around them
+        s2.mask_clouds(s2.clouds().grow(60))            # and 60 m around them, as mask_clouds(grow=60)
         s2.clouds("SCL", drop=["cirrus"]).frequency()
         ```
 
-        Parameters are those of `mask_clouds`.
+        Missing where the mask says nothing: where it has no data, beyond the edge of the image. Parameters are those of
+        `mask_clouds`.
         """
         if mask is not None and not isinstance(mask, str):
             raise ArgumentError(f"clouds({shown(mask)}) takes the name of a mask, for example clouds('SCL')",
                                 argument="mask")  # fmt: skip
-        root = removed(mask_of(self.product, self.query.collection, mask), keep, drop)
+        return self._of_bands(clouds(mask_of(self.product, self.query.collection, mask), keep, drop))
+
+    def _of_bands(self, root: Node) -> Chain:
+        """A process over all bands that there are, whichever were chosen."""
         every = Collection(self.catalog, self.query, None, self._search)
         return every._with("reduce_dimension", data=every._node, reducer=Callback(root), dimension="bands")
 
@@ -271,13 +275,14 @@ class Collection(Chain):
         ----------
         mask
             Name of a mask (`.masks` is a table of those there are, with what their classes and bits mean), or a
-            condition that is true where a pixel is removed. By default the first mask of the product.
+            condition: pixels are removed where it is true, and where it is unknown. By default the first mask of the
+            product.
         keep
             Classes that stay, by number or name (class masks only).
         drop
             Classes or bits that go, by number or name, in place of those that go by default.
         grow
-            Metres around what is removed that are removed as well.
+            Metres around clouds and shadows (not around missing pixels) that are removed as well.
         """
         metres = number("grow", grow)
         if metres < 0:
@@ -285,13 +290,23 @@ class Collection(Chain):
                                 argument="grow")  # fmt: skip
         if isinstance(mask, Chain) and (keep is not None or drop is not None):
             raise ArgumentError("keep and drop choose classes or bits of a named mask; a condition has none")
+        return self.mask(self._removed(mask, keep, drop, metres))
+
+    def _removed(
+        self, mask: str | Chain | None, keep: Chosen | None = None, drop: Chosen | None = None, grow: float = 0
+    ) -> Chain:
+        """The condition by which pixels are removed: 1 or 0, never missing."""
         if mask is not None and not isinstance(mask, str | Chain):
             raise ArgumentError(
-                f"mask_clouds({shown(mask)}) takes the name of a mask or a condition; classes are chosen with keep=[…]",
+                f"mask={shown(mask)} is neither the name of a mask nor a condition; classes are chosen with keep=[…]",
                 argument="mask",
             )
-        clouds = mask if isinstance(mask, Chain) else self.clouds(mask, keep, drop)
-        return self.mask(clouds.grow(metres) if metres else clouds)
+        if not isinstance(mask, Chain):
+            if not grow:
+                return self._of_bands(removed(mask_of(self.product, self.query.collection, mask), keep, drop))
+            mask = self.clouds(mask, keep, drop)
+        grown = mask.grow(grow) if grow else mask
+        return grown._with("apply", data=grown._node, process=Callback(removed_by_condition()))
 
     def compare_masks(self, window: GeoBox, masks: Any = None, band: str | None = None):
         """The share of its pixels that each mask keeps on a window, as a pandas table.
@@ -314,8 +329,8 @@ class Collection(Chain):
         import pandas as pd
 
         data, every = self._compared(masks, band)
-        pixels = int(data.count("t").compute(window).sum())
-        kept = {name: int(data.mask(mask).count("t").compute(window).sum()) for name, mask in every.items()}
+        pixels = _counted(data, window)
+        kept = {name: _counted(data.mask(mask), window) for name, mask in every.items()}
         table = pd.DataFrame({"kept": kept, "pixels": pixels}, index=pd.Index(list(every), name="mask"))
         return table.assign(share=table["kept"] / table["pixels"].where(table["pixels"] > 0))
 
@@ -344,8 +359,13 @@ class Collection(Chain):
             mask_of(self.product, self.query.collection, None)  # complains where there is none
             named = [mask.name for mask in self.product.masks]
         given = dict(named) if isinstance(named, Mapping) else {name: name for name in _names_of_masks(named)}
-        every = {str(name): mask if isinstance(mask, Chain) else self.clouds(mask) for name, mask in given.items()}
+        every = {str(name): self._removed(mask) for name, mask in given.items()}
         return Collection(self.catalog, self.query, None, self._search).band(band), every
+
+
+def _counted(chain: Chain, window: GeoBox) -> int:
+    """Valid pixels of all dates on a window."""
+    return int(chain.count("t").compute(window).sum(dtype=np.float64))
 
 
 def _names_of_masks(named: Any) -> list[str]:

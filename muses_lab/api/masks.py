@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from muses_lab.document.graph import Node
+from muses_lab.document.graph import Node, Parameter
 from muses_lab.errors import ArgumentError, BandError
 from muses_lab.operators import registry
 from muses_lab.operators.methods import band_value
@@ -33,28 +33,47 @@ def mask_of(product: Product, collection: str, name: str | None) -> CloudMask:
     raise BandError(f"collection {collection!r} has no mask {name!r}; it has {have}", band=name)
 
 
+def clouds(mask: CloudMask, keep: Chosen | None = None, drop: Chosen | None = None) -> Node:
+    """1 where a mask flags a pixel, 0 where it does not; missing where it says nothing, or another mask hides it."""
+    known = _process("not", x=_process("is_nodata", x=band_value(mask.band)))
+    for other in mask.also:
+        known = _process("and", x=known, y=_process("eq", x=band_value(other), y=0))
+    return _process("if", value=known, accept=_flagged(mask, keep, drop))
+
+
 def removed(mask: CloudMask, keep: Chosen | None = None, drop: Chosen | None = None) -> Node:
     """1 where a mask removes a pixel, also where it says nothing; else 0."""
+    found = _flagged(mask, keep, drop)
+    if mask.bits is not None:
+        found = _process("or", x=found, y=_process("is_nodata", x=band_value(mask.band)))
+    for other in mask.also:
+        found = _process("or", x=found, y=_process("neq", x=band_value(other), y=0))
+    return found
+
+
+def removed_by_condition() -> Node:
+    """1 where a condition is true or unknown, else 0."""
+    x = Parameter("x")
+    return _process("or", x=_process("neq", x=x, y=0), y=_process("is_nodata", x=x))
+
+
+def _flagged(mask: CloudMask, keep: Chosen | None, drop: Chosen | None) -> Node:
     if keep is not None and drop is not None:
         raise ArgumentError("give keep=… or drop=…, not both: what is not kept is dropped", argument="drop")
     flag = band_value(mask.band)
     if mask.bits is None:
-        clear = registry.node("array_contains", inside_callback=True, data=_kept(mask, keep, drop), value=flag)
-        found = registry.node("not", inside_callback=True, x=clear)
-    else:
-        if keep is not None:
-            raise ValueError(
-                f"{mask.band} is a bit field: it has no classes to keep; give drop=[…] with names or numbers of its "
-                f"bits ({_listed(mask)}), or use .mask(…has_bits(…))"
-            )
-        bits = mask.bits if drop is None else _bits(mask, drop)
-        flagged = registry.node("muses:any_bit", inside_callback=True, x=flag, bits=bits)
-        absent = registry.node("is_nodata", inside_callback=True, x=flag)
-        found = registry.node("or", inside_callback=True, x=flagged, y=absent)
-    for other in mask.also:
-        hidden = registry.node("neq", inside_callback=True, x=band_value(other), y=0)
-        found = registry.node("or", inside_callback=True, x=found, y=hidden)
-    return found
+        return _process("not", x=_process("array_contains", data=_kept(mask, keep, drop), value=flag))
+    if keep is not None:
+        raise ArgumentError(
+            f"{mask.band} is a bit field: it has no classes to keep; give drop=[…] with names or numbers of its bits "
+            f"({_listed(mask)}), or use .mask(…has_bits(…))",
+            argument="keep",
+        )
+    return _process("muses:any_bit", x=flag, bits=mask.bits if drop is None else _bits(mask, drop))
+
+
+def _process(process: str, /, **arguments: Any) -> Node:
+    return registry.node(process, inside_callback=True, **arguments)
 
 
 def _kept(mask: CloudMask, keep: Chosen | None, drop: Chosen | None) -> list[int]:
@@ -88,9 +107,11 @@ def _list(argument: str, given: Any) -> list[Any]:
 
 def _value(mask: CloudMask, one: Any, argument: str) -> int:
     """The class, or the bits that are meant, of a number or name."""
-    number = int(one) if isinstance(one, int | float) and not isinstance(one, bool) and one == one // 1 else None
+    number = int(one) if isinstance(one, int | float) and not isinstance(one, bool) and one % 1 == 0 else None
     for name, value in mask.meanings:
-        if one == name or (number is not None and (value >> number & 1 if mask.bits else number == value)):
+        if one == name or (
+            number is not None and 0 <= number < 64 and (value >> number & 1 if mask.bits else number == value)
+        ):
             return value
     what = "class" if mask.bits is None else "bit"
     raise ArgumentError(

@@ -21,7 +21,7 @@ from muses_lab.resources import cancel
 
 _CHOSEN = 4e-9
 """Seconds for a value of a score, and for one of which the date is taken."""
-_FILLED = 3e-9
+_FILLED = 2e-9
 """Seconds for a value that may fill a pixel."""
 
 

@@ -15,7 +15,7 @@ from muses_lab.operators.declare import Cost, Cube, Focal, operator
 from muses_lab.operators.focal import MAX_RADIUS, each_image
 from muses_lab.resources import cancel
 
-_PIXEL = 200e-9
+_PIXEL = 100e-9
 """Seconds for a pixel of a distance transform, whatever the radius."""
 _ROUNDING = 1e-9
 

@@ -16,7 +16,7 @@ from muses_lab.operators.cubes import instant
 from muses_lab.operators.declare import Cost, Cube, Meta, operator
 from muses_lab.resources import cancel
 
-_VALUE = 12e-9
+_VALUE = 25e-9
 """Seconds for a value of a series."""
 _DAY = np.timedelta64(1, "D")
 

@@ -22,7 +22,7 @@ _CODES = {
     "count": _COUNT, "min": _MIN, "max": _MAX, "mean": _MEAN, "sd": _SD, "amplitude": _AMPLITUDE, "mean_slope": _SLOPE,
     "max_slope": _STEEPEST, "skewness": _SKEWNESS, "kurtosis": _KURTOSIS,
 }  # fmt: skip
-_VALUE, _ORDERED = 8e-9, 18e-9
+_VALUE, _ORDERED = 11e-9, 18e-9
 """Seconds for a value of a series, and what it takes more to put it in its place."""
 
 
