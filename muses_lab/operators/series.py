@@ -178,4 +178,4 @@ def _pieces(shape: tuple[int, ...], seconds: float) -> Iterator[tuple[int, int]]
 def _flat(values: np.ndarray, by_date: bool) -> np.ndarray:
     """(dates, rows, columns) as (pixels, dates), or (dates, pixels), in double precision."""
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
-    return np.ascontiguousarray(flat if by_date else flat.T, dtype=np.float64)
+    return np.array(flat if by_date else flat.T, dtype=np.float64, order="C")
