@@ -24,7 +24,7 @@ _METHODS = {
     shape=with_dates("fill_gaps"),
     needs=same_bands,
     strict=False,
-    whole_series=True,
+    along="t",
     cost=cost(_VALUE),
 )
 def fill_gaps(

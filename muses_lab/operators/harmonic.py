@@ -76,7 +76,7 @@ def harmonic_regression(
     shape=with_dates("harmonic_fit"),
     needs=same_bands,
     strict=False,
-    whole_series=True,
+    along="t",
     cost=_cost,
 )
 def harmonic_fit(

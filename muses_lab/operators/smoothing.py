@@ -31,7 +31,7 @@ def _odd(window: int) -> int:
     shape=with_dates("whittaker"),
     needs=same_bands,
     strict=False,
-    whole_series=True,
+    along="t",
     cost=cost(_WHITTAKER),
 )
 def whittaker(
@@ -99,7 +99,7 @@ def _less_than_window(arguments: Mapping[str, Any]) -> None:
     shape=with_dates("savitzky_golay"),
     needs=same_bands,
     rule=_less_than_window,
-    whole_series=True,
+    along="t",
     cost=cost(_POLYNOMIAL),
 )
 def savitzky_golay(
