@@ -7,7 +7,20 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine.compiled import vm
-from muses_lab.operators import composites, focal, geomedian, timescan, trees
+from muses_lab.operators import (
+    breaks,
+    composites,
+    focal,
+    gaps,
+    geomedian,
+    harmonic,
+    lagged,
+    phenology,
+    smoothing,
+    timescan,
+    trees,
+    trend,
+)
 from muses_lab.raster import pixels
 from muses_lab.raster.differences import undo_differences
 
@@ -37,8 +50,22 @@ def warm() -> None:
         composites.best_pixel(series, series)
         timescan.temporal_statistics(series)
     trees.warm()
+    _series()
     _code()
     windows()
+
+
+def _series() -> None:
+    """The operators on series; all of them work in double precision."""
+    times = np.arange(8).astype("M8[D]").astype("M8[ns]")
+    data = xr.DataArray(np.arange(32.0).reshape(8, 2, 2), dims=("t", "y", "x"), coords={"t": times})
+    for of_one in (
+        gaps.fill_gaps, smoothing.whittaker, smoothing.savitzky_golay, harmonic.harmonic_regression,
+        harmonic.harmonic_fit, trend.trend, trend.theil_sen, trend.seasonal_mann_kendall, phenology.phenology,
+        breaks.cusum, breaks.largest_drop, breaks.drop_alert,
+    ):  # fmt: skip
+        of_one(data)
+    lagged.lagged_correlation(data, data)
 
 
 def windows() -> None:

@@ -23,8 +23,10 @@ YEAR = 365.25
 
 EPOCH = "1970-01-01"
 
-_PIXELS_AT_ONCE = 1 << 16
-"""Pixels that are worked on at a time, as stripes of whole rows: they bound the working memory."""
+_AT_ONCE = 1 << 20
+"""Values that are worked on at a time, as stripes of whole rows: they bound the working memory."""
+_LONG = 1000
+"""Dates that a series is taken to have, for its memory: more are worked on in narrower stripes."""
 
 
 def _date(value: str) -> str:
@@ -89,7 +91,7 @@ def cost(seconds: float, copies: int = 3) -> CostOf:
     """Of an operator that takes so many seconds for a value, and double-precision copies of the pixels at work."""
 
     def of(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-        return Cost(seconds * rows * columns, 8 * copies * min(rows * columns, _PIXELS_AT_ONCE))
+        return Cost(seconds * rows * columns, 8 * copies * min(_LONG * rows * columns, _AT_ONCE))
 
     return of
 
@@ -169,7 +171,7 @@ def _in_order(values: np.ndarray, order: np.ndarray) -> np.ndarray:
 def _pieces(shape: tuple[int, ...], seconds: float) -> Iterator[tuple[int, int]]:
     """First rows and ends of pieces, of (dates, rows, columns); the cancel flag is looked at now and then."""
     dates, rows, columns = shape
-    most = max(1, _PIXELS_AT_ONCE // max(columns, 1))
+    most = max(1, _AT_ONCE // max(dates * columns, 1))
     for first, last in stripes(rows, max(dates * columns, 1) * seconds):
         for start in range(first, last, most):
             yield start, min(start + most, last)
@@ -178,4 +180,4 @@ def _pieces(shape: tuple[int, ...], seconds: float) -> Iterator[tuple[int, int]]
 def _flat(values: np.ndarray, by_date: bool) -> np.ndarray:
     """(dates, rows, columns) as (pixels, dates), or (dates, pixels), in double precision."""
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
-    return np.ascontiguousarray(flat if by_date else flat.T, dtype=np.float64)
+    return np.array(flat if by_date else flat.T, dtype=np.float64, order="C")
