@@ -168,8 +168,8 @@ class PreparedGraph:
         self.steps: dict[str, Step] = {}
         self._shapes: dict[tuple[str, str, str], BaseGeometry] = {}
         self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
-        self.stages: dict[tuple[str, str, int, tuple[int, int]], Any] = {}
-        """What `engine.stages.stage` has found, by step, grid, level and size."""
+        self.stages: dict[tuple[str, str, int, tuple[int, int], Dates], Any] = {}
+        """What `engine.stages.stage` has found, by step, grid, level, size and dates."""
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()

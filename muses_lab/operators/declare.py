@@ -65,12 +65,12 @@ SERIES = "data"
 _CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",), Condition: ("value",)}
 Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
-# `axes`, the dates that each of its cubes can have, by argument; `inside`, slices of the rows and columns of what it is
+# `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
 # given that lie on the grid's extent.
 
 
