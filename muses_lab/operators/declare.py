@@ -245,6 +245,7 @@ Dates = tuple[np.datetime64, ...]
 Groups = Mapping[np.datetime64, Dates]
 """The dates of a result, each with the dates that it is made of."""
 GroupsOf = Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups | None]
+LabelsOf = Callable[[Mapping[str, Any], Groups], list[str]]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, Any]]
 
@@ -318,6 +319,7 @@ class Traits:
     reduces: str | None = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
     groups: GroupsOf | None = None
+    labels: LabelsOf | None = None
     asks_dates_of: str | None = None
     narrowed: Narrowed | None = None
     masks: str | None = None
@@ -352,6 +354,8 @@ class Operator:
         """(arguments, dates) → the dates that it keeps; None: all of them."""
         self.groups = traits.groups
         """(arguments, dates of each cube) → the dates of its result, each with those it is made of; None: its own."""
+        self.labels = traits.labels
+        """(arguments, groups) → what the dates of its result are called; None: nothing but their dates."""
         self.asks_dates_of = traits.asks_dates_of
         """The cube argument of which only the dates are used."""
         self.narrowed = traits.narrowed
@@ -763,6 +767,7 @@ def operator(
     reduces: str | None = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
     groups: GroupsOf | None = None,
+    labels: LabelsOf | None = None,
     asks_dates_of: str | None = None,
     narrowed: Narrowed | None = None,
     masks: str | None = None,
@@ -802,6 +807,8 @@ def operator(
         only those are read where some dates are wanted, and its function is given these groups as `groups`. None where
         it has the dates of its cubes after all. With `reduces="t"` it reduces each group by its callback: compiled code
         does that, and long groups are thinned.
+    labels
+        (arguments, groups in order) → what each date of its result is called in arrays: a period (`2018-03`).
     asks_dates_of
         The cube argument of which `groups` is told the dates, and nothing else is used.
     narrowed
@@ -831,6 +838,7 @@ def operator(
             reduces,
             dates,
             groups,
+            labels,
             asks_dates_of,
             narrowed,
             masks,
