@@ -232,7 +232,8 @@ def _compute(step: Step, stage: Stage, results: Mapping[str, xr.DataArray], run:
         if bands is not None and "bands" in array.dims and tuple(array.bands.values) != bands:
             array = array.sel(bands=list(bands))
         cubes[name] = array
-    cubes = _align(step, cubes, run.prepared, stage.dates_for(step))
+    dates = stage.needs[step.data.hash].dates if step.along_time else stage.dates_for(step)
+    cubes = _align(step, cubes, run.prepared, dates)
     arguments = {k: v for k, v in step.arguments.items() if k not in cubes}
     given = _injected(step, stage, inner, run.prepared)
     if isinstance(step.operator.support, Fit):

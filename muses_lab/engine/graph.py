@@ -103,6 +103,11 @@ class Step:
         return self.operator.reduces(self.arguments) == "t"
 
     @cached_property
+    def along_time(self) -> bool:
+        """Whether it keeps the dates, and each date of its result depends on all of its input."""
+        return self.meta.time and self.operator.along(self.arguments) == "t"
+
+    @cached_property
     def keeps(self) -> bool:
         """Whether its blocks are kept: what reduces dates, neighbourhoods of images, and what is on disk anyway."""
         return self.kept or self.reduces_dates or (self.operator.support.keeps and not self.meta.time)
@@ -132,7 +137,7 @@ class Step:
             return all_of(self.groups_of(times) or {})
         if self.operator.dates is not None:
             return self.dates if times is None else times & self.dates
-        return None if self.reduces_time else times
+        return None if self.reduces_time or self.along_time else times
 
     def groups_of(self, times: Dates) -> Groups | None:
         """The groups of the dates that are wanted of it."""
@@ -175,6 +180,11 @@ class PreparedGraph:
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()
+        if not self.sources and not self.output.grids:
+            raise GridError(
+                f"what {self.root.process!r} draws has no grid of its own: combine it with a chain that has one, for "
+                "example chain.where(drawn == 1)"
+            )
 
     def _check_nesting(self) -> None:
         """Evaluations inside evaluations: each waits, with what it holds, for those below it."""
@@ -366,7 +376,7 @@ class PreparedGraph:
                 arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
             for name in op.cubes:
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
-                if op.reduces(arguments) == "bands":
+                if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
                     arguments |= callbacks
                 arguments[name] = with_bands(arguments[name], bands)
@@ -417,6 +427,8 @@ class PreparedGraph:
             grid = pinned_grid(node, arguments, inputs[0].grids)
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
+        # What has no grid of its own (what is drawn of vectors) follows, too.
+        inputs = [s for s in inputs if s.grids] or inputs
         fixed = [s for s in inputs if not s.pinned] or inputs[:1]
         if fixed and all(s.grids is fixed[0].grids for s in fixed):
             return fixed[0].grids

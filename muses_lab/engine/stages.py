@@ -262,7 +262,7 @@ def _guard(
     covered = {mask.node.hash}
     for step in reversed(order):
         mine = users.get(step.node.hash)
-        if mine and mine <= covered and step is not mask and step.meta.time:
+        if mine and mine <= covered and step is not mask and step.meta.time and not step.along_time:
             covered.add(step.node.hash)
             if step.reads:
                 guards[step.node.hash] = (*guards.get(step.node.hash, ()), selector.node)

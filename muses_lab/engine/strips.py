@@ -205,7 +205,7 @@ def _alive(prepared: PreparedGraph, whole: Stage, dates: Mapping[str, int]) -> i
             passing = _PASSING * sizes[hash] + (2 * inputs if step.reduces_dates else inputs // 2)
             passing += step.operator.cost_of_blocks(step.arguments, pixel_size, *whole.need(step).rect.shape).bytes
         else:  # a scene in the making; and doubles were single before the first of them came
-            passing = 3 * sizes[hash] // max(1, *axes[hash].values()) + (itemsize - 4) * sizes[hash] // itemsize
+            passing = 3 * sizes[hash] // max((1, *axes[hash].values())) + (itemsize - 4) * sizes[hash] // itemsize
         held += sizes[hash]
         most = max(most, held + passing)
         for child in below:

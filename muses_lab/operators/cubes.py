@@ -37,6 +37,7 @@ from muses_lab.operators.declare import (
     registry,
     same_bands,
 )
+from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube
 from muses_lab.plain import number, shown
@@ -47,12 +48,12 @@ NAN = np.float32("nan")
 
 def _crs(value: int | str) -> int | str:
     """A number stays one; the rest is called as `crs_name` does, so that it is one document however it was written."""
-    _to_degrees(value)
+    to_degrees(value)
     return value if isinstance(value, int) else crs_name(value)
 
 
 @lru_cache(maxsize=1024)
-def _to_degrees(value: int | str) -> pyproj.Transformer:
+def to_degrees(value: int | str) -> pyproj.Transformer:
     """From a system to longitude and latitude; refuses what is no place on the Earth's surface."""
     crs = known_crs(value)
     if not (crs.is_geographic or crs.is_projected):
@@ -88,7 +89,7 @@ class BBox(BaseModel):
         degrees = self.west, self.south, self.east, self.north
         if self.crs not in (4326, "EPSG:4326"):
             try:
-                degrees = _to_degrees(self.crs).transform_bounds(*degrees, errcheck=True)
+                degrees = to_degrees(self.crs).transform_bounds(*degrees, errcheck=True)
             except ProjError:
                 raise ValueError(f"there is no such place in {self.crs}") from None
         west, south, east, north = degrees
@@ -393,9 +394,22 @@ def _reduced_images(
     return {None: compiling.call(arguments["reducer"], data=dict(inputs["data"]))}
 
 
+def _reduce_dimension(data: Node, reducer: Any, dim: Literal["t", "bands"] = "t") -> Node:
+    """The values along a dimension of each pixel reduced to one, by a function of the array.
+
+    ```python
+    ndvi.reduce_dimension(lambda data: data.max() - data.min(), "t")
+    s2.reduce_dimension(lambda data: data["nir"] / data["red"], "bands")
+    ```
+    """
+    made = callback("reducer", reducer, "data")
+    return registry.node("reduce_dimension", data=data, reducer=made, dimension=dim)
+
+
 @operator(
-    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images, method=None
-)
+    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images,
+    method=_reduce_dimension,
+)  # fmt: skip
 def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "bands"], meta: Meta | None = None) -> Cube:
     """A dimension reduced to one value by a reducer over `data`.
 
@@ -503,9 +517,10 @@ def _resolved(a: Cube, b: Cube, resolver: Binary | None, axes: Mapping[str, Date
 def as_cube(result: Any, like: xr.DataArray) -> xr.DataArray:
     """A callback's result as a cube: a constant is spread over the shape that it had."""
     if isinstance(result, xr.DataArray):
-        return result
+        missing = [d for d in like.dims if d not in result.dims]
+        return xr.broadcast(result, like)[0] if missing else result
     value = NAN if result is None else result
-    return xr.full_like(like, value)
+    return xr.full_like(like, value, dtype=like.dtype)
 
 
 # ------------------------------------------------------------------------------------------ masks and bands

@@ -32,6 +32,9 @@ _DATE = 20e-9
 _INSTRUCTION = 1e-9
 """Seconds for an instruction on it. Measured: 0.3 to 1 ns."""
 
+_COSTLY = 40e-9
+"""Seconds for one of `vm.COSTLY`. Measured: 7 to 50 ns."""
+
 Time = np.datetime64 | None
 
 
@@ -349,7 +352,8 @@ def _run(
     absent = np.array([leaf.absent for leaf in code.inputs], np.float32)
     integers, factors, networks = integers[order], factors[order], code.networks(len(dates))
     rows, columns = out.shape[1:]
-    seconds = (_DATE + len(code.code) * _INSTRUCTION) * len(dates) * columns
+    costly = sum(operation in vm.COSTLY for operation in code.code[:, 0].tolist())
+    seconds = (_DATE + len(code.code) * _INSTRUCTION + costly * _COSTLY) * len(dates) * columns
     together = max(1, _PIECE // columns)  # rows are treated together as they would be without stripes
     for first, last in cancel.stripes(-(-rows // together), seconds * together):
         run.check()
