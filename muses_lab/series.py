@@ -138,6 +138,12 @@ def attributes(published: Published, report: WindowReport) -> dict[str, Any]:
     }
 
 
+def labels_of(array: xr.DataArray, published: Published) -> list[str]:
+    """What an array's dates are called (`2018-03`), where they stand for more than a moment; else none."""
+    labels = published.prepared.output.labels
+    return [labels.get(time, "") for time in array.t.values] if labels and "t" in array.dims else []
+
+
 def _pixels(published: Published, places: Sequence[Point], size: float) -> list[Pixels]:
     check_extents(published.root)
     check_known(published)
@@ -189,6 +195,8 @@ def _described(array: xr.DataArray, published: Published, report: WindowReport, 
         names = _scenes(published, report, array.t.values)
         times = np.datetime_as_string(array.t.values)
         array.attrs["scenes"] = [f"{time[:23]} {name}" for time, name in zip(times, names, strict=True)]
+        if labels := labels_of(array, published):
+            array.attrs["labels"] = labels
     else:
         array.attrs["scenes"] = _in_order(published, report)
     return array
@@ -206,6 +214,8 @@ def _many(published: Published, places: Sequence[Point], found: Sequence[Pixels]
         array.attrs["scenes"] = _in_order(published, report)
         return array
     names = [_scenes(published, pixels.report, array.t.values) for pixels in found]
+    if labels := labels_of(array, published):
+        array = array.assign_coords(label=("t", labels))
     return array.assign_coords(scene=(("t", "point"), np.array(names).T))
 
 
@@ -217,10 +227,11 @@ def _in_order(published: Published, report: WindowReport) -> list[str]:
 
 def _scenes(published: Published, report: WindowReport, times: np.ndarray) -> list[str]:
     """Id of the scene of each date; where several lie there, of those that gave valid pixels."""
-    at_time = _by_time(published, report)
+    at_time, prepared = _by_time(published, report), published.prepared
     names = []
     for time in times:
-        ids = at_time.get(time, [])
+        made_of = sorted(prepared.dates_read(prepared.root, time))
+        ids = list(dict.fromkeys(id for instant in made_of for id in at_time.get(instant, [])))
         used = [id for id in ids if id in report.used]
         names.append(", ".join(used or ids))
     return names

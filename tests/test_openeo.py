@@ -388,9 +388,8 @@ def test_a_collection_is_found_without_naming_its_catalogue(fresh_home: Path, tm
 def test_what_is_outside_of_the_profile_is_named(scenes: ml.Collection):
     made = cube(scenes)
     for other, process in (
-        (made.aggregate_temporal_period("month", "mean"), "aggregate_temporal_period"),
-        (made.save_result("GTiff"), "save_result"),
-        (made.rename_labels("bands", ["a"], ["B2"]), "rename_labels"),
+        (made.sar_backscatter(), "sar_backscatter"),
+        (made.atmospheric_correction(), "atmospheric_correction"),
     ):
         with pytest.raises(DocumentError, match=process) as caught:
             ml.Chain.from_json(document(other))

@@ -114,6 +114,7 @@ def test_months_are_those_of_xarray(made, reducer: str) -> None:
         expected = expected.where(cube[..., :40, :30].resample(t="MS").count() > 1)
         found = found.where(np.isfinite(expected))
     assert np.isnan(found.sel(t="2018-06")).all(), "no date is in June"
+    assert found.label.values[[0, -1]].tolist() == ["2018-01", "2019-02"]
     same(found.transpose(*expected.dims), expected, exact=reducer in ("median", "max", "first"))
 
 
@@ -159,6 +160,9 @@ def test_labels_that_are_dates_name_the_results(made) -> None:
     spans = [["2018-01-01", "2018-03-01"], ["2018-01-01", "2018-05-01"]]
     found = collection.by_intervals(spans, "max", labels=["2018-02-15", "2018-04-15"]).compute(WINDOW[:20, :30])
     assert [str(t)[:10] for t in found.t.values] == ["2018-02-15", "2018-04-15"]
+    assert found.label.values.tolist() == ["2018-02-15T00:00:00Z", "2018-04-15T00:00:00Z"]
+    named = collection.by_intervals([["2018-04-01", None], ["2018-01-01", "2018-04-01"]], "max", labels=["b", "a"])
+    assert named.dates("2018-04").compute(WINDOW[:20, :30]).label.values.tolist() == ["b"]
     for labels, said in (
         (None, "DistinctDimensionLabelsRequired"),
         (["a", "b"], "Distinct"),
@@ -225,7 +229,13 @@ def test_the_series_of_a_place(made) -> None:
     chain = collection.band("B8").by_period("month", "max")
     lon, lat = WINDOW[5:6, 7:8].extent.centroid.to_crs("EPSG:4326").coords[0]
     values = cube.sel(bands="B8", drop=True)[:, 5, 7].resample(t="MS").max()
-    np.testing.assert_array_equal(chain.at(lon, lat).values, values.values)
+    found = chain.at(lon, lat)
+    np.testing.assert_array_equal(found.values, values.values)
+    assert found.attrs["labels"][:3] == ["2018-01", "2018-02", "2018-03"]
+    in_march = ((cube.t >= np.datetime64("2018-03-01")) & (cube.t < np.datetime64("2018-04-01"))).sum()
+    assert len(found.attrs["scenes"][2].split(", ")) == in_march > 0
+    many = chain.at([lon, lon], [lat, lat])
+    assert many.label.values[-1] == "2019-02" and len(str(many.scene.values[2, 1]).split(", ")) == in_march
     series = chain.mean("t").series(lon, lat)
     assert series.t.values.tolist() == values.t.values.tolist()
     np.testing.assert_array_equal(series.values, values.values)

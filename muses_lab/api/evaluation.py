@@ -194,7 +194,8 @@ class Evaluable(Expression):
         chain.compute(ml.Window.from_bounds((1.40, 43.55, 1.50, 43.65), crs="EPSG:32631", resolution=10))
         ```
 
-        float32 (float64 for sources that need it), NaN where missing. `attrs` hold the chain's hash, the number of
+        float32 (float64 for sources that need it), NaN where missing. Dates that stand for periods or intervals have
+        the coordinate `label` (`2018-03`). `attrs` hold the chain's hash, the number of
         scenes used and found, the scenes that could not be read with the reason, `problems` (items that were left out
         of the collection, see there), and whether a long series was thinned.
         """
@@ -207,6 +208,8 @@ class Evaluable(Expression):
         coords = {name: xr.DataArray(c) for name, c in xr_coords(window).items()}
         dims = list(coords)[:2]
         array = found.array.rename(dict(zip(("y", "x"), dims, strict=True))).assign_coords(coords)
+        if labels := series.labels_of(array, self.published):
+            array = array.assign_coords(label=("t", labels))
         array.attrs = series.attributes(self.published, found.report)
         array.name = "values"
         return array

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Set
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -64,6 +64,8 @@ class Step:
     """Argument → bands of that input that are used."""
     pinned: bool
     """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
+    labels: Mapping[np.datetime64, str] = field(default_factory=dict)
+    """What dates are called, where they stand for more than a moment: periods, intervals."""
     groups: Groups | None = None
     """The dates of its result with those that each is made of, where these are others than those of its cubes."""
     kept: bool = False
@@ -173,8 +175,8 @@ class PreparedGraph:
         self.steps: dict[str, Step] = {}
         self._shapes: dict[tuple[str, str, str], BaseGeometry] = {}
         self._dates: dict[str, dict[str, frozenset[np.datetime64] | None]] = {}
-        self.stages: dict[tuple[str, str, int, tuple[int, int]], Any] = {}
-        """What `engine.stages.stage` has found, by step, grid, level and size."""
+        self.stages: dict[tuple[str, str, int, tuple[int, int], Dates], Any] = {}
+        """What `engine.stages.stage` has found, by step, grid, level, size and dates."""
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()
@@ -243,8 +245,16 @@ class PreparedGraph:
             self._dates[node.hash] = self._dates_below(node)
         return self._dates[node.hash]
 
-    def _dates_below(self, node: Node) -> dict[str, frozenset[np.datetime64] | None]:
-        wanted: dict[str, frozenset[np.datetime64] | None] = {node.hash: None}
+    def dates_read(self, node: Node, time: np.datetime64) -> frozenset[np.datetime64]:
+        """The dates of scenes that one date of a node is made of."""
+        if all(step.groups is None for step in self.steps.values()):
+            return frozenset({time})
+        found = self._dates_below(node, frozenset({time}))
+        every = ({t for t in self.steps[hash].times} if times is None else times for hash, times in found.items())
+        return frozenset().union(*every)
+
+    def _dates_below(self, node: Node, times: Dates = None) -> dict[str, frozenset[np.datetime64] | None]:
+        wanted: dict[str, frozenset[np.datetime64] | None] = {node.hash: times}
         for below in reversed(graph.walk(node)):
             if below.hash not in wanted:  # only its dates are used
                 continue
@@ -404,7 +414,8 @@ class PreparedGraph:
         pinned = isinstance(op.support, Region) or bool(
             children and not isinstance(op.support, Regrid) and all(child.pinned for child in children)
         )
-        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned, groups)
+        labels = _labels(op, arguments, groups, times, children)
+        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned, labels, groups)
 
     def _grids(
         self, node: Node, op: Operator, arguments: Mapping[str, Any], cubes: tuple[tuple[str, Node], ...]
@@ -458,6 +469,15 @@ def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: list[
     axes = {id(step.times): step.times for step in inputs if step.times}
     times = next(iter(axes.values())) if len(axes) == 1 else tuple(sorted({t for axis in axes.values() for t in axis}))
     return times if op.dates is None else op.dates(arguments, times)
+
+
+def _labels(
+    op: Operator, arguments: Mapping[str, Any], groups: Groups | None, times: Times, inputs: list[Step]
+) -> Mapping[np.datetime64, str]:
+    if groups is not None:
+        return {} if op.labels is None else dict(zip(times, op.labels(arguments, groups), strict=True))
+    known = {time: text for step in inputs for time, text in step.labels.items()}
+    return {time: known[time] for time in times if time in known} if known else known
 
 
 def _groups(op: Operator, arguments: Mapping[str, Any], times: Mapping[str, Times]) -> Groups | None:

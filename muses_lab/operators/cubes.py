@@ -490,22 +490,22 @@ def merge_cubes(
     ignores missing values (the mean, maximum, first value of both) keeps what there is, arithmetic gives missing
     values. Arithmetic on cubes of which only some bands are the same is refused.
     """
-    bands = [list(c.bands.values) if "bands" in c.dims else None for c in (cube1, cube2)]
-    if bands[0] is None or bands[1] is None or bands[0] == bands[1]:
+    first, second = (list(c.bands.values) if "bands" in c.dims else [] for c in (cube1, cube2))
+    if not first or not second or first == second:
         return _resolved(cube1, cube2, overlap_resolver, axes)
-    of_both = [band for band in bands[0] if band in bands[1]]
-    together = list(xr.broadcast(cube1, cube2, exclude=["bands"]))
-    parts = [cube.sel(bands=[b for b in own if b not in of_both]) for cube, own in zip(together, bands, strict=True)]
+    of_both = [band for band in first if band in second]
+    sides = zip(xr.broadcast(cube1, cube2, exclude=["bands"]), (first, second), strict=True)
+    parts = [cube.sel(bands=[band for band in own if band not in of_both]) for cube, own in sides]
     if of_both:
         parts.append(_resolved(cube1.sel(bands=of_both), cube2.sel(bands=of_both), overlap_resolver, axes))
     joined = xr.concat(parts, dim="bands", coords="minimal", compat="override").astype(NAN.dtype, copy=False)
-    return joined.sel(bands=list(dict.fromkeys(bands[0] + bands[1]))) if of_both else joined
+    return joined.sel(bands=list(dict.fromkeys(first + second))) if of_both else joined
 
 
-def _resolved(a: Cube, b: Cube, resolver: Callback | None, axes: Mapping[str, Dates] | None) -> Cube:
+def _resolved(a: Cube, b: Cube, resolver: Binary | None, axes: Mapping[str, Dates] | None) -> Cube:
     """Two cubes of the same bands, or of which one has none, value by value; without a resolver of different dates."""
     if resolver is not None:
-        return as_cube(run(resolver, x=a, y=b), xr.broadcast(a, b)[0])
+        return as_cube(run(resolver, x=a, y=b), xr.broadcast(a, b)[0])  # type: ignore[arg-type]
     dated = "t" in a.dims and "t" in b.dims and a.dims == b.dims
     if not dated or set(axes["cube1"] if axes else a.t.values) & set(axes["cube2"] if axes else b.t.values):
         raise DocumentError(

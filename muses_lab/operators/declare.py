@@ -98,12 +98,12 @@ _OF_TEXTS = frozenset({
 })  # fmt: skip
 """Processes that also compare texts."""
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
-# `axes`, the dates that each of its cubes can have, by argument; `inside`, slices of the rows and columns of what it is
+# `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
 # given that lie on the grid's extent.
 
 
@@ -328,6 +328,7 @@ Dates = tuple[np.datetime64, ...]
 Groups = Mapping[np.datetime64, Dates]
 """The dates of a result, each with the dates that it is made of."""
 GroupsOf = Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups | None]
+LabelsOf = Callable[[Mapping[str, Any], Groups], list[str]]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
 Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, Any]]
 
@@ -412,6 +413,7 @@ class Traits:
     reduces: DimensionOf = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
     groups: GroupsOf | None = None
+    labels: LabelsOf | None = None
     asks_dates_of: str | None = None
     narrowed: Narrowed | None = None
     masks: str | None = None
@@ -450,6 +452,8 @@ class Operator:
         """(arguments, dates) → the dates that it keeps; None: all of them."""
         self.groups = traits.groups
         """(arguments, dates of each cube) → the dates of its result, each with those it is made of; None: its own."""
+        self.labels = traits.labels
+        """(arguments, groups) → what the dates of its result are called; None: nothing but their dates."""
         self.asks_dates_of = traits.asks_dates_of
         """The cube argument of which only the dates are used."""
         self.narrowed = traits.narrowed
@@ -1079,6 +1083,7 @@ def operator(
     reduces: DimensionOf = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
     groups: GroupsOf | None = None,
+    labels: LabelsOf | None = None,
     asks_dates_of: str | None = None,
     narrowed: Narrowed | None = None,
     masks: str | None = None,
@@ -1122,6 +1127,8 @@ def operator(
         only those are read where some dates are wanted, and its function is given these groups as `groups`. None where
         it has the dates of its cubes after all. With `reduces="t"` it reduces each group by its callback: compiled code
         does that, and long groups are thinned.
+    labels
+        (arguments, groups in order) → what each date of its result is called in arrays: a period (`2018-03`).
     asks_dates_of
         The cube argument of which `groups` is told the dates, and nothing else is used.
     narrowed
@@ -1156,7 +1163,7 @@ def operator(
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
-            strict, rule, cost, reduces, dates, groups, asks_dates_of, narrowed, masks, selects, code, images, expands,
+            strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images, expands,
             method, along, length, private, anywhere,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))

@@ -155,12 +155,12 @@ _PADDING: dict[Any, Any] = {"replicate": "edge", "reflect": "symmetric", "reflec
 
 def _bordered(
     image: np.ndarray, halo: int, kernel: tuple[int, ...], border: float | str, invalid: float,
-    inside: tuple[slice, slice] | None,
+    in_extent: tuple[slice, slice] | None,
 ) -> np.ndarray:  # fmt: skip
     """An image with as much around it as a kernel needs, made up beyond the slices where there can be data."""
     lines = tuple(n - 2 * halo for n in image.shape)
     margins = tuple(n // 2 for n in kernel)
-    spans = inside if inside is not None else tuple(slice(halo, halo + n) for n in lines)
+    spans = in_extent if in_extent is not None else tuple(slice(halo, halo + n) for n in lines)
     there, padding = [], []
     for span, size, n, margin in zip(spans, image.shape, lines, margins, strict=True):
         wanted = slice(halo - margin, halo + n + margin)
@@ -200,7 +200,7 @@ def apply_kernel(
     border: float | Literal["replicate", "reflect", "reflect_pixel"] = 0,
     replace_invalid: float = 0.0,
     halo: int = 0,
-    inside: tuple[slice, slice] | None = None,
+    in_extent: tuple[slice, slice] | None = None,
 ) -> Cube:
     """Convolution with a kernel (rows × columns, odd), times `factor` (openEO).
 
@@ -217,7 +217,7 @@ def apply_kernel(
     *before, last = _passes(weights)
 
     def convolve(image: np.ndarray) -> np.ndarray:
-        values = _bordered(image, halo, weights.shape, border, replace_invalid, inside)
+        values = _bordered(image, halo, weights.shape, border, replace_invalid, in_extent)
         for one in before:
             values = correlated(values, one)
         return correlated(values, last, factor, image.dtype)

@@ -20,6 +20,7 @@ from muses_lab.operators.callbacks import Series, run
 from muses_lab.operators.cubes import Interval, as_cube, instant
 from muses_lab.operators.declare import Cube, Dates, Groups, Meta, Reducer, operator, same_bands
 from muses_lab.operators.given import period as given_period
+from muses_lab.operators.labels import date_label
 from muses_lab.operators.methods import on_cube, reducer_named
 from muses_lab.plain import number, shown
 
@@ -135,6 +136,16 @@ def _instants(labels: Sequence[str | float]) -> list[np.datetime64] | None:
         return None
 
 
+def _interval_labels(arguments: Mapping[str, Any], groups: Groups) -> list[str]:
+    """The labels given, in the order of the groups; else their dates."""
+    labels = arguments["labels"]
+    if not labels or _instants(labels) is not None:
+        return [date_label(time) for time in groups]
+    begins = [None if start is None else instant(start) for start, _ in arguments["intervals"]]
+    given = dict(zip(begins, map(str, labels), strict=True))
+    return [given.get(time, given.get(None, "")) for time in groups]
+
+
 def _check_labels(arguments: Mapping[str, Any]) -> None:
     intervals, labels = arguments["intervals"], arguments["labels"]
     if labels and len(labels) != len(intervals):
@@ -185,6 +196,7 @@ def _by_period(data: Node, period: Period, reducer: str = "median", q: float | N
     needs=same_bands,
     reduces="t",
     groups=_periods,
+    labels=lambda arguments, groups: [label(arguments["period"], time) for time in groups],
     method=_by_period,
 )
 def aggregate_temporal_period(
@@ -236,6 +248,7 @@ def _by_intervals(
     needs=same_bands,
     reduces="t",
     groups=_intervals,
+    labels=_interval_labels,
     rule=_check_labels,
     method=_by_intervals,
 )

@@ -31,7 +31,7 @@ def _of_extent(data: xr.DataArray, reducer: Callback) -> dict[str, Any]:
     kept = np.asarray(found.data, np.float64)
     bands = None if "bands" not in data.dims else [str(band) for band in data.bands.values]
     dates = None if "t" not in data.dims else [int(t) for t in data.t.values.astype("M8[ns]").astype(np.int64)]
-    return {"values": np.where(np.isfinite(kept), kept, None).tolist(), "bands": bands, "dates": dates}
+    return {"values": np.where(np.isfinite(kept), kept.astype(object), None).tolist(), "bands": bands, "dates": dates}
 
 
 _NOTHING = Meta(time=False)
