@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine.compiled import vm
-from muses_lab.operators import focal, trees
+from muses_lab.operators import focal, multivariate, trees
 from muses_lab.raster import pixels
 from muses_lab.raster.differences import undo_differences
 
@@ -30,6 +30,7 @@ def warm() -> None:
         focal.apply_kernel(image, [[1.0]])
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
+        multivariate.nearest(image.data, np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))
     trees.warm()
     _code()
     windows()
