@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from muses_widgets.form import Form
 from nbclient import NotebookClient
 from pydantic import Field
 from scipy import ndimage
@@ -28,6 +27,7 @@ from muses_lab.operators.cubes import BBox, Metres
 from muses_lab.publish.artefacts import load_published
 from muses_lab.service.documents import _publish
 from muses_lab.store.sql import SqlStore
+from muses_widgets.form import Form
 from tests.helpers.made_stacks import own_window, stack
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -243,7 +243,7 @@ def test_what_cannot_be_an_operator_is_refused(image: ml.Chain, own: None) -> No
         ml.operator(median)
     with pytest.raises(ArgumentError, match="'halo_of'"):
         ml.operator("own:x", halo_of=3)(median)
-    file = open(__file__)
+    file = open(__file__)  # noqa: SIM115 (the operator holds it)
 
     @ml.operator
     def reads(data: Cube) -> Cube:
@@ -316,7 +316,7 @@ def moved(data: Cube) -> Cube:
 np.testing.assert_array_equal(image.moved().compute(window), values - 7)
 np.testing.assert_array_equal((first + 1).compute(window), 2 * (values + 7) + 1)
 # %%
-code = "def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\\n    return cube * context['by']\\n"
+code = "def apply_datacube(cube: xarray.DataArray, context) -> xarray.DataArray:\\n    return cube * context['by']\\n"
 np.testing.assert_array_equal(image.run_udf(code, context={"by": 4}).compute(window), 4 * values)
 # %%
 import muses_test_there

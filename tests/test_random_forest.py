@@ -20,7 +20,8 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
-from hypothesis import given, settings
+from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from skops import io as skops
@@ -179,7 +180,7 @@ def test_what_was_read_is_written_the_same(forest: Forest) -> None:
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(2, 6), st.booleans())
+@drawn(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(2, 6), st.booleans())
 def test_packed_trees_give_scikit_learns_numbers_to_the_last_bit(
     seed: int, features: int, classes: int, regression: bool
 ) -> None:

@@ -704,8 +704,8 @@ class OperatorRegistry:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
             raise ValueError(
-                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or declare "
-                "it with method='…'"
+                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or "
+                "declare it with method='…'"
             )
         for use in self._uses:
             use(op)

@@ -1,4 +1,4 @@
-"""Clusters and principal components of the bands of an image: fitted once on a pinned extent, applied pixel by pixel."""
+"""Clusters and principal components of an image's bands: fitted on a pinned extent, applied pixel by pixel."""
 
 from __future__ import annotations
 
