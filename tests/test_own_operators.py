@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import pickle
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import cloudpickle
 import nbformat
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from muses_lab.document.artefacts import kinds
 from muses_lab.errors import ArgumentError, DocumentError, MusesError, PrivateChain
 from muses_lab.operators import Cube, Fit, Focal, Meta, registry
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.publish.artefacts import load_published
+from muses_lab.publish.artefacts import load_published, stored
 from muses_lab.service.documents import _publish
 from muses_lab.store.sql import SqlStore
 from muses_widgets.form import Form
@@ -221,6 +223,27 @@ def test_its_code_is_in_no_document(image: ml.Chain, own: None) -> None:
         ml.Chain.from_json(document.replace(process, "scaled_0123456789abcdef"), trust_code=True)
     with pytest.raises(ValueError, match="code of somebody's notebook"):
         kinds["muses:code"].parse(b"\x80\x04N.")
+
+
+def test_code_is_taken_from_no_store(tmp_path: Path) -> None:
+    store, mark = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}"), tmp_path / "ran"
+    body = cloudpickle.dumps(Runs(mark))
+    digest = hashlib.sha256(body).hexdigest()
+    store.put_artefact(digest, "muses:code", body)
+    store.put_result(hashlib.sha256(f"muses:code 1 {digest}".encode()).hexdigest(), digest)
+    with pytest.raises(PrivateChain, match="taken from no store"):
+        stored(store, "muses:code", digest)
+    assert not mark.exists()
+
+
+class Runs:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
 
 
 def test_what_cannot_be_an_operator_is_refused(image: ml.Chain, own: None) -> None:

@@ -234,6 +234,25 @@ def test_a_regression_gives_the_numbers_of_scikit_learn(
         fit_random_forest_regression(features.at(points[0][:5]), ["a"] * 5)
 
 
+def test_openeos_models_are_artefacts(features: ml.Chain, forest: Forest, expected: Any) -> None:
+    chain = features.ml_predict(forest, ["bands"])
+    found = chain.compute(WINDOW)
+    assert list(found.bands.values) == ["0"]
+    np.testing.assert_array_equal(found.sel(bands="0"), expected[0])
+    document = chain.to_json(artefacts=True)
+    (last,) = [node for node in document["process_graph"].values() if node.get("result")]
+    load = {"process_id": "load_ml_model", "arguments": {"id": last["arguments"]["model"]}}
+    document["process_graph"]["model"] = load
+    last["arguments"]["model"] = {"from_node": "model"}
+    document.pop("muses:operators")
+    assert ml.Chain.from_json(document).identical(chain)
+    load["arguments"]["id"] = "https://example.org/model.json"
+    with pytest.raises(DocumentError, match="no model of this home"):
+        ml.Chain.from_json(document)
+    with pytest.raises(DocumentError, match="DimensionNotAvailable"):
+        features.ml_predict(forest, ["t"])
+
+
 # ------------------------------------------------------------------------------------------------------ refusals
 
 

@@ -358,7 +358,9 @@ class Operator:
             name: _argument(name, hints[name], p.default) for name, p in parameters.items() if name not in _INJECTED
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
-        self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.gives = _kind_of(hints.get("return"))
+        """The kind of artefact of which it gives the digest: it is not evaluated, but stands for that digest."""
+        self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube or bool(self.gives)
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
             raise TypeError(f"operator {id!r} refers to an artefact, which only operators on cubes may")
@@ -530,6 +532,8 @@ class Operator:
     @staticmethod
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
         """A digest, an artefact, or what documents may hold in its place; a path of this machine never."""
+        if isinstance(value, Node) and registry[value.process].gives == name:
+            value = registry[value.process].fn(**value.arguments)
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
