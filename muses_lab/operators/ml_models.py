@@ -14,27 +14,19 @@ _PREDICTION = "0"
 """openEO's label of a single value."""
 
 
-def _load_rule(arguments: Mapping[str, Any]) -> None:
-    id = arguments["id"]
-    if len(id) != 64 or set(id) - set("0123456789abcdef"):
-        raise ValueError(
-            f"id={id!r:.80} is no model of this home: they go by their SHA-256, and come as files (Forest.save)"
-        )
-
-
-@operator("load_ml_model", support=Structural(), rule=_load_rule, method=None)
-def load_ml_model(id: str) -> Annotated[Forest, OfKind(_FOREST)]:
+@operator("load_ml_model", support=Structural(), method=None)
+def load_ml_model(id: Annotated[Forest, OfKind(_FOREST)]) -> Annotated[Forest, OfKind(_FOREST)]:
     """A fitted model by its SHA-256, for `ml_predict` and the like: documents have the digest in its place.
 
     ```python
     image.ml_predict(forest, dimensions=["bands"])
     ```
 
-    Models of other homes (addresses of STAC items) are not opened.
+    The model is one that this process holds; those of other homes (addresses of STAC items) are not opened.
 
     Source: openEO, machine learning, `load_ml_model`.
     """
-    return id  # type: ignore[return-value]
+    return id
 
 
 def _shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
