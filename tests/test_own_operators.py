@@ -459,10 +459,12 @@ def test_documents_from_elsewhere_run_no_code(made: ml.Collection, tmp_path: Pat
     for act in (
         lambda: ml.Chain.from_json(document),
         lambda: ml.Chain.from_json(json.dumps(document)),
+        lambda: ml.read_graph(document),
         lambda: _publish(document, lambda: store),
     ):
         with pytest.raises(PrivateChain, match="holds code"):
             act()
+    assert ml.read_graph(document, trust_code=True)[0].chain.is_private
     trusted = ml.Chain.from_json(document, trust_code=True).published
     store.put_document(trusted.chain_hash, trusted.document.decode())
     with pytest.raises(PrivateChain, match="is private"):
