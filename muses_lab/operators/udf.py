@@ -89,7 +89,7 @@ def run_udf(
         ) from None
     except Exception as error:  # whatever the code raises
         raise MusesError(f"the UDF failed: {type(error).__name__}: {error}") from error
-    cubes = found.get_datacube_list()
+    cubes = found.get_datacube_list() or []
     if len(cubes) != 1:
         raise MusesError(f"the UDF gave {len(cubes)} cubes; it gives one")
     return _like(cubes[0].get_array(), cube if reduced is None else cube.isel({reduced: 0}, drop=True))
