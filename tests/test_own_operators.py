@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import pickle
@@ -10,12 +11,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import cloudpickle
 import nbformat
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from muses_widgets.form import Form
 from nbclient import NotebookClient
 from pydantic import Field
 from scipy import ndimage
@@ -25,9 +26,10 @@ from muses_lab.document.artefacts import kinds
 from muses_lab.errors import ArgumentError, DocumentError, MusesError, PrivateChain
 from muses_lab.operators import Cube, Fit, Focal, Meta, registry
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.publish.artefacts import load_published
+from muses_lab.publish.artefacts import load_published, stored
 from muses_lab.service.documents import _publish
 from muses_lab.store.sql import SqlStore
+from muses_widgets.form import Form
 from tests.helpers.made_stacks import own_window, stack
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -223,6 +225,27 @@ def test_its_code_is_in_no_document(image: ml.Chain, own: None) -> None:
         kinds["muses:code"].parse(b"\x80\x04N.")
 
 
+def test_code_is_taken_from_no_store(tmp_path: Path) -> None:
+    store, mark = SqlStore(f"sqlite:///{tmp_path / 'store.sqlite'}"), tmp_path / "ran"
+    body = cloudpickle.dumps(Runs(mark))
+    digest = hashlib.sha256(body).hexdigest()
+    store.put_artefact(digest, "muses:code", body)
+    store.put_result(hashlib.sha256(f"muses:code 1 {digest}".encode()).hexdigest(), digest)
+    with pytest.raises(PrivateChain, match="taken from no store"):
+        stored(store, "muses:code", digest)
+    assert not mark.exists()
+
+
+class Runs:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.mark,)
+
+
 def test_what_cannot_be_an_operator_is_refused(image: ml.Chain, own: None) -> None:
     def bare(data, factor=1):
         return data * factor
@@ -243,7 +266,7 @@ def test_what_cannot_be_an_operator_is_refused(image: ml.Chain, own: None) -> No
         ml.operator(median)
     with pytest.raises(ArgumentError, match="'halo_of'"):
         ml.operator("own:x", halo_of=3)(median)
-    file = open(__file__)
+    file = open(__file__)  # noqa: SIM115 (the operator holds it)
 
     @ml.operator
     def reads(data: Cube) -> Cube:
@@ -316,7 +339,7 @@ def moved(data: Cube) -> Cube:
 np.testing.assert_array_equal(image.moved().compute(window), values - 7)
 np.testing.assert_array_equal((first + 1).compute(window), 2 * (values + 7) + 1)
 # %%
-code = "def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\\n    return cube * context['by']\\n"
+code = "def apply_datacube(cube: xarray.DataArray, context) -> xarray.DataArray:\\n    return cube * context['by']\\n"
 np.testing.assert_array_equal(image.run_udf(code, context={"by": 4}).compute(window), 4 * values)
 # %%
 import muses_test_there
@@ -436,10 +459,12 @@ def test_documents_from_elsewhere_run_no_code(made: ml.Collection, tmp_path: Pat
     for act in (
         lambda: ml.Chain.from_json(document),
         lambda: ml.Chain.from_json(json.dumps(document)),
+        lambda: ml.read_graph(document),
         lambda: _publish(document, lambda: store),
     ):
         with pytest.raises(PrivateChain, match="holds code"):
             act()
+    assert ml.read_graph(document, trust_code=True)[0].chain.is_private
     trusted = ml.Chain.from_json(document, trust_code=True).published
     store.put_document(trusted.chain_hash, trusted.document.decode())
     with pytest.raises(PrivateChain, match="is private"):

@@ -20,13 +20,17 @@ import numpy as np
 import pytest
 import shapely
 import xarray as xr
-from sklearn.ensemble import RandomForestClassifier
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from skops import io as skops
 
 import muses_lab as ml
 from muses_lab.crs import transformer
 from muses_lab.errors import ArgumentError, BandError, DocumentError
-from muses_lab.operators.forest import FORESTS, Forest, _checked, fit_random_forest
+from muses_lab.operators.forest import FORESTS, Forest, _checked, fit_random_forest, fit_random_forest_regression
+from muses_lab.operators.trees import PackedTrees
 from muses_lab.publish.artefacts import load_published
 from muses_lab.store.sql import SqlStore
 from tests.helpers.made_scenes import forget_lists
@@ -173,6 +177,81 @@ def test_the_same_samples_give_the_same_bytes_in_every_process() -> None:
 def test_what_was_read_is_written_the_same(forest: Forest) -> None:
     body = FORESTS.write(forest)
     assert FORESTS.write(FORESTS.parse(body)) == body
+
+
+@settings(max_examples=25, deadline=None)
+@drawn(st.integers(0, 2**32 - 1), st.integers(1, 20), st.integers(2, 6), st.booleans())
+def test_packed_trees_give_scikit_learns_numbers_to_the_last_bit(
+    seed: int, features: int, classes: int, regression: bool
+) -> None:
+    """Of values that lie on thresholds as well, of zeros of both signs, of all sizes."""
+    rng = np.random.default_rng(seed)
+    x = (rng.integers(-4, 5, (60, features)) * 10.0 ** rng.integers(-38, 38)).astype(np.float32)
+    y = rng.integers(0, classes, 60)
+    y[:classes] = np.arange(classes)
+    kind = RandomForestRegressor if regression else RandomForestClassifier
+    model = kind(7, min_samples_leaf=int(rng.integers(1, 4)), random_state=1).fit(x, y)
+    packed = PackedTrees.of((tree.tree_ for tree in model.estimators_), features)
+    with np.errstate(all="ignore"):
+        between = np.concatenate([x, -x, (x[1:] + x[:-1]) / 2, np.nextafter(x, np.float32(0)), x * 0])
+    found = packed.mean(between)
+    expected = model.predict(between)[:, None] if regression else model.predict_proba(between)
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(packed.mean(between[5:16]), expected[5:16])  # eight together, or one by one
+
+
+def test_trees_that_cannot_be_packed_are_told() -> None:
+    x = np.random.default_rng(1).normal(size=(300, 1)).astype(np.float32)
+    tree = RandomForestRegressor(1, random_state=1).fit(x, x[:, 0]).estimators_[0].tree_
+    with pytest.raises(ValueError, match=r"has a tree of \d+ nodes; the limit is 63"):
+        PackedTrees.of([tree], 1 << 26)
+
+
+def test_a_regression_gives_the_numbers_of_scikit_learn(
+    features: ml.Chain, numbers: np.ndarray, points: Any, tmp_path: Path
+) -> None:
+    (rows, columns), biomass = points[1].T, points[2] * 1.5 + 0.25
+    values = np.where(numbers[0] == 0, np.nan, numbers[0]).astype(np.float32)
+    with pytest.warns(UserWarning, match="have missing values"):
+        forest = fit_random_forest_regression(features.at(points[0]), biomass, trees=20, random_state=3)
+    training = values[:, rows, columns].T
+    known = np.isfinite(training).all(axis=1)
+    model = RandomForestRegressor(20, **RULES).fit(training[known], biomass[known])
+    flat = values.reshape(3, -1).T
+    valid = np.isfinite(flat).all(axis=1)
+    expected = np.full(len(flat), np.nan, np.float32)
+    expected[valid] = model.predict(flat[valid])
+    found = classified(features, forest).compute(WINDOW)
+    assert found.dtype == np.float32 and forest.classes == ()
+    np.testing.assert_array_equal(found, expected.reshape(SIZE, SIZE))
+    forest.save(tmp_path / "biomass.skops")
+    assert classified(features, tmp_path / "biomass.skops").identical(classified(features, forest))
+    again = FORESTS.parse(FORESTS.write(forest))
+    np.testing.assert_array_equal(again.packed.mean(flat[valid][:50]), forest.packed.mean(flat[valid][:50]))
+    with pytest.raises(DocumentError, match="gives numbers"):
+        _ = classified(features, forest, output="probability").published.prepared
+    with pytest.raises(ArgumentError, match="finite numbers"):
+        fit_random_forest_regression(features.at(points[0][:5]), ["a"] * 5)
+
+
+def test_openeos_models_are_artefacts(features: ml.Chain, forest: Forest, expected: Any) -> None:
+    chain = features.ml_predict(forest, ["bands"])
+    found = chain.compute(WINDOW)
+    assert list(found.bands.values) == ["0"]
+    np.testing.assert_array_equal(found.sel(bands="0"), expected[0])
+    document = chain.to_json(artefacts=True)
+    same = ml.Chain.from_json(document)
+    (last,) = [node for node in document["process_graph"].values() if node.get("result")]
+    load = {"process_id": "load_ml_model", "arguments": {"id": last["arguments"]["model"]}}
+    document["process_graph"]["model"] = load
+    last["arguments"]["model"] = {"from_node": "model"}
+    document.pop("muses:operators")
+    assert ml.Chain.from_json(document).identical(same)
+    load["arguments"]["id"] = "https://example.org/model.json"
+    with pytest.raises(DocumentError, match="must be the SHA-256"):
+        ml.Chain.from_json(document)
+    with pytest.raises(DocumentError, match="DimensionNotAvailable"):
+        features.ml_predict(forest, ["t"])
 
 
 # ------------------------------------------------------------------------------------------------------ refusals

@@ -62,7 +62,7 @@ class GraphResult:
 
 
 def read_graph(
-    graph: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None
+    graph: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None, trust_code: bool = False
 ) -> tuple[GraphResult, ...]:
     """The results of an openEO document, in its order: text, a file, or what `json.loads` made of it.
 
@@ -74,7 +74,7 @@ def read_graph(
     The document is a process graph, a user-defined process, or what holds one under `process`: a job, a service. A
     parameter that is not given has its default; a `spatial_extent` that is a parameter without one means the window.
     `processes` are definitions of user-defined processes that the document calls and does not bring in its own
-    `processes`: a list, or by id.
+    `processes`: a list, or by id. `trust_code`: code in the document (`run_udf`) is taken, see `Chain.from_json`.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def read_graph(
         Naming the node and the argument, with openEO's name in `openeo`: a process or argument that there is not, a
         parameter without a value, an extent that is none. Nothing is left out.
     """
-    read, found = bundle.read(_document(graph), parameters, processes)
+    read, found = bundle.read(_document(graph), parameters, processes, trust_code)
     return tuple(GraphResult(chain_of(one.root, found), one.name, one.format, one.options) for one in read)
 
 

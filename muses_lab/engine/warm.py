@@ -15,6 +15,7 @@ from muses_lab.operators import (
     geomedian,
     harmonic,
     lagged,
+    multivariate,
     phenology,
     smoothing,
     timescan,
@@ -43,6 +44,7 @@ def warm() -> None:
         focal.apply_kernel(image, [[1.0]])
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
+        multivariate.nearest(image.data, np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))
         series = image.expand_dims("t")
         spectra = series.expand_dims(bands=["one"], axis=1)
         for composite in (geomedian.geomedian, geomedian.medoid, geomedian.closest_to_median):

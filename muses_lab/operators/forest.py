@@ -24,13 +24,13 @@ import xarray as xr
 
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
-from muses_lab.errors import ArgumentError
+from muses_lab.errors import ArgumentError, DocumentError, TooLarge
 from muses_lab.operators.declare import Cost, Cube, Meta, operator
 from muses_lab.operators.trees import PackedTrees
 from muses_lab.resources import cancel
 
 if TYPE_CHECKING:  # scikit-learn and skops take a second to load, and few chains need them
-    from sklearn.ensemble import RandomForestClassifier
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
 _TOGETHER = 1 << 14
 """Pixels that are classified at a time: many for each tree that is fetched."""
@@ -62,21 +62,24 @@ class Forest:
     bands: tuple[str, ...]
     """Names of bands, in the order of the model's features; none for an image without bands."""
     classes: tuple[Label, ...]
-    """Whole numbers, or names in alphabetical order."""
-    model: RandomForestClassifier
+    """Whole numbers, or names in alphabetical order; none where the forest gives numbers (a regression)."""
+    model: RandomForestClassifier | RandomForestRegressor
     """Its own classes are the positions in `classes`."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
         """The value of a pixel of each class: the class where that is a number, else 1, 2, … in the order of names."""
-        if isinstance(self.classes[0], str):
+        if self.classes and isinstance(self.classes[0], str):
             return tuple(range(1, len(self.classes) + 1))
         return self.classes  # type: ignore[return-value]
 
     @cached_property
     def packed(self) -> PackedTrees:
         """Its trees, made ready for compiled code."""
-        return PackedTrees.of((tree.tree_ for tree in self.model.estimators_), max(1, len(self.bands)))
+        try:
+            return PackedTrees.of((tree.tree_ for tree in self.model.estimators_), max(1, len(self.bands)))
+        except ValueError as error:
+            raise TooLarge(f"the random forest {error}") from None
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes a file that `random_forest(path)` takes, here and elsewhere."""
@@ -111,6 +114,54 @@ def fit_random_forest(
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    bands, values, classes = _training(samples, labels, trees)
+    names, positions = np.unique([_label(c) for c in classes.tolist()], return_inverse=True)
+    if len(names) < 2:
+        raise ArgumentError(f"all samples are of the class {names.tolist()[0]!r}; a forest tells two or more apart")
+    model = RandomForestClassifier(
+        trees, max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=random_state, oob_score=True,
+        n_jobs=1,
+    )  # fmt: skip
+    return Forest(bands, tuple(names.tolist()), _fitted(model, values, positions))
+
+
+def fit_random_forest_regression(
+    samples: xr.DataArray, targets: Sequence[float], trees: int = 100, max_depth: int | None = 25,
+    min_samples_leaf: int = 5, random_state: int = 0,
+) -> Forest:  # fmt: skip
+    """A random forest (Breiman 2001) that gives numbers, fitted to samples of which they are known.
+
+    ```python
+    forest = fit_random_forest_regression(features.at(points.geometry), points["biomass"])
+    features.random_forest(forest)
+    ```
+
+    `targets` are the numbers of the samples; all else is as for `fit_random_forest`.
+    """
+    from sklearn.ensemble import RandomForestRegressor
+
+    bands, values, numbers = _training(samples, targets, trees)
+    if numbers.dtype.kind not in "iuf" or not np.isfinite(numbers).all():
+        raise ArgumentError(
+            "the targets of a regression are finite numbers; of classes fit_random_forest makes a forest"
+        )
+    model = RandomForestRegressor(
+        trees, max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=random_state, oob_score=True,
+        n_jobs=1,
+    )  # fmt: skip
+    return Forest(bands, (), _fitted(model, values, numbers.astype(np.float64)))
+
+
+def _fitted(model: Any, values: np.ndarray, targets: np.ndarray) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")  # of a few trees
+        return model.fit(values, targets)
+
+
+def _training(
+    samples: xr.DataArray, targets: Sequence[Any], trees: int
+) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """(bands, values of valid samples, their targets)."""
     if not isinstance(samples, xr.DataArray) or set(samples.dims) - {"bands"} != {"point"}:
         dims = getattr(samples, "dims", type(samples).__name__)
         raise ArgumentError(f"samples has {dims}; it is what chain.at(points) gives of a chain without dates")
@@ -118,28 +169,18 @@ def fit_random_forest(
     values = samples.transpose("point", ...).values.reshape(samples.sizes["point"], -1).astype(np.float32)
     if trees > _MAX_TREES:
         raise ArgumentError(f"there are {trees} trees; the limit is {_MAX_TREES}")
-    classes = np.asarray(labels)
-    if classes.shape != (len(values),):
+    known = np.asarray(targets)
+    if known.shape != (len(values),):
         raise ArgumentError(
-            f"there are {len(values)} samples and labels of shape {classes.shape}: one for each is needed"
+            f"there are {len(values)} samples and labels of shape {known.shape}: one for each is needed"
         )
     valid = np.asarray(np.isfinite(values).all(axis=1))
     if not valid.all():
         left_out = f"{(~valid).sum()} of {len(valid)} samples have missing values and are left out"
         if not valid.any():
             raise ArgumentError(left_out)
-        warnings.warn(left_out, stacklevel=2)
-    names, positions = np.unique([_label(c) for c in classes[valid].tolist()], return_inverse=True)
-    if len(names) < 2:
-        raise ArgumentError(f"all samples are of the class {names.tolist()[0]!r}; a forest tells two or more apart")
-    model = RandomForestClassifier(
-        trees, max_depth=max_depth, min_samples_leaf=min_samples_leaf, random_state=random_state, oob_score=True,
-        n_jobs=1,
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")  # of a few trees
-        model.fit(values[valid], positions)
-    return Forest(bands, tuple(names.tolist()), model)
+        warnings.warn(left_out, stacklevel=3)
+    return bands, values[valid], known[valid]
 
 
 def _label(value: Any) -> Label:
@@ -163,7 +204,9 @@ _ALLOWED = _BUILTINS | {
     ("numpy", "float64", "NdArrayNode"),
     ("numpy", "int64", "NdArrayNode"),
     ("sklearn.ensemble._forest", "RandomForestClassifier", "ObjectNode"),
+    ("sklearn.ensemble._forest", "RandomForestRegressor", "ObjectNode"),
     ("sklearn.tree._classes", "DecisionTreeClassifier", "ObjectNode"),
+    ("sklearn.tree._classes", "DecisionTreeRegressor", "ObjectNode"),
 }
 """All that a forest's file is made of (module, class, reader of skops)."""
 
@@ -345,40 +388,55 @@ def _check_nodes(left: np.ndarray, right: np.ndarray, feature: np.ndarray, *, fe
 
 
 def _checked(found: Any) -> Forest:
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.tree import DecisionTreeClassifier
-    from sklearn.tree._tree import Tree
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     if not isinstance(found, dict) or set(found) != {"bands", "classes", "model"}:
         raise ValueError("it holds no bands, classes and model")
     bands, classes, model = found["bands"], found["classes"], found["model"]
-    if type(model) is not RandomForestClassifier or not isinstance(getattr(model, "estimators_", None), list):
+    whole = type(model) in (RandomForestClassifier, RandomForestRegressor)
+    if not whole or not isinstance(getattr(model, "estimators_", None), list):
         raise ValueError("its model is no fitted random forest")
     if not isinstance(bands, list) or len(bands) > _MAX_BANDS or not all(isinstance(b, str) for b in bands):
         raise ValueError("its bands are no names")
-    same = {type(c) for c in classes} if isinstance(classes, list) else set()
-    if same not in ({int}, {str}) or not 2 <= len(classes) <= _MAX_CLASSES or sorted(set(classes)) != classes:
-        raise ValueError("its classes are no numbers or names in order")
     features = max(len(bands), 1)
-    fits = (model.n_features_in_, model.n_outputs_, model.n_classes_) == (features, 1, len(classes))
-    if not fits or not np.array_equal(model.classes_, np.arange(len(classes))):
+    if (model.n_features_in_, model.n_outputs_) != (features, 1):
         raise ValueError("its model is not one of its bands and classes")
+    if type(model) is RandomForestClassifier:
+        _check_classes(classes, model)
+    elif classes != []:
+        raise ValueError("it has classes, and a model that gives numbers")
     if not 1 <= len(model.estimators_) <= _MAX_TREES:
         raise ValueError(f"it has {len(model.estimators_)} trees; the limit is {_MAX_TREES}")
     for tree in model.estimators_:
-        if type(tree) is not DecisionTreeClassifier:
-            raise ValueError("one of its trees is none")
-        shape = tree.n_features_in_, tree.n_outputs_, tree.n_classes_, tree.tree_.n_features, tree.tree_.max_n_classes
-        if shape != (features, 1, len(classes), features, len(classes)):
-            raise ValueError("one of its trees is not of its bands and classes")
-        made = tree.tree_  # once more as it was made: scikit-learn follows it without looking
-        if type(made) is not Tree or made.value.shape != (made.node_count, 1, len(classes)):
-            raise ValueError("one of its trees has not a share of each class in each node")
-        if not made.node_count == len(made.children_left) == len(made.children_right) == len(made.feature) > 0:
-            raise ValueError("one of its trees has not as many nodes as it says")
-        _check_nodes(made.children_left, made.children_right, made.feature, features=features, max_depth=made.max_depth)
+        _check_made(tree, features, len(classes))
     model.n_jobs = 1  # threads are the engine's
     return Forest(tuple(bands), tuple(classes), model)
+
+
+def _check_classes(classes: Any, model: RandomForestClassifier) -> None:
+    same = {type(c) for c in classes} if isinstance(classes, list) else set()
+    if same not in ({int}, {str}) or not 2 <= len(classes) <= _MAX_CLASSES or sorted(set(classes)) != classes:
+        raise ValueError("its classes are no numbers or names in order")
+    if model.n_classes_ != len(classes) or not np.array_equal(model.classes_, np.arange(len(classes))):
+        raise ValueError("its model is not one of its bands and classes")
+
+
+def _check_made(tree: Any, features: int, classes: int) -> None:
+    """A tree once more as it was made: compiled code follows it without looking. `classes`: 0 of a regression."""
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+    from sklearn.tree._tree import Tree
+
+    if type(tree) is not (DecisionTreeClassifier if classes else DecisionTreeRegressor):
+        raise ValueError("one of its trees is none")
+    made, values = tree.tree_, max(1, classes)
+    shape = tree.n_features_in_, tree.n_outputs_, made.n_features, made.max_n_classes
+    if shape != (features, 1, features, values) or (classes and tree.n_classes_ != classes):
+        raise ValueError("one of its trees is not of its bands and classes")
+    if type(made) is not Tree or made.value.shape != (made.node_count, 1, values):
+        raise ValueError("one of its trees has not a share of each class in each node")
+    if not made.node_count == len(made.children_left) == len(made.children_right) == len(made.feature) > 0:
+        raise ValueError("one of its trees has not as many nodes as it says")
+    _check_nodes(made.children_left, made.children_right, made.feature, features=features, max_depth=made.max_depth)
 
 
 def _given(value: Any) -> Forest:
@@ -408,6 +466,8 @@ FORESTS = kinds.add(
 
 def _shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     forest: Forest = arguments["model"]
+    if not forest.classes and arguments["output"] != "class":
+        raise DocumentError("random_forest: this forest gives numbers, so there are no probabilities of classes")
     labels = None if arguments["output"] == "class" else tuple(map(str, forest.classes))
     return Meta(metas["data"].time, labels)
 
@@ -437,35 +497,35 @@ def random_forest(
     model: Annotated[Forest, OfKind("muses:random_forest")],
     output: Literal["class", "probability"] = "class",
 ) -> Cube:
-    """The class of each pixel by a fitted random forest, or the probability of each class, as bands.
+    """The class of each pixel by a fitted random forest, the probability of each class, as bands, or a number.
 
     ```python
     image.random_forest(forest)                              # values are those of forest.numbers
     image.random_forest(forest, output="probability")        # a band for each class, from 0 to 1
     ```
 
-    `model` is what `fit_random_forest` made of samples of known classes, or the path where it was saved. Missing where
-    any band that the forest looks at is missing. The class is the most probable one, the first of several
-    (scikit-learn's `predict`).
+    `model` is what `fit_random_forest` made of samples of known classes (or `fit_random_forest_regression` of known
+    numbers), or the path where it was saved. Missing where any band that the forest looks at is missing. The class is
+    the most probable one, the first of several; the number is the mean of all trees (scikit-learn's `predict`).
     """
     banded = "bands" in data.dims
     cube = data.transpose(..., "bands") if banded else data.expand_dims("bands", -1)
     values = np.ascontiguousarray(cube.data, np.float32)
     flat = values.reshape(-1, values.shape[-1])
     valid = np.flatnonzero(np.isfinite(flat).all(axis=1))
-    classes = len(model.classes) if output == "probability" else 1
-    out = np.full((len(flat), classes), np.nan, np.float32)
+    probabilities = output == "probability"
+    out = np.full((len(flat), len(model.classes) if probabilities else 1), np.nan, np.float32)
     numbers = np.array(model.numbers, np.float32)
     for start in range(0, len(valid), _TOGETHER):
         cancel.check()
         some = valid[start : start + _TOGETHER]
-        shares = model.packed.mean(flat[some])
-        out[some] = shares if output == "probability" else numbers[shares.argmax(axis=1)][:, None]
+        means = model.packed.mean(flat[some])
+        out[some] = means if probabilities or not model.classes else numbers[means.argmax(axis=1)][:, None]
     dims = tuple(d for d in cube.dims if d != "bands")
     coords = {d: cube[d] for d in dims if d in cube.coords}
     shape = values.shape[:-1]
-    if output == "class":
+    if not probabilities:
         return xr.DataArray(out.reshape(shape), coords, dims)
     labels = np.array([str(label) for label in model.classes], object)
-    made = xr.DataArray(out.reshape(*shape, classes), {**coords, "bands": labels}, (*dims, "bands"))
+    made = xr.DataArray(out.reshape(*shape, -1), {**coords, "bands": labels}, (*dims, "bands"))
     return made.transpose(*(d for d in ("t", "bands", "y", "x") if d in made.dims))

@@ -56,7 +56,7 @@ def run_udf(
     """Code in Python of the user's own, on the values of the cube: openEO's user-defined functions.
 
     ```python
-    ndvi.run_udf("def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\\n    return cube * 2\\n")
+    ndvi.run_udf("def apply_datacube(cube: xarray.DataArray, context) -> xarray.DataArray:\\n    return cube * 2\\n")
     ```
 
     `udf` is the text of the code (`Path("smooth.py").read_text()`). It defines `apply_datacube(cube, context)`, of an
@@ -89,7 +89,7 @@ def run_udf(
         ) from None
     except Exception as error:  # whatever the code raises
         raise MusesError(f"the UDF failed: {type(error).__name__}: {error}") from error
-    cubes = found.get_datacube_list()
+    cubes = found.get_datacube_list() or []
     if len(cubes) != 1:
         raise MusesError(f"the UDF gave {len(cubes)} cubes; it gives one")
     return _like(cubes[0].get_array(), cube if reduced is None else cube.isel({reduced: 0}, drop=True))
@@ -100,7 +100,8 @@ def _like(found: Any, data: Cube) -> Cube:
     same = set(found.dims) == set(data.dims) and all(found.sizes[d] == n for d, n in data.sizes.items())
     if not same:
         raise MusesError(
-            f"the UDF gave {dict(found.sizes)}; it is to give {dict(data.sizes)}, the dates, bands and pixels that it was given"
+            f"the UDF gave {dict(found.sizes)}; it is to give {dict(data.sizes)}, the dates, bands and pixels that it "
+            "was given"
         )
     found = found.transpose(*data.dims)
     for dim in ("t", "bands"):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from muses_lab.document import artefacts, graph
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.engine import Published
-from muses_lab.errors import MusesError
+from muses_lab.errors import MusesError, PrivateChain
 from muses_lab.operators import references, registry
 from muses_lab.publish.private import check_public
 from muses_lab.store import Store
@@ -44,6 +44,8 @@ def stored(store: Store, kind: str, digest: str) -> Artefact:
     found = artefacts.known(digest)
     if found is not None and found.kind is kinds[kind]:
         return found
+    if kinds[kind].private:
+        raise PrivateChain(f"the {kinds[kind].noun} {digest[:12]}… is not here: code is taken from no store")
     packing = kinds[kind].packing
     if packing is not None:
         name = store.result(_named(packing.name, digest))
