@@ -62,7 +62,7 @@ def image(series: ml.Chain) -> ml.Chain:
 @pytest.fixture(scope="module")
 def fields() -> geopandas.GeoDataFrame:
     """Overlapping polygons, over two blocks, one of them with a hole, one of two parts."""
-    ring = shapely.Point(X + 4000, Y - 3000).buffer(900).difference(shapely.Point(X + 4000, Y - 3000).buffer(300))
+    ring = shapely.Point(X + 4003.1, Y - 3001.7).buffer(900).difference(shapely.Point(X + 4003.1, Y - 3001.7).buffer(300))
     parts = shapely.MultiPolygon(
         [shapely.box(X + 101, Y - 402, X + 303, Y - 107), shapely.box(X + 502, Y - 903, X + 857, Y - 444)]
     )
