@@ -105,7 +105,7 @@ def frame(published: Published, resolution: float | None = None) -> geopandas.Ge
     """The values beside the attributes of the features: a row for each (and each date), a column for each band."""
     values = compute(published, resolution)
     rows = features(published).table()
-    dims = [d for d in values.dims if d not in ("geometry", "t")]
+    dims = [str(d) for d in values.dims if d not in ("geometry", "t")]
     plain = values.drop_vars(["geometry", "feature"]).transpose("geometry", *(["t"] * ("t" in values.dims)), ...)
     times = plain.sizes.get("t", 1)
     flat = plain.values.reshape(len(rows) * times, -1)
