@@ -102,7 +102,10 @@ def _features(published: Published, node: Node) -> Features:
 
 
 def frame(published: Published, resolution: float | None = None) -> geopandas.GeoDataFrame:
-    """The values beside the attributes of the features: a row for each (and each date), a column for each band."""
+    """The values beside the attributes of the features: a row for each (and each date), a column for each band.
+
+    A column whose name is an attribute's begins with `chain_`.
+    """
     values = compute(published, resolution)
     rows = features(published).table()
     dims = [str(d) for d in values.dims if d not in ("geometry", "t")]
@@ -112,7 +115,9 @@ def frame(published: Published, resolution: float | None = None) -> geopandas.Ge
     rows = rows.iloc[np.repeat(np.arange(len(rows)), times)]
     if "t" in values.dims:
         rows = rows.assign(t=np.tile(plain.t.values, len(rows) // times))
-    return rows.assign(**{name: flat[:, n] for n, name in enumerate(_names(plain, dims))})
+    for n, name in enumerate(_names(plain, dims)):
+        rows = rows.assign(**{f"chain_{name}" if name in rows.columns else name: flat[:, n]})
+    return rows
 
 
 def aggregate(

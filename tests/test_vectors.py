@@ -62,7 +62,8 @@ def image(series: ml.Chain) -> ml.Chain:
 @pytest.fixture(scope="module")
 def fields() -> geopandas.GeoDataFrame:
     """Overlapping polygons, over two blocks, one of them with a hole, one of two parts."""
-    ring = shapely.Point(X + 4003.1, Y - 3001.7).buffer(900).difference(shapely.Point(X + 4003.1, Y - 3001.7).buffer(300))
+    middle = shapely.Point(X + 4003.1, Y - 3001.7)
+    ring = middle.buffer(900).difference(middle.buffer(300))
     parts = shapely.MultiPolygon(
         [shapely.box(X + 101, Y - 402, X + 303, Y - 107), shapely.box(X + 502, Y - 903, X + 857, Y - 444)]
     )
@@ -360,6 +361,8 @@ def test_a_table_is_what_numpy_makes_of_the_pixels(
     frame = series.aggregate_spatial(fields, name).table()
     assert list(frame.columns) == ["crop", "code", "yield", "geometry", "t", "value"] and len(frame) == 12
     np.testing.assert_allclose(frame["value"].to_numpy().reshape(4, 3), expected, rtol=1e-6)
+    renamed = series.aggregate_spatial(fields.rename(columns={"code": "value"}), name).table()
+    assert list(renamed["value"][:4]) == [3, 3, 3, 1] and list(renamed["chain_value"]) == list(frame["value"])
     assert list(frame["t"].dt.month) == [1, 2, 3] * 4 and list(frame["crop"][:4]) == ["blé"] * 3 + ["maïs"]
 
 
