@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
+    from muses_lab.api.reading import read_graph
     from muses_lab.api.shared import shared, shares
+    from muses_lab.api.spectral import indices
     from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
+    from muses_lab.operators.own import operator
     from muses_lab.raster.window import Window
 
 __version__ = "0.1.0"
@@ -42,12 +45,15 @@ __all__ = [
     "blend",
     "collection",
     "from_array",
+    "indices",
     "hsv",
     "jobs",
     "mosaic",
     "open_catalog",
     "open_raster",
+    "operator",
     "plots",
+    "read_graph",
     "register_catalog",
     "remove_catalog",
     "rgb",
@@ -69,12 +75,15 @@ _HOMES = {
     "blend": "api.combine",
     "collection": "api.collection",
     "from_array": "api.rasters",
+    "indices": "api.spectral",
     "hsv": "api.combine",
     "jobs": "api.jobs",
     "mosaic": "api.combine",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
+    "operator": "operators.own",
     "plots": "api.plotting",
+    "read_graph": "api.reading",
     "register_catalog": "catalog",
     "remove_catalog": "catalog",
     "rgb": "api.combine",

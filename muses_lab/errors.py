@@ -6,25 +6,30 @@ from typing import Any
 
 
 class MusesError(Exception):
-    """Base of all errors of MUSES Lab; `code` is stable and travels in JSON answers."""
+    """Base of all errors of MUSES Lab; `code` is stable and travels in JSON answers, with openEO's name beside it."""
 
     code = "error"
+    openeo = ""
+    """The name of this error in openEO (`ProcessUnsupported`), of a class or given to one error; empty: it has none."""
     http_status = 400
 
-    def __init__(self, message: str, /, **details: Any) -> None:
+    def __init__(self, message: str, /, openeo: str = "", **details: Any) -> None:
         super().__init__(message)
         self.message = message
+        self.openeo = openeo or type(self).openeo
         self.details = details
 
     def to_json(self) -> dict[str, Any]:
-        return {"code": self.code, "message": self.message, **({"details": self.details} if self.details else {})}
+        name = {"openeo": self.openeo} if self.openeo else {}
+        details = {"details": self.details} if self.details else {}
+        return {"code": self.code, **name, "message": self.message, **details}
 
-    def __reduce__(self):  # survives pickling between worker and client with its details
-        return (_rebuild, (type(self), self.message, self.details))
+    def __reduce__(self):  # survives pickling between worker and client with its name and details
+        return (_rebuild, (type(self), self.message, self.openeo, self.details))
 
 
-def _rebuild(cls: type[MusesError], message: str, details: dict[str, Any]) -> MusesError:
-    return cls(message, **details)
+def _rebuild(cls: type[MusesError], message: str, openeo: str, details: dict[str, Any]) -> MusesError:
+    return cls(message, openeo=openeo, **details)
 
 
 class ArgumentError(MusesError, ValueError):
@@ -37,6 +42,12 @@ class DocumentError(MusesError):
     """A chain document (openEO process graph) is not valid; details name `node` and `argument`."""
 
     code = "document-invalid"
+
+
+class PrivateChain(MusesError):
+    """A chain with code of its user's own was to be published, shared or kept for others; or comes from elsewhere."""
+
+    code = "private-chain"
 
 
 class BandError(MusesError):

@@ -69,19 +69,25 @@ class Chain(Evaluable):
         return bundle.to_document(self.published)
 
     @classmethod
-    def from_json(cls, document: Any) -> Chain:
+    def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
-        A document whose result is a table of features (`aggregate_spatial`) gives a `Table`.
+        `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
+        them all, with the formats that they are saved in. A document whose result is a table of features
+        (`aggregate_spatial`) gives a `Table`.
+
+        `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
+        with all that you may do. It is refused unless you have read it and say that you trust it.
 
         Raises
         ------
+        PrivateChain
+            The document holds code, and nobody said that it is trusted.
         DocumentError
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        root, found = bundle.parse(document)
-        return _kind(is_table(root))(root, found, searches=_searches_of(root))
+        return chain_of(*bundle.parse(document, parameters, trust_code))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -161,6 +167,11 @@ def _kind(table: bool) -> type[Chain]:
     return Table if table else Chain
 
 
+def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
+    """The chain of a document that was read, with the artefacts that it brought."""
+    return _kind(is_table(root))(root, artefacts, searches=_searches_of(root))
+
+
 def _searches_of(root: Node) -> dict[str, Searches]:
     """For the chains that are made of a document's: they share what its collections are found to be."""
     searches = Searches()
@@ -174,6 +185,9 @@ def _restored(
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
+    for artefact in artefacts.values():
+        if artefact.kind.private:
+            _ = artefact.value  # the operator that the document names
     root = graph.parse(document, registry)
     chain = _kind(is_table(root))(root, artefacts, problems, searches)
     chain._written = text(written)

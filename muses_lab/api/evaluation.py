@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from muses_lab import compute, series, settings
+from muses_lab.api import spectral
 from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
 from muses_lab.api.written import recorded
@@ -89,7 +91,9 @@ class Evaluable(Expression):
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
             thinning = settings.counts("MUSES_THINNING", THINNING)
             loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
-            return registry.node("filter_bbox", data=loaded, extent=dict(found.crop)) if found.crop else loaded
+            cropped = _cropped(loaded, found.crop)
+            made._artefacts.update((artefact.digest, artefact) for artefact in cropped.artefacts)
+            return cropped
 
         made._root = graph.rebuild(self._node, pinned)
         return made
@@ -142,6 +146,16 @@ class Evaluable(Expression):
                 made._artefacts[digest] = artefacts.stored(store, kind, digest)
                 made._problems[digest] = artefacts.stored_problems(store, digest)
         return made
+
+    def indices(self) -> pd.DataFrame:
+        """The spectral indices that can be made of the chain's bands: rows of `ml.indices()`, with the bands they use.
+
+        ```python
+        s2.indices().uses["EVI"]        # {'N': 'B08', 'R': 'B04', 'B': 'B02'}
+        s2.index("EVI")
+        ```
+        """
+        return spectral.computable(self.published.prepared.output.meta)
 
     def _title(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
@@ -261,6 +275,15 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         return materialize(self.published, window_or_aoi, levels, **options)
+
+
+def _cropped(loaded: Node, extent: Mapping[str, Any] | None) -> Node:
+    """What is loaded inside of a box or GeoJSON."""
+    if extent is None:
+        return loaded
+    if "type" in extent:
+        return registry.node("mask_polygon", data=loaded, mask=dict(extent))
+    return registry.node("filter_bbox", data=loaded, extent=dict(extent))
 
 
 def _check_size(published: Published, window: GeoBox) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any, Protocol
 
 import rfc8785
@@ -59,9 +59,11 @@ class Node:
 
     __slots__ = ("arguments", "artefacts", "hash", "inputs", "process", "version")
 
-    def __init__(self, process: str, arguments: Mapping[str, Any], version: str) -> None:
+    def __init__(
+        self, process: str, arguments: Mapping[str, Any], version: str, brings: tuple[Artefact, ...] = ()
+    ) -> None:
         self.process = process
-        self.artefacts = tuple(value for value in arguments.values() if isinstance(value, Artefact))
+        self.artefacts = brings + tuple(value for value in arguments.values() if isinstance(value, Artefact))
         self.arguments: dict[str, Any] = {k: v.digest if isinstance(v, Artefact) else v for k, v in arguments.items()}
         self.version = version
         self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
@@ -80,6 +82,16 @@ class Signature(Protocol):
 
     id: str
     version: str
+    brings: tuple[Artefact, ...]
+    """What it needs wherever it is evaluated, beside what its arguments refer to."""
+
+    def takes(self, argument: str) -> bool:
+        """Whether it has an argument of this name."""
+        ...
+
+    def offers(self, argument: str) -> tuple[str, ...]:
+        """The parameters that a callback given as the argument has."""
+        ...
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Arguments checked and normalised, defaults left out; raises `DocumentError` naming node and argument."""
@@ -94,7 +106,7 @@ def make(registry: Registry, process: str, arguments: dict[str, Any], *, inside_
     """A checked node: the one way in which code builds graphs."""
     signature = registry.signature(process, process)
     given = {k: v for k, v in arguments.items() if v is not _UNSET}
-    return Node(process, signature.check(given, process, inside_callback), signature.version)
+    return Node(process, signature.check(given, process, inside_callback), signature.version, signature.brings)
 
 
 _UNSET = object()
@@ -102,7 +114,7 @@ _UNSET = object()
 
 def walk(root: Node) -> list[Node]:
     """All nodes that `root` depends on, inputs before users, each once; deterministic."""
-    order: list[Node] = []
+    found: list[Node] = []
     state: dict[int, bool] = {}
     stack: list[tuple[Node, Iterator[Node]]] = [(root, iter(root.inputs))]
     state[id(root)] = False
@@ -118,8 +130,25 @@ def walk(root: Node) -> list[Node]:
             stack.pop()
             if node.hash not in seen_hash:
                 seen_hash.add(node.hash)
-                order.append(node)
-    return order
+                found.append(node)
+    return found
+
+
+def walk_all(root: Node) -> Iterator[Node]:
+    """All nodes of a chain, those inside of callbacks too; some of them more than once."""
+    roots = [root]
+    while roots:
+        for node in walk(roots.pop()):
+            yield node
+            roots.extend(_callbacks_in(node.arguments))
+
+
+def _callbacks_in(value: Any) -> Iterator[Node]:
+    if isinstance(value, Callback):
+        yield value.root
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _callbacks_in(item)
 
 
 def rebuild(root: Node, replace: Callable[[Node, dict[str, Any]], Node]) -> Node:
@@ -201,7 +230,7 @@ def parse(document: Any, registry: Registry) -> Node:
     """
     if isinstance(document, str | bytes):
         document = loads(document)
-    _check_json(document)
+    check_json(document)
     versions: Any = {}
     if isinstance(document, dict):
         if isinstance(document.get("process"), dict) and "process_graph" in document["process"]:
@@ -239,7 +268,7 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
         raise DocumentError(f"exactly one node must have `result: true`{where}; found {listed}")
 
     built: dict[str, Node] = {}
-    for name in _parse_order(graph, path):
+    for name in order(graph, path):
         node = graph[name]
         namespace = node.get("namespace")
         process = f"{namespace}:{node['process_id']}" if namespace else node["process_id"]
@@ -248,40 +277,46 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
             key: _decode(value, built, registry, f"{path}{name}", key)
             for key, value in node.get("arguments", {}).items()
         }
-        built[name] = Node(process, signature.check(arguments, path + name, bool(path)), signature.version)
+        checked = signature.check(arguments, path + name, bool(path))
+        built[name] = Node(process, checked, signature.version, signature.brings)
     return built[results[0]]
 
 
-def _parse_order(graph: dict[str, Any], path: str) -> list[str]:
-    """Names so that every node comes after those it refers to; complains of cycles and of unknown names."""
-    uses = {name: sorted(set(_references(node.get("arguments", {})))) for name, node in graph.items()}
+def order(graph: dict[str, Any], path: str, around: Container[str] = ()) -> list[str]:
+    """Names so that every node comes after those it refers to; complains of cycles and of unknown names.
+
+    `around`: names of nodes outside of the graph that it may refer to.
+    """
+    uses = {name: sorted(set(references(node.get("arguments", {})))) for name, node in graph.items()}
     for name, targets in uses.items():
         for target in targets:
-            if target not in graph:
+            if target not in graph and target not in around:
                 raise DocumentError(
                     f"node {path + name!r} refers to {target!r}, which is no node here", node=path + name
                 )
+    uses = {name: [target for target in targets if target in graph] for name, targets in uses.items()}
     waiting = {name: len(targets) for name, targets in uses.items()}
     users: dict[str, list[str]] = {name: [] for name in graph}
     for name, targets in uses.items():
         for target in targets:
             users[target].append(name)
     ready = [name for name, count in waiting.items() if count == 0]
-    order = []
+    found = []
     while ready:
         name = ready.pop()
-        order.append(name)
+        found.append(name)
         for user in users[name]:
             waiting[user] -= 1
             if waiting[user] == 0:
                 ready.append(user)
-    if len(order) < len(graph):
-        stuck = sorted(set(graph) - set(order))[0]
+    if len(found) < len(graph):
+        stuck = sorted(set(graph) - set(found))[0]
         raise DocumentError(f"the graph has a cycle through node {path + stuck!r}", node=path + stuck)
-    return order
+    return found
 
 
-def _references(arguments: dict[str, Any]) -> Iterator[str]:
+def references(arguments: dict[str, Any]) -> Iterator[str]:
+    """Names of the nodes to which arguments refer, those in callbacks not counted."""
     stack = list(arguments.values())
     while stack:
         item = stack.pop()
@@ -351,7 +386,7 @@ def _nodes_in(value: Any) -> Iterator[Node]:
             yield from _nodes_in(item)
 
 
-def _check_json(document: Any) -> None:
+def check_json(document: Any) -> None:
     """Depth, number of nodes and values, before anything is built."""
     budget = [MAX_NODES]
     stack = [(document, 0)]

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
-from muses_lab.document import graph, strict_json
+from muses_lab.document import graph, openeo, strict_json
 from muses_lab.document.artefacts import Artefact, Kind, kinds
 from muses_lab.document.graph import Node
 from muses_lab.engine import Published
 from muses_lab.errors import DocumentError
 from muses_lab.operators import references, registry
 from muses_lab.plain import shown
+from muses_lab.publish.private import check_public, check_trusted
 
 KEY = "muses:artefacts"
 MAX_BYTES = 64 << 20
@@ -25,12 +27,29 @@ MAX_BYTES = 64 << 20
 
 def to_document(published: Published) -> dict[str, Any]:
     """The document of a chain with its artefacts, by digest."""
+    for artefact in published.artefacts.values():
+        if artefact.kind.private:
+            check_public(published.root)
     brought = {digest: _to_json(artefact) for digest, artefact in sorted(published.artefacts.items())}
     return {**graph.to_document(published.root), KEY: brought}
 
 
-def parse(document: Any) -> tuple[Node, dict[str, Artefact]]:
-    """A chain, and the artefacts that its document brings."""
+def parse(
+    document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False
+) -> tuple[Node, dict[str, Artefact]]:
+    """A chain, and the artefacts that its document brings; `DocumentError` where it has several results."""
+    results, found = read(document, parameters, trust_code=trust_code)
+    if len(results) > 1:
+        names = ", ".join(repr(one.name) for one in results)
+        raise DocumentError(f"the document has {len(results)} results ({names}): ml.read_graph(…) gives them all")
+    return results[0].root, found
+
+
+def read(
+    document: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None, trust_code: bool = False
+) -> tuple[list[openeo.Result], dict[str, Artefact]]:
+    """The results of a document (see `openeo.read`), and the artefacts that it brings; with code only where
+    that is trusted."""
     if isinstance(document, str | bytes):
         document = _loads(document)
     elif not isinstance(document, dict):
@@ -42,15 +61,21 @@ def parse(document: Any) -> tuple[Node, dict[str, Artefact]]:
     if isinstance(document, dict) and KEY in document:
         brought = document[KEY]
         document = {key: value for key, value in document.items() if key != KEY}
-    root = graph.parse(document, registry)
+    results = openeo.read(document, registry, parameters, processes)
+    if not trust_code:
+        for one in results:
+            check_trusted(one.root)
     if not isinstance(brought, dict):
         raise DocumentError(f"{KEY!r} must map digests to artefacts, not {brought!r:.60}", argument=KEY)
-    used = references(root)
-    found = {artefact.digest: artefact for node in graph.walk(root) for artefact in node.artefacts}
+    used: dict[str, str] = {}
+    found: dict[str, Artefact] = {}
+    for one in results:
+        used.update(references(one.root))
+        found.update((artefact.digest, artefact) for node in graph.walk(one.root) for artefact in node.artefacts)
     for digest, body in brought.items():
         if digest in used:
             found[digest] = _from_json(kinds[used[digest]], digest, body)
-    return root, found
+    return results, found
 
 
 def _loads(text: str | bytes) -> Any:

@@ -7,18 +7,23 @@ from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import shapely
+from shapely.errors import ShapelyError
+
 from muses_lab import products
 from muses_lab.catalog import Catalog, Query, find_collection, is_known, is_own
 from muses_lab.catalog.condition import Condition
+from muses_lab.document.extents import geometries
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import DocumentError, NoScenes
 from muses_lab.operators import registry
+from muses_lab.operators.cubes import BBox, to_degrees
+from muses_lab.publish.conditions import as_text
 from muses_lab.scenes.scene import Scenes
 
 LOADS = ("load_collection", "muses:load_collection")
 
 _COMPARISONS = {"=": "eq", "<>": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
-_TEXTS = {v: k for k, v in _COMPARISONS.items()}
 
 
 def to_node(catalog: str, query: Query, bands: tuple[str, ...] | None) -> Node:
@@ -56,7 +61,7 @@ def _ring(w: float, s: float, e: float, n: float) -> list[list[list[float]]]:
 
 
 def from_node(node: Node, catalog: Catalog) -> tuple[Query, Mapping[str, Any] | None]:
-    """(query, box to crop to) of a loading node that is searched in a catalogue."""
+    """(query, box or GeoJSON to crop to) of a loading node that is searched in a catalogue."""
     arguments = node.arguments
     collection = arguments["id"].removeprefix(f"{catalog.id}:")
     start, end = arguments.get("temporal_extent") or (None, None)
@@ -65,19 +70,30 @@ def from_node(node: Node, catalog: Catalog) -> tuple[Query, Mapping[str, Any] | 
         collection,
         start=start,
         end=end,
-        filter=arguments.get("filter") or _as_text(arguments.get("properties")),
+        filter=arguments.get("filter") or as_text(arguments.get("properties")),
         geometry=arguments.get("intersects"),
         sortby=tuple(arguments.get("sortby") or ()),
         limit=arguments.get("limit"),
     )
     if extent is None:
         return query, None
-    if "west" not in extent:
+    return replace(query, bbox=_around(extent)), extent
+
+
+def _around(extent: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
+    """The box in degrees in which scenes must be for an extent; None where that cannot be said."""
+    if "type" not in extent:
+        box = BBox.model_validate(extent)
+        west, south, east, north = box.west, box.south, box.east, box.north
+        return to_degrees(box.crs).transform_bounds(west, south, east, north)
+    try:
+        shapes = shapely.GeometryCollection(geometries(extent))
+    except (ShapelyError, AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
         raise DocumentError(
-            "load_collection: only bounding boxes are supported as `spatial_extent`, not GeoJSON",
-            argument="spatial_extent",
-        )
-    return query, extent
+            f"`spatial_extent` is no GeoJSON: {error}", openeo="ProcessParameterInvalid", argument="spatial_extent"
+        ) from None
+    west, south, east, north = map(float, shapes.bounds)
+    return (west, south, east, north) if not shapes.is_empty and "crs" not in extent else None
 
 
 class Found(NamedTuple):
@@ -87,7 +103,7 @@ class Found(NamedTuple):
     problems: tuple[str, ...]
     """Items that were left out, with the reason."""
     crop: Mapping[str, Any] | None
-    """The box to crop to."""
+    """The box, or GeoJSON, to crop to."""
 
 
 class Searches:
@@ -199,25 +215,3 @@ def _as_conditions(text: str | None) -> dict[str, Callback] | None:
         callback = registry.node(process, inside_callback=True, x=Parameter("value"), y=arguments[1])
         conditions[arguments[0]["property"]] = Callback(callback)
     return conditions
-
-
-def _as_text(conditions: Mapping[str, Callback] | None) -> str | None:
-    """openEO `properties` as CQL2 text."""
-    if not conditions:
-        return None
-    parts = []
-    for name, condition in sorted(conditions.items()):
-        node = condition.root
-        value = node.arguments.get("y")
-        constant = isinstance(value, int | float | str)
-        if node.process not in _TEXTS or not isinstance(node.arguments.get("x"), Parameter) or not constant:
-            known = ", ".join(_TEXTS)
-            raise DocumentError(
-                f"the condition on {name!r} uses {node.process!r}; conditions on properties may be {known} of `value` "
-                "and a number or text",
-                argument="properties",
-            )
-        literal = "'" + value.replace("'", "''") + "'" if isinstance(value, str) else value
-        quoted = name.replace('"', '""')
-        parts.append(f'"{quoted}" {_TEXTS[node.process]} {literal}')
-    return " AND ".join(parts)

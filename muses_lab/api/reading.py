@@ -1,0 +1,99 @@
+"""openEO documents of others, opened: their results as chains."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from muses_lab import plain
+from muses_lab.api.chain import Chain, chain_of
+from muses_lab.errors import ArgumentError, NotFound
+from muses_lab.export import Job
+from muses_lab.export.formats import writers
+from muses_lab.plain import shown
+from muses_lab.publish import bundle
+
+_FORMATS = {
+    "gtiff": "GeoTIFF", "tiff": "GeoTIFF", "tif": "GeoTIFF", "cog": "GeoTIFF", "nc": "NetCDF", "netcdf4": "NetCDF",
+}  # fmt: skip
+"""How others call formats (in lower case) → how they are called here; other names are the same but for the case."""
+
+
+@dataclass(frozen=True)
+class GraphResult:
+    """One result of an openEO document: what a `save_result`, or the node with `result: true`, is given."""
+
+    chain: Chain
+    name: str
+    """Id of its node in the document."""
+    format: str | None = None
+    """The format that the document saves it in, as it is called there; None: it states none."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the format, as the document has them; exports do not look at them."""
+
+    def export(self, path: str | os.PathLike[str], window: Any = None, **options: Any) -> Job:
+        """Writes the chain on a window as `Chain.export` does; a name without an ending is of the document's format.
+
+        ```python
+        ml.read_graph("graph.json")[0].export("ndvi", window)       # ndvi.tif where the document says GTiff
+        ```
+        """
+        target = plain.path("path", path, "ndvi.tif")
+        if not target.suffix:
+            target = target.with_name(target.name + self._suffix())
+        return self.chain.export(target, window, **options)
+
+    def _suffix(self) -> str:
+        wanted = (self.format or "GeoTIFF").lower()
+        wanted = _FORMATS.get(wanted, wanted).lower()
+        for writer in writers():
+            if writer.name.lower() == wanted:
+                return writer.suffixes[0]
+        there_are = "; ".join(f"{writer.name} ({', '.join(writer.suffixes)})" for writer in writers())
+        raise ArgumentError(
+            f"the document saves {self.name!r} as {self.format!r}, which is none of the formats here: {there_are}. Give "
+            "the path one of these endings",
+            openeo="FormatUnsupported",
+            argument="path",
+        )
+
+
+def read_graph(
+    graph: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None
+) -> tuple[GraphResult, ...]:
+    """The results of an openEO document, in its order: text, a file, or what `json.loads` made of it.
+
+    ```python
+    for result in ml.read_graph("graph.json", parameters={"year": "2020"}):
+        m.add(result.chain.style(), name=result.name)
+    ```
+
+    The document is a process graph, a user-defined process, or what holds one under `process`: a job, a service. A
+    parameter that is not given has its default; a `spatial_extent` that is a parameter without one means the window.
+    `processes` are definitions of user-defined processes that the document calls and does not bring in its own
+    `processes`: a list, or by id.
+
+    Raises
+    ------
+    DocumentError
+        Naming the node and the argument, with openEO's name in `openeo`: a process or argument that there is not, a
+        parameter without a value, an extent that is none. Nothing is left out.
+    """
+    read, found = bundle.read(_document(graph), parameters, processes)
+    return tuple(GraphResult(chain_of(one.root, found), one.name, one.format, one.options) for one in read)
+
+
+def _document(graph: Any) -> Any:
+    if isinstance(graph, str) and not graph.lstrip().startswith("{"):
+        if "://" in graph[:16]:
+            raise ArgumentError(f"read_graph({shown(graph)}) takes a text or file: download the document first")
+        graph = Path(graph)
+    if isinstance(graph, os.PathLike):
+        try:
+            return Path(graph).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise NotFound(f"there is no document in {shown(str(graph))}: {error}") from None
+    return graph
