@@ -22,7 +22,7 @@ from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.engine import Published
 from muses_lab.engine.mosaic import reaches
 from muses_lab.errors import ArgumentError, DocumentError, TooLarge
-from muses_lab.operators import Meta, Pixel, Series, registry, run
+from muses_lab.operators import Meta, Pixel, Series, references, registry, run
 from muses_lab.operators.drawing import NONE, SIDE, moved, on_pixels
 from muses_lab.operators.vectors import Features
 from muses_lab.operators.zonal import AXES, reduces_over_features
@@ -75,7 +75,7 @@ def compute(published: Published, resolution: float | None = None) -> xr.DataArr
         op = registry[node.process]
         cubes = [node.arguments[name] for name in op.cubes if name in node.arguments]
         if reduces_over_features(node):
-            below = replace(published, root=node.arguments["data"])
+            below = _only(published, node.arguments["data"])
             reducer, target = node.arguments["reducer"], node.arguments.get("target_dimension")
             values[node.hash] = aggregate(below, _features(published, node), reducer, target, resolution)
             metas[node.hash] = below.prepared.output.meta
@@ -84,6 +84,11 @@ def compute(published: Published, resolution: float | None = None) -> xr.DataArr
                 raise DocumentError(f"{node.process!r} combines a table of features with a chain that has pixels")
             values[node.hash], metas[node.hash] = _applied(node, values, metas)
     return values[published.root.hash]
+
+
+def _only(published: Published, node: Node) -> Published:
+    """The part of a document that ends in a node, with what it refers to."""
+    return replace(published, root=node, artefacts={d: published.artefacts[d] for d in references(node)})
 
 
 def features(published: Published) -> Features:
@@ -97,17 +102,22 @@ def _features(published: Published, node: Node) -> Features:
 
 
 def frame(published: Published, resolution: float | None = None) -> geopandas.GeoDataFrame:
-    """The values beside the attributes of the features: a row for each (and each date), a column for each band."""
+    """The values beside the attributes of the features: a row for each (and each date), a column for each band.
+
+    A column whose name is an attribute's begins with `chain_`.
+    """
     values = compute(published, resolution)
     rows = features(published).table()
-    dims = [d for d in values.dims if d not in ("geometry", "t")]
+    dims = [str(d) for d in values.dims if d not in ("geometry", "t")]
     plain = values.drop_vars(["geometry", "feature"]).transpose("geometry", *(["t"] * ("t" in values.dims)), ...)
     times = plain.sizes.get("t", 1)
     flat = plain.values.reshape(len(rows) * times, -1)
     rows = rows.iloc[np.repeat(np.arange(len(rows)), times)]
     if "t" in values.dims:
         rows = rows.assign(t=np.tile(plain.t.values, len(rows) // times))
-    return rows.assign(**{name: flat[:, n] for n, name in enumerate(_names(plain, dims))})
+    for n, name in enumerate(_names(plain, dims)):
+        rows = rows.assign(**{f"chain_{name}" if name in rows.columns else name: flat[:, n]})
+    return rows
 
 
 def aggregate(
@@ -124,9 +134,10 @@ def aggregate(
     grids = sorted(step.grids.values(), key=lambda grid: grid.id)
     out: list[xr.DataArray | None] = [None] * len(features)
     empty: list[int] = []
+    failed: dict[str, str] = {}
     for grid, numbers in _by_grid(grids, features):
         level = 0 if resolution is None else grid.level_near(_positive(resolution))
-        for part, found in _parts(published, grid, level, features, numbers):
+        for part, found in _parts(published, grid, level, features, numbers, failed):
             pixels = np.concatenate(part.values, axis=-1)[..., np.argsort(np.concatenate(part.places))]
             out[part.number] = _reduced(published, pixels, reducer, target)
             if not (part.seen and found):
@@ -138,7 +149,11 @@ def aggregate(
     values = values.transpose(*(d for d in (*AXES, target) if d in values.dims))
     values = values.assign_coords(geometry=("geometry", shapes), feature=("geometry", np.array(features.ids, object)))
     values.coords["geometry"].attrs["crs"] = features.crs
-    values.attrs = {"muses_chain": published.chain_hash}
+    values.attrs = {
+        "muses_chain": published.chain_hash,
+        **({"scenes_failed": [f"{id}: {reason}" for id, reason in sorted(failed.items())]} if failed else {}),
+        **({"problems": published.left_out} if published.left_out else {}),
+    }
     values.name = "values"
     return values
 
@@ -170,9 +185,12 @@ def _by_grid(grids: Sequence[Grid], features: Features) -> Iterator[tuple[Grid, 
 
 
 def _parts(
-    published: Published, grid: Grid, level: int, features: Features, numbers: np.ndarray
+    published: Published, grid: Grid, level: int, features: Features, numbers: np.ndarray, failed: dict[str, str]
 ) -> Iterator[tuple[_Part, int]]:
-    """Each feature with all its values, as soon as the last block of it has been evaluated."""
+    """Each feature with all its values and their number, as soon as its last block has been evaluated.
+
+    `failed`: is told the scenes that could not be read.
+    """
     blocks: dict[_Block, list[_Part]] = defaultdict(list)
     for part in _placed(grid, level, features, numbers):
         touched = list(part.rect.blocks())
@@ -182,6 +200,7 @@ def _parts(
     limit, held = int(settings.number("MUSES_MAX_COMPUTE_BYTES")), 0
     for (row, col), found in _evaluated(published, grid, level, blocks):
         rect = _around(blocks[row, col], block_rect(row, col))
+        failed.update(found.report.failed if found is not None else ())
         for part in blocks.pop((row, col)):
             held += _take(published, part, grid, level, rect, found)
             part.left -= 1

@@ -568,6 +568,7 @@ def made_window() -> Any:
 # --------------------------------------------------------------------------- wrong types, orders and units, everywhere
 
 POINT_IN_METRES = {"type": "Point", "coordinates": [363_000, 4_818_000]}
+FIELD = {"type": "Polygon", "coordinates": [[[1.40, 43.58], [1.41, 43.58], [1.41, 43.59], [1.40, 43.58]]]}
 METRES = (363_000, 4_818_000, 379_000, 4_840_000)
 
 Case = tuple[str, Callable[[ml.Collection, ml.Chain], Any], str]
@@ -580,6 +581,21 @@ CASES: list[Case] = [
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
     ("indices", lambda s2, red: red.indices(), r"no bands to make an index of.*s2.indices\(\)"),
+    ("hsv", lambda s2, red: ml.hsv(120), r"hsv\(120\) takes a chain"),
+    ("hsv", lambda s2, red: ml.hsv(red, "s"), r"hsv='s' is not a finite number"),
+    ("stack", lambda s2, red: ml.stack(), r"stack\(\) takes chains, for example"),
+    ("stack", lambda s2, red: ml.stack(red="red"), r"stack\('red'\) takes a chain"),
+    ("where", lambda s2, red: ml.where(True, red, 0), r"where\(True\) takes a chain"),
+    ("where", lambda s2, red: ml.where(red > 0, red, "b"), r"where='b' is not a finite number"),
+    ("mosaic", lambda s2, red: ml.mosaic(red), r"mosaic\(<Chain .*takes a list of chains"),
+    ("mosaic", lambda s2, red: ml.mosaic([]), r"mosaic\(\[\]\) has no chains"),
+    ("blend", lambda s2, red: ml.blend(red, red, 50), r"alpha=50 is not between 0"),
+    ("vectors", lambda s2, red: ml.vectors(5), r"vectors\(5\): give the path of a file"),
+    ("vectors", lambda s2, red: ml.vectors(POINT_IN_METRES), r"no degrees of EPSG:4326: crs=…"),
+    ("Vectors", lambda s2, red: ml.vectors(FIELD).burn("crop"), r"no attribute 'crop'; there are none"),
+    ("Vectors", lambda s2, red: ml.vectors(FIELD).buffer("far"), r"metres='far' is not a finite number"),
+    ("Table", lambda s2, red: red.aggregate_spatial(FIELD).compute(5.0, 5), r"takes from 1 to 2 positional"),
+    ("Table", lambda s2, red: red.aggregate_spatial(FIELD).compute("x"), r"resolution='x' is not a finite number"),
     ("use", lambda s2, red: ml.use("dask"), r"'dask'.*'threads', 'embedded'"),
     ("use", lambda s2, red: ml.use(5), r"5.*'threads', 'embedded'"),
     ("shared", lambda s2, red: ml.shared(5), r"shared\(5\) takes the link"),

@@ -150,7 +150,8 @@ class Table(Chain):
     def table(self, resolution: float | None = None) -> geopandas.GeoDataFrame:
         """The values as a GeoDataFrame: the attributes of the features, and a column for each band (or `value`).
 
-        A row for each feature, and for each date where it has dates (column `t`).
+        A row for each feature, and for each date where it has dates (column `t`). A column whose name is an attribute's
+        begins with `chain_`.
         """
         self._check(resolution)
         return zonal.frame(self.published, resolution)

@@ -128,7 +128,9 @@ def mosaic(chains: Iterable[Chain]) -> Chain:
 
     All have the same bands, or none, and lie on one grid: what does not says on which by `.on_grid(…)`.
     """
-    layers = list(chains) if isinstance(chains, Iterable) and not isinstance(chains, Chain | str) else [chains]
+    if isinstance(chains, Chain | str) or not isinstance(chains, Iterable):
+        raise ArgumentError(f"mosaic({shown(chains)}) takes a list of chains")
+    layers = list(chains)
     _check_chains("mosaic", *layers)
     if not layers:
         raise ArgumentError("mosaic([]) has no chains: give them in the order in which they count")

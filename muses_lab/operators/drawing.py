@@ -135,7 +135,7 @@ class Drawing:
         return np.concatenate(numbers)[order], np.concatenate(shapes)[order]
 
     def _of_centres(self, crs: str, lattice: Affine, part: Rect) -> np.ndarray:
-        """The last shape that each pixel's centre is inside of in the shapes' own system; what is not in it has none."""
+        """The last shape that each pixel's centre is inside of in the shapes' system; what is not in it has none."""
         columns, rows = np.meshgrid(np.arange(part.c0, part.c1) + 0.5, np.arange(part.r0, part.r1) + 0.5)
         x, y = transformer(crs, self.crs).transform(*(lattice @ (columns.ravel(), rows.ravel())))
         out = np.full(columns.size, NONE, np.int32)

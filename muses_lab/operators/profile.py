@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.operators.declare import Fit, Focal, Operator, Pixel, Region, registry
+from muses_lab.operators.declare import Fit, Focal, Operator, Pixel, Region, Tabular, registry
 from muses_lab.operators.methods import description, examples
 
-_SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit"}
+_SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit", Tabular: "table"}
 
 
 def profile() -> list[dict[str, Any]]:
@@ -35,7 +35,9 @@ def describe(op: Operator) -> dict[str, Any]:
 
 
 def support(op: Operator) -> str:
-    """What an output pixel depends on: `pixel`, `focal`, `region`, `fit`; `callback` and `structural` for the rest."""
+    """What an output pixel depends on: `pixel`, `focal`, `region`, `fit`; what it is where it makes no pixels."""
+    if op.gives:
+        return "vectors"
     if not op.is_cube_process:
         return "callback"
     return _SUPPORT.get(type(op.support), "structural")
@@ -50,7 +52,8 @@ def markdown() -> str:
         "those under `muses:` are our own. The column *in Python* shows how to write a process: `s2` is a collection,",
         "`ndvi` a chain with dates and without bands, `image` and `other` are chains without either, `water` is a",
         "condition. *Support* says what an output pixel depends on. Processes of support *callback* work on values and",
-        "series inside `apply`, `reduce_dimension` and `merge_cubes`.",
+        "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* make features when a document",
+        "is read; those of support *table* give a table of features.",
         "This page is made by `muses-lab operators`.",
         "",
         "| process | in Python | support | arguments | what it does |",
