@@ -74,5 +74,8 @@ def _box(extent: Any) -> tuple[Any, list[str]]:
 
 def _wrong(reason: str, node: str, argument: str) -> DocumentError:
     return DocumentError(
-        f"node {node!r}: argument {argument!r}: {reason}", openeo="ProcessParameterInvalid", node=node, argument=argument
+        f"node {node!r}: argument {argument!r}: {reason}",
+        openeo="ProcessParameterInvalid",
+        node=node,
+        argument=argument,
     )

@@ -107,7 +107,8 @@ def read(
         value = values[name]
         if not value.is_node:
             raise DocumentError(
-                f"node {name!r} gives the constant {value.json!r:.60}; the result of a document is a data cube", node=name
+                f"node {name!r} gives the constant {value.json!r:.60}; the result of a document is a data cube",
+                node=name,
             )
         only = _only(reader.out, value.json["from_node"])
         root = graph.parse({"process_graph": only, **versions}, registry)
@@ -150,7 +151,9 @@ def _declared(parameters: Any) -> list[dict[str, Any]]:
 def _definitions(processes: Any) -> dict[str, dict[str, Any]]:
     """Definitions of processes by id."""
     if isinstance(processes, Mapping):
-        processes = [{"id": id, **definition} for id, definition in processes.items() if isinstance(definition, Mapping)]
+        processes = [
+            {"id": id, **definition} for id, definition in processes.items() if isinstance(definition, Mapping)
+        ]
     found = {}
     for one in processes or ():
         if not isinstance(one, Mapping) or not isinstance(one.get("id"), str) or "process_graph" not in one:
@@ -165,7 +168,8 @@ def _graph(nodes: Any, path: str) -> dict[str, Any]:
     where = f" in the callback of {path.rstrip('/')!r}" if path else ""
     if not isinstance(nodes, dict) or not nodes:
         raise DocumentError(
-            f"a process graph must be a non-empty object of nodes{where}, not {nodes!r:.60}", openeo="ProcessGraphMissing"
+            f"a process graph must be a non-empty object of nodes{where}, not {nodes!r:.60}",
+            openeo="ProcessGraphMissing",
         )
     return {name: _node(node, path + name) for name, node in nodes.items()}
 
@@ -402,9 +406,7 @@ class _Reader:
             return False
         return _Value(arguments).is_constant
 
-    def _node(
-        self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope
-    ) -> _Value:
+    def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope) -> _Value:
         """A node that is written, in our words."""
         path, process = scope.path + name, self._process(node)
         dimensions = dict(data.dimensions)
@@ -742,5 +744,7 @@ def _placed(process: str, arguments: dict[str, Any], path: str) -> dict[str, Any
 def _told(value: tuple[Any, Iterable[str]], path: str) -> Any:
     extent, ignored = value
     for key in ignored:
-        warnings.warn(f"node {path!r}: {key!r} of an extent is ignored: images have no height", OpeneoWarning, stacklevel=6)
+        warnings.warn(
+            f"node {path!r}: {key!r} of an extent is ignored: images have no height", OpeneoWarning, stacklevel=6
+        )
     return extent

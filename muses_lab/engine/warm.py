@@ -8,7 +8,7 @@ import xarray as xr
 
 from muses_lab.engine.compiled import vm
 from muses_lab.operators import focal
-from muses_lab.raster import pixels
+from muses_lab.raster import pixels, warping
 from muses_lab.raster.differences import undo_differences
 
 
@@ -30,6 +30,7 @@ def warm() -> None:
         focal.apply_kernel(image, [[1.0]])
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
+        warping.warm(precision)
     _code()
     windows()
 

@@ -173,10 +173,15 @@ class Reading(Structural):
 
 @dataclass(frozen=True)
 class Regrid(Structural):
-    """Its first cube on other grids, by nearest neighbour."""
+    """Its first cube on other grids, by nearest neighbour or a method that an argument names."""
 
     grids: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
     """(arguments, grids of each cube by argument) → grids by id, as `raster.grid.Grid`."""
+    method: str = ""
+    """The argument that names one of `raster.warping.METHODS`, or `near`; empty: nearest neighbour."""
+
+    def method_of(self, arguments: Mapping[str, Any]) -> str:
+        return arguments[self.method] if self.method else "near"
 
 
 @dataclass(frozen=True)

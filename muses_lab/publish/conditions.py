@@ -113,6 +113,4 @@ def _literal(value: Any) -> str:
 
 
 def _refused(name: str, reason: str) -> DocumentError:
-    return DocumentError(
-        f"the condition on {name!r} {reason}", openeo="ProcessParameterInvalid", argument="properties"
-    )
+    return DocumentError(f"the condition on {name!r} {reason}", openeo="ProcessParameterInvalid", argument="properties")
