@@ -357,7 +357,6 @@ def test_what_is_outside_of_the_profile_is_named(scenes: ml.Collection):
     for other, process in (
         (made.aggregate_temporal_period("month", "mean"), "aggregate_temporal_period"),
         (made.apply_dimension(dimension="t", process="array_interpolate_linear"), "apply_dimension"),
-        (made.save_result("GTiff"), "save_result"),
         (made.rename_labels("bands", ["a"], ["B2"]), "rename_labels"),
     ):
         with pytest.raises(DocumentError, match=process) as caught:

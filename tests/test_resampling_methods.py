@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import rasterio
 import rasterio.warp
-import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox

@@ -540,7 +540,8 @@ def add_dimension(data: Cube, name: Literal["bands"], label: str, type: Literal[
 
 
 Resampling = Literal[
-    "near", "bilinear", "cubic", "cubicspline", "lanczos", "average", "mode", "max", "min", "med", "q1", "q3", "sum", "rms"
+    "near", "bilinear", "cubic", "cubicspline", "lanczos", "average", "mode", "max", "min", "med", "q1", "q3", "sum",
+    "rms",
 ]  # fmt: skip
 
 
@@ -598,8 +599,8 @@ def resample_spatial(
     ```
 
     What is left out stays as it is: the CRS (`projection`), or the resolution (0), which is then as many metres in the
-    new CRS. `method` is one of GDAL's. `near` is the pixel at the new pixel's centre. `bilinear`, `cubic`, `cubicspline`
-    and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is missing where
+    new CRS. `method` is one of GDAL's. `near` is the pixel at the new pixel's centre. `bilinear`, `cubic`,
+    `cubicspline` and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is missing where
     the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`, `max`, `min`,
     `med`, `q1` and `q3` are of all pixels that the new one touches. Missing values are left out of all of them
     (openEO `resample_spatial`).

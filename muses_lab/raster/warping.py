@@ -124,7 +124,7 @@ def warm(precision: type) -> None:
     """Calls what is compiled with values of a precision."""
     at, where = Area(*(np.full((2, 2), v) for v in (0.0, 2.0, 0.0, 2.0))), np.ones((2, 2), np.bool_)
     for method in ("bilinear", "average"):
-        values = np.zeros((1, 4, 4), precision)
+        values: np.ndarray = np.zeros((1, 4, 4), precision)
         resample(method, values, 0, 0, at, (1.0, 1.0), where, np.zeros((1, 2, 2), precision))
 
 
@@ -251,10 +251,10 @@ def _count(values, row0, column0, left, right, top, bottom, method, share, where
     found = np.empty(room, values.dtype)
     for r in range(where.shape[0]):
         for c in range(where.shape[1]):
-            l, e, t, b = left[r, c], right[r, c], top[r, c], bottom[r, c]
-            if not where[r, c] or not ((l == l) & (e == e) & (t == t) & (b == b)):
+            w, e, t, b = left[r, c], right[r, c], top[r, c], bottom[r, c]
+            if not where[r, c] or not ((w == w) & (e == e) & (t == t) & (b == b)):
                 continue
-            c0, c1 = max(int(math.floor(l + 1e-6)) - column0, 0), min(int(math.ceil(e - 1e-6)) - column0, width)
+            c0, c1 = max(int(math.floor(w + 1e-6)) - column0, 0), min(int(math.ceil(e - 1e-6)) - column0, width)
             r0, r1 = max(int(math.floor(t + 1e-6)) - row0, 0), min(int(math.ceil(b - 1e-6)) - row0, height)
             if c1 <= c0 or r1 <= r0:
                 continue
@@ -272,9 +272,9 @@ def _count(values, row0, column0, left, right, top, bottom, method, share, where
                         found[number] = v
                         number += 1
                         if method <= _RMS:
-                            w = down * _part(l, e, j + column0)
-                            total += w * (v * v if method == _RMS else v)
-                            weight += w
+                            share_in = down * _part(w, e, j + column0)
+                            total += share_in * (v * v if method == _RMS else v)
+                            weight += share_in
                 if number == 0:
                     continue
                 some = found[:number]
