@@ -52,8 +52,8 @@ class GraphResult:
                 return writer.suffixes[0]
         there_are = "; ".join(f"{writer.name} ({', '.join(writer.suffixes)})" for writer in writers())
         raise ArgumentError(
-            f"the document saves {self.name!r} as {self.format!r}, which is none of the formats here: {there_are}. Give "
-            "the path one of these endings",
+            f"the document saves {self.name!r} as {self.format!r}, which is none of the formats here: {there_are}. "
+            "Give the path one of these endings",
             openeo="FormatUnsupported",
             argument="path",
         )

@@ -187,6 +187,27 @@ def muses_load_collection(
     raise DocumentError(f"collection {id!r} has not been resolved")
 
 
+@operator("load_stac", support=Structural(), shape=_source, method=None)
+def load_stac(
+    url: Annotated[str, Field(min_length=1, max_length=2000)],
+    spatial_extent: Area | None = None,
+    temporal_extent: Interval | None = None,
+    bands: Labels | None = None,
+    properties: Conditions = None,  # type: ignore[assignment]
+) -> Cube:
+    """The scenes of a STAC Collection, Item or ItemCollection on the web, by its address (openEO `load_stac`).
+
+    ```python
+    ml.collection("sentinel-2-l2a", ml.open_catalog("https://earth-search.aws.element84.com/v1"))
+    ```
+
+    `…/collections/<id>` is the collection of a STAC API; a `.json` is an item, an ItemCollection, or a static
+    collection, whose items are read one by one. Only https, and no private address (`MUSES_ALLOWED_HOSTS` has others).
+    The rest is as of `load_collection`.
+    """
+    raise DocumentError(f"{url!r} has not been resolved")
+
+
 THINNING = (128, 96, 64, 48)
 """Observations of a grid that a reduction over time uses at level 3, 4, 5, and 6 and beyond (see `engine.thinning`)."""
 Limits = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=16)]
@@ -600,8 +621,8 @@ def resample_spatial(
 
     What is left out stays as it is: the CRS (`projection`), or the resolution (0), which is then as many metres in the
     new CRS. `method` is one of GDAL's. `near` is the pixel at the new pixel's centre. `bilinear`, `cubic`,
-    `cubicspline` and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is missing where
-    the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`, `max`, `min`,
+    `cubicspline` and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is
+    missing where the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`, `max`, `min`,
     `med`, `q1` and `q3` are of all pixels that the new one touches. Missing values are left out of all of them
     (openEO `resample_spatial`).
     """
