@@ -622,9 +622,9 @@ def resample_spatial(
     What is left out stays as it is: the CRS (`projection`), or the resolution (0), which is then as many metres in the
     new CRS. `method` is one of GDAL's. `near` is the pixel at the new pixel's centre. `bilinear`, `cubic`,
     `cubicspline` and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is
-    missing where the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`, `max`, `min`,
-    `med`, `q1` and `q3` are of all pixels that the new one touches. Missing values are left out of all of them
-    (openEO `resample_spatial`).
+    missing where the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`,
+    `max`, `min`, `med`, `q1` and `q3` are of all pixels that the new one touches. Missing values are left out of all of
+    them (openEO `resample_spatial`).
     """
     raise DocumentError("grids are changed by the engine")
 
