@@ -16,16 +16,20 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.kernel import tell_server
 
 if TYPE_CHECKING:
-    from muses_lab.api.chain import Chain, rgb
+    from muses_lab.api.chain import Chain, Table
     from muses_lab.api.collection import Collection, collection
+    from muses_lab.api.combine import blend, hsv, mosaic, rgb, stack, where
     from muses_lab.api.jobs import jobs
     from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.reading import read_graph
     from muses_lab.api.shared import shared, shares
+    from muses_lab.api.spectral import indices
+    from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
+    from muses_lab.operators.own import operator
     from muses_lab.raster.window import Window
 
 __version__ = "0.1.0"
@@ -34,13 +38,20 @@ __all__ = [
     "Chain",
     "Collection",
     "Layer",
+    "Table",
+    "Vectors",
     "Window",
     "__version__",
+    "blend",
     "collection",
     "from_array",
+    "indices",
+    "hsv",
     "jobs",
+    "mosaic",
     "open_catalog",
     "open_raster",
+    "operator",
     "plots",
     "read_graph",
     "register_catalog",
@@ -48,27 +59,40 @@ __all__ = [
     "rgb",
     "shared",
     "shares",
+    "stack",
     "use",
+    "vectors",
+    "where",
 ]
 
 _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
     "Layer": "api.layer",
+    "Table": "api.chain",
+    "Vectors": "api.vectors",
     "Window": "raster.window",
+    "blend": "api.combine",
     "collection": "api.collection",
     "from_array": "api.rasters",
+    "indices": "api.spectral",
+    "hsv": "api.combine",
     "jobs": "api.jobs",
+    "mosaic": "api.combine",
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
+    "operator": "operators.own",
     "plots": "api.plotting",
     "read_graph": "api.reading",
     "register_catalog": "catalog",
     "remove_catalog": "catalog",
-    "rgb": "api.chain",
+    "rgb": "api.combine",
     "shared": "api.shared",
     "shares": "api.shared",
+    "stack": "api.combine",
     "use": "compute",
+    "vectors": "api.vectors",
+    "where": "api.combine",
 }
 
 

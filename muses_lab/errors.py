@@ -44,6 +44,12 @@ class DocumentError(MusesError):
     code = "document-invalid"
 
 
+class PrivateChain(MusesError):
+    """A chain with code of its user's own was to be published, shared or kept for others; or comes from elsewhere."""
+
+    code = "private-chain"
+
+
 class BandError(MusesError):
     """A band was asked for that the data do not have."""
 

@@ -30,6 +30,15 @@ def parse_time(text: str) -> datetime:
         raise ValueError(f"{text!r} is beyond the years 1 to 9999") from None
 
 
+def parse_moment(text: str) -> datetime:
+    """As `parse_time`, and times of a day: they are those of the first day of 1970.
+
+    >>> parse_moment("10:30:00Z").isoformat()
+    '1970-01-01T10:30:00+00:00'
+    """
+    return parse_time(f"1970-01-01T{text.strip()}" if re.match(r"\s*\d{2}:", text) else text)
+
+
 def format_time(time: datetime) -> str:
     """ISO 8601 in UTC, ending in Z, with fractions only where there are some.
 

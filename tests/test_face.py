@@ -576,6 +576,7 @@ CASES: list[Case] = [
     # function, what is done with a collection and an image of it, what the sentence must name: the value, and the cure
     ("collection", lambda s2, red: ml.collection(5), r"collection\(5\).*for example 'sentinel-2-l2a'"),
     ("collection", lambda s2, red: ml.collection("sentinel-2-l2a", 5), r"catalog=5.*ml.open_catalog"),
+    ("operator", lambda s2, red: ml.operator("edges")(lambda data: data), r"'edges'.*'namespace:name'.*'own:edges'"),
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
     ("use", lambda s2, red: ml.use("dask"), r"'dask'.*'threads', 'embedded'"),

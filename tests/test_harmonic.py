@@ -108,6 +108,22 @@ def test_a_constant_series_has_no_season() -> None:
     np.testing.assert_allclose(found[[0, 1, 3]], [0.3, 0, 0], atol=1e-7)
 
 
+def test_the_fit_is_the_curve_of_the_regression() -> None:
+    rng, times = np.random.default_rng(2), dates(40, every=11.3)
+    values = rng.normal(0.4, 0.2, (40, 3, 5))
+    values[rng.random(values.shape) < 0.3] = NAN
+    values[3:, 0, 0] = NAN
+    mean, a1, p1, a2, p2, _ = regression(values, times, harmonics=2).values
+    days = ((times - np.datetime64("1970-01-01")) / np.timedelta64(1, "D"))[:, None, None]
+    turn = 2 * np.pi / 365.25
+    expected = mean + a1 * np.cos(turn * (days - p1)) + a2 * np.cos(2 * turn * (days - p2))
+    cube = xr.DataArray(values, dims=("t", "y", "x"), coords={"t": times.astype("M8[ns]")})
+    fit = registry["muses:harmonic_fit"].fn
+    np.testing.assert_allclose(fit(cube, harmonics=2, fill=True).values, expected, atol=1e-9)
+    assert np.isnan(expected[:, 0, 0]).all()
+    np.testing.assert_allclose(fit(cube, harmonics=2).values, np.where(np.isnan(values), NAN, expected), atol=1e-9)
+
+
 # ----------------------------------------------------------------------------------------------- in the engine
 
 

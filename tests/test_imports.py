@@ -25,7 +25,7 @@ PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
 PUBLISHED = PIXELS | CATALOG | {"store", "publish"}
-FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "api"}
+FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "zonal", "api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "cached": set(),
@@ -57,6 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "publish": PIXELS | CATALOG | {"store", "style"},
     "export": PUBLISHED | DRAWING | {"compute"},
     "series": PUBLISHED | {"compute"},
+    "zonal": PUBLISHED | {"compute", "series"},
     "api": FACE,
     "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
     "hub": {"document", "errors", "resources", "settings", "store"},

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from muses_lab import zonal
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
-from muses_lab.api.written import called, text
+from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
 from muses_lab.document.graph import Node
 from muses_lab.errors import ArgumentError
 from muses_lab.operators import registry
+from muses_lab.operators.vectors import Features
+from muses_lab.operators.zonal import is_table, reduces_over_features
 from muses_lab.plain import shown
 from muses_lab.publish import bundle
 from muses_lab.publish.pinning import LOADS, Searches
 from muses_lab.style import Style
+
+if TYPE_CHECKING:
+    import geopandas
 
 
 class Chain(Evaluable):
@@ -41,7 +50,7 @@ class Chain(Evaluable):
         problems: Mapping[str, tuple[str, ...]],
         searches: Mapping[str, Searches],
     ) -> Any:
-        return Chain(node, artefacts, problems, searches)
+        return _kind(reduces_over_features(node))(node, artefacts, problems, searches)
 
     def to_json(self, artefacts: bool = False) -> dict[str, Any]:
         """The openEO document: `process_graph`, and the versions of the operators.
@@ -60,19 +69,25 @@ class Chain(Evaluable):
         return bundle.to_document(self.published)
 
     @classmethod
-    def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None) -> Chain:
+    def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
         `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
-        them all, with the formats that they are saved in.
+        them all, with the formats that they are saved in. A document whose result is a table of features
+        (`aggregate_spatial`) gives a `Table`.
+
+        `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
+        with all that you may do. It is refused unless you have read it and say that you trust it.
 
         Raises
         ------
+        PrivateChain
+            The document holds code, and nobody said that it is trusted.
         DocumentError
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        return chain_of(*bundle.parse(document, parameters))
+        return chain_of(*bundle.parse(document, parameters, trust_code))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -95,31 +110,65 @@ class Chain(Evaluable):
 add_methods(Chain)
 
 
-def rgb(red: Chain, green: Chain, blue: Chain) -> Chain:
-    """Three chains (images without bands) as the bands `red`, `green`, `blue` of one.
+class Table(Chain):
+    """A deferred table, which is a chain without pixels: values over polygons, lines or points.
 
     ```python
-    median = s2.mask_clouds().median("t")
-    ml.rgb(median.band("red"), median.band("green"), median.band("blue")).style(vmax=0.3)
+    fields = ml.vectors("fields.gpkg")
+    table = ndvi.aggregate_spatial(fields, "median")
+    table.table()                           # a GeoDataFrame: a row for each feature and date, a column for each band
+    table.compute()                         # an array of dims geometry, t, bands
     ```
+
+    Arithmetic, comparison and processes that work value by value, or over `t` and `bands`, may follow.
     """
-    for chain in (red, green, blue):
-        if not isinstance(chain, Chain):
-            raise ArgumentError(f"rgb({shown(chain)}) takes a chain, for example median.band('red')")
-    layers = [
-        chain._with("add_dimension", data=chain._node, name="bands", label=label)
-        for chain, label in ((red, "red"), (green, "green"), (blue, "blue"))
-    ]
-    merged = layers[0]
-    for layer in layers[1:]:
-        merged = merged._with("merge_cubes", layer, cube1=merged._node, cube2=layer._node)
-    merged._written = called("rgb", red, green, blue)
-    return merged
+
+    def _new(
+        self,
+        node: Node,
+        artefacts: Mapping[str, Artefact],
+        problems: Mapping[str, tuple[str, ...]],
+        searches: Mapping[str, Searches],
+    ) -> Any:
+        return Table(node, artefacts, problems, searches)
+
+    @property
+    def features(self) -> Features:
+        """The features of its rows."""
+        return zonal.features(self.published)
+
+    def compute(self, resolution: float | None = None) -> xr.DataArray:  # type: ignore[override]
+        """The values: dims of (geometry, t, bands) that it has; `geometry` holds the features, `feature` their ids.
+
+        Of the native pixels, or of those of the level of `resolution` metres. What has no pixels is missing, and
+        `OutsideData` warns of it. With the package xvec, `.xvec.set_geom_indexes("geometry", crs=…)` makes it a vector
+        cube with an index.
+        """
+        self._check(resolution)
+        return zonal.compute(self.published, resolution)
+
+    def table(self, resolution: float | None = None) -> geopandas.GeoDataFrame:
+        """The values as a GeoDataFrame: the attributes of the features, and a column for each band (or `value`).
+
+        A row for each feature, and for each date where it has dates (column `t`).
+        """
+        self._check(resolution)
+        return zonal.frame(self.published, resolution)
+
+    def _check(self, resolution: Any) -> None:
+        self._tell_problems()
+        if isinstance(resolution, GeoBox):
+            raise ArgumentError(f"compute({shown(resolution)}): a table has no window; its features are its places")
+
+
+def _kind(table: bool) -> type[Chain]:
+    """What a document becomes: a chain, or one that has no pixels."""
+    return Table if table else Chain
 
 
 def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
     """The chain of a document that was read, with the artefacts that it brought."""
-    return Chain(root, artefacts, searches=_searches_of(root))
+    return _kind(is_table(root))(root, artefacts, searches=_searches_of(root))
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:
@@ -135,6 +184,10 @@ def _restored(
     searches: dict[str, Searches],
     written: str,
 ) -> Chain:
-    chain = Chain(graph.parse(document, registry), artefacts, problems, searches)
+    for artefact in artefacts.values():
+        if artefact.kind.private:
+            _ = artefact.value  # the operator that the document names
+    root = graph.parse(document, registry)
+    chain = _kind(is_table(root))(root, artefacts, problems, searches)
     chain._written = text(written)
     return chain

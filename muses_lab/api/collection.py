@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import shapely.geometry
+from odc.geo.geobox import GeoBox
 
 from muses_lab import products
 from muses_lab.api.chain import Chain
+from muses_lab.api.layer import Layer
+from muses_lab.api.masks import Chosen, is_dropped, mask_of, numbers, removed
 from muses_lab.api.written import Written, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.catalog import (
@@ -24,9 +27,8 @@ from muses_lab.catalog import (
     place,
     remember_object,
 )
-from muses_lab.document.graph import Callback, Parameter
+from muses_lab.document.graph import Callback
 from muses_lab.errors import ArgumentError, BandError
-from muses_lab.operators import registry
 from muses_lab.operators.given import band_names, box, period
 from muses_lab.plain import number, plain, shown
 from muses_lab.publish.pinning import Searches, to_node
@@ -215,36 +217,145 @@ class Collection(Chain):
         """Bands and cloud mask of the collection."""
         return products.product(self.catalog.collection(self.query.collection))
 
-    def mask_clouds(self, keep: list[int] | tuple[int, ...] | None = None) -> Chain:
-        """Without clouds, shadows and missing pixels, by the product's own mask (SCL, QA_PIXEL, …).
+    @property
+    def masks(self):
+        """The masks of the product, as a pandas table: what classes and bits mean, and which are dropped by default.
 
-        `keep` chooses the classes that stay (class masks only); by default those that are clear.
+        ```python
+        s2.masks
+        ```
         """
-        if isinstance(keep, str) or (keep is not None and not hasattr(keep, "__iter__")):
-            raise ArgumentError(
-                f"keep={shown(keep)} is no list of classes; for example keep=[4, 5, 6]", argument="keep"
-            )
-        rule = self.product.cloud_mask
-        if rule is None:
-            have = ", ".join(b.name for b in self.product.bands)
-            raise BandError(
-                f"collection {self.query.collection!r} has no cloud mask that is known here (bands: {have}); "
-                "mask with .mask(condition)"
-            )
-        flag = registry.node("array_element", inside_callback=True, data=Parameter("data"), label=rule.band)
-        if rule.bits is not None:
-            if keep is not None:
-                raise ValueError(f"{rule.band} is a bit field: it has no classes to keep; use .mask(…has_bits(…))")
-            flagged = registry.node("muses:any_bit", inside_callback=True, x=flag, bits=rule.bits)
-            absent = registry.node("is_nodata", inside_callback=True, x=flag)
-            cloudy = registry.node("or", inside_callback=True, x=flagged, y=absent)
-        else:
-            classes = sorted(keep if keep is not None else rule.keep or ())
-            clear = registry.node("array_contains", inside_callback=True, data=list(classes), value=flag)
-            cloudy = registry.node("not", inside_callback=True, x=clear)
+        import pandas as pd
+
+        rows = [
+            (mask.name, mask.band, numbers(mask, value), name, is_dropped(mask, value))
+            for mask in self.product.masks
+            for name, value in mask.meanings
+        ]
+        return pd.DataFrame(rows, columns=["mask", "band", "number", "meaning", "dropped"]).set_index("mask")
+
+    def clouds(self, mask: str | None = None, keep: Chosen | None = None, drop: Chosen | None = None) -> Chain:
+        """The condition by which a mask of the product removes pixels: 1 for clouds, shadows, what is missing.
+
+        ```python
+        s2.mask(s2.clouds().grow(60))               # and 60 m around them
+        s2.clouds("SCL", drop=["cirrus"]).frequency()
+        ```
+
+        Parameters are those of `mask_clouds`.
+        """
+        if mask is not None and not isinstance(mask, str):
+            raise ArgumentError(f"clouds({shown(mask)}) takes the name of a mask, for example clouds('SCL')",
+                                argument="mask")  # fmt: skip
+        root = removed(mask_of(self.product, self.query.collection, mask), keep, drop)
         every = Collection(self.catalog, self.query, None, self._search)
-        clouds = every._with("reduce_dimension", data=every._node, reducer=Callback(cloudy), dimension="bands")
-        return self.mask(clouds)
+        return every._with("reduce_dimension", data=every._node, reducer=Callback(root), dimension="bands")
+
+    def mask_clouds(
+        self,
+        mask: str | Chain | None = None,
+        keep: Chosen | None = None,
+        drop: Chosen | None = None,
+        grow: float = 0,
+    ) -> Chain:
+        """Without clouds, shadows and missing pixels, by a mask of the product (SCL, QA_PIXEL, …) or one of one's own.
+
+        ```python
+        s2.mask_clouds()                                # by the product's own, what is clear by default
+        s2.mask_clouds(keep=[4, 5])                     # vegetation and bare ground
+        s2.mask_clouds("SCL", drop=["cloud_high", "cloud_shadow"], grow=60)
+        s2.mask_clouds(s2.band("blue") > 0.2)           # by any condition
+        ```
+
+        Parameters
+        ----------
+        mask
+            Name of a mask (`.masks` is a table of those there are, with what their classes and bits mean), or a
+            condition that is true where a pixel is removed. By default the first mask of the product.
+        keep
+            Classes that stay, by number or name (class masks only).
+        drop
+            Classes or bits that go, by number or name, in place of those that go by default.
+        grow
+            Metres around what is removed that are removed as well.
+        """
+        metres = number("grow", grow)
+        if metres < 0:
+            raise ArgumentError(f"grow={metres:g} is below 0; a mask is made smaller with .clouds().shrink(metres)",
+                                argument="grow")  # fmt: skip
+        if isinstance(mask, Chain) and (keep is not None or drop is not None):
+            raise ArgumentError("keep and drop choose classes or bits of a named mask; a condition has none")
+        if mask is not None and not isinstance(mask, str | Chain):
+            raise ArgumentError(
+                f"mask_clouds({shown(mask)}) takes the name of a mask or a condition; classes are chosen with keep=[…]",
+                argument="mask",
+            )
+        clouds = mask if isinstance(mask, Chain) else self.clouds(mask, keep, drop)
+        return self.mask(clouds.grow(metres) if metres else clouds)
+
+    def compare_masks(self, window: GeoBox, masks: Any = None, band: str | None = None):
+        """The share of its pixels that each mask keeps on a window, as a pandas table.
+
+        ```python
+        s2.compare_masks(window)
+        s2.compare_masks(window, {"SCL": "SCL", "grown": s2.clouds().grow(100), "blue": s2.band("blue") > 0.2})
+        ```
+
+        Counted are the pixels of all dates at which a band of the data is valid: `pixels`; `kept` are those that are
+        valid after masking, `share` is kept / pixels (missing where there are none).
+
+        Parameters
+        ----------
+        masks
+            Name → mask, or a list of names, of what `mask_clouds` takes: by default all masks of the product.
+        band
+            The band whose pixels are counted; by default the first that is not of classes.
+        """
+        import pandas as pd
+
+        data, every = self._compared(masks, band)
+        pixels = int(data.count("t").compute(window).sum())
+        kept = {name: int(data.mask(mask).count("t").compute(window).sum()) for name, mask in every.items()}
+        table = pd.DataFrame({"kept": kept, "pixels": pixels}, index=pd.Index(list(every), name="mask"))
+        return table.assign(share=table["kept"] / table["pixels"].where(table["pixels"] > 0))
+
+    def mask_layers(self, masks: Any = None, band: str | None = None) -> dict[str, Layer]:
+        """Layers for a map, one for each mask: the share of the dates of each pixel that it keeps.
+
+        ```python
+        for name, layer in s2.mask_layers().items():
+            m.add(layer, name=name)
+        ```
+
+        Parameters are those of `compare_masks`.
+        """
+        data, every = self._compared(masks, band)
+        shares = {name: data.mask(mask).count("t") / data.count("t") for name, mask in every.items()}
+        return {name: share.style(vmin=0, vmax=1, label=f"kept by {name}") for name, share in shares.items()}
+
+    def _compared(self, named: Any, band: str | None) -> tuple[Chain, dict[str, Chain]]:
+        """The data whose pixels are counted, and the conditions by which masks remove them, by name."""
+        if band is None:
+            data = next((b.name for b in self.product.bands if not b.categorical), None)
+            if data is None:
+                raise BandError(f"collection {self.query.collection!r} has no band but those of classes; give band=…")
+            band = data
+        if named is None:
+            mask_of(self.product, self.query.collection, None)  # complains where there is none
+            named = [mask.name for mask in self.product.masks]
+        given = dict(named) if isinstance(named, Mapping) else {name: name for name in _names_of_masks(named)}
+        every = {str(name): mask if isinstance(mask, Chain) else self.clouds(mask) for name, mask in given.items()}
+        return Collection(self.catalog, self.query, None, self._search).band(band), every
+
+
+def _names_of_masks(named: Any) -> list[str]:
+    if not isinstance(named, list | tuple) or not all(isinstance(name, str) for name in named):
+        raise ArgumentError(
+            f"masks={shown(named)} is no list of names of masks; those of one's own have a name too: "
+            "{'SCL': 'SCL', 'mine': condition}",
+            argument="masks",
+        )
+    return list(named)
 
 
 def collection(id: str, catalog: str | Catalog | None = None) -> Collection:

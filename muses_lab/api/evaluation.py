@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
 from muses_lab import compute, series, settings
+from muses_lab.api import spectral
 from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
 from muses_lab.api.written import recorded
@@ -144,6 +146,16 @@ class Evaluable(Expression):
                 made._artefacts[digest] = artefacts.stored(store, kind, digest)
                 made._problems[digest] = artefacts.stored_problems(store, digest)
         return made
+
+    def indices(self) -> pd.DataFrame:
+        """The spectral indices that can be made of the chain's bands: rows of `ml.indices()`, with the bands they use.
+
+        ```python
+        s2.indices().uses["EVI"]        # {'N': 'B08', 'R': 'B04', 'B': 'B02'}
+        s2.index("EVI")
+        ```
+        """
+        return spectral.computable(self.published.prepared.output.meta)
 
     def _title(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]

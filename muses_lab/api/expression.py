@@ -18,6 +18,7 @@ from muses_lab.operators.methods import handed_over
 from muses_lab.plain import number, plain, shown
 from muses_lab.publish import documents
 from muses_lab.publish.pinning import Searches
+from muses_lab.publish.private import private_node
 
 Number = int | float
 
@@ -111,7 +112,16 @@ class Expression:
             name = self.hash[:8]
         except DocumentError:  # too large for a document, and told when one is asked for
             name = "of many nodes"
-        return f"<Chain {name}: {self._written}>"
+        private = "private, " if self.is_private else ""
+        return f"<Chain {private}{name}: {self._written}>"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether it runs code of its author: an operator declared in the notebook, or a UDF.
+
+        Such a chain is computed on the author's own cluster only, and cannot be published or shared.
+        """
+        return private_node(self._node) is not None
 
     # ------------------------------------------------------------------------------------------- building
 

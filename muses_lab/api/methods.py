@@ -26,10 +26,15 @@ class NoMethod(UserWarning):
 def add_methods(cls: type[Expression]) -> None:
     """Sets the methods of all operators on a class of expressions: of those there are, and of those declared later."""
 
+    own: set[Any] = set()
+
     def add(op: Operator) -> None:
         method = method_of(op)
         if method is None:
             return
+        if op.private and getattr(cls, method.name, None) in own:
+            own.discard(getattr(cls, method.name))  # declared once more: what is there is an older one
+            delattr(cls, method.name)
         if hasattr(cls, method.name):
             warnings.warn(
                 f"the operator {op.id!r} has no method: {cls.__name__}.{method.name} is there already. Declare it with "
@@ -39,6 +44,8 @@ def add_methods(cls: type[Expression]) -> None:
             )
         else:
             setattr(cls, method.name, _function(method, cls))
+            if op.private:
+                own.add(getattr(cls, method.name))
 
     registry.each(add)
 

@@ -14,6 +14,7 @@ from muses_lab.engine import NodeKey, Published, Result
 from muses_lab.engine.cost import plan
 from muses_lab.engine.graph import PreparedGraph, Step, pinned_grid
 from muses_lab.errors import ComputeError, MusesError
+from muses_lab.operators import registry
 from muses_lab.resources import cancel
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
@@ -38,13 +39,18 @@ def prepare(
         return published
     store = store or default_store()
     missing = [step for step in steps if step.node.hash not in published.results]
-    kept = {step.node.hash: body for step in missing if (body := _kept(store, step.node.hash)) is not None}
+    private = {step.node.hash for step in missing if _is_private(step)}  # of a user's code: no store has them
+    kept = {
+        step.node.hash: body
+        for step in missing
+        if step.node.hash not in private and (body := _kept(store, step.node.hash)) is not None
+    }
     published = published.with_results(kept) if kept else published
     missing = [step for step in missing if step.node.hash not in kept]
     if missing and admit is not None:
         priority = admit(expected_seconds(published, missing))
     for step in missing:  # those below come first
-        result = _evaluated(executor, published, step, priority, store)
+        result = _evaluated(executor, published, step, priority, None if step.node.hash in private else store)
         assert result.body is not None
         published = published.with_results({step.node.hash: result.body}, {step.node.hash: result.report.failed})
     return published
@@ -67,12 +73,16 @@ def expected_seconds(published: Published, steps: list[Step]) -> float:
     return seconds
 
 
+def _is_private(step: Step) -> bool:
+    return any(registry[node.process].private for node in graph.walk_all(step.node))
+
+
 def _kept(store: Store, node: str) -> bytes | None:
     digest = store.result(node)
     return store.artefact(digest) if digest is not None and store.has_artefact(digest) else None
 
 
-def _evaluated(executor: Executor, published: Published, step: Step, priority: float, store: Store) -> Result:
+def _evaluated(executor: Executor, published: Published, step: Step, priority: float, store: Store | None) -> Result:
     ticket = executor.request(published, NodeKey(step.node.hash), priority)
     try:
         result = _patiently(ticket.future, number("MUSES_TASK_SECONDS"))
@@ -80,7 +90,7 @@ def _evaluated(executor: Executor, published: Published, step: Step, priority: f
         ticket.release()
         raise
     assert result.body is not None
-    if not result.report.failed:
+    if store is not None and not result.report.failed:
         _keep(store, step.node.hash, step.operator.id, result.body)
     return result
 

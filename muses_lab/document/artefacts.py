@@ -69,6 +69,9 @@ class Kind(Generic[T]):
         A form that is quicker to read.
     max_bytes
         Of one artefact.
+    private
+        It holds code. It goes to its author's own processes, in its packed form, and is made into an object there
+        before the document that refers to it is read; no store, document or share takes it.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Kind(Generic[T]):
     digest: Callable[[T], str] | None = None
     packing: Packing[T] | None = None
     max_bytes: int = 64 << 20
+    private: bool = False
 
 
 class Kinds:

@@ -59,9 +59,11 @@ class Node:
 
     __slots__ = ("arguments", "artefacts", "hash", "inputs", "process", "version")
 
-    def __init__(self, process: str, arguments: Mapping[str, Any], version: str) -> None:
+    def __init__(
+        self, process: str, arguments: Mapping[str, Any], version: str, brings: tuple[Artefact, ...] = ()
+    ) -> None:
         self.process = process
-        self.artefacts = tuple(value for value in arguments.values() if isinstance(value, Artefact))
+        self.artefacts = brings + tuple(value for value in arguments.values() if isinstance(value, Artefact))
         self.arguments: dict[str, Any] = {k: v.digest if isinstance(v, Artefact) else v for k, v in arguments.items()}
         self.version = version
         self.inputs: tuple[Node, ...] = tuple(_nodes_in(self.arguments))
@@ -80,6 +82,8 @@ class Signature(Protocol):
 
     id: str
     version: str
+    brings: tuple[Artefact, ...]
+    """What it needs wherever it is evaluated, beside what its arguments refer to."""
 
     def takes(self, argument: str) -> bool:
         """Whether it has an argument of this name."""
@@ -102,7 +106,7 @@ def make(registry: Registry, process: str, arguments: dict[str, Any], *, inside_
     """A checked node: the one way in which code builds graphs."""
     signature = registry.signature(process, process)
     given = {k: v for k, v in arguments.items() if v is not _UNSET}
-    return Node(process, signature.check(given, process, inside_callback), signature.version)
+    return Node(process, signature.check(given, process, inside_callback), signature.version, signature.brings)
 
 
 _UNSET = object()
@@ -128,6 +132,23 @@ def walk(root: Node) -> list[Node]:
                 seen_hash.add(node.hash)
                 found.append(node)
     return found
+
+
+def walk_all(root: Node) -> Iterator[Node]:
+    """All nodes of a chain, those inside of callbacks too; some of them more than once."""
+    roots = [root]
+    while roots:
+        for node in walk(roots.pop()):
+            yield node
+            roots.extend(_callbacks_in(node.arguments))
+
+
+def _callbacks_in(value: Any) -> Iterator[Node]:
+    if isinstance(value, Callback):
+        yield value.root
+    elif isinstance(value, Mapping | list | tuple):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _callbacks_in(item)
 
 
 def rebuild(root: Node, replace: Callable[[Node, dict[str, Any]], Node]) -> Node:
@@ -256,7 +277,8 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
             key: _decode(value, built, registry, f"{path}{name}", key)
             for key, value in node.get("arguments", {}).items()
         }
-        built[name] = Node(process, signature.check(arguments, path + name, bool(path)), signature.version)
+        checked = signature.check(arguments, path + name, bool(path))
+        built[name] = Node(process, checked, signature.version, signature.brings)
     return built[results[0]]
 
 

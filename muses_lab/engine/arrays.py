@@ -232,9 +232,10 @@ def _compute(step: Step, stage: Stage, results: Mapping[str, xr.DataArray], run:
         if bands is not None and "bands" in array.dims and tuple(array.bands.values) != bands:
             array = array.sel(bands=list(bands))
         cubes[name] = array
-    cubes = _align(step, cubes, run.prepared, need.dates)
+    dates = stage.needs[step.data.hash].dates if step.along_time else stage.dates_for(step)
+    cubes = _align(step, cubes, run.prepared, dates)
     arguments = {k: v for k, v in step.arguments.items() if k not in cubes}
-    given = _injected(step, grid, level, inner)
+    given = _injected(step, stage, inner, run.prepared)
     if isinstance(step.operator.support, Fit):
         given["fitted"] = json.loads(run.result(step))
         arguments = {k: v for k, v in arguments.items() if k in step.operator.arguments}
@@ -261,14 +262,18 @@ def timed(step: Step, pixel_size: float, shape: tuple[int, int], cubes: Mapping[
     rates.record_operator(images * step.operator.cost(step.arguments, pixel_size, *shape).seconds, took)
 
 
-def _injected(step: Step, grid: Grid, level: int, rect: Rect) -> dict[str, Any]:
+def _injected(step: Step, stage: Stage, rect: Rect, prepared: PreparedGraph) -> dict[str, Any]:
     """What an operator asks of the engine by name."""
+    grid, level = stage.grid, stage.level
     offered: dict[str, Callable[[], Any]] = {
         "meta": lambda: next(iter(step.input_metas.values())),
         "pixel_size": lambda: grid.pixel_metres(level),
         "places": lambda: lambda crs: places(grid.geobox(level, rect), crs),
         "geobox": lambda: grid.geobox(level, rect),
         "halo": lambda: step.halo(grid.pixel_metres(level)),
+        "groups": lambda: stage.groups,
+        "axes": lambda: {name: prepared[child].times for name, child in step.cubes},
+        "inside": lambda: rect.intersection(step.grids.get(grid.id, grid).rect(level)).within(rect),
     }
     return {name: offered[name]() for name in step.operator.injected if name in offered}
 

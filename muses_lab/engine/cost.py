@@ -252,7 +252,7 @@ def _lists(prepared: PreparedGraph) -> dict[str, frozenset[str] | None]:
         below = [found[child.hash] for _, child in step.cubes if prepared[child].meta.time]
         if step.reads:
             found[hash] = frozenset({prepared.source(step.node).scenes.digest})
-        elif not step.meta.time or step.elsewhere or None in below:
+        elif not step.meta.time or step.elsewhere or step.groups is not None or None in below:
             found[hash] = None
         else:
             found[hash] = frozenset().union(*(lists for lists in below if lists is not None))

@@ -248,7 +248,7 @@ class Evaluator:
         if len(needed.rects) <= 1:
             return self._at_once(run, one, needed.size, self.reader.stored, ready)
         fetch = ReadAhead(self.reader, run.prepared, grid, level, (), run.cancelled)
-        with self.memory.work(image_bytes(run.prepared, step, rect.shape)), fetch:
+        with self.memory.work(image_bytes(run.prepared, one)), fetch:
             holding = Holding(self.reader, rect)
             if needed.held:
                 fetch.now(one.loads)
@@ -257,7 +257,7 @@ class Evaluator:
                 outs: dict[str, xr.DataArray] = {}
                 for strip in needed.rects:
                     read = holding.at(strip) if needed.held else self.reader.stored
-                    part = stage(run.prepared, step, grid, level, strip)
+                    part = stage(run.prepared, step, grid, level, strip, one.dates)
                     found = self._at_once(run, part, needed.size, read, ready)
                     for hash, values in found.items():
                         outs[hash] = _put(values, run.prepared.steps[hash], strip, rect, outs.get(hash))

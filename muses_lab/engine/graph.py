@@ -26,6 +26,7 @@ from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.operators import Meta, Operator, Pixel, Reading, Region, Regrid, is_strict, references, registry
 from muses_lab.operators.callbacks import with_labels
 from muses_lab.operators.cubes import BBox, select_bands
+from muses_lab.operators.declare import Groups
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.scenes.lists import source_in
 from muses_lab.scenes.source import Source
@@ -33,6 +34,9 @@ from muses_lab.settings import number
 
 _MAX_NESTED = 64
 """Evaluations inside evaluations. Steps on the same pixel are part of the one above and may be thousands."""
+
+_MAX_DATES = 10_000
+"""That an operator makes of others."""
 
 Times = tuple[np.datetime64, ...]
 Dates = frozenset[np.datetime64] | None
@@ -48,7 +52,7 @@ class Step:
     arguments: Mapping[str, Any]
     """With defaults filled in and artefacts as the objects that they hold; cubes still as nodes."""
     cubes: tuple[tuple[str, Node], ...]
-    """(argument, node) of its cube inputs, masks before the data they mask."""
+    """(argument, node) of its cube inputs that are evaluated, masks before the data they mask."""
     meta: Meta
     input_metas: Mapping[str, Meta]
     grids: Mapping[str, Grid]
@@ -60,6 +64,8 @@ class Step:
     """Argument → bands of that input that are used."""
     pinned: bool
     """Whether it comes from rasters of pinned extents only: it follows the grid of what it is combined with."""
+    groups: Groups | None = None
+    """The dates of its result with those that each is made of, where these are others than those of its cubes."""
     kept: bool = False
     """Whether blocks of it are on disk (`engine.materialized`): it is an evaluation of its own for whatever uses it."""
 
@@ -86,12 +92,28 @@ class Step:
 
     @cached_property
     def reduces_time(self) -> bool:
+        """Whether it reduces all dates to one value."""
+        return self.reduces_dates and self.groups is None
+
+    @cached_property
+    def reduces_dates(self) -> bool:
+        """Whether it reduces dates: all of them, or group by group."""
         return self.operator.reduces(self.arguments) == "t"
 
     @cached_property
+    def along_time(self) -> bool:
+        """Whether it keeps the dates, and each date of its result depends on all of its input."""
+        return self.meta.time and self.operator.along(self.arguments) == "t"
+
+    @cached_property
     def keeps(self) -> bool:
-        """Whether its blocks are kept: what reduces time, neighbourhoods of images, and what is on disk anyway."""
-        return self.kept or self.reduces_time or (self.operator.support.keeps and not self.meta.time)
+        """Whether its blocks are kept: what reduces dates, neighbourhoods of images, and what is on disk anyway."""
+        return self.kept or self.reduces_dates or (self.operator.support.keeps and not self.meta.time)
+
+    @cached_property
+    def apart(self) -> bool:
+        """Whether it is an evaluation of its own for whatever uses it."""
+        return self.keeps or self.operator.support.elsewhere or self.groups is not None
 
     @cached_property
     def data(self) -> Node:
@@ -109,14 +131,31 @@ class Step:
 
     def dates_of(self, times: Dates) -> Dates:
         """The dates that it takes of its inputs where these are wanted of it; None: all."""
+        if self.groups is not None:
+            return all_of(self.groups_of(times) or {})
         if self.operator.dates is not None:
             return self.dates if times is None else times & self.dates
-        return None if self.reduces_time else times
+        return None if self.reduces_time or self.along_time else times
+
+    def groups_of(self, times: Dates) -> Groups | None:
+        """The groups of the dates that are wanted of it."""
+        if self.groups is None or times is None:
+            return self.groups
+        return {time: group for time, group in self.groups.items() if time in times}
+
+    def wanted(self, times: Dates) -> Dates:
+        """None where these are all the dates that it has."""
+        return None if times is None or self.dates <= times else times
 
     def shape(self, pixels: tuple[int, int]) -> tuple[int, ...]:
         """Sizes of the dimensions (t, bands, y, x) that its result has on so many rows and columns."""
         bands = () if self.meta.bands is None else (len(self.meta.bands),)
         return (*((len(self.times),) if self.meta.time else ()), *bands, *pixels)
+
+
+def all_of(groups: Groups) -> frozenset[np.datetime64]:
+    """The dates that are in any of the groups."""
+    return frozenset(time for group in groups.values() for time in group)
 
 
 class PreparedGraph:
@@ -139,6 +178,11 @@ class PreparedGraph:
         for node in graph.walk(self.root):
             self.steps[node.hash] = self._step(node)
         self._check_nesting()
+        if not self.sources and not self.output.grids:
+            raise GridError(
+                f"what {self.root.process!r} draws has no grid of its own: combine it with a chain that has one, for "
+                "example chain.where(drawn == 1)"
+            )
 
     def _check_nesting(self) -> None:
         """Evaluations inside evaluations: each waits, with what it holds, for those below it."""
@@ -202,6 +246,8 @@ class PreparedGraph:
     def _dates_below(self, node: Node) -> dict[str, frozenset[np.datetime64] | None]:
         wanted: dict[str, frozenset[np.datetime64] | None] = {node.hash: None}
         for below in reversed(graph.walk(node)):
+            if below.hash not in wanted:  # only its dates are used
+                continue
             step, times = self.steps[below.hash], wanted[below.hash]
             times = step.dates_of(times) if step.meta.time else None
             for _, child in step.cubes:
@@ -315,9 +361,12 @@ class PreparedGraph:
                 continue
             op, arguments = registry[node.process], dict(node.arguments)
             inputs = {}
+            if op.narrowed is not None:
+                own = {name: metas[arguments[name].hash] for name in op.cubes}
+                arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
             for name in op.cubes:
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
-                if op.reduces(arguments) == "bands":
+                if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
                     arguments |= callbacks
                 arguments[name] = with_bands(arguments[name], bands)
@@ -332,10 +381,12 @@ class PreparedGraph:
 
     def _step(self, node: Node) -> Step:
         op, arguments = registry[node.process], self._filled(node)
-        cubes = tuple((name, arguments[name]) for name in op.cubes)
+        inputs = {name: self.steps[arguments[name].hash] for name in op.cubes}
+        cubes = tuple((name, arguments[name]) for name in op.cubes if name != op.asks_dates_of)
         # The selector of a mask first: what it removes altogether need not be read.
         cubes = tuple(sorted(cubes, key=lambda cube: cube[0] != op.masks))
-        metas = {name: self.steps[child.hash].meta for name, child in cubes}
+        metas = {name: step.meta for name, step in inputs.items()}
+        groups = None
         if isinstance(op.support, Reading):
             source = self.source(node)
             meta = op.shape(arguments, {op.support.list: source.meta})
@@ -344,14 +395,16 @@ class PreparedGraph:
         else:
             meta = op.shape(arguments, metas)
             grids = self._grids(node, op, arguments, cubes)
-            times = _times(op, meta, arguments, [self.steps[child.hash] for _, child in cubes])
+            if meta.time:
+                groups = _groups(op, arguments, {name: step.times for name, step in inputs.items()})
+            times = tuple(groups) if groups is not None else _times(op, meta, arguments, list(inputs.values()))
         strict = op.is_strict(arguments) and all(is_strict(a) for a in arguments.values() if isinstance(a, Callback))
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
         children = [self.steps[child.hash] for _, child in cubes]
         pinned = isinstance(op.support, Region) or bool(
             children and not isinstance(op.support, Regrid) and all(child.pinned for child in children)
         )
-        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned)
+        return Step(node, op, arguments, cubes, meta, metas, grids, times, strict, needs, pinned, groups)
 
     def _grids(
         self, node: Node, op: Operator, arguments: Mapping[str, Any], cubes: tuple[tuple[str, Node], ...]
@@ -363,6 +416,8 @@ class PreparedGraph:
             grid = pinned_grid(node, arguments, inputs[0].grids)
             return {grid.id: grid}
         # A raster made on a pinned extent is brought to the grid of whatever it is combined with.
+        # What has no grid of its own (what is drawn of vectors) follows, too.
+        inputs = [s for s in inputs if s.grids] or inputs
         fixed = [s for s in inputs if not s.pinned] or inputs[:1]
         if fixed and all(s.grids is fixed[0].grids for s in fixed):
             return fixed[0].grids
@@ -403,6 +458,18 @@ def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: list[
     axes = {id(step.times): step.times for step in inputs if step.times}
     times = next(iter(axes.values())) if len(axes) == 1 else tuple(sorted({t for axis in axes.values() for t in axis}))
     return times if op.dates is None else op.dates(arguments, times)
+
+
+def _groups(op: Operator, arguments: Mapping[str, Any], times: Mapping[str, Times]) -> Groups | None:
+    groups = None if op.groups is None else op.groups(arguments, times)
+    if groups is None:
+        return None
+    if len(groups) > _MAX_DATES:
+        raise TooLarge(
+            f"{op.id!r} would give {len(groups)} dates; the limit is {_MAX_DATES}: choose longer periods, or a shorter "
+            "series with .dates(start, end)"
+        )
+    return {time: groups[time] for time in sorted(groups)}
 
 
 def _joined(a: Grid, b: Grid) -> Grid:

@@ -14,9 +14,9 @@ from muses_lab.engine.graph import PreparedGraph, Step
 from muses_lab.engine.mosaic import layout, put
 from muses_lab.engine.stages import Key, Piece, Stage
 from muses_lab.errors import TooLarge
-from muses_lab.operators import AtResolution, Regrid
+from muses_lab.operators import AtResolution, Regrid, Windows
 from muses_lab.raster import warping
-from muses_lab.raster.grid import Rect, block_rect
+from muses_lab.raster.grid import BLOCK, Grid, Rect, block_rect
 
 
 class Placing(Protocol):
@@ -32,6 +32,8 @@ class Placing(Protocol):
 def placing(prepared: PreparedGraph, one: Stage) -> Placing | None:
     """How a stage is put together from pieces of another grid or level; None: it is evaluated."""
     step, support = one.step, one.step.operator.support
+    if isinstance(support, Windows):
+        return WindowsPlacing(prepared[step.data], one, support)
     if isinstance(support, Regrid):
         method = support.method_of(step.arguments)
         if method != "near":
@@ -206,3 +208,51 @@ class LevelPlacing:
         down, across = self._shown(part)
         taken = np.asarray(values.data)[..., (self._rows[down] - part.r0)[:, None], self._cols[across] - part.c0]
         self.values.data[(..., down[:, None], across)] = taken
+
+
+class WindowsPlacing:
+    """A pixel of each window of pixels of a finer grid: some windows together, about a block of pixels."""
+
+    def __init__(self, data: Step, one: Stage, support: Windows) -> None:
+        step, level = one.step, one.level
+        self._step, self._data, self._rect, self._level = step, data, one.rect, level
+        self._size = down, across = support.size(step.arguments)
+        self._grid = _finer(data, step, support, one.grid)
+        corner = support.corner(step.arguments, self._grid)
+        self._first = tuple(at // 2**level for at in corner)
+        self.pieces: list[Piece] = []
+        self.values = empty(step, one.rect.shape)
+        inner = one.rect.intersection(one.grid.rect(level))
+        rows, cols = (max(1, BLOCK // n) for n in self._size)
+        for top in range(inner.r0, inner.r1, rows):
+            for left in range(inner.c0, inner.c1, cols):
+                r0, c0 = self._first[0] + top * down, self._first[1] + left * across
+                r1 = self._first[0] + min(top + rows, inner.r1) * down
+                c1 = self._first[1] + min(left + cols, inner.c1) * across
+                check_size(Rect(r0, r1, c0, c1))
+                self.pieces.append(Piece(data, self._grid, level, Rect(r0, r1, c0, c1)))
+
+    def put(self, key: Key, values: xr.DataArray) -> None:
+        part, extent = key[3], self._grid.rect(self._level)
+        values = on_axis(values, self._data)
+        if not extent.contains(part):  # windows reach beyond the data
+            rows, cols = extent.intersection(part).within(part)
+            there = np.zeros(part.shape, np.bool_)
+            there[rows, cols] = True
+            values = values.where(xr.DataArray(there, dims=("y", "x")))
+        operator = self._step.operator
+        arguments = {k: v for k, v in self._step.arguments.items() if k not in operator.cubes}
+        found = operator.fn(values, **arguments)
+        self.values = promoted(self.values, found)
+        (down, across), (first_row, first_col) = self._size, self._first
+        top, left = (part.r0 - first_row) // down - self._rect.r0, (part.c0 - first_col) // across - self._rect.c0
+        rows, cols = found.sizes["y"], found.sizes["x"]
+        self.values.data[..., top : top + rows, left : left + cols] = found.transpose(*self.values.dims).data
+
+
+def _finer(data: Step, step: Step, support: Windows, grid: Grid) -> Grid:
+    """The grid of the data whose pixels a grid's pixels are windows of."""
+    for id, finer in data.grids.items():
+        if grid.id in support.grids(step.arguments, {step.operator.cubes[0]: {id: finer}}):
+            return finer
+    raise AssertionError(f"{grid.id!r} is no grid of windows")

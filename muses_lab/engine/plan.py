@@ -75,7 +75,7 @@ def plan(
                 continue
             cancel.check()
             if not (part.kept and there(part)):
-                one = stage(prepared, *part[:4])
+                one = stage(prepared, *part[:4], part.dates)
                 inputs[part.key] = []
                 under_way.append((part.key, one, inputs_of(prepared, one, given)))
                 if part.kept:
@@ -97,7 +97,7 @@ def plan(
 
 def parts(piece: Piece, there: There, shares: bool) -> list[Piece]:
     """A piece as it is evaluated: whole blocks where they are kept or shared, else what is needed at once."""
-    if piece.kept or not piece.step.keeps:
+    if piece.kept or not piece.step.keeps or piece.dates is not None:
         return [piece]
     blocks = [piece._replace(rect=block_rect(*at), kept=True) for at in piece.rect.blocks()]
     if len(blocks) == 1 and blocks[0].rect == piece.rect:
@@ -126,7 +126,8 @@ def inputs_of(prepared: PreparedGraph, one: Stage, given: Container[str] = ()) -
         yield from placed.pieces
         return
     for below in one.inputs:
-        yield Piece(below, one.grid, one.level, one.need(below).rect)
+        rect, dates = one.need(below)
+        yield Piece(below, one.grid, one.level, rect, dates=below.wanted(dates) if below.groups is not None else None)
     for fitted in fits_of(one, given):
         yield from whole_pieces(prepared, fitted)
 

@@ -13,6 +13,7 @@ from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Node
 from muses_lab.engine.graph import PreparedGraph, lists_of
 from muses_lab.operators import references, registry
+from muses_lab.operators.own import import_modules, modules_of
 from muses_lab.scenes.scene import Scenes
 from muses_lab.scenes.wire import join, split
 
@@ -75,15 +76,21 @@ class Published:
         brought = {f"artefact {digest}": artefact.packed for digest, artefact in self.artefacts.items()}
         results = {f"result {node}": body for node, body in self.results.items()}
         lacking = {node: dict(failed) for node, failed in self.incomplete.items()}
-        return join({"document": self.document.decode(), "incomplete": lacking}, {**brought, **results})
+        private = {digest: one.kind.name for digest, one in self.artefacts.items() if one.kind.private}
+        head = {"document": self.document.decode(), "incomplete": lacking, "private": private}
+        return join({**head, "modules": modules_of(self.root)}, {**brought, **results})
 
     @classmethod
     def from_payload(cls, payload: bytes) -> Published:
         """What `payload` was made of; artefacts that another chain has brought are not made anew."""
         head, parts = split(payload)
+        import_modules(head["modules"])
+        artefacts, results = {}, {}
+        for digest, kind in head["private"].items():  # code of operators, by which the document is understood
+            artefacts[digest] = Artefact.unpacked(kinds[kind], digest, bytes(parts.pop(f"artefact {digest}")))
+            _ = artefacts[digest].value
         root = graph.parse(head["document"], registry)
         referred = references(root)
-        artefacts, results = {}, {}
         for name, part in parts.items():
             what, _, hash = name.partition(" ")
             if what == "result":

@@ -19,8 +19,9 @@ from typing import NamedTuple
 import numpy as np
 
 from muses_lab.document.graph import Node
-from muses_lab.engine.graph import Dates, PreparedGraph, Step
+from muses_lab.engine.graph import Dates, PreparedGraph, Step, all_of
 from muses_lab.engine.thinning import FIRST_LEVEL, Thinning, limit, thinned
+from muses_lab.operators.declare import Groups
 from muses_lab.raster.grid import Grid, Rect
 
 
@@ -40,8 +41,8 @@ class Load(NamedTuple):
     dates: Dates
 
 
-Key = tuple[str, str, int, Rect]
-"""Of a piece: hash of the step, grid, level, rectangle."""
+Key = tuple[str, str, int, Rect, Dates]
+"""Of a piece: hash of the step, grid, level, rectangle, dates."""
 
 
 class Piece(NamedTuple):
@@ -53,10 +54,12 @@ class Piece(NamedTuple):
     rect: Rect
     kept: bool = False
     """Whether it is a block that is kept in the cache."""
+    dates: Dates = None
+    """Those that are wanted of a step that makes dates of others; None: all."""
 
     @property
     def key(self) -> Key:
-        return self.step.node.hash, self.grid.id, self.level, self.rect
+        return self.step.node.hash, self.grid.id, self.level, self.rect, self.dates
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +83,24 @@ class Stage:
     """Which dates a reduction over time leaves out; None: it uses all."""
     inputs: tuple[Step, ...]
     """Steps that are stages of their own."""
+    dates: Dates = None
+    """Those that are wanted of its result; None: all."""
+    groups: Groups | None = None
+    """Those with the dates that each is made of, where its result has others than its inputs."""
 
     def need(self, step: Step) -> Need:
         return self.needs[step.node.hash]
+
+    @property
+    def layers(self) -> int:
+        """Dates of its result; 1 where it has none."""
+        return (len(self.step.times) if self.dates is None else len(self.dates)) if self.step.meta.time else 1
+
+    def dates_for(self, step: Step) -> Dates:
+        """The dates that one of its steps gets of its inputs, where none is left out; None: all."""
+        if step is self.step and self.groups is not None:
+            return all_of(self.groups)
+        return self.need(step).dates
 
     @cached_property
     def loads(self) -> list[Load]:
@@ -108,21 +126,24 @@ class Stage:
 
 def is_boundary(step: Step, target: Step) -> bool:
     """Whether a step is evaluated apart from the target: read, kept block by block, or on another grid or level."""
-    return step is not target and (step.keeps or step.operator.support.elsewhere)
+    return step is not target and step.apart
 
 
 _MOST_STAGES = 4096
 """Stages of a chain that are remembered: rectangles differ in size where windows are small."""
 
 
-def stage(prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect) -> Stage:
-    """What a step on a rectangle needs; made once for all rectangles of a size."""
-    key = (step.node.hash, grid.id, level, rect.shape)
+def stage(
+    prepared: PreparedGraph, step: Step, grid: Grid, level: int, rect: Rect, dates: Dates = None
+) -> Stage:  # fmt: skip
+    """What a step on a rectangle needs (for some of its dates); made once for all rectangles of a size."""
+    key = (step.node.hash, grid.id, level, rect.shape, dates)
     known = prepared.stages.get(key)
     if known is None:
         if len(prepared.stages) >= _MOST_STAGES:
             prepared.stages.clear()
-        known = prepared.stages[key] = _stage(prepared, step, grid, level, Rect(0, rect.shape[0], 0, rect.shape[1]))
+        rect_there = Rect(0, rect.shape[0], 0, rect.shape[1])
+        known = prepared.stages[key] = _stage(prepared, step, grid, level, rect_there, dates)
     return known.moved(rect)
 
 
@@ -151,16 +172,41 @@ _PIXEL = Rect(0, 1, 0, 1)
 """For questions whose answer does not depend on the rectangle."""
 
 
-def _stage(prepared: PreparedGraph, target: Step, grid: Grid, level: int, rect: Rect) -> Stage:
-    order = _order(prepared, target)
+def _stage(
+    prepared: PreparedGraph, target: Step, grid: Grid, level: int, rect: Rect, wanted: Dates
+) -> Stage:  # fmt: skip
+    order, groups = _order(prepared, target), target.groups_of(wanted)
     pixel = grid.pixel_metres(level)
-    needs = {target.node.hash: Need(rect, None)}
+    needs, users = _needs(prepared, target, order, pixel, Need(rect, wanted), groups)
+    guards: dict[str, tuple[Node, ...]] = {}
+    for step in order:
+        if step.selector is not None and not is_boundary(step, target):
+            _guard(prepared, step, order, target, guards)
+    thinning: Thinning | None = None
+    if groups is not None:
+        groups, thinning = _thinned_groups(prepared, target, grid, level, order, groups)
+        if thinning is not None:
+            needs, users = _needs(prepared, target, order, pixel, Need(rect, wanted), groups)
+    else:
+        thinning = _thinning(prepared, target, grid, level, order, needs)
+        if thinning is not None:
+            _leave_out(prepared, thinning.left_out, order, needs, target)
+    inputs = tuple(step for step in order if is_boundary(step, target) and not step.reads)
+    return Stage(target, grid, level, rect, tuple(order), needs, users, guards, thinning, inputs, wanted, groups)
+
+
+def _needs(
+    prepared: PreparedGraph, target: Step, order: list[Step], pixel: float, wanted: Need, groups: Groups | None
+) -> tuple[dict[str, Need], dict[str, int]]:
+    """What is needed of each step, and how many use it."""
+    needs = {target.node.hash: wanted}
     users = {target.node.hash: 1}
     for step in reversed(order):
         if is_boundary(step, target):
             continue
         need = needs[step.node.hash]
-        inner, dates = need.rect.grow(step.halo(pixel)), step.dates_of(need.dates)
+        inner = need.rect.grow(step.halo(pixel))
+        dates = all_of(groups) if step is target and groups is not None else step.dates_of(need.dates)
         for name, child in inputs_here(step):
             mine = prepared.selector_dates(step, dates) if name == step.operator.masks else dates
             before = needs.get(child.hash)
@@ -170,15 +216,7 @@ def _stage(prepared: PreparedGraph, target: Step, grid: Grid, level: int, rect: 
             else:
                 needs[child.hash] = Need(inner, mine)
             users[child.hash] = users.get(child.hash, 0) + 1
-    guards: dict[str, tuple[Node, ...]] = {}
-    for step in order:
-        if step.selector is not None and not is_boundary(step, target):
-            _guard(prepared, step, order, target, guards)
-    thinning = _thinning(prepared, target, grid, level, order, needs)
-    if thinning is not None:
-        _leave_out(prepared, thinning.left_out, order, needs, target)
-    inputs = tuple(step for step in order if is_boundary(step, target) and not step.reads)
-    return Stage(target, grid, level, rect, tuple(order), needs, users, guards, thinning, inputs)
+    return needs, users
 
 
 def inputs_here(step: Step) -> tuple[tuple[str, Node], ...]:
@@ -224,7 +262,7 @@ def _guard(
     covered = {mask.node.hash}
     for step in reversed(order):
         mine = users.get(step.node.hash)
-        if mine and mine <= covered and step is not mask and step.meta.time:
+        if mine and mine <= covered and step is not mask and step.meta.time and not step.along_time:
             covered.add(step.node.hash)
             if step.reads:
                 guards[step.node.hash] = (*guards.get(step.node.hash, ()), selector.node)
@@ -236,16 +274,47 @@ def _thinning(
     """Which dates a reduction over time leaves out of what it reads on its own grid and level."""
     if level < FIRST_LEVEL or not target.reduces_time:
         return None
-    reads = [step for step in order if step.reads]
-    most = limit(level, (step.arguments[step.thinning_rule] for step in reads))
     clouds: dict[np.datetime64, float] = {}
-    for step in reads:
-        source, dates = prepared.source(step.node), needs[step.node.hash].dates
-        own = source.own(grid)
-        for time, cover in source.dates(own).items() if own is not None else ():
-            if dates is None or time in dates:
+    for step in order:
+        if step.reads:
+            dates = needs[step.node.hash].dates
+            for time, cover in _clouds(prepared, step, grid).items():
+                if dates is None or time in dates:
+                    clouds[time] = max(cover, clouds.get(time, cover))
+    return thinned(clouds, _limit(level, order))
+
+
+def _thinned_groups(
+    prepared: PreparedGraph, target: Step, grid: Grid, level: int, order: list[Step], groups: Groups
+) -> tuple[Groups, Thinning | None]:
+    """The groups without the dates that the rule leaves out: each by itself, whichever others are wanted."""
+    most = _limit(level, order) if target.reduces_dates else None
+    if most is None or all(len(group) <= most for group in groups.values()):
+        return groups, None
+    clouds: dict[np.datetime64, float] = {}
+    for step in order:
+        if step.reads:
+            for time, cover in _clouds(prepared, step, grid).items():
                 clouds[time] = max(cover, clouds.get(time, cover))
-    return thinned(clouds, most)
+    here = {time: {t: clouds[t] for t in group if t in clouds} for time, group in groups.items()}
+    rules = {time: rule for time, group in here.items() if (rule := thinned(group, most)) is not None}
+    if not rules:
+        return groups, None
+    out = {t: tuple(d for d in g if t not in rules or d not in rules[t].left_out) for t, g in groups.items()}
+    of = len({t for group in here.values() for t in group})
+    left_out = frozenset(clouds) & all_of(groups) - all_of(out)
+    return out, Thinning(of - len(left_out), of, left_out)
+
+
+def _limit(level: int, order: list[Step]) -> int | None:
+    return limit(level, (step.arguments[step.thinning_rule] for step in order if step.reads))
+
+
+def _clouds(prepared: PreparedGraph, read: Step, grid: Grid) -> Mapping[np.datetime64, float]:
+    """The dates of what is read on a grid, with their cloud cover."""
+    source = prepared.source(read.node)
+    own = source.own(grid)
+    return source.dates(own) if own is not None else {}
 
 
 def _leave_out(

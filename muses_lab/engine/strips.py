@@ -60,15 +60,16 @@ def strips(prepared: PreparedGraph, whole: Stage, room: int) -> Strips:
             break  # thinner ones would be computed mostly for their halos
         rows = max(-(-rows // 2), LEAST_ROWS)
         first = Rect(rect.r0, rect.r0 + rows, rect.c0, rect.c1)
-        size, _ = _working(prepared, stage(prepared, whole.step, whole.grid, whole.level, first))
+        size, _ = _working(prepared, stage(prepared, whole.step, whole.grid, whole.level, first, whole.dates))
     tops = range(rect.r0, rect.r1, max(rows, 1))
     return Strips(tuple(Rect(top, min(top + rows, rect.r1), rect.c0, rect.c1) for top in tops), size + held, held)
 
 
-def image_bytes(prepared: PreparedGraph, step: Step, shape: tuple[int, int]) -> int:
-    """Size of a step's values with all dates that it can have."""
+def image_bytes(prepared: PreparedGraph, one: Stage) -> int:
+    """Size of a stage's result with all dates that it can have."""
+    step, shape = one.step, one.rect.shape
     itemsize = max((_itemsize(prepared, load) for load in prepared.loads_below(step.node)), default=4)
-    return itemsize * shape[0] * shape[1] * _layers(step, len(step.times))
+    return itemsize * shape[0] * shape[1] * _layers(step, one.layers)
 
 
 def task_bytes(prepared: PreparedGraph, blocks: BlockPlan, memory: Memory, together: bool = True) -> int:
@@ -88,7 +89,7 @@ def task_bytes(prepared: PreparedGraph, blocks: BlockPlan, memory: Memory, toget
 
     for key, one in blocks.stages.items():
         inputs = blocks.inputs[key]
-        images[key] = sizes[key] = image_bytes(prepared, one.step, one.rect.shape)
+        images[key] = sizes[key] = image_bytes(prepared, one)
         if isinstance(one.step.operator.support, Region):
             sizes[key] += 4 * _pixels(whole_grid(one.step, prepared[one.step.data].grids).extent)
         elif one.step.elsewhere:
@@ -141,7 +142,7 @@ def _working(prepared: PreparedGraph, whole: Stage) -> tuple[int, int]:
         number = prepared.source(load.step.node).count(whole.grid, load.rect.scaled(2**whole.level))
         dates[load.step.node.hash] = number if load.dates is None else min(number, len(load.dates))
     sizes = _sizes.setdefault(prepared, {})
-    key = (whole.step.node.hash, whole.grid.id, whole.level, whole.rect.shape, *dates.values())
+    key = (whole.step.node.hash, whole.grid.id, whole.level, whole.rect.shape, whole.dates, *dates.values())
     if key not in sizes:
         sizes[key] = _working_with(prepared, whole, dates)
     return sizes[key]
@@ -154,7 +155,7 @@ def _working_with(prepared: PreparedGraph, whole: Stage, dates: Mapping[str, int
     if code is not None and _has_kinds(prepared, code):
         images = [s for s in code.order if not s.reads]
         stored += 4 * sum(_pixels(whole.need(s).rect) * _layers(s, 1) for s in images)
-        stored += 4 * len(code.outputs) * _pixels(whole.rect)
+        stored += 4 * len(code.outputs) * whole.layers * _pixels(whole.rect)
         return stored, stored
     return _alive(prepared, whole, dates), stored
 
@@ -190,6 +191,9 @@ def _alive(prepared: PreparedGraph, whole: Stage, dates: Mapping[str, int]) -> i
         below = [] if apart else [child.hash for _, child in step.cubes]
         if apart:
             axes[hash], itemsize = {hash: len(step.times)}, 4
+        elif step.groups is not None:
+            axes[hash] = {hash: whole.layers}
+            itemsize = max((sizes[child] // _count(whole, axes, prepared.steps[child]) for child in below), default=4)
         elif step.reads:
             axes[hash], itemsize = {prepared.source(step.node).scenes.digest: dates[hash]}, _itemsize(prepared, step)
         else:
@@ -198,10 +202,10 @@ def _alive(prepared: PreparedGraph, whole: Stage, dates: Mapping[str, int]) -> i
         sizes[hash] = itemsize * _count(whole, axes, step)
         inputs = sum(sizes[child] for child in below)
         if below:
-            passing = _PASSING * sizes[hash] + (2 * inputs if step.reduces_time else inputs // 2)
+            passing = _PASSING * sizes[hash] + (2 * inputs if step.reduces_dates else inputs // 2)
             passing += step.operator.cost_of_blocks(step.arguments, pixel_size, *whole.need(step).rect.shape).bytes
         else:  # a scene in the making; and doubles were single before the first of them came
-            passing = 3 * sizes[hash] // max(1, *axes[hash].values()) + (itemsize - 4) * sizes[hash] // itemsize
+            passing = 3 * sizes[hash] // max((1, *axes[hash].values())) + (itemsize - 4) * sizes[hash] // itemsize
         held += sizes[hash]
         most = max(most, held + passing)
         for child in below:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.engine.compiled import vm
-from muses_lab.operators import focal
+from muses_lab.operators import composites, focal, geomedian, timescan, trees
 from muses_lab.raster import pixels, warping
 from muses_lab.raster.differences import undo_differences
 
@@ -31,6 +31,13 @@ def warm() -> None:
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
         warping.warm(precision)
+        series = image.expand_dims("t")
+        spectra = series.expand_dims(bands=["one"], axis=1)
+        for composite in (geomedian.geomedian, geomedian.medoid, geomedian.closest_to_median):
+            composite(spectra)
+        composites.best_pixel(series, series)
+        timescan.temporal_statistics(series)
+    trees.warm()
     _code()
     windows()
 

@@ -29,7 +29,7 @@ from muses_lab.export.job import Job
 from muses_lab.export.journal import Journal
 from muses_lab.export.metadata import PREFIX, Metadata, labels_of
 from muses_lab.export.pieces import FINISHED, SIZE, Pieces, to_disk, workplace
-from muses_lab.publish.documents import check_extents, keep
+from muses_lab.publish.documents import check_extents, keep_for_job
 from muses_lab.raster.window import checked, to_json
 from muses_lab.settings import number
 from muses_lab.store import JobRecord, default_store, new_id
@@ -172,7 +172,7 @@ def start(
         **facts.to_json(),
     }  # fmt: skip
     record = JobRecord(
-        id or new_id(), "export", target.name, str(target), keep(published, default_store()), options,
+        id or new_id(), "export", target.name, str(target), keep_for_job(published, default_store()), options,
         pixels=window.shape.x * window.shape.y * len(labels),
     )  # fmt: skip
     return Job(target, work, Journal(record, default_store()), progress)

@@ -21,6 +21,7 @@ from muses_lab.operators.declare import (
     Region,
     Regrid,
     Structural,
+    Windows,
     operator,
     references,
     registry,
@@ -29,7 +30,7 @@ from muses_lab.resources import cancel
 
 __all__ = [
     "AtResolution", "Cost", "Cube", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid",
-    "Series", "Structural", "cancel", "is_strict", "operator", "references", "registry", "run",
+    "Series", "Structural", "Windows", "cancel", "is_strict", "operator", "references", "registry", "run",
 ]  # fmt: skip
 
 GROUP = "muses_lab.operators"

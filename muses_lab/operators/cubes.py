@@ -16,7 +16,7 @@ from pyproj.exceptions import ProjError
 
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document.artefacts import OfKind
-from muses_lab.document.graph import Node
+from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.declare import (
@@ -37,6 +37,7 @@ from muses_lab.operators.declare import (
     registry,
     same_bands,
 )
+from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube
 from muses_lab.plain import number, shown
@@ -382,7 +383,7 @@ def apply(data: Cube, process: Unary) -> Cube:
     image.sqrt()
     ```
     """
-    return _cube(run(process, x=data), data)  # type: ignore[arg-type]
+    return as_cube(run(process, x=data), data)  # type: ignore[arg-type]
 
 
 def _reduced(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -412,9 +413,22 @@ def _reduced_images(
     return {None: compiling.call(arguments["reducer"], data=dict(inputs["data"]))}
 
 
+def _reduce_dimension(data: Node, reducer: Any, dim: Literal["t", "bands"] = "t") -> Node:
+    """The values along a dimension of each pixel reduced to one, by a function of the array.
+
+    ```python
+    ndvi.reduce_dimension(lambda data: data.max() - data.min(), "t")
+    s2.reduce_dimension(lambda data: data["nir"] / data["red"], "bands")
+    ```
+    """
+    made = callback("reducer", reducer, "data")
+    return registry.node("reduce_dimension", data=data, reducer=made, dimension=dim)
+
+
 @operator(
-    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images, method=None
-)
+    "reduce_dimension", shape=_reduced, needs=_reduced_needs, reduces="dimension", images=_reduced_images,
+    method=_reduce_dimension,
+)  # fmt: skip
 def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "bands"], meta: Meta | None = None) -> Cube:
     """A dimension reduced to one value by a reducer over `data`.
 
@@ -425,7 +439,7 @@ def reduce_dimension(data: Cube, reducer: Reducer, dimension: Literal["t", "band
     """
     series = Series(data, dimension, meta or Meta(bands=tuple(data.bands.values) if "bands" in data.dims else None))
     like = data.isel({dimension: 0}, drop=True) if data.sizes[dimension] else data.sum(dimension)
-    return _cube(run(reducer, data=series), like)  # type: ignore[arg-type]
+    return as_cube(run(reducer, data=series), like)  # type: ignore[arg-type]
 
 
 def _merged(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -435,14 +449,29 @@ def _merged(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
         return Meta(time, a.bands if b.bands is None else b.bands, common)
     if a.bands == b.bands:
         return Meta(time, a.bands, common)
-    if not set(a.bands) & set(b.bands):
-        return Meta(time, a.bands + b.bands, common)
-    if len(a.bands) == 1 or len(b.bands) == 1 or set(a.bands) != set(b.bands):
+    resolver = arguments["overlap_resolver"]
+    if set(a.bands) != set(b.bands) and set(a.bands) & set(b.bands) and resolver is not None and not _keeps(resolver):
         raise BandError(
-            f"cubes with bands {', '.join(a.bands)} and {', '.join(b.bands)} cannot be combined: "
-            "they must be the same, or have none in common; choose bands first"
+            f"cubes with bands {', '.join(a.bands)} and {', '.join(b.bands)} cannot be combined by "
+            f"{resolver.root.process!r}: they must be the same, or have none in common; choose bands first, or give a "
+            "resolver that ignores missing values, such as the mean of x and y"
         )
-    return Meta(time, a.bands, common)
+    return Meta(time, a.bands + tuple(band for band in b.bands if band not in a.bands), common)
+
+
+_KEPT = {"mean", "median", "min", "max", "sum", "product", "first", "last"}
+
+
+def _keeps(resolver: Callback) -> bool:
+    """Whether a resolver of two values gives the one where the other is missing: a reducer of both that ignores it."""
+    given = resolver.root.arguments
+    both = given.get("data")
+    return (
+        resolver.root.process in _KEPT
+        and given.get("ignore_nodata") is not False
+        and isinstance(both, list)
+        and {value.name if isinstance(value, Parameter) else None for value in both} == {"x", "y"}
+    )
 
 
 def _merged_images(
@@ -454,38 +483,63 @@ def _merged_images(
     resolver = arguments["overlap_resolver"]
     if resolver is None:
         raise compiling.refuse("no resolver")
-    wanted = bands or (None,)
-    if any(band not in side and None not in side for side in (a, b) for band in wanted):
-        raise compiling.refuse("bands that do not fit")
-    return {band: compiling.call(resolver, x=a.get(band, a.get(None)), y=b.get(band, b.get(None))) for band in wanted}
+    found: dict[str | None, Any] = {}
+    for band in bands or (None,):
+        x, y = (side.get(band, side.get(None)) for side in (a, b))
+        if x is None and y is None:
+            raise compiling.refuse("bands that do not fit")
+        found[band] = compiling.call(resolver, x=x, y=y) if x is not None and y is not None else y if x is None else x
+    return found
 
 
 @operator("merge_cubes", shape=_merged, needs=same_bands, images=_merged_images, method=None)
-def merge_cubes(cube1: Cube, cube2: Cube, overlap_resolver: Binary | None = None) -> Cube:
-    """Two cubes as one: bands side by side where they differ, else combined value by value by the resolver.
+def merge_cubes(
+    cube1: Cube, cube2: Cube, overlap_resolver: Binary | None = None, axes: Mapping[str, Dates] | None = None
+) -> Cube:
+    """Two cubes as one: bands and dates side by side where they differ, else combined value by value by the resolver.
 
     ```python
     image + other
     ml.rgb(image, image, image)
     ```
+
+    A cube without dates, or without bands, is combined with each date or band of the other. Where both have a band and
+    date, or none has any, `overlap_resolver` makes one value of `x` and `y`; without it that is an error
+    (OverlapResolverMissing). Of a date or band that only one cube has, the other's value is missing: a resolver that
+    ignores missing values (the mean, maximum, first value of both) keeps what there is, arithmetic gives missing
+    values. Arithmetic on cubes of which only some bands are the same is refused.
     """
-    bands = [set(c.bands.values.tolist()) if "bands" in c.dims else None for c in (cube1, cube2)]
-    if bands[0] is not None and bands[1] is not None and not bands[0] & bands[1]:
-        together = xr.broadcast(cube1, cube2, exclude=["bands"])
-        return xr.concat(together, dim="bands", coords="minimal", compat="override").astype(NAN.dtype, copy=False)
-    if overlap_resolver is None:
-        raise DocumentError("merge_cubes needs an `overlap_resolver` for cubes that share their bands")
-    if bands[0] is not None and bands[1] is not None:
-        cube2 = cube2.sel(bands=cube1.bands)
-    return _cube(run(overlap_resolver, x=cube1, y=cube2), xr.broadcast(cube1, cube2)[0])  # type: ignore[arg-type]
+    bands = [list(c.bands.values) if "bands" in c.dims else None for c in (cube1, cube2)]
+    if bands[0] is None or bands[1] is None or bands[0] == bands[1]:
+        return _resolved(cube1, cube2, overlap_resolver, axes)
+    of_both = [band for band in bands[0] if band in bands[1]]
+    together = list(xr.broadcast(cube1, cube2, exclude=["bands"]))
+    parts = [cube.sel(bands=[b for b in own if b not in of_both]) for cube, own in zip(together, bands, strict=True)]
+    if of_both:
+        parts.append(_resolved(cube1.sel(bands=of_both), cube2.sel(bands=of_both), overlap_resolver, axes))
+    joined = xr.concat(parts, dim="bands", coords="minimal", compat="override").astype(NAN.dtype, copy=False)
+    return joined.sel(bands=list(dict.fromkeys(bands[0] + bands[1]))) if of_both else joined
 
 
-def _cube(result: Any, like: xr.DataArray) -> xr.DataArray:
+def _resolved(a: Cube, b: Cube, resolver: Callback | None, axes: Mapping[str, Dates] | None) -> Cube:
+    """Two cubes of the same bands, or of which one has none, value by value; without a resolver of different dates."""
+    if resolver is not None:
+        return as_cube(run(resolver, x=a, y=b), xr.broadcast(a, b)[0])
+    dated = "t" in a.dims and "t" in b.dims and a.dims == b.dims
+    if not dated or set(axes["cube1"] if axes else a.t.values) & set(axes["cube2"] if axes else b.t.values):
+        raise DocumentError(
+            "merge_cubes needs an `overlap_resolver` for cubes that share bands and dates (OverlapResolverMissing)"
+        )
+    return a.where(a.notnull(), b)
+
+
+def as_cube(result: Any, like: xr.DataArray) -> xr.DataArray:
     """A callback's result as a cube: a constant is spread over the shape that it had."""
     if isinstance(result, xr.DataArray):
-        return result
+        missing = [d for d in like.dims if d not in result.dims]
+        return xr.broadcast(result, like)[0] if missing else result
     value = NAN if result is None else result
-    return xr.full_like(like, value)
+    return xr.full_like(like, value, dtype=like.dtype)
 
 
 # ------------------------------------------------------------------------------------------ masks and bands
@@ -532,29 +586,6 @@ def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
     """
     remove = mask.fillna(0) != 0
     return data.where(~remove, NAN if replacement is None else replacement)
-
-
-def _added(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-    if metas["data"].bands is not None:
-        raise DocumentError("the cube has a dimension 'bands' already")
-    return Meta(metas["data"].time, (arguments["label"],), {})
-
-
-@operator(
-    "add_dimension",
-    method=None,
-    shape=_added,
-    needs=lambda arguments, metas, wanted: {"data": None},
-    images=lambda compiling, arguments, inputs, bands: {arguments["label"]: inputs["data"][None]},
-)
-def add_dimension(data: Cube, name: Literal["bands"], label: str, type: Literal["bands"] = "bands") -> Cube:
-    """The cube with a dimension `bands` of one label.
-
-    ```python
-    ml.rgb(image, other, image)
-    ```
-    """
-    return data.expand_dims(bands=[label])
 
 
 # ---------------------------------------------------------------------------------------- grids and levels

@@ -28,9 +28,10 @@ import numpy as np
 import xarray as xr
 from pydantic import TypeAdapter, ValidationError
 
-from muses_lab.document.artefacts import Artefact, OfKind, kinds
-from muses_lab.document.graph import Callback, Node, Parameter, make, walk
+from muses_lab.document.artefacts import Artefact, OfKind, kinds, known
+from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import BandError, DocumentError
+from muses_lab.times import parse_moment
 
 Cube = xr.DataArray
 """A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
@@ -38,11 +39,17 @@ Cube = xr.DataArray
 Scalar = typing.NewType("Scalar", object)
 """A number or an array of numbers, elementwise: what `x` is inside a callback."""
 
+Date = typing.NewType("Date", object)
+"""A date or time as ISO 8601 text: a constant, a label, or what a process of dates gives."""
+
 Array = typing.NewType("Array", object)
 """What `data` is inside a reducer: a series of values along one dimension, or a list of scalars."""
 
 Reducer = typing.NewType("Reducer", object)
-"""A callback with the parameter `data`."""
+"""A callback with the parameter `data` that gives one value."""
+
+Transform = typing.NewType("Transform", object)
+"""A callback with the parameter `data` that gives an array."""
 
 Unary = typing.NewType("Unary", object)
 """A callback with the parameter `x`."""
@@ -50,8 +57,14 @@ Unary = typing.NewType("Unary", object)
 Binary = typing.NewType("Binary", object)
 """A callback with the parameters `x` and `y`."""
 
+Element = typing.NewType("Element", object)
+"""A callback with the parameters `x`, `index` and `label`: an element of an array, its place, its name."""
+
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
+
+Condition = typing.NewType("Condition", object)
+"""A callback with the parameter `value`, a label: a text or a number."""
 
 DIGEST = "^[0-9a-f]{64}$"
 """How a document refers to an artefact: by its SHA-256."""
@@ -59,18 +72,50 @@ DIGEST = "^[0-9a-f]{64}$"
 SERIES = "data"
 """The one parameter of callbacks that is a series; all others are single values."""
 
-_CALLBACKS = {Reducer: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Conditions: ("value",)}
-Kind = Literal["cube", "scalar", "array", "callback", "conditions", "artefact", "value"]
+OWN = "own"
+"""The namespace of operators that are declared in notebooks."""
+
+CONTEXT = "context"
+"""The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
+
+_CALLBACKS = {
+    Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
+    Conditions: ("value",), Condition: ("value",),
+}  # fmt: skip
+
+
+class Computed:
+    """In the annotation of a parameter that may also be a value of each pixel: `Annotated[int, Computed()]`."""
+
+
+_DATED = ("value", "label")
+"""Parameters of callbacks that may be dates."""
+
+Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
 _OF_TEXTS = frozenset({
     "eq", "neq", "lt", "lte", "gt", "gte", "array_contains", "text_begins", "text_contains", "text_ends",
 })  # fmt: skip
 """Processes that also compare texts."""
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "inside")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
-# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result.
+# window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
+# dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
+# `axes`, the dates that each of its cubes can have, by argument; `inside`, slices of the rows and columns of what it is
+# given that lie on the grid's extent.
+
+
+_ALSO = {
+    "nir": ("nir08",),  # the one near infrared of Landsat 8 and 9
+    "rededge1": ("rededge071",), "rededge2": ("rededge075",), "rededge3": ("rededge078",),  # of STAC 1.1
+    "lwir": ("lwir11",), "VV": ("vv",), "VH": ("vh",), "HH": ("hh",), "HV": ("hv",),
+}  # fmt: skip
+"""What bands are called otherwise, by common name."""
+
+_RED_EDGES = {"rededge1": ("B05", "B5"), "rededge2": ("B06", "B6"), "rededge3": ("B07", "B7")}
+"""Of Sentinel-2, whose items often call all three `rededge`."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +132,19 @@ class Meta:
     def find(self, label: str) -> str:
         """Band name for a band or common name; `BandError` lists what there is."""
         have = self.bands or ()
-        if label in have:
-            return label
-        if self.common.get(label) in have:
-            return self.common[label]
-        if label == "nir" and (self.common.get("nir08") in have or "nir08" in have):
-            return self.find("nir08")  # the one near infrared of Landsat 8 and 9
+        for name in (label, *self._also(label)):
+            if name in have:
+                return name
+            if self.common.get(name) in have:
+                return self.common[name]
         named = {v: k for k, v in self.common.items()}
         listed = ", ".join(f"{b} ({named[b]})" if b in named else b for b in have) or "no bands at all"
         raise BandError(f"there is no band {label!r}; the data have {listed}", band=label)
+
+    def _also(self, label: str) -> tuple[str, ...]:
+        """What else a band may be called."""
+        sentinel2 = not {"B8A", "B08A"}.isdisjoint((*self.common.values(), *(self.bands or ())))
+        return _ALSO.get(label, ()) + (_RED_EDGES.get(label, ()) if sentinel2 else ())
 
     def select(self, labels: tuple[str, ...]) -> Meta:
         return Meta(self.time, tuple(dict.fromkeys(self.find(label) for label in labels)), self.common)
@@ -160,6 +209,11 @@ class Structural(Support):
 
 
 @dataclass(frozen=True)
+class Tabular(Structural):
+    """Gives a table of features, which has no pixels: no engine evaluates it."""
+
+
+@dataclass(frozen=True)
 class Reading(Structural):
     """Reads the scenes of a pinned list."""
 
@@ -185,6 +239,16 @@ class Regrid(Structural):
 
 
 @dataclass(frozen=True)
+class Windows(Regrid):
+    """Its first cube in windows of whole pixels, of each of which its function makes one pixel of a coarser grid."""
+
+    size: Callable[[Mapping[str, Any]], tuple[int, int]]
+    """Arguments → rows and columns of pixels of a window."""
+    corner: Callable[[Mapping[str, Any], Any], tuple[int, int]]
+    """(arguments, grid of the cube) → the native pixel, by row and column, with which the windows begin."""
+
+
+@dataclass(frozen=True)
 class AtResolution(Structural):
     """Its first cube at one level, whatever level is shown."""
 
@@ -193,6 +257,14 @@ class AtResolution(Structural):
 
 
 PIXEL = Pixel()
+
+
+class Refused(ValueError):
+    """Raised by a `rule`: arguments that do not go together, with openEO's name for it (`MinMaxSwapped`)."""
+
+    def __init__(self, openeo: str, message: str) -> None:
+        super().__init__(message)
+        self.openeo = openeo
 
 
 class Cost(NamedTuple):
@@ -209,6 +281,25 @@ CostOf = Callable[[Mapping[str, Any], float, int, int], Cost]
 
 VALUE = 2e-9
 """Seconds for a value of an operator that declares nothing: between those of NumPy (4) and of compiled code (0.5)."""
+
+
+class Length(NamedTuple):
+    """How many elements an array in a callback has, as far as that is known before anything is computed."""
+
+    times: int = 1
+    """Of the length of `data`."""
+    plus: int = 0
+    labels: tuple[str, ...] | None = None
+    """Names of the elements; only of bands."""
+    varies: bool = False
+    """Whether it is another one from pixel to pixel: this is the most."""
+
+    def __add__(self, other: Any) -> Length:
+        return Length(self.times + other.times, self.plus + other.plus, None, self.varies or other.varies)
+
+
+LengthOf = Callable[[Mapping[str, Any], Mapping[str, Length]], Length]
+"""(arguments, lengths of those that are arrays) → length of the array that a process gives."""
 
 Shape = Callable[[Mapping[str, Any], Mapping[str, Meta]], Meta]
 Rule = Callable[[Mapping[str, Any]], None]
@@ -232,11 +323,18 @@ class Compiling(Protocol):
 ImagesOf = Callable[[Compiling, Mapping[str, Any], Mapping[str, Images], tuple[str, ...] | None], Images]
 """(compiler, arguments, values of each cube by argument, bands of the result) → values of the result."""
 
+DimensionOf = str | Callable[[Mapping[str, Any]], str | None] | None
+"""A dimension (`t` or `bands`), the argument that names it, or what tells it from all arguments."""
+
 MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
 
 Dates = tuple[np.datetime64, ...]
+Groups = Mapping[np.datetime64, Dates]
+"""The dates of a result, each with the dates that it is made of."""
+GroupsOf = Callable[[Mapping[str, Any], Mapping[str, Dates]], Groups | None]
 Needs = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, tuple[str, ...] | None]]
+Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | None], dict[str, Any]]
 
 
 def same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
@@ -280,6 +378,15 @@ class Argument:
     default: Any = None
     artefact: str = ""
     """The kind of artefact that it refers to."""
+    constants: tuple[Any, ...] = ()
+    """What a callback's place may hold instead."""
+    computed: bool = False
+    """Whether a value may also be that of a node of the same callback."""
+
+    @property
+    def offers(self) -> tuple[str, ...]:
+        """The parameters that a callback in its place has."""
+        return _CALLBACKS[self.annotation] if self.kind in ("callback", "conditions") else ()
 
     def schema(self) -> dict[str, Any]:
         """JSON schema of the values it takes."""
@@ -291,6 +398,8 @@ class Argument:
             return {"type": ["object", "null"], "additionalProperties": {"subtype": "process-graph"}}
         if self.kind == "scalar":
             return {"type": ["number", "boolean", "null"]}
+        if self.kind == "date":
+            return {"type": "string", "subtype": "date-time"}
         if self.kind == "array":
             return {"type": "array"}
         if self.kind == "artefact":
@@ -305,14 +414,21 @@ class Traits:
     strict: bool | Callable[[Mapping[str, Any]], bool] = True
     rule: Rule | None = None
     cost: CostOf | None = None
-    reduces: str | None = None
+    reduces: DimensionOf = None
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None
+    groups: GroupsOf | None = None
+    asks_dates_of: str | None = None
+    narrowed: Narrowed | None = None
     masks: str | None = None
     selects: bool = False
     code: str | None = None
     images: ImagesOf | None = None
     expands: Callable[..., Node] | None = None
     method: MethodOf = ""
+    along: DimensionOf = None
+    length: LengthOf | None = None
+    private: bool = False
+    anywhere: bool = False
 
 
 class Operator:
@@ -324,7 +440,7 @@ class Operator:
         traits: Traits = Traits(),
     ) -> None:  # fmt: skip
         cost, rule = traits.cost, traits.rule
-        if cost is None and isinstance(support, Focal | Region | Fit):
+        if cost is None and isinstance(support, Focal | Region | Fit) and not traits.private:
             raise TypeError(
                 f"operator {id!r} looks at more than a pixel and does not say what that takes: declare it with cost="
             )
@@ -337,6 +453,12 @@ class Operator:
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
+        self.groups = traits.groups
+        """(arguments, dates of each cube) → the dates of its result, each with those it is made of; None: its own."""
+        self.asks_dates_of = traits.asks_dates_of
+        """The cube argument of which only the dates are used."""
+        self.narrowed = traits.narrowed
+        """(arguments, metas of its cubes, bands wanted of it) → arguments that say the same of those needed only."""
         self.masks = traits.masks
         """The cube argument that removes values of the first cube where it is true."""
         self.selects = traits.selects
@@ -347,7 +469,14 @@ class Operator:
         """How compiled code does it; None: it does not."""
         self.expands = traits.expands
         """How it is defined by other processes."""
+        self.private = traits.private
+        """Whether it runs code of its user: only on their own cluster, and never from a document of others."""
+        self.anywhere = traits.anywhere
+        """Whether it is a process of cubes that callbacks may be, too: its cube is a parameter there."""
+        self.brings: tuple[Artefact, ...] = ()
+        """Artefacts that it needs wherever it is evaluated: its code, where that is not of an installed package."""
         self._reduces = traits.reduces
+        self._along = traits.along or traits.reduces
         self._strict = traits.strict
         self.declared_cost = cost
         hints = typing.get_type_hints(fn, include_extras=True)
@@ -357,7 +486,9 @@ class Operator:
             name: _argument(name, hints[name], p.default) for name, p in parameters.items() if name not in _INJECTED
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
-        self.is_cube_process = bool(self.cubes) or hints.get("return") is Cube
+        self.gives = _kind_of(hints.get("return"))
+        """The kind of artefact that it makes: it runs when a document is read; empty: it is a step of a chain."""
+        self.is_cube_process = bool(self.cubes or self.gives) or hints.get("return") is Cube
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
             raise TypeError(f"operator {id!r} refers to an artefact, which only operators on cubes may")
@@ -366,19 +497,41 @@ class Operator:
                 f"operator {id!r} says what shape its result has and not which bands it reads for it: declare it with "
                 "needs=, which is same_bands where each band of the result is made of the same band of its cubes"
             )
-        if traits.reduces not in (None, "t", "bands", *self.arguments):
-            raise TypeError(f"operator {id!r}: reduces={traits.reduces!r} is neither a dimension nor an argument of it")
+        for trait, value in (("reduces", traits.reduces), ("along", traits.along)):
+            if not callable(value) and value not in (None, "t", "bands", *self.arguments):
+                raise TypeError(f"operator {id!r}: {trait}={value!r} is neither a dimension nor an argument of it")
+        if self.groups is not None and self.dates is not None:
+            raise TypeError(f"operator {id!r} chooses dates (dates=) or makes others of them (groups=), not both")
+        if self.asks_dates_of is not None and (self.groups is None or self.asks_dates_of not in self.cubes[1:]):
+            raise TypeError(
+                f"operator {id!r}: asks_dates_of={self.asks_dates_of!r} is no cube beside its first one whose dates "
+                "its groups= could be told"
+            )
         self.gives_series = hints.get("return") is Array
+        self.length = traits.length
+        """How long the array is that it gives; None: as long as the first array that it is given."""
+        kinds_of_arguments = {a.kind for a in self.arguments.values()}
+        self.is_elementwise = "scalar" in kinds_of_arguments and not (
+            self.is_cube_process or self.gives_series or "array" in kinds_of_arguments
+        )
+        """Whether it is a process of values: of arrays it makes an array, element by element."""
+        self.takes_context = "callback" in kinds_of_arguments and CONTEXT not in self.arguments
+        """Whether `context` is a constant for its callbacks."""
+        self.gives_date = hints.get("return") is Date
         self.build = traits.method if callable(traits.method) else None
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
         self.takes_text = id in _OF_TEXTS
-        """Whether its values may be texts; only in conditions on properties, cubes hold numbers."""
+        """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
     def __repr__(self) -> str:
         return f"<Operator {self.id} {self.version}>"
+
+    def current(self) -> Operator:
+        """The operator that a chain gets that is built now: of one declared in a notebook, as its code is now."""
+        return self
 
     def _method_name(self, method: MethodOf) -> str | None:
         if method is None:
@@ -400,7 +553,16 @@ class Operator:
 
     def reduces(self, arguments: Mapping[str, Any]) -> str | None:
         """The dimension that it reduces to one value: `t`, `bands`, or None."""
-        return arguments[self._reduces] if self._reduces in self.arguments else self._reduces
+        return self._dimension(self._reduces, arguments)
+
+    def along(self, arguments: Mapping[str, Any]) -> str | None:
+        """The dimension of which it looks at whole series, whether it reduces it or not: `t`, `bands`, or None."""
+        return self._dimension(self._along, arguments)
+
+    def _dimension(self, told: DimensionOf, arguments: Mapping[str, Any]) -> str | None:
+        if callable(told):
+            return told(arguments)
+        return arguments[told] if told in self.arguments else told
 
     def is_strict(self, arguments: Mapping[str, Any]) -> bool:
         """Missing in, missing out: a date that is missing altogether may be left out before it."""
@@ -446,14 +608,16 @@ class Operator:
     def offers(self, argument: str) -> tuple[str, ...]:
         """The parameters that a callback given as the argument has."""
         declared = self.arguments.get(argument)
-        return _CALLBACKS.get(declared.annotation, ()) if declared is not None else ()
+        return declared.offers if declared is not None else ()
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback:
+        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
             place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
             raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
-        unknown = sorted(set(arguments) - set(self.arguments) - {"context"})
+        context = arguments.get(CONTEXT) if self.takes_context else None
+        no_context = self.takes_context or arguments.get(CONTEXT) is None
+        unknown = sorted(set(arguments) - set(self.arguments) - ({CONTEXT} if no_context else set()))
         if unknown:
             known = ", ".join(self.arguments)
             raise DocumentError(
@@ -462,8 +626,11 @@ class Operator:
                 node=node,
                 argument=unknown[0],
             )
-        if arguments.get("context") is not None:
-            raise DocumentError(f"node {node!r}: `context` is not supported", node=node, argument="context")
+        if any(isinstance(context, kind) for kind in (Node, Callback)):
+            raise DocumentError(
+                f"node {node!r}: `context` is a constant, not the result of a process",
+                openeo="ProcessParameterInvalid", node=node, argument=CONTEXT,
+            )  # fmt: skip
         checked: dict[str, Any] = {}
         for argument in self.arguments.values():
             if argument.name not in arguments:
@@ -475,16 +642,21 @@ class Operator:
                         argument=argument.name,
                     )
                 continue
-            if arguments[argument.name] is None and self._left_out(argument):
+            value = arguments[argument.name]
+            if value is None and self._left_out(argument):
                 continue
-            value = self._check_one(argument, arguments[argument.name], node)
+            if self.takes_context and isinstance(value, Callback):
+                value = _with_context(value, context)
+            if not (inside_callback and argument.kind == "cube" and isinstance(value, Parameter)):
+                value = self._check_one(argument, value, node, inside_callback)
             if argument.required or not _equal(value, argument.default):
                 checked[argument.name] = value
-        if self.rule is not None:
+        if self.rule is not None and not any(map(_is_context, checked.values())):
             try:
                 self.rule({a.name: checked.get(a.name, a.default) for a in self.arguments.values()})
             except ValueError as error:
-                raise DocumentError(f"node {node!r}: {self.id!r}: {error}", node=node) from None
+                name = getattr(error, "openeo", "")
+                raise DocumentError(f"node {node!r}: {self.id!r}: {error}", openeo=name, node=node) from None
         return checked
 
     def _left_out(self, argument: Argument) -> bool:
@@ -497,7 +669,7 @@ class Operator:
             return True
         return False
 
-    def _check_one(self, argument: Argument, value: Any, node: str) -> Any:
+    def _check_one(self, argument: Argument, value: Any, node: str, inside_callback: bool) -> Any:
         def wrong(expected: str) -> DocumentError:
             text = repr(value)[:60]
             return DocumentError(
@@ -509,30 +681,39 @@ class Operator:
 
         match argument.kind:
             case "cube":
-                if not isinstance(value, Node):
+                if not isinstance(value, Node) or registry[value.process].gives:
                     raise wrong("a data cube (the result of another node)")
             case "callback" if value is None and not argument.required:
                 return None
+            case "callback" if any(value is constant for constant in argument.constants):
+                return value
             case "callback":
-                self._check_callback(argument, value, node, wrong)
+                self._check_callback(argument, value, node, wrong, inside_callback)
             case "conditions":
                 if value is not None and not isinstance(value, dict):
                     raise wrong("an object of process graphs by property")
                 for condition in (value or {}).values():
-                    self._check_callback(argument, condition, node, wrong)
+                    self._check_callback(argument, condition, node, wrong, inside_callback)
             case "scalar":
                 if isinstance(value, str) and self.takes_text:
                     return value
-                return self._check_scalar(value, lambda: wrong("a number, a truth value, null or another node"))
+                expected = "a number, a truth value, null or another node"
+                return self._check_scalar(value, lambda: wrong(expected), arrays=self.is_elementwise)
+            case "date":
+                return self._check_date(value, wrong)
             case "array" if isinstance(value, list | tuple):
                 return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
             case "array":
-                if not (_is_series(value) or (isinstance(value, Parameter) and value.name == SERIES)):
+                if not (is_array(value) or _is_context(value)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
             case "artefact" if value is None and not argument.required:
                 return None
             case "artefact":
                 return self._check_artefact(argument.artefact, value, wrong)
+            case "value" if _is_context(value) and inside_callback:
+                return value
+            case "value" if argument.computed and isinstance(value, Node | Parameter):
+                return self._check_scalar(value, lambda: wrong("a number or another node"))
             case "value":
                 adapter = self._adapters[argument.name]
                 try:
@@ -546,11 +727,20 @@ class Operator:
 
     @staticmethod
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
-        """A digest, an artefact, or what documents may hold in its place; a path of this machine never."""
+        """A digest, an artefact, or what documents may hold in its place; a path of this machine never.
+
+        What a process makes that gives artefacts is made now: documents hold its digest.
+        """
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
             return value
+        if isinstance(value, Node) and registry[value.process].gives:
+            value = registry.artefact(value)
+            try:
+                return value if value.kind.name == name else Artefact.of(kinds[name], kinds[name].of(value.value))
+            except ValueError as error:
+                raise wrong(f"a {kinds[name].noun} ({error})") from None
         if not isinstance(value, dict) or (kind := kinds[name]).inline is None:
             raise wrong(f"the SHA-256 of an artefact of the kind {name!r} (64 hexadecimal digits)")
         try:
@@ -559,29 +749,51 @@ class Operator:
             raise wrong(f"a {kind.noun} ({error})") from None
 
     @staticmethod
-    def _check_scalar(value: Any, wrong: Callable[[], DocumentError]) -> Any:
+    def _check_date(value: Any, wrong: Callable[[str], DocumentError]) -> Any:
+        if isinstance(value, Parameter) and value.name in _DATED:
+            return value
+        if isinstance(value, Node) and registry[value.process].gives_date:
+            return value
+        if not isinstance(value, str):
+            raise wrong("a date (text), a label, or a node that gives a date")
+        try:
+            parse_moment(value)
+        except ValueError as error:
+            raise wrong(f"a date ({error})") from None
+        return value
+
+    @staticmethod
+    def _check_scalar(value: Any, wrong: Callable[[], DocumentError], arrays: bool = False) -> Any:
         if isinstance(value, np.generic):
             value = value.item()
         if isinstance(value, Node):
             op = registry[value.process]
-            if op.is_cube_process or op.gives_series:
+            if op.is_cube_process or op.gives_date or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
-            if value.name == SERIES:
+            if value.name == SERIES and not arrays:
                 raise wrong()
         elif not isinstance(value, int | float | bool | None):
             raise wrong()
         return value
 
-    def _check_callback(self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError]) -> None:
+    def _check_callback(
+        self, argument: Argument, value: Any, node: str, wrong: Callable[[str], DocumentError], inside_callback: bool
+    ) -> None:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
-        if registry[value.root.process].is_cube_process or _is_series(value.root):
-            raise wrong(f"a process graph that gives one value ({value.root.process!r} does not)")
-        if argument.annotation is not Conditions and _compares_text(value.root):
-            raise wrong("a process graph of numbers; only properties of scenes may be compared with texts")
-        offered = _CALLBACKS[argument.annotation]
-        for name in sorted(parameters_of(value.root) - set(offered)):
+        gives_array, process = is_array(value.root), value.root.process
+        if argument.annotation is Transform and not (gives_array or registry[process].anywhere):
+            raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
+        op = registry[process]
+        no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
+        if no_value or (gives_array and argument.annotation is not Transform):
+            raise wrong(f"a process graph that gives one value ({process!r} does not)")
+        if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
+            raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
+        offered = argument.offers
+        # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
+        for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
             raise DocumentError(
                 f"node {node!r}: the callback {argument.name!r} uses the parameter {name!r}; "
                 f"{self.id!r} offers {', '.join(offered)}",
@@ -590,8 +802,54 @@ class Operator:
             )
 
 
-def _is_series(value: Any) -> bool:
-    return isinstance(value, Node) and registry[value.process].gives_series
+def is_array(value: Any) -> bool:
+    """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
+    if isinstance(value, Parameter):
+        return value.name == SERIES
+    if not isinstance(value, Node):
+        return isinstance(value, list)
+    global _arrays
+    if len(_arrays) > 100_000:
+        _arrays = {}
+    known = _arrays
+    if value.hash not in known:
+        for node in [value] if all(used.hash in known for used in value.inputs) else walk(value):
+            known[node.hash] = _gives_array(node, known)
+    return known[value.hash]
+
+
+_arrays: dict[str, bool] = {}
+"""Node of a callback (by its hash) → whether it gives an array."""
+
+
+def _gives_array(node: Node, known: Mapping[str, bool]) -> bool:
+    op = registry[node.process]
+    values = [node.arguments.get(a.name) for a in op.arguments.values() if a.kind == "scalar"]
+    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name == SERIES for v in values)
+    return op.gives_series or (op.is_elementwise and any(arrays))
+
+
+def _is_context(value: Any) -> bool:
+    """Whether it is a constant that is not known yet, while the callback is read that it is used in."""
+    return isinstance(value, Parameter) and value.name == CONTEXT
+
+
+def _with_context(callback: Callback, context: Any) -> Callback:
+    """A callback with the constant in the place of the parameter `context`."""
+    if CONTEXT not in parameters_of(callback.root):
+        return callback
+
+    def put(value: Any) -> Any:
+        if _is_context(value):
+            return context
+        if isinstance(value, list):
+            return [put(item) for item in value]
+        return _with_context(value, context) if isinstance(value, Callback) else value
+
+    def with_it(node: Node, arguments: dict[str, Any]) -> Node:
+        return registry.node(node.process, inside_callback=True, **{n: put(a) for n, a in arguments.items()})
+
+    return Callback(rebuild(callback.root, with_it))
 
 
 def _compares_text(root: Node) -> bool:
@@ -635,11 +893,19 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
     if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
+    constants: tuple[Any, ...] = ()
+    callbacks = [t for t in members if t in _CALLBACKS]
+    if len(callbacks) == 1 and len(members) > 1:
+        constants = tuple(c for t in members for c in typing.get_args(t) if typing.get_origin(t) is Literal)
+        annotation = callbacks[0]
+    computed = any(isinstance(m, Computed) for m in getattr(annotation, "__metadata__", ()))
     kind: Kind = "value"
     if annotation is Cube:
         kind = "cube"
     elif annotation is Scalar:
         kind = "scalar"
+    elif annotation is Date:
+        kind = "date"
     elif annotation is Array:
         kind = "array"
     elif annotation is Conditions:
@@ -650,7 +916,8 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
         kind = "artefact"
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
-    return Argument(name, kind, annotation, required, None if required else default, _kind_of(annotation))
+    default = None if required else default
+    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed)
 
 
 def _kind_of(annotation: Any) -> str:
@@ -660,9 +927,10 @@ def _kind_of(annotation: Any) -> str:
 
 
 def parameters_of(root: Node) -> set[str]:
-    """Names of the parameters that a callback graph uses."""
+    """Names of the parameters that a callback graph uses, those that callbacks inside it have of their own left out."""
     names: set[str] = set()
     for node in walk(root):
+        op = registry[node.process]
         stack: list[Any] = list(node.arguments.values())
         while stack:
             item = stack.pop()
@@ -670,6 +938,9 @@ def parameters_of(root: Node) -> set[str]:
                 names.add(item.name)
             elif isinstance(item, list):
                 stack.extend(item)
+        for name, value in node.arguments.items():
+            if isinstance(value, Callback):
+                names |= parameters_of(value.root) - set(op.arguments[name].offers)
     return names
 
 
@@ -682,6 +953,7 @@ def references(root: Node) -> dict[str, str]:
             kind = op.arguments[name].artefact
             if found.setdefault(digest, kind) != kind:
                 raise DocumentError(f"the artefact {digest[:12]}… is taken for {found[digest]!r} and for {kind!r}")
+        found |= {artefact.digest: artefact.kind.name for artefact in op.brings}
     return found
 
 
@@ -690,6 +962,8 @@ class OperatorRegistry:
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
+        self._held: dict[str, Operator] = {}
+        self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
         self.broken: dict[str, str] = {}
@@ -709,6 +983,22 @@ class OperatorRegistry:
         if op.method is not None:
             self._methods[op.method] = op.id
 
+    def hold(self, op: Operator) -> None:
+        """Knows an operator of this session by its id, beside those that are declared for everybody."""
+        self._held[op.id] = op
+
+    def offer(self, op: Operator) -> None:
+        """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
+        if op.method is not None and (other := self._methods.get(op.method)) is not None:
+            raise ValueError(
+                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or declare "
+                "it with method='…'"
+            )
+        for use in self._uses:
+            use(op)
+        if op.method is not None:
+            self._offered[op.method] = op
+
     def each(self, use: Callable[[Operator], None]) -> None:
         """Calls `use` with every operator: those there are, and those that are declared later, before they count."""
         for op in self._operators.values():
@@ -717,17 +1007,17 @@ class OperatorRegistry:
 
     def of_method(self, name: str) -> Operator | None:
         """The operator that chains have as the method of this name."""
-        return self._operators.get(self._methods.get(name, ""))
+        return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators[id]
+        return self._operators.get(id) or self._held[id]
 
     def __iter__(self):
         return iter(self._operators.values())
 
     def signature(self, process: str, node: str) -> Operator:
         try:
-            return self._operators[process]
+            return self[process]
         except KeyError:
             import difflib
 
@@ -736,12 +1026,42 @@ class OperatorRegistry:
             hint += "".join(
                 f"; the entry point {name} could not be loaded ({why})" for name, why in self.broken.items()
             )
+            namespace = process.rpartition(":")[0]
+            if namespace == OWN:
+                hint = ": it was declared in a notebook, and runs only there, on its author's own cluster"
+            elif namespace not in ("", "muses"):
+                hint += (
+                    f"; operators of {namespace!r} come from a package, which must be installed here and name its "
+                    "module in the entry-point group muses_lab.operators"
+                )
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}",
                 openeo="ProcessUnsupported",
                 node=node,
                 process=process,
             ) from None
+
+    def artefact(self, node: Node) -> Artefact:
+        """What a node makes whose operator gives artefacts (`Operator.gives`).
+
+        Raises
+        ------
+        DocumentError
+            An artefact that it refers to is not here, or its function refuses (ValueError) what it is given.
+        """
+        op = self[node.process]
+        held = {artefact.digest: artefact for artefact in node.artefacts}
+        arguments = dict(node.arguments)
+        for name, digest in op.referred(node.arguments).items():
+            artefact = held.get(digest) or known(digest)
+            if artefact is None:
+                kind = kinds[op.arguments[name].artefact]
+                raise DocumentError(f"{op.id!r}: the {kind.noun} {digest[:12]}… is not here", argument=name)
+            arguments[name] = artefact.value
+        try:
+            return Artefact.of(kinds[op.gives], op.fn(**arguments))
+        except ValueError as error:
+            raise DocumentError(f"{op.id!r}: {error}", process=op.id) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""
@@ -761,14 +1081,21 @@ def operator(
     strict: bool | Callable[[Mapping[str, Any]], bool] = True,
     rule: Rule | None = None,
     cost: CostOf | None = None,
-    reduces: str | None = None,
+    reduces: DimensionOf = None,
     dates: Callable[[Mapping[str, Any], Dates], Dates] | None = None,
+    groups: GroupsOf | None = None,
+    asks_dates_of: str | None = None,
+    narrowed: Narrowed | None = None,
     masks: str | None = None,
     selects: bool = False,
     code: str | None = None,
     images: ImagesOf | None = None,
     expands: Callable[..., Node] | None = None,
     method: MethodOf = "",
+    along: DimensionOf = None,
+    length: LengthOf | None = None,
+    private: bool = False,
+    anywhere: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -787,14 +1114,24 @@ def operator(
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
     rule
-        Gets all arguments and raises ValueError where they do not go together.
+        Gets all arguments and raises ValueError where they do not go together (`Refused` where openEO names that).
     cost
         What an image takes; without it a value takes two nanoseconds, and so does each process of a callback. Operators
         that look at more than a pixel (Focal, Region, Fit) must declare it: TypeError.
     reduces
-        The dimension (`t` or `bands`) which it reduces, or the argument that names it.
+        The dimension (`t` or `bands`) which it reduces, the argument that names it, or arguments → dimension or None.
     dates
         (arguments, dates) → the dates that it keeps.
+    groups
+        (arguments, dates of each cube by argument) → the dates of its result, each with the dates that it is made of:
+        only those are read where some dates are wanted, and its function is given these groups as `groups`. None where
+        it has the dates of its cubes after all. With `reduces="t"` it reduces each group by its callback: compiled code
+        does that, and long groups are thinned.
+    asks_dates_of
+        The cube argument of which `groups` is told the dates, and nothing else is used.
+    narrowed
+        (arguments, metas of its cubes, bands wanted of it) → the arguments that say the same where its cubes have only
+        the bands of `needs`: for arguments that name or count bands.
     masks
         The cube argument that removes values of the first cube where it is true.
     selects
@@ -809,10 +1146,24 @@ def operator(
         What chains have it as: a method of its id's name, with its arguments, its docstring and the examples (blocks of
         Python) in it. Another name; or a function (node of the chain, what is given to the method) → node, whose name,
         signature and docstring are the method's; None for no method.
+    along
+        The dimension of which each value depends on the whole series, told as in `reduces`, which is the default.
+    length
+        Of a process in callbacks that gives an array: (arguments, lengths of those that are arrays) → its length; that
+        of the first array by default.
+    private
+        Whether it runs code that its arguments hold: chains with it run on their author's cluster alone, are not
+        published, and are taken from documents only where the user trusts them.
+    anywhere
+        Whether a process of cubes may be a callback, too: its first cube is then the callback's parameter, values or a
+        `Series`.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
-        traits = Traits(strict, rule, cost, reduces, dates, masks, selects, code, images, expands, method)
+        traits = Traits(
+            strict, rule, cost, reduces, dates, groups, asks_dates_of, narrowed, masks, selects, code, images, expands,
+            method, along, length, private, anywhere,
+        )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn
 

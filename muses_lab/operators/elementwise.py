@@ -5,7 +5,6 @@ Missing values are NaN. Truth values are 1 and 0 (NaN: unknown), so that masks a
 
 from __future__ import annotations
 
-import math
 import operator as op
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any
@@ -15,9 +14,9 @@ import xarray as xr
 from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, Parameter
-from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.callbacks import Series, element_label
-from muses_lab.operators.declare import VALUE, Array, Cost, Scalar, operator, registry
+from muses_lab.errors import ArgumentError, BandError, DocumentError
+from muses_lab.operators.callbacks import ELEMENT, Series, as_series, element_label
+from muses_lab.operators.declare import VALUE, Array, Computed, Cost, Refused, Scalar, operator, registry
 from muses_lab.operators.given import band_name
 from muses_lab.operators.methods import band_value, on_values, over
 from muses_lab.plain import number
@@ -26,9 +25,11 @@ from muses_lab.resources import cancel
 NAN = np.float32("nan")
 
 
-def _elementwise(fn: Callable[..., Any], *values: Any) -> Any:
+def elementwise(fn: Callable[..., Any], *values: Any) -> Any:
+    """A function of values on arrays and numbers; of numbers alone a number, which has no precision of its own."""
     with np.errstate(all="ignore"):
-        return xr.apply_ufunc(fn, *[_number(v) for v in values])
+        result = xr.apply_ufunc(fn, *[_number(v) for v in values])
+    return result if isinstance(result, xr.DataArray) or np.ndim(result) else float(result)
 
 
 def _number(value: Any) -> Any:
@@ -40,17 +41,13 @@ def _missing(x: Any) -> Any:
     return np.isnan(x)
 
 
-def _modulo(x: Any, y: Any) -> Any:
-    return np.where(np.equal(y, 0), np.divide(x, y), np.mod(x, y))
-
-
 def _with_example(doc: str, *lines: str) -> str:
     return "\n".join([doc, "", "```python", *lines, "```"])
 
 
 def _declare_binary(id: str, sign: str, fn: Callable[[Any, Any], Any], doc: str, code: str | None = None) -> None:
     def binary(x: Scalar, y: Scalar) -> Scalar:
-        return _elementwise(fn, x, y)
+        return elementwise(fn, x, y)
 
     binary.__name__, binary.__doc__ = id, _with_example(doc, f"image {sign} other")
     operator(id, code=code, method=None)(binary)
@@ -58,19 +55,58 @@ def _declare_binary(id: str, sign: str, fn: Callable[[Any, Any], Any], doc: str,
 
 def _declare_unary(id: str, fn: Callable[[Any], Any], doc: str, code: str | None = None, example: str = "") -> None:
     def unary(x: Scalar) -> Scalar:
-        return _elementwise(fn, x)
+        return elementwise(fn, x)
 
     unary.__name__, unary.__doc__ = id, _with_example(doc, example or f"image.{id}()")
     operator(id, code=code, method=None if example else id)(unary)
 
 
+def _is_constant(*values: Any) -> bool:
+    """Whether they are known from the document alone."""
+    return not any(isinstance(v, np.ndarray | xr.DataArray) for v in values)
+
+
+def _true(compare: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """1 where a comparison is true, 0 where it is not; missing where a side is. Of constants a truth value, or None."""
+
+    def truth(a: Any, b: Any) -> Any:
+        # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
+        return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
+
+    if _is_constant(x, y):
+        known = x is not None and y is not None and x == x and y == y
+        return bool(compare(x, y)) if known else None
+    return elementwise(truth, x, y)
+
+
+def equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> Any:
+    """Whether two values are equal, as `eq` has it."""
+    kinds = [str if isinstance(v, str) else bool if isinstance(v, bool | np.bool_) else float for v in (x, y)]
+    if _is_constant(x, y) and None not in (x, y) and kinds[0] is not kinds[1]:
+        return False  # true is not 1, and "1" is not
+    if str in kinds:
+        if kinds[0] is not kinds[1]:
+            raise DocumentError("a text is never equal to values of a cube, which are numbers; compare it with a label")
+        return x == y if case_sensitive else x.casefold() == y.casefold()
+    if not delta:
+        return _true(op.eq, x, y)
+    return _true(lambda a, b: np.abs(a - b) <= delta, x, y)
+
+
+def _declare_equality(id: str, sign: str, doc: str, different: bool) -> None:
+    def equality(x: Scalar, y: Scalar, delta: float | None = None, case_sensitive: bool = True) -> Scalar:
+        found = equal(x, y, delta, case_sensitive)
+        if not different or found is None:
+            return found
+        return not found if isinstance(found, bool) else 1 - found  # type: ignore[return-value]
+
+    equality.__name__, equality.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
+    operator(id, code=id.upper(), method=None)(equality)
+
+
 def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
     def comparison(x: Scalar, y: Scalar) -> Scalar:
-        def truth(a: Any, b: Any) -> Any:
-            # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
-            return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
-
-        return _elementwise(truth, x, y)
+        return _true(compare, x, y)
 
     comparison.__name__, comparison.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
     operator(id, code=id.upper(), method=None)(comparison)
@@ -80,11 +116,9 @@ _declare_binary("add", "+", op.add, "x + y", "ADD")
 _declare_binary("subtract", "-", op.sub, "x - y", "SUBTRACT")
 _declare_binary("multiply", "*", op.mul, "x × y", "MULTIPLY")
 _declare_binary("divide", "/", np.divide, "x / y; division by zero gives ±infinity, 0 / 0 is missing", "DIVIDE")
-_declare_binary("mod", "%", _modulo, "Remainder of x / y with the sign of y; x modulo 0 gives ±infinity, as x / 0 does")
 
 _declare_unary("absolute", np.abs, "Absolute value", "ABSOLUTE", "abs(image)")
 _declare_unary("sqrt", np.sqrt, "Square root; missing for negative values", "SQRT")
-_declare_unary("ln", np.log, "Natural logarithm; missing for negative values")
 _declare_unary("floor", np.floor, "Largest whole number not above x", "FLOOR")
 _declare_unary("ceil", np.ceil, "Smallest whole number not below x", "CEIL")
 
@@ -92,56 +126,15 @@ _declare_comparison("gt", ">", op.gt, "1 where x > y, else 0")
 _declare_comparison("gte", ">=", op.ge, "1 where x ≥ y, else 0")
 _declare_comparison("lt", "<", op.lt, "1 where x < y, else 0")
 _declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0")
-_declare_comparison("eq", "==", op.eq, "1 where x equals y, else 0")
-_declare_comparison("neq", "!=", op.ne, "1 where x differs from y, else 0")
-
-
-@operator("power", method=None)
-def power(base: Scalar, p: Scalar) -> Scalar:
-    """base to the power p; missing where either is, also where the other one would decide (openEO).
-
-    ```python
-    image ** 2
-    image ** other
-    ```
-    """
-
-    def raised(b: Any, exponent: Any) -> Any:
-        return np.where(_missing(b) | _missing(exponent), NAN, np.power(b, exponent))
-
-    return _elementwise(raised, base, p)
-
-
-@operator("exp")
-def exp(p: Scalar) -> Scalar:
-    """e to the power p.
-
-    ```python
-    image.exp()
-    ```
-    """
-    return _elementwise(np.exp, p)
-
-
-def _not_one(arguments: Mapping[str, Any]) -> None:
-    if arguments["base"] == 1:
-        raise ValueError("base=1 is no base of a logarithm: it is above 0 and not 1")
-
-
-@operator("log", rule=_not_one)
-def log(x: Scalar, base: Annotated[float, Field(gt=0)]) -> Scalar:
-    """Logarithm of x to a base.
-
-    ```python
-    image.log(10)
-    ```
-    """
-    return _elementwise(lambda v: np.log(v) / math.log(base), x)
+_declare_equality("eq", "==", "1 where x equals y, with `delta` where they are not further apart, else 0", False)
+_declare_equality("neq", "!=", "1 where x differs from y, with `delta` where they are further apart, else 0", True)
 
 
 def _ordered(arguments: Mapping[str, Any]) -> None:
     if arguments["min"] > arguments["max"]:
-        raise ValueError(f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}")
+        raise Refused(
+            "MinMaxSwapped", f"min must not be above max; they are {arguments['min']:g} and {arguments['max']:g}"
+        )
 
 
 def _node(process: str, x: Any, y: Any) -> Node:
@@ -172,7 +165,7 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
         upper = v < max if exclude_max else v <= max
         return np.where(_missing(v), NAN, ((v >= min) & upper).astype(np.float32))
 
-    return _elementwise(inside, x)
+    return elementwise(inside, x)
 
 
 @operator("clip", rule=_ordered, code="CLIP")
@@ -183,7 +176,7 @@ def clip(x: Scalar, min: float, max: float) -> Scalar:
     image.clip(0, 1)
     ```
     """
-    return _elementwise(lambda v: np.clip(v, min, max), x)
+    return elementwise(lambda v: np.clip(v, min, max), x)
 
 
 def _a_range(arguments: Mapping[str, Any]) -> None:
@@ -222,7 +215,7 @@ def linear_scale_range(
         inside = np.clip(v, min(inputMin, inputMax), max(inputMin, inputMax))
         return (inside - inputMin) * factor + outputMin
 
-    return _elementwise(scale, x)
+    return elementwise(scale, x)
 
 
 def _normalized_difference(data: Node, a: str, b: str) -> Node:
@@ -249,7 +242,7 @@ def normalized_difference(x: Scalar, y: Scalar) -> Scalar:
         total = a + b
         return np.where(total == 0, NAN, (a - b) / total)
 
-    return _elementwise(difference, x, y)
+    return elementwise(difference, x, y)
 
 
 @operator("not", code="NOT", method=None)
@@ -260,7 +253,7 @@ def not_(x: Scalar) -> Scalar:
     ~water
     ```
     """
-    return _elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
+    return elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
 
 
 @operator("and", strict=False, code="AND", method=None)
@@ -276,7 +269,7 @@ def and_(x: Scalar, y: Scalar) -> Scalar:
         false = (a == 0) | (b == 0)
         return np.where(false, np.float32(0), np.where(_missing(a) | _missing(b), NAN, np.float32(1)))
 
-    return _elementwise(both, x, y)
+    return elementwise(both, x, y)
 
 
 @operator("or", strict=False, code="OR", method=None)
@@ -293,7 +286,7 @@ def or_(x: Scalar, y: Scalar) -> Scalar:
         true = (~_missing(a) & (a != 0)) | (~_missing(b) & (b != 0))
         return np.where(true, np.float32(1), np.where(missing, NAN, np.float32(0)))
 
-    return _elementwise(either, x, y)
+    return elementwise(either, x, y)
 
 
 @operator("xor", code="XOR", method=None)
@@ -308,7 +301,7 @@ def xor(x: Scalar, y: Scalar) -> Scalar:
     def one(a: Any, b: Any) -> Any:
         return np.where(_missing(a) | _missing(b), NAN, ((a != 0) ^ (b != 0)).astype(np.float32))
 
-    return _elementwise(one, x, y)
+    return elementwise(one, x, y)
 
 
 def _where(data: Node, cond: Node) -> Node:
@@ -334,7 +327,9 @@ def if_(value: Scalar, accept: Scalar, reject: Scalar = None) -> Scalar:  # type
     def choose(v: Any, a: Any, r: Any) -> Any:
         return np.where(~_missing(v) & (v != 0), a, r)
 
-    return _elementwise(choose, value, accept, reject)
+    if _is_constant(value):
+        return accept if value is not None and value == value and value else reject
+    return elementwise(choose, value, accept, reject)
 
 
 @operator("is_nodata", strict=False, code="IS_NODATA")
@@ -345,11 +340,17 @@ def is_nodata(x: Scalar) -> Scalar:
     image.is_nodata()
     ```
     """
-    return _elementwise(lambda v: _missing(v).astype(np.float32), x)
+    return elementwise(lambda v: _missing(v).astype(np.float32), x)
 
 
 def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    return Cost((VALUE + min(len(arguments["data"]), 128) * 0.6e-9) * rows * columns)
+    data = arguments["data"]
+    return Cost((VALUE + min(len(data) if isinstance(data, list) else 128, 128) * 0.6e-9) * rows * columns)
+
+
+def _not_empty(arguments: Mapping[str, Any]) -> None:
+    if isinstance(arguments["data"], list) and not 1 <= len(arguments["data"]) <= 1000:
+        raise ValueError(f"`data` has {len(arguments['data'])} values; it takes at least 1 and at most 1000")
 
 
 def _isin(data: Node, values: Iterable[float]) -> Node:
@@ -362,14 +363,23 @@ def _isin(data: Node, values: Iterable[float]) -> Node:
     return on_values(data, "array_contains", "value", data=values)
 
 
-@operator("array_contains", strict=False, cost=_contains_cost, method=_isin)
-def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1000)], value: Scalar) -> Scalar:
+@operator("array_contains", strict=False, cost=_contains_cost, rule=_not_empty, method=_isin)
+def array_contains(data: Array, value: Scalar) -> Scalar:
     """1 where the value is one of `data`, else 0 (also where it is missing).
 
     ```python
     image.isin([4, 5, 6])
+    ndvi.reduce_dimension(lambda data: data.array_contains(0), "t")
     ```
+
+    Values are equal as in `eq`.
     """
+    if not isinstance(data, list) or not _is_constant(*data):
+        series = as_series(data)
+        found = [equal(series.elements.isel({ELEMENT: i}), value) for i in range(series.size)]
+        return np.maximum.reduce([xr.zeros_like(f).where(f != 1, 1) for f in found]) if found else 0  # type: ignore
+    if _is_constant(value):
+        return any(equal(one, value) is True for one in data)  # type: ignore[return-value]
 
     def contains(v: Any) -> Any:
         v = np.asarray(v)
@@ -379,7 +389,7 @@ def array_contains(data: Annotated[list[float], Field(min_length=1, max_length=1
             out[piece] = np.isin(v[piece], data)
         return out
 
-    return _elementwise(contains, value)
+    return elementwise(contains, value)
 
 
 @operator("muses:any_bit", method="has_bits")
@@ -396,14 +406,16 @@ def any_bit(x: Scalar, bits: Annotated[int, Field(ge=1, lt=2**24)]) -> Scalar:
         whole = np.where(missing, 0, v).astype(np.int64)
         return np.where(missing, NAN, ((whole & bits) != 0).astype(np.float32))
 
-    return _elementwise(test, x)
+    return elementwise(test, x)
 
 
 def _one_way(arguments: Mapping[str, Any]) -> None:
-    if (arguments["index"] is None) == (arguments["label"] is None):
-        raise ValueError("give either `index` or `label`")
-    if arguments["label"] is not None and not (isinstance(arguments["data"], Parameter)):
-        raise ValueError("only a dimension has labels; give `index`")
+    given = [arguments[name] is not None for name in ("index", "label")]
+    if sum(given) != 1:
+        name = "ArrayElementParameterConflict" if all(given) else "ArrayElementParameterMissing"
+        raise Refused(name, "give either `index` or `label`")
+    if arguments["label"] is not None and isinstance(arguments["data"], list):
+        raise Refused("ArrayNotLabeled", "only a dimension has labels; give `index`")
 
 
 def _band(data: Node, name: str) -> Node:
@@ -417,24 +429,68 @@ def _band(data: Node, name: str) -> Node:
 
 
 @operator("array_element", rule=_one_way, method=_band)
-def array_element(data: Array, index: int | None = None, label: str | int | None = None) -> Scalar:
+def array_element(
+    data: Array,
+    index: Annotated[int | None, Computed()] = None,
+    label: str | float | None = None,
+    return_nodata: bool = False,
+) -> Scalar:
     """One element of a series: by its place (0 is the first) or by its label (a band or common name).
 
     ```python
     s2.band("red")
+    ndvi.reduce_dimension(lambda data: data[0], "t")
     ```
+
+    Where there is none, an error says so; with `return_nodata` it is missing. A place that is computed, of each pixel
+    another one, is missing where it is, and where there is no such element.
     """
-    if not isinstance(data, Series):
-        return _at(data, index, len(data))  # type: ignore[arg-type]
+    if isinstance(index, xr.DataArray):
+        return _at_each(as_series(data), index)  # type: ignore[return-value]
+    try:
+        return _element(data, None if index is None else int(index), label)
+    except (DocumentError, BandError):
+        if return_nodata:
+            return None  # type: ignore[return-value]
+        raise
+
+
+def _element(data: Any, index: int | None, label: str | float | None) -> Scalar:
+    if label is None and isinstance(data, list):
+        return _at(data, index, len(data))
+    assert isinstance(data, Series)
     if data.dim == "bands":
         return data.array.sel(bands=element_label(data.meta, index, label), drop=True)  # type: ignore[return-value]
-    if label is not None:
-        raise DocumentError(f"the dimension {data.dim!r} has no labels; take an element by its `index`")
-    elements = data.array.transpose(data.dim, ...).drop_vars(data.dim, errors="ignore")
-    return _at(elements, index, data.array.sizes[data.dim])
+    if label is None:
+        element = _at(data.elements, index, data.size)
+        return element if data.length is None else element.where(index < data.length)  # type: ignore
+    if data.dim == "t" or data.labels is None:
+        raise DocumentError(
+            f"the dimension {data.dim!r} has no labels; take an element by its `index`", openeo="ArrayNotLabeled"
+        )
+    if label not in data.labels:
+        listed = ", ".join(map(str, data.labels))
+        raise DocumentError(
+            f"there is no element {label!r}; the labels are {listed}", openeo="ArrayElementNotAvailable"
+        )
+    return _at(data.elements, data.labels.index(label), data.size)
 
 
 def _at(values: Any, index: int | None, size: int) -> Scalar:
     if index is None or not 0 <= index < size:
-        raise DocumentError(f"there is no element {index} in a series of {size}; the first is 0")
+        raise DocumentError(
+            f"there is no element {index} in a series of {size}; the first is 0", openeo="ArrayElementNotAvailable"
+        )
     return values[index]
+
+
+def _at_each(series: Series, index: xr.DataArray) -> xr.DataArray:
+    """The element at a place that each pixel has of its own."""
+    places, elements = xr.broadcast(index, series.elements)
+    values = elements.transpose(ELEMENT, ...)
+    if not series.size:
+        return index * NAN
+    at = places.isel({ELEMENT: 0}).transpose(*values.dims[1:]).values
+    there = np.isfinite(at) & (at >= 0) & (at < series.size)
+    picked = np.take_along_axis(values.values, np.where(there, at, 0).astype(np.intp)[np.newaxis], axis=0)[0]
+    return values.isel({ELEMENT: 0}, drop=True).copy(data=np.where(there, picked, NAN).astype(values.dtype, copy=False))

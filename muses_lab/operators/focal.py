@@ -149,6 +149,35 @@ def correlated(
     return out
 
 
+_PADDING: dict[Any, Any] = {"replicate": "edge", "reflect": "symmetric", "reflect_pixel": "reflect"}
+"""openEO's borders as NumPy calls them."""
+
+
+def _bordered(
+    image: np.ndarray, halo: int, kernel: tuple[int, ...], border: float | str, invalid: float,
+    inside: tuple[slice, slice] | None,
+) -> np.ndarray:  # fmt: skip
+    """An image with as much around it as a kernel needs, made up beyond the slices where there can be data."""
+    lines = tuple(n - 2 * halo for n in image.shape)
+    margins = tuple(n // 2 for n in kernel)
+    spans = inside if inside is not None else tuple(slice(halo, halo + n) for n in lines)
+    there, padding = [], []
+    for span, size, n, margin in zip(spans, image.shape, lines, margins, strict=True):
+        wanted = slice(halo - margin, halo + n + margin)
+        known = slice(max(wanted.start, span.start, 0), min(wanted.stop, span.stop, size))
+        if known.stop <= known.start:  # far beyond the extent: there is nothing to extend
+            return np.full([n + 2 * m for n, m in zip(lines, margins, strict=True)], invalid, np.float64)
+        there.append(known)
+        padding.append((known.start - wanted.start, wanted.stop - known.stop))
+    values = image[tuple(there)].astype(np.float64)
+    values[~np.isfinite(values)] = invalid
+    if not any(map(any, padding)):
+        return np.ascontiguousarray(values)
+    if border in _PADDING:
+        return np.pad(values, padding, mode=_PADDING[border])
+    return np.pad(values, padding, constant_values=border)
+
+
 def _kernel_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
     weights = np.asarray(arguments["kernel"], np.float64)
     around = (rows + weights.shape[0]) * (columns + weights.shape[1])
@@ -168,9 +197,10 @@ def apply_kernel(
     data: Cube,
     kernel: Kernel,
     factor: float = 1.0,
-    border: Literal[0] = 0,
+    border: float | Literal["replicate", "reflect", "reflect_pixel"] = 0,
     replace_invalid: float = 0.0,
     halo: int = 0,
+    inside: tuple[slice, slice] | None = None,
 ) -> Cube:
     """Convolution with a kernel (rows × columns, odd), times `factor` (openEO).
 
@@ -178,15 +208,16 @@ def apply_kernel(
     image.apply_kernel([[0, 1, 0], [1, 1, 1], [0, 1, 0]], factor=1 / 5)
     ```
 
-    Missing values, and what lies beyond the data, count as `replace_invalid` and `border`. A kernel that is the product
-    of a column and a row (a Gaussian) takes a fraction of the time.
+    Missing and infinite values count as `replace_invalid`. What lies beyond the grid's extent, where no scene of the
+    collection can be, counts as `border`: a number, the pixel at the edge (`replicate`), or those inside of the edge in
+    reverse order, with the one at the edge (`reflect`) or without it (`reflect_pixel`). The edge of a view or of a
+    scene is no border. A kernel that is the product of a column and a row (a Gaussian) takes a fraction of the time.
     """
     weights = np.asarray(kernel, dtype=np.float64)[::-1, ::-1]
     *before, last = _passes(weights)
 
     def convolve(image: np.ndarray) -> np.ndarray:
-        values = with_margin(image, halo, weights.shape[0] // 2, weights.shape[1] // 2, border).astype(np.float64)
-        values[np.isnan(values)] = replace_invalid
+        values = _bordered(image, halo, weights.shape, border, replace_invalid, inside)
         for one in before:
             values = correlated(values, one)
         return correlated(values, last, factor, image.dtype)

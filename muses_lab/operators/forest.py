@@ -1,4 +1,8 @@
-"""Land cover and the like by a random forest: fitted to labelled samples by scikit-learn, kept by skops."""
+"""Land cover and the like by a random forest: fitted to labelled samples by scikit-learn, kept by skops.
+
+It is applied by compiled code (`trees`): treelite's interpreter and ONNX Runtime took ten and three times as long as
+scikit-learn for one thread (100 trees of 20 features, blocks of an image), and ours a fourth.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -21,13 +26,14 @@ from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.operators.trees import PackedTrees
 from muses_lab.resources import cancel
 
 if TYPE_CHECKING:  # scikit-learn and skops take a second to load, and few chains need them
     from sklearn.ensemble import RandomForestClassifier
 
-_TOGETHER = 1 << 16
-"""Pixels that are classified at a time."""
+_TOGETHER = 1 << 14
+"""Pixels that are classified at a time: many for each tree that is fetched."""
 
 _MAX_TREES, _MAX_CLASSES, _MAX_BANDS = 1_000, 1_000, 10_000
 _MAX_LABEL = 1 << 24
@@ -66,6 +72,11 @@ class Forest:
         if isinstance(self.classes[0], str):
             return tuple(range(1, len(self.classes) + 1))
         return self.classes  # type: ignore[return-value]
+
+    @cached_property
+    def packed(self) -> PackedTrees:
+        """Its trees, made ready for compiled code."""
+        return PackedTrees.of((tree.tree_ for tree in self.model.estimators_), max(1, len(self.bands)))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes a file that `random_forest(path)` takes, here and elsewhere."""
@@ -412,11 +423,11 @@ def _needs(
 
 
 def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    """Measured with 100 trees of depth 25: 30 ns for a pixel and tree."""
+    """Measured with 100 trees of depth 17 on noise: 25 ns for a pixel and tree."""
     forest: Forest = arguments["model"]
     return Cost(
-        30e-9 * len(forest.model.estimators_) * rows * columns,
-        _TOGETHER * (8 * max(len(forest.bands), 1) + 24 * len(forest.classes)) + 4 * rows * columns,
+        25e-9 * len(forest.model.estimators_) * rows * columns,
+        _TOGETHER * (8 * max(len(forest.bands), 1) + 16 * len(forest.classes) + 8) + 4 * rows * columns,
     )
 
 
@@ -448,7 +459,7 @@ def random_forest(
     for start in range(0, len(valid), _TOGETHER):
         cancel.check()
         some = valid[start : start + _TOGETHER]
-        shares = model.model.predict_proba(flat[some])
+        shares = model.packed.mean(flat[some])
         out[some] = shares if output == "probability" else numbers[shares.argmax(axis=1)][:, None]
     dims = tuple(d for d in cube.dims if d != "bands")
     coords = {d: cube[d] for d in dims if d in cube.coords}

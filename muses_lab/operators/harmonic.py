@@ -6,45 +6,34 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
-from muses_lab.errors import DocumentError
-from muses_lab.operators.declare import Cost, Cube, Meta, operator
-from muses_lab.resources import cancel
+from muses_lab.operators import series_kernels as kernels
+from muses_lab.operators.declare import Cost, Cube, operator, same_bands
+from muses_lab.operators.series import cost, each_series, one_band, reduced, to_bands, with_dates
 
-_AT_ONCE = 1 << 16
-"""Pixels that are fitted at a time."""
 _DETERMINED = 1e-8
 """What the dates must leave of each regressor that those before it do not explain, as a share of its mean square."""
-_EPOCH = np.datetime64("1970-01-01")
 
 
-def _bands(harmonics: int) -> tuple[str, ...]:
-    more = [f"{name}_{k}" for k in range(2, harmonics + 1) for name in ("amplitude", "phase")]
+def _bands(arguments: Mapping[str, Any]) -> tuple[str, ...]:
+    more = [f"{name}_{k}" for k in range(2, arguments["harmonics"] + 1) for name in ("amplitude", "phase")]
     return ("mean", "amplitude", "phase", *more, "rmse")
 
 
-def _shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-    meta = metas["data"]
-    if not meta.time:
-        raise DocumentError("harmonic_regression takes a series: the dimension 't' has been reduced already")
-    if meta.bands is not None:
-        raise DocumentError(
-            f"harmonic_regression takes one band or an index, not {', '.join(meta.bands)}: choose one with .band(…)"
-        )
-    return Meta(False, _bands(arguments["harmonics"]))
+def _seconds(harmonics: int) -> float:
+    """For a value."""
+    return 6e-9 + 1e-9 * (2 * harmonics + 1) ** 2
 
 
 def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    terms = 2 * arguments["harmonics"] + 1
-    return Cost((20e-9 + 2e-9 * terms**2) * rows * columns, 8 * (2 * terms**2 + 20) * min(rows * columns, _AT_ONCE))
+    return cost(_seconds(arguments["harmonics"]))(arguments, pixel_size, rows, columns)
 
 
 @operator(
     "muses:harmonic_regression",
-    shape=_shape,
-    needs=lambda arguments, metas, wanted: {"data": None},
+    shape=to_bands("harmonic_regression", _bands),
+    needs=one_band(),
     reduces="t",
     cost=_cost,
 )
@@ -69,67 +58,63 @@ def harmonic_regression(
 
     Menenti, M. et al. (1993), Advances in Space Research 13, 233–237 (HANTS, here without rejecting outliers).
     """
-    values = np.asarray(data.data)
-    days = (data.t.values.astype("M8[ns]") - _EPOCH) / np.timedelta64(1, "D")
+
+    def fitted(days: np.ndarray, values: np.ndarray) -> np.ndarray:
+        found = _coefficients(values, days, harmonics, period)
+        bands = [found[0]]
+        for k in range(1, harmonics + 1):
+            a, b = found[2 * k - 1 : 2 * k + 1]
+            phase = (np.arctan2(b, a) / (2 * np.pi) % 1 * period / k).astype(data.dtype)
+            bands += [np.hypot(a, b), np.where(phase < period / k, phase, phase * 0)]  # rounding may reach the period
+        return np.stack([*bands, found[-1]])
+
+    return reduced(data, _bands({"harmonics": harmonics}), fitted, _seconds(harmonics), by_date=True)
+
+
+@operator(
+    "muses:harmonic_fit",
+    shape=with_dates("harmonic_fit"),
+    needs=same_bands,
+    strict=False,
+    along="t",
+    cost=_cost,
+)
+def harmonic_fit(
+    data: Cube,
+    harmonics: Annotated[int, Field(ge=1, le=4)] = 1,
+    period: Annotated[float, Field(gt=0, le=100_000)] = 365.25,
+    fill: bool = False,
+) -> Cube:
+    """The seasons of a series at its dates: mean and harmonics, by least squares on its valid dates.
+
+    ```python
+    ndvi.harmonic_fit()
+    ndvi - ndvi.harmonic_fit(harmonics=2)   # what is unlike the usual season
+    ndvi.harmonic_fit(harmonics=2, fill=True)
+    ```
+
+    The y that `harmonic_regression` fits, in the unit of the series. Missing dates are left out and stay missing; with
+    `fill` all dates of the collection get values, where the series may be unlike them. Missing where
+    `harmonic_regression` is.
+    """
+
+    def fitted(values: np.ndarray, days: np.ndarray, out: np.ndarray) -> None:
+        kernels.evaluated(_coefficients(values, days, harmonics, period)[:-1], _design(days, harmonics, period), out)
+        if not fill:
+            out[np.isnan(values)] = np.nan
+
+    return each_series(data, fitted, _seconds(harmonics), by_date=True)
+
+
+def _design(days: np.ndarray, harmonics: int, period: float) -> np.ndarray:
+    """(dates, terms): 1, and cosine and sine of each harmonic."""
     turns = 2 * np.pi * np.outer(days / period % 1, np.arange(1, harmonics + 1))
     waves = np.stack([np.cos(turns), np.sin(turns)], axis=-1).reshape(len(days), 2 * harmonics)
-    design = np.hstack([np.ones((len(days), 1)), waves])
-    rows, columns = values.shape[1:]
-    names = _bands(harmonics)
-    out = np.empty((len(names), rows, columns), values.dtype)
-    step = max(1, _AT_ONCE // max(columns, 1))
-    for first in range(0, rows, step):
-        piece = values[:, first : first + step]
-        coefficients, rmse = _fitted(piece.reshape(len(days), piece.shape[1] * columns), design)
-        found = [coefficients[0]]
-        for k in range(1, harmonics + 1):
-            a, b = coefficients[2 * k - 1 : 2 * k + 1]
-            phase = (np.arctan2(b, a) / (2 * np.pi) % 1 * period / k).astype(values.dtype)
-            found += [np.hypot(a, b), np.where(phase < period / k, phase, phase * 0)]  # rounding may reach the period
-        out[:, first : first + step] = np.reshape([*found, rmse], (len(names), *piece.shape[1:]))
-    coords = {"bands": list(names), **{d: data.coords[d] for d in ("y", "x") if d in data.coords}}
-    return xr.DataArray(out, dims=("bands", "y", "x"), coords=coords)
+    return np.hstack([np.ones((len(days), 1)), waves])
 
 
-def _fitted(values: np.ndarray, design: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """Coefficients and RMSE of each series (dates, pixels) on regressors (dates, terms); NaN where there are none.
-
-    Normal equations, pixel by pixel in the same order wherever the block begins; solved by L D Lᵀ without pivoting, so
-    that D tells what each regressor adds to those before it.
-    """
-    pixels, terms = values.shape[1], design.shape[1]
-    count = np.zeros(pixels)
-    normal = {(i, j): np.zeros(pixels) for i in range(terms) for j in range(i + 1)}
-    right = [np.zeros(pixels) for _ in range(terms)]
-    for value, row in zip(values, design, strict=True):
-        cancel.check()
-        there = ~np.isnan(value)
-        y = np.where(there, value, 0).astype(np.float64)
-        count += there
-        for i in range(terms):
-            right[i] += y * row[i]
-            for j in range(i + 1):
-                normal[i, j] += there * (row[i] * row[j])
-    known = count > terms
-    with np.errstate(all="ignore"):
-        lower: dict[tuple[int, int], np.ndarray] = {}
-        pivots: list[np.ndarray] = []
-        solved: list[np.ndarray] = []
-        for i in range(terms):
-            for j in range(i):
-                rest = sum((lower[i, k] * lower[j, k] * pivots[k] for k in range(j)), np.zeros(pixels))
-                lower[i, j] = (normal[i, j] - rest) / pivots[j]
-            pivots.append(normal[i, i] - sum((lower[i, k] ** 2 * pivots[k] for k in range(i)), np.zeros(pixels)))
-            known &= pivots[i] > _DETERMINED * normal[i, i]
-            solved.append(right[i] - sum((lower[i, k] * solved[k] for k in range(i)), np.zeros(pixels)))
-        coefficients = [y / pivot for y, pivot in zip(solved, pivots, strict=True)]
-        for i in reversed(range(terms)):
-            for k in range(i + 1, terms):
-                coefficients[i] = coefficients[i] - lower[k, i] * coefficients[k]
-        squares = np.zeros(pixels)
-        for value, row in zip(values, design, strict=True):
-            cancel.check()
-            residual = value - sum((c * x for c, x in zip(coefficients, row, strict=True)), np.zeros(pixels))
-            squares += np.where(np.isnan(value), 0, residual**2)
-        rmse = np.sqrt(squares / count)
-    return [np.where(known, c, np.nan) for c in coefficients], np.where(known, rmse, np.nan)
+def _coefficients(values: np.ndarray, days: np.ndarray, harmonics: int, period: float) -> np.ndarray:
+    """(terms + 1, pixels) of values (dates, pixels): the coefficients and the RMSE."""
+    out = np.empty((2 * harmonics + 2, values.shape[1]))
+    kernels.least_squares(values, _design(days, harmonics, period), _DETERMINED, out)
+    return out

@@ -15,7 +15,7 @@ import xarray as xr
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import BandError
-from muses_lab.operators.callbacks import Series, run
+from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.declare import Compiling, Cube, Images, Meta, MethodOf, operator, registry
 
 
@@ -49,6 +49,19 @@ class Value:
     def __rtruediv__(self, other: float) -> Value:
         return _of("divide", other, self)
 
+    def __neg__(self) -> Value:
+        return _of("multiply", self, -1)
+
+    def __pow__(self, p: float) -> Value:
+        if p == 2:
+            return self * self
+        if p == 0.5:
+            return Value(registry.node("sqrt", inside_callback=True, x=self.node))
+        return Value(registry.node("power", inside_callback=True, base=self.node, p=p))
+
+    def exp(self) -> Value:
+        return Value(registry.node("exp", inside_callback=True, p=self.node))
+
 
 def _of(process: str, x: Value | float, y: Value | float) -> Value:
     a, b = (v.node if isinstance(v, Value) else v for v in (x, y))
@@ -66,7 +79,50 @@ def ratio(x: Value, y: Value) -> Value:
     return Value(registry.node("if", inside_callback=True, value=y.node, accept=quotient.node))
 
 
+def band(label: str) -> Value:
+    """The value of a band, by its name or common name."""
+    return Value(registry.node("array_element", inside_callback=True, data=Parameter("data"), label=label))
+
+
 Formula = Callable[..., Value]
+Definition = Callable[[Mapping[str, Any]], Callback]
+"""(arguments) → the formula, as a process over bands."""
+
+
+def declare_formula(id: str, apply: Callable[..., Cube], definition: Definition, **declared: Any) -> None:
+    """Declares a function of a cube, with the argument `target_band`, that does what a formula of bands says."""
+
+    def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+        meta, target = metas["data"], arguments["target_band"]
+        wanted_labels(definition(arguments), meta)  # complains of bands that are not there
+        if target is not None and target in (meta.bands or ()):
+            raise BandError(f"there is a band {target!r} already; give target_band another name", band=target)
+        return Meta(meta.time, (*(meta.bands or ()), target), meta.common) if target else Meta(meta.time, None)
+
+    def needs(
+        arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
+    ) -> dict[str, tuple[str, ...] | None]:
+        bands = metas["data"].bands or ()
+        used = set(wanted_labels(definition(arguments), metas["data"]) or ())
+        if arguments["target_band"]:
+            used |= set(bands if wanted is None else wanted)
+        return {"data": tuple(band for band in bands if band in used)}
+
+    def images(
+        compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
+    ) -> Images:
+        value = compiling.call(definition(arguments), data=dict(inputs["data"]))
+        return {None: value} if bands is None else {**inputs["data"], arguments["target_band"]: value}
+
+    operator(
+        id, shape=shape, needs=needs, images=images, expands=lambda arguments: definition(arguments).root, **declared
+    )(apply)
+
+
+def applied(data: Cube, meta: Meta | None, definition: Callback, target: str | None) -> Cube:
+    """The values of a formula; with a target those of the bands and of it."""
+    value = run(definition, data=Series(data, "bands", meta or Meta(bands=tuple(data.bands.values))))
+    return xr.concat([data, value.expand_dims(bands=[target])], "bands") if target else value
 
 
 def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Formula], Formula]:
@@ -86,48 +142,14 @@ def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Fo
     def declare(formula: Formula) -> Formula:
         roles = tuple(signature(formula).parameters)
 
-        def labels(arguments: Mapping[str, Any], meta: Meta) -> dict[str, str]:
-            return {role: meta.find(arguments[role]) for role in roles}
-
         def definition(arguments: Mapping[str, Any]) -> Callback:
-            bands = {
-                role: Value(
-                    registry.node("array_element", inside_callback=True, data=Parameter("data"), label=arguments[role])
-                )
-                for role in roles
-            }
-            made = formula(**bands).node
+            made = formula(**{role: band(arguments[role]) for role in roles}).node
             assert isinstance(made, Node)
             return Callback(made)
 
-        def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
-            meta, target = metas["data"], arguments["target_band"]
-            labels(arguments, meta)
-            if target is not None and target in (meta.bands or ()):
-                raise BandError(f"there is a band {target!r} already; give target_band another name", band=target)
-            return Meta(meta.time, (*(meta.bands or ()), target), meta.common) if target else Meta(meta.time, None)
-
-        def needs(
-            arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: tuple[str, ...] | None
-        ) -> dict[str, tuple[str, ...] | None]:
-            bands, used = metas["data"].bands or (), set(labels(arguments, metas["data"]).values())
-            if arguments["target_band"]:
-                used |= set(bands if wanted is None else wanted)
-            return {"data": tuple(band for band in bands if band in used)}
-
-        def images(
-            compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images],
-            bands: tuple[str, ...] | None,
-        ) -> Images:  # fmt: skip
-            value = compiling.call(definition(arguments), data=dict(inputs["data"]))
-            return {None: value} if bands is None else {**inputs["data"], arguments["target_band"]: value}
-
         def apply(data: Cube, meta: Meta | None = None, **arguments: Any) -> Cube:
             given = {**{role: role for role in roles}, "target_band": None, **arguments}
-            meta = meta or Meta(bands=tuple(data.bands.values))
-            value = run(definition(given), data=Series(data, "bands", meta))
-            target = given["target_band"]
-            return xr.concat([data, value.expand_dims(bands=[target])], "bands") if target else value
+            return applied(data, meta, definition(given), given["target_band"])
 
         apply.__name__, apply.__doc__ = id.rpartition(":")[2], formula.__doc__
         apply.__signature__ = Signature(  # type: ignore[attr-defined]
@@ -142,10 +164,7 @@ def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Fo
         apply.__annotations__ = {
             "data": Cube, **dict.fromkeys(roles, str), "target_band": str | None, "meta": Meta | None, "return": Cube,
         }  # fmt: skip
-        operator(
-            id, version=version, shape=shape, needs=needs, images=images, expands=lambda a: definition(a).root,
-            method=method,
-        )(apply)  # fmt: skip
+        declare_formula(id, apply, definition, version=version, method=method)
         return formula
 
     return declare

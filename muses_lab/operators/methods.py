@@ -28,7 +28,7 @@ from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.declare import DIGEST, Cube, Operator, registry
 from muses_lab.operators.declare import Argument as Declared
-from muses_lab.plain import plain, shown
+from muses_lab.plain import number, plain, shown
 
 Dimension = Literal["t", "bands"]
 
@@ -62,12 +62,12 @@ def method_of(op: Operator) -> Method | None:
         declared = declared.replace(parameters=[*given, dim, *optional])
 
     def build(data: Node, *args: Any, **kwargs: Any) -> Node:
-        arguments = dict(declared.bind(*args, **kwargs).arguments)
+        arguments, id = dict(declared.bind(*args, **kwargs).arguments), op.current().id
         if kind == "cube":
-            return registry.node(op.id, **{first: data, **handed_over(op.id, arguments)})
+            return registry.node(id, **{first: data, **handed_over(id, arguments)})
         if kind == "scalar":
-            return on_values(data, op.id, first, **arguments)
-        return over(data, arguments.pop("dim", "t"), op.id, **arguments)
+            return on_values(data, id, first, **arguments)
+        return over(data, arguments.pop("dim", "t"), id, **arguments)
 
     return Method(op.method, declared, build, inspect.cleandoc(op.fn.__doc__ or ""))
 
@@ -100,6 +100,27 @@ def over(data: Node, dim: str, process: str | Node, /, **arguments: Any) -> Node
         arguments.setdefault("data", Parameter("data"))
         process = registry.node(process, inside_callback=True, **values(arguments))
     return registry.node("reduce_dimension", data=data, reducer=Callback(process), dimension=dim)
+
+
+def reducer_named(data: Node, name: Any, q: float | None = None) -> Callback:
+    """The reducer that chains have as the method of this name."""
+    op = registry.of_method(name) if isinstance(name, str) else None
+    method = None if op is None else method_of(op)
+    if method is None or "dim" not in method.signature.parameters:
+        raise ArgumentError(f"{shown(name)} is no reducer: give 'median', 'mean', 'max', 'count', 'std' or the like")
+    given = {} if q is None else {"q": number("q", q)}
+    try:
+        made = method.build(data, **given, dim="t")
+    except TypeError:
+        fits = "takes q, a number from 0 to 1" if q is None else "takes no q; 'quantile' does"
+        raise ArgumentError(f"the reducer {name!r} {fits}") from None
+    return made.arguments["reducer"]
+
+
+def each_along(data: Node, dim: str, process: str, /, **arguments: Any) -> Node:
+    """The values along a dimension replaced by those of a process that gives an array as long."""
+    root = registry.node(process, inside_callback=True, data=Parameter("data"), **values(arguments))
+    return registry.node("apply_dimension", data=data, process=Callback(root), dimension=dim)
 
 
 def band_value(label: str) -> Node:

@@ -13,11 +13,12 @@ from typing import Annotated, Any, Literal
 import bottleneck as bn
 import numpy as np
 import xarray as xr
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from muses_lab.document.graph import Node, Parameter
-from muses_lab.operators.callbacks import Series
-from muses_lab.operators.declare import Array, Cost, Meta, Scalar, operator, registry
+from muses_lab.operators.callbacks import ELEMENT, Series, as_series, stacked
+from muses_lab.operators.declare import Array, Cost, Length, Refused, Scalar, Unary, operator, registry
+from muses_lab.operators.functions import callback
 from muses_lab.operators.methods import Dimension, over
 from muses_lab.plain import plain
 from muses_lab.resources import cancel
@@ -28,18 +29,11 @@ _AT_ONCE = 1 << 22
 """Values that are reduced between two looks at the cancel flag: 0.06 s of medians, by measurement."""
 
 
-def _along(data: Any) -> tuple[xr.DataArray, str]:
-    """The array and the dimension to reduce; a list of scalars becomes an array with a dimension of its own."""
-    if isinstance(data, Series):
-        return data.array, data.dim
-    parts = [xr.DataArray(NAN if v is None else v) if not isinstance(v, xr.DataArray) else v for v in data]
-    return xr.concat(xr.broadcast(*parts), dim="element", coords="minimal", compat="override"), "element"
-
-
 def _reduce(
     data: Any, fn: Callable[[np.ndarray, int], np.ndarray], ignore_nodata: bool, in_pieces: bool = True
 ) -> xr.DataArray:
-    array, dim = _along(data)
+    series = as_series(data)
+    array, dim = series.array, series.dim
     axis = array.get_axis_num(dim)
     dims = [d for d in array.dims if d != dim]
     values = np.asarray(array.data)
@@ -50,10 +44,19 @@ def _reduce(
         else:
             out = np.asarray(_in_pieces(fn, values, axis) if in_pieces else fn(values, axis))
             if not ignore_nodata:
-                out = np.where(_in_pieces(lambda v, axis: np.isnan(v).any(axis=axis), values, axis), NAN, out)
+                there = _with_elements(series, 0)
+                out = np.where(_in_pieces(lambda v, axis: np.isnan(v).any(axis=axis), there, axis), NAN, out)
         out = out.astype(values.dtype, copy=False)  # a variance may be beyond float32: it is infinite
     coords = {d: array.coords[d] for d in dims if d in array.coords}
     return xr.DataArray(out, dims=dims, coords=coords)
+
+
+def _with_elements(series: Series, beyond: float) -> np.ndarray:
+    """The values; those that are beyond the elements of their pixel as a number."""
+    if series.length is None:
+        return np.asarray(series.array.data)
+    places = xr.DataArray(np.arange(series.size), dims=series.dim)
+    return series.array.where(places < series.length, beyond).transpose(*series.array.dims).values
 
 
 def _pieces(shape: tuple[int, ...], axis: int) -> Iterator[tuple[slice, ...]]:
@@ -114,21 +117,54 @@ _declare("variance", _variance, "Sample variance (divided by n - 1)", "VARIANCE"
 _declare("sd", lambda v, axis: np.sqrt(_variance(v, axis)), "Sample standard deviation (divided by n - 1)", "SD", "std")
 
 
-@operator("count", strict=False, code="COUNT")
-def count(data: Array, condition: Literal[True] | None = None) -> Scalar:
-    """Number of valid values; of all values with `condition` true.
+def _count(data: Node, dim: Dimension = "t", condition: Any = None) -> Node:
+    """Number of valid values; with `condition` true of all, with a function of the value of those where it is true.
+
+    ```python
+    ndvi.count("t")
+    ndvi.count("t", condition=lambda x: x > 0.5)
+    ```
+    """
+    if condition is not None and condition is not True:
+        condition = callback("condition", condition, "x")
+    reducer = registry.node("count", inside_callback=True, data=Parameter("data"), condition=condition)
+    return over(data, dim, reducer)
+
+
+@operator("count", strict=False, code="COUNT", method=_count)
+def count(data: Array, condition: Unary | Literal[True] | None = None) -> Scalar:  # type: ignore[valid-type]
+    """Number of valid values; with `condition` true of all, with a process graph of those where it is true.
 
     ```python
     ndvi.count("t")
     ```
     """
-    every = condition is True
-
-    def number(values: np.ndarray, axis: int) -> np.ndarray:
-        return np.full_like(values, 1).sum(axis=axis) if every else (~np.isnan(values)).sum(axis=axis)
-
-    counted = _reduce(data, number, True)
+    series = as_series(data)
+    if condition is True:
+        if series.length is not None:
+            return series.length.astype(series.array.dtype)  # type: ignore[return-value]
+        counted = _reduce(series, lambda values, axis: np.full_like(values, 1).sum(axis=axis), True)
+    elif condition is None:
+        counted = _reduce(series, lambda values, axis: (~np.isnan(values)).sum(axis=axis), True)
+    else:
+        counted = _reduce(_met(series, condition), bn.nansum, True)
     return counted.fillna(0)  # type: ignore[return-value]
+
+
+def _met(series: Series, condition: Any) -> Series:
+    """1 where a condition on each element is true, else 0."""
+    truth = condition(x=series.elements)
+    truth = truth if isinstance(truth, xr.DataArray) else xr.full_like(series.elements, bool(truth))
+    truth = xr.broadcast(truth, series.elements)[0].transpose(*series.elements.dims)
+    met = Series((truth.fillna(0) != 0).astype(series.array.dtype), ELEMENT, length=series.length)
+    return Series(met.array.copy(data=_with_elements(met, 0)), ELEMENT)
+
+
+def _last_of_all(series: Series) -> xr.DataArray:
+    """The last element of each pixel, missing or not."""
+    assert series.length is not None
+    places = xr.DataArray(np.arange(series.size), dims=series.dim)
+    return series.array.where(places == series.length - 1).max(series.dim)
 
 
 def _pick(values: np.ndarray, axis: int, last: bool, ignore_nodata: bool) -> np.ndarray:
@@ -158,11 +194,92 @@ def last(data: Array, ignore_nodata: bool = True) -> Scalar:
     ndvi.last("t")
     ```
     """
+    if isinstance(data, Series) and data.length is not None and not ignore_nodata:
+        return _last_of_all(data)  # type: ignore[return-value]
     return _reduce(data, lambda v, axis: _pick(v, axis, True, ignore_nodata), True)  # type: ignore[return-value]
 
 
+def _extrema_length(arguments: Mapping[str, Any], lengths: Mapping[str, Length]) -> Length:
+    return Length(0, 2)
+
+
+@operator("extrema", length=_extrema_length, method=None)
+def extrema(data: Array, ignore_nodata: bool = True) -> Array:
+    """The smallest and the largest value, as an array of two.
+
+    ```python
+    ndvi.apply_dimension("extrema", "t", "bands")
+    ```
+
+    Missing values are ignored unless `ignore_nodata` is false; where nothing is left both are missing.
+    """
+    both = [_reduce(data, fn, ignore_nodata) for fn in (_smallest, _largest)]
+    return Series(stacked(both), ELEMENT)  # type: ignore[return-value]
+
+
+def _smallest(values: np.ndarray, axis: int) -> np.ndarray:
+    return bn.nanmin(values, axis=axis)
+
+
+def _largest(values: np.ndarray, axis: int) -> np.ndarray:
+    return bn.nanmax(values, axis=axis)
+
+
+def _decided(data: Any, decisive: bool, ignore_nodata: bool) -> xr.DataArray:
+    """The truth value that decides where one element has it, else the other one; unknown where one may have had it."""
+    series = as_series(data)
+    values = _with_elements(series, np.nan)
+    unknown = np.isnan(_with_elements(series, 0))
+
+    def decide(values: np.ndarray, axis: int) -> np.ndarray:
+        found = ((values != 0) == decisive) & ~np.isnan(values)
+        return np.where(found.any(axis=axis), float(decisive), float(not decisive))
+
+    made = _reduce(Series(series.array.copy(data=values), series.dim), decide, True)
+    if not series.size:
+        return xr.full_like(made, float(not decisive))
+    if ignore_nodata:
+        return made
+    axis = series.array.get_axis_num(series.dim)
+    return made.where((made == float(decisive)) | ~unknown.any(axis=axis))
+
+
+@operator("all", strict=False)
+def all_(data: Array, ignore_nodata: bool = True) -> Scalar:
+    """1 where all values are true (not 0), else 0; of none, too, it is 1.
+
+    ```python
+    (ndvi > 0.2).all("t")
+    ```
+
+    Missing values are ignored; with `ignore_nodata` false they are unknown, and so is the result where all others are
+    true.
+    """
+    return _decided(data, False, ignore_nodata)  # type: ignore[return-value]
+
+
+@operator("any", strict=False)
+def any_(data: Array, ignore_nodata: bool = True) -> Scalar:
+    """1 where at least one value is true (not 0), else 0; of none, too, it is 0.
+
+    ```python
+    (ndvi > 0.2).any("t")
+    ```
+
+    Missing values are ignored; with `ignore_nodata` false they are unknown, and so is the result where no other is
+    true.
+    """
+    return _decided(data, True, ignore_nodata)  # type: ignore[return-value]
+
+
+def _number_of(arguments: Mapping[str, Any]) -> int:
+    probabilities = arguments["probabilities"]
+    return len(probabilities) if probabilities is not None else arguments["q"] - 1
+
+
 def _quantiles_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    return Cost((20e-9 + 3e-9 * len(arguments["probabilities"])) * rows * columns)
+    given = {"probabilities": None, "q": 2, **arguments}
+    return Cost((20e-9 + 3e-9 * _number_of(given)) * rows * columns)
 
 
 def _quantile(data: Node, q: float, dim: Dimension = "t", ignore_nodata: bool = True) -> Node:
@@ -180,21 +297,46 @@ def _quantile(data: Node, q: float, dim: Dimension = "t", ignore_nodata: bool = 
     return over(data, dim, "array_element", data=series, index=0)
 
 
-@operator("quantiles", cost=_quantiles_cost, code="QUANTILE", method=_quantile)
+def _one_of_both(arguments: Mapping[str, Any]) -> None:
+    given = [arguments[name] is not None for name in ("probabilities", "q")]
+    if sum(given) != 1:
+        name = "QuantilesParameterConflict" if all(given) else "QuantilesParameterMissing"
+        raise Refused(name, "give `probabilities`, or the number of intervals `q` of older documents")
+
+
+def _intervals(number: int | list[float]) -> list[float]:
+    """The limits between so many intervals of the same probability."""
+    return [k / number for k in range(1, number)] if isinstance(number, int) else number
+
+
+Intervals = Annotated[int, Field(ge=2, le=101)]
+Probabilities = Annotated[
+    Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=100)] | Intervals,
+    AfterValidator(_intervals),
+]
+
+
+@operator(
+    "quantiles", cost=_quantiles_cost, code="QUANTILE", method=_quantile, rule=_one_of_both,
+    length=lambda arguments, lengths: Length(0, _number_of(arguments)),
+)  # fmt: skip
 def quantiles(
-    data: Array,
-    probabilities: Annotated[list[Annotated[float, Field(ge=0, le=1)]], Field(min_length=1, max_length=100)],
-    ignore_nodata: bool = True,
+    data: Array, probabilities: Probabilities | None = None, ignore_nodata: bool = True, q: Intervals | None = None
 ) -> Array:
-    """Quantiles at the given probabilities, as a series (take one with `array_element`).
+    """Quantiles at the given probabilities, or between so many intervals of the same probability, as an array.
 
     ```python
     ndvi.quantile(0.9, "t")
+    ndvi.apply_dimension(lambda data: data.quantiles(4), "t", "bands")
     ```
+
+    Missing values are ignored unless `ignore_nodata` is false; where nothing is left all are missing.
     """
 
     parts = []
-    array, dim = _along(data)
+    probabilities = _intervals(probabilities or q or [])
+    series = as_series(data)
+    array, dim = series.array, series.dim
     # Sorted once for all probabilities: NaN goes last, so the valid values of each pixel stand at its front.
     values = np.array(np.moveaxis(np.asarray(array.data), array.get_axis_num(dim), 0))
     for piece in _pieces(values.shape, 0):
@@ -207,7 +349,7 @@ def quantiles(
             return _interpolated(values, valid, p)
 
         parts.append(_reduce(data, one, ignore_nodata, in_pieces=False))
-    return Series(xr.concat(parts, dim="quantile"), "quantile", Meta(time=False))  # type: ignore[return-value]
+    return Series(xr.concat(parts, dim="quantile"), "quantile")  # type: ignore[return-value]
 
 
 def _interpolated(ordered: np.ndarray, valid: np.ndarray, p: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muses_lab.products.known import profiles
-from muses_lab.products.profile import KnownBand, Profile
+from muses_lab.products.profile import KnownBand, KnownMask, Profile
 
 
 def markdown() -> str:
@@ -17,7 +17,7 @@ def _product(profile: Profile) -> str:
         "",
         f"{profile.title}. Ids of collections: `{profile.ids}`.",
         "",
-        _mask(profile),
+        _masks(profile),
         "",
         "| band | common name | metres | type | nodata | scale | offset |",
         "|---|---|---|---|---|---|---|",
@@ -27,14 +27,29 @@ def _product(profile: Profile) -> str:
     return "\n".join(lines)
 
 
-def _mask(profile: Profile) -> str:
-    band = next((b.name for b in profile.bands if b.name.lower() in profile.mask_keys), None)
-    if band is None:
+def _masks(profile: Profile) -> str:
+    if not profile.masks:
         return "No cloud mask is known: `mask_clouds()` says so."
-    if profile.mask_keep is not None:
-        return f"`mask_clouds()` keeps the classes {', '.join(map(str, profile.mask_keep))} of `{band}`."
-    bits = [str(bit) for bit in range(32) if (profile.mask_bits or 0) >> bit & 1]
-    return f"`mask_clouds()` drops pixels with one of the bits {', '.join(bits)} of `{band}`."
+    return "\n".join(_mask(mask, "" if n == 0 else f'"{mask.name}"') for n, mask in enumerate(profile.masks))
+
+
+def _mask(mask: KnownMask, named: str) -> str:
+    call, band = f"`mask_clouds({named})`", f"`{mask.keys[0]}`"
+    if mask.keep is not None:
+        does = f"keeps the classes {', '.join(map(str, mask.keep))} of {band}"
+    else:
+        bits = [str(bit) for bit in range(32) if (mask.bits or 0) >> bit & 1]
+        does = f"drops pixels with one of the bits {', '.join(bits)} of {band}"
+    also = f", and those where {' or '.join(f'`{keys[0]}`' for keys in mask.also)} is not 0" if mask.also else ""
+    known = ", ".join(f"{_value(value, mask)} `{name}`" for name, value in mask.meanings)
+    return f"{call} {does}{also}. By name: {known}."
+
+
+def _value(value: int, mask: KnownMask) -> str:
+    """The class, or the numbers of the bits."""
+    if mask.keep is not None:
+        return str(value)
+    return " or ".join(str(bit) for bit in range(32) if value >> bit & 1)
 
 
 def _band(band: KnownBand) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,6 +22,12 @@ class CloudMask:
     """Classes of clear pixels; every other value is dropped."""
     bits: int | None = None
     """A pixel is dropped where `(value & bits) != 0`."""
+    name: str = field(default="", compare=False, repr=False)
+    """What users call it."""
+    meanings: tuple[tuple[str, int], ...] = field(default=(), compare=False, repr=False)
+    """What classes or flags are called, with the class, or the bits that are set (some of them) where the flag is."""
+    also: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Other bands of masks: a pixel is dropped where one of them is not 0."""
 
 
 OffsetOf = Callable[[dict[str, Any], float | None, float], float]
@@ -50,18 +56,39 @@ class KnownBand:
 
 
 @dataclass(frozen=True)
+class KnownMask:
+    """One mask of a product; see `CloudMask` for what it is where the bands are known."""
+
+    name: str
+    keys: tuple[str, ...]
+    """Names of the band that it reads."""
+    meanings: tuple[tuple[str, int], ...]
+    keep: tuple[int, ...] | None = None
+    bits: int | None = None
+    also: tuple[tuple[str, ...], ...] = ()
+    """Names of each of the bands that it reads as well, where they are there."""
+
+    def over(self, bands: dict[str, str]) -> CloudMask | None:
+        """The mask over bands by their known name; None where its band is not among them."""
+        band = next((bands[key] for key in self.keys if key in bands), None)
+        if band is None:
+            return None
+        also = (next((bands[key] for key in keys if key in bands), None) for keys in self.also)
+        others = tuple(other for other in also if other is not None)
+        return CloudMask(band, self.keep, self.bits, self.name, self.meanings, others)
+
+
+@dataclass(frozen=True)
 class Profile:
-    """One product: its bands in order, and its mask."""
+    """One product: its bands in order, and its masks."""
 
     name: str
     title: str
     ids: str
     """Regular expression of the collection ids it is found under."""
     bands: tuple[KnownBand, ...]
-    mask_keep: tuple[int, ...] | None = None
-    mask_bits: int | None = None
-    mask_keys: tuple[str, ...] = ()
-    """Names of the band that the mask reads, in any case."""
+    masks: tuple[KnownMask, ...] = ()
+    """That which is meant where none is named comes first."""
     is_of: Callable[[dict[str, Any]], bool] = lambda item: False
     """Whether a STAC Item says of itself that it is of this product, whatever its collection is called."""
 
@@ -82,13 +109,13 @@ class Profile:
         match = _RESAMPLED.fullmatch(key) or _REFORMATTED.fullmatch(key)
         return match is not None and match["stem"].lower() in self._by_key and self.band(key) is None
 
-    def cloud_mask(self, names: Iterable[str]) -> CloudMask | None:
-        """The mask over the bands that there are; None where its band is not among them."""
+    def cloud_masks(self, names: Iterable[str]) -> tuple[CloudMask, ...]:
+        """Its masks over the bands that there are."""
+        bands: dict[str, str] = {}
         for name in names:
-            known = self.band(name)
-            if known is not None and known.name.lower() in self.mask_keys:
-                return CloudMask(name, self.mask_keep, self.mask_bits)
-        return None
+            if (known := self.band(name)) is not None:
+                bands.setdefault(known.name, name)
+        return tuple(mask for known in self.masks if (mask := known.over(bands)) is not None)
 
 
 _RESAMPLED = re.compile(r"(?P<stem>.+)_(?P<metres>\d+)m")

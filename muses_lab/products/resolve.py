@@ -43,7 +43,12 @@ class Product:
     """What a collection's numbers mean."""
 
     bands: tuple[Band, ...]
-    cloud_mask: CloudMask | None
+    masks: tuple[CloudMask, ...] = ()
+
+    @property
+    def cloud_mask(self) -> CloudMask | None:
+        """The mask that is meant where none is named."""
+        return self.masks[0] if self.masks else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class _Odd(Exception):
 
 
 def product(collection: dict[str, Any]) -> Product:
-    """Bands and cloud mask of a STAC Collection, from its metadata and what is known of the product.
+    """Bands and masks of a STAC Collection, from its metadata and what is known of the product.
 
     >>> product({"id": "landsat-c2-l2"}).cloud_mask
     CloudMask(band='QA_PIXEL', keep=None, bits=31)
@@ -79,7 +84,7 @@ def product(collection: dict[str, Any]) -> Product:
     bands = tuple(_collection_bands(collection, profile).values())
     if not bands and profile is not None:
         bands = tuple(_band(Described(known.name, 1), profile) for known in profile.bands)
-    return Product(bands, profile.cloud_mask(b.name for b in bands) if profile else None)
+    return Product(bands, profile.cloud_masks(b.name for b in bands) if profile else ())
 
 
 def scenes(

@@ -11,12 +11,14 @@ from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.engine import Published
 from muses_lab.errors import MusesError
 from muses_lab.operators import references, registry
+from muses_lab.publish.private import check_public
 from muses_lab.store import Store
 
 
 def load_published(chain_hash: str, store: Store) -> Published:
     """A published chain from the store, ready for evaluation."""
     root = graph.parse(store.document(chain_hash), registry)
+    check_public(root)
     referred = references(root)
     found = {digest: stored(store, kind, digest) for digest, kind in referred.items()}
     published = Published(root, found, problems={digest: stored_problems(store, digest) for digest in referred})

@@ -18,6 +18,7 @@ from muses_lab.engine import Published
 from muses_lab.errors import DocumentError
 from muses_lab.operators import references, registry
 from muses_lab.plain import shown
+from muses_lab.publish.private import check_public, check_trusted
 
 KEY = "muses:artefacts"
 MAX_BYTES = 64 << 20
@@ -26,13 +27,18 @@ MAX_BYTES = 64 << 20
 
 def to_document(published: Published) -> dict[str, Any]:
     """The document of a chain with its artefacts, by digest."""
+    for artefact in published.artefacts.values():
+        if artefact.kind.private:
+            check_public(published.root)
     brought = {digest: _to_json(artefact) for digest, artefact in sorted(published.artefacts.items())}
     return {**graph.to_document(published.root), KEY: brought}
 
 
-def parse(document: Any, parameters: Mapping[str, Any] | None = None) -> tuple[Node, dict[str, Artefact]]:
+def parse(
+    document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False
+) -> tuple[Node, dict[str, Artefact]]:
     """A chain, and the artefacts that its document brings; `DocumentError` where it has several results."""
-    results, found = read(document, parameters)
+    results, found = read(document, parameters, trust_code=trust_code)
     if len(results) > 1:
         names = ", ".join(repr(one.name) for one in results)
         raise DocumentError(f"the document has {len(results)} results ({names}): ml.read_graph(…) gives them all")
@@ -40,9 +46,10 @@ def parse(document: Any, parameters: Mapping[str, Any] | None = None) -> tuple[N
 
 
 def read(
-    document: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None
+    document: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None, trust_code: bool = False
 ) -> tuple[list[openeo.Result], dict[str, Artefact]]:
-    """The results of a document (see `openeo.read`), and the artefacts that it brings."""
+    """The results of a document (see `openeo.read`), and the artefacts that it brings; with code only where
+    that is trusted."""
     if isinstance(document, str | bytes):
         document = _loads(document)
     elif not isinstance(document, dict):
@@ -55,6 +62,9 @@ def read(
         brought = document[KEY]
         document = {key: value for key, value in document.items() if key != KEY}
     results = openeo.read(document, registry, parameters, processes)
+    if not trust_code:
+        for one in results:
+            check_trusted(one.root)
     if not isinstance(brought, dict):
         raise DocumentError(f"{KEY!r} must map digests to artefacts, not {brought!r:.60}", argument=KEY)
     used: dict[str, str] = {}

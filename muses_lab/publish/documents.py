@@ -10,17 +10,31 @@ from muses_lab.engine import Published
 from muses_lab.errors import ExtentRequired
 from muses_lab.operators import registry
 from muses_lab.publish import artefacts
+from muses_lab.publish.private import check_public, private_node
 from muses_lab.store import Store
 
 
 def keep(published: Published, store: Store) -> str:
     """Checks a document, keeps it in the store with its artefacts; returns the hash that names it."""
+    check_public(published.root)
     check_extents(published.root)
     _ = published.prepared  # unknown bands, different grids and the like are errors now, not in a tile
     for digest, artefact in published.artefacts.items():
         artefacts.keep(store, artefact)
         artefacts.keep_problems(store, digest, published.problems.get(digest, ()))
     store.put_document(published.chain_hash, published.document.decode())
+    return published.chain_hash
+
+
+def keep_for_job(published: Published, store: Store) -> str:
+    """As `keep`, for a job that begins: the store holds its document, unless the chain is private.
+
+    The job of a private chain goes by its hash alone, and cannot be taken up again once its process has ended.
+    """
+    if private_node(published.root) is None:
+        return keep(published, store)
+    check_extents(published.root)
+    _ = published.prepared
     return published.chain_hash
 
 

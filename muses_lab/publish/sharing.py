@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from muses_lab.engine import Published
 from muses_lab.errors import MusesError
 from muses_lab.publish.documents import keep
+from muses_lab.publish.private import check_public
 from muses_lab.store import Share, Store, default_store, new_id
 from muses_lab.style import Style
 
@@ -64,6 +65,7 @@ def share(
     view: Mapping[str, Any] | None,
 ) -> Link:
     """Keeps a document (and the style of a layer) in the store and grants it; see `Chain.share`."""
+    check_public(published.root)
     store = default_store()
     address(store, "")  # where nobody can be told, nothing is kept
     content: dict[str, Any] = {"chain": keep(published, store)}

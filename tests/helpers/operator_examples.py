@@ -28,7 +28,20 @@ def names(s2: ml.Collection) -> dict[str, Any]:
     return {
         "ml": _Here(s2.catalog), "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi,
         "image": image, "other": other, "water": s2.ndwi().median("t") > 0, "forest": forest(),
+        "everywhere": partial(everywhere, f"{s2.catalog.id}:{s2.query.collection}"),
     }  # fmt: skip
+
+
+def everywhere(collection: str, node: dict[str, Any], **others: Any) -> dict[str, Any]:
+    """A document: what a process gives, with nodes that it uses, at every pixel of a collection's first date."""
+    band = {"process_id": "array_element", "arguments": {"data": {"from_parameter": "data"}, "index": 0}}
+    apart = {"process_id": "load_collection", "arguments": {"id": collection, "bands": ["red"]}}
+    first = {"process_id": "reduce_dimension", "arguments": {
+        "data": {"from_node": "scenes"}, "dimension": "t", "reducer": {"process_graph": {"n": band | {"result": True}}},
+    }}  # fmt: skip
+    values = {"process_graph": {"node": node, **others}}
+    there = {"process_id": "apply", "arguments": {"data": {"from_node": "first"}, "process": values}, "result": True}
+    return {"scenes": apart, "first": first, "there": there}
 
 
 class _Here:

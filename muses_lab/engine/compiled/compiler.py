@@ -26,8 +26,8 @@ from muses_lab.operators.declare import Images
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.raster.values import physical_table
 
-_STRICT = {*range(vm.ADD, vm.NORMALIZED_DIFFERENCE + 1), *range(vm.GT, vm.NEQ + 1), vm.CLIP,
-           vm.NOT, vm.XOR, vm.ABSOLUTE, vm.SQRT, vm.FLOOR, vm.CEIL}  # fmt: skip
+_STRICT = {*range(vm.ADD, vm.ROUND + 1), *range(vm.GT, vm.NEQ + 1), vm.CLIP, vm.NOT, vm.XOR,
+           *range(vm.ABSOLUTE, vm.SGN + 1), *range(vm.EXP, vm.ARTANH + 1)}  # fmt: skip
 """Instructions whose result is missing where an argument is."""
 _MAX_REGISTERS = 4096
 _MISSING = np.float32("nan")
@@ -152,8 +152,8 @@ def code_of(prepared: PreparedGraph, target: Step) -> Code | None:
 
 
 def _compile(prepared: PreparedGraph, target: Step) -> Code:
-    over_time = target.reduces_time
-    if target.meta.time or (not over_time and target.operator.images is None):
+    over_time = target.reduces_dates
+    if (target.meta.time and not over_time) or (not over_time and target.operator.images is None):
         raise Unfit("dates in the result")
     # Geometry does not matter here: neighbourhoods are evaluations of their own, or do not fit.
     somewhere = Rect(0, 1, 0, 1)
@@ -224,6 +224,8 @@ def _siblings(prepared: PreparedGraph, target: Step) -> list[Step]:
     """The target and other reducers of the same values: they cost next to nothing beside it."""
     reducer(target)
     same = [target]
+    if target.groups is not None:
+        return same
     for step in prepared.steps.values():
         if step is not target and step.reduces_time and step.data.hash == target.data.hash:
             try:
@@ -285,7 +287,16 @@ class _Machine:
         """Whether a table of all stored values is short."""
         if not leaf.step.reads or leaf.band is None:
             return False
-        return np.dtype(self.prepared.source(leaf.step.node).band(leaf.band).dtype).itemsize == 1
+        return self._dtype(leaf).itemsize == 1
+
+    def is_short(self, leaf: Leaf) -> bool:
+        """Whether there is a table of all stored values: what takes long is looked up there."""
+        if not leaf.step.reads or leaf.band is None:
+            return False
+        return self._dtype(leaf).kind in "iu" and self._dtype(leaf).itemsize <= 2
+
+    def _dtype(self, leaf: Leaf) -> np.dtype:
+        return np.dtype(self.prepared.source(leaf.step.node).band(str(leaf.band)).dtype)
 
     def _new(self) -> int:
         self._count += 1
@@ -321,20 +332,38 @@ class _Machine:
 
     def do(self, operation: int, *arguments: Value) -> Value:
         registers = [self.register(a) for a in arguments]
+        if operation == vm.POWER and (registers[1], 2.0) in self.constants:  # the same, in a fiftieth of the time
+            operation, registers = vm.MULTIPLY, [registers[0], registers[0]]
         mask = self._common_mask(operation, registers)
         if mask is None:
-            return _Register(self._line(operation, *registers))
+            return _Register(self._short(operation, *registers))
         # what is missing stays missing: the result is masked once, instead of each of its arguments
         removed, missing = mask
         bare = [self._masked[r][0] if r in self._masked else r for r in registers]
-        return _Register(self._line(vm.MASK, self._line(operation, *bare), removed, missing))
+        return _Register(self._line(vm.MASK, self._short(operation, *bare), removed, missing))
+
+    def _short(self, operation: int, *registers: int) -> int:
+        """A line; one for a quotient that is missing where its divisor is 0.
+
+        Wins 5 % of the median of an index with a quotient (EVI).
+        """
+        if self._keeps(operation, registers):
+            divisor, accept = registers[:2]
+            quotient = next((line for line in reversed(self.lines) if line[1] == accept), None)
+            if quotient is not None and quotient[0] == vm.DIVIDE and quotient[3] == divisor:
+                return self._line(vm.RATIO, *quotient[2:4])
+        return self._line(operation, *registers)
+
+    def _keeps(self, operation: int, registers: Sequence[int]) -> bool:
+        """Whether it is IF with nothing but missing values where the condition is not true."""
+        return operation == vm.IF and any(n == registers[2] and np.isnan(v) for n, v in self.constants)
 
     def _common_mask(self, operation: int, registers: Sequence[int]) -> tuple[int, int] | None:
         """The mask that all arguments of an instruction have that are no numbers; None where it would matter.
 
         Wins 5 to 15 % of W1's evaluation: one mask for two bands.
         """
-        if operation not in _STRICT:
+        if operation not in _STRICT and not self._keeps(operation, registers):
             return None
         numbers = {number for number, _ in self.constants}
         masks = {self._masked[r][1:] if r in self._masked else None for r in registers if r not in numbers}
@@ -421,18 +450,30 @@ def _elementwise(machine: _Machine, process: str, arguments: Mapping[str, Any]) 
     scalars = [a.name for a in op.arguments.values() if a.kind == "scalar"]
     values = [_MISSING if given[name] is None else given[name] for name in scalars]
     if not any(isinstance(v, Leaf | _Register) for v in values):
-        raise Unfit("numbers alone")
+        return _number(op, given)
     leaves = {id(v): v for v in values if isinstance(v, Leaf)}
     if len(leaves) == 1 and not any(isinstance(v, _Register) for v in values):
         (leaf,) = leaves.values()
-        if machine.is_byte(leaf) or (op.code is None and op.expands is None):
+        costly = op.code is not None and getattr(vm, op.code) in vm.COSTLY and machine.is_short(leaf)
+        if machine.is_byte(leaf) or costly or (op.code is None and op.expands is None):
             return _folded(leaf, op, given)
     if op.expands is not None:
         return _graph(machine, op.expands(given), dict(zip(scalars, values, strict=True)))
     if op.code is None:
         raise Unfit(process)
-    operands = [_MISSING if v is None else v for v in given.values()]
+    options = {a.name for a in op.arguments.values() if a.kind == "value" and not a.required}
+    if any(given[name] != op.arguments[name].default for name in options):
+        raise Unfit(f"an option of {process}")
+    operands = [_MISSING if v is None else v for name, v in given.items() if name not in options]
     return machine.do(getattr(vm, op.code), *(float(v) if isinstance(v, int | np.floating) else v for v in operands))
+
+
+def _number(op: Operator, given: Mapping[str, Any]) -> Any:
+    """What a process makes of constants alone."""
+    found = op.fn(**given)
+    if found is not None and not isinstance(found, str | int | float):
+        raise Unfit("no number")
+    return _MISSING if found is None else found
 
 
 def _folded(leaf: Leaf, op: Operator, given: Mapping[str, Any]) -> Leaf:

@@ -14,6 +14,7 @@ when one that it imports from has.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -23,10 +24,15 @@ from numba.extending import intrinsic
 
 # instructions: (operation, target register, arguments …)
 LOAD, DATES, MASK, IF, CLIP = range(5)
-ADD, SUBTRACT, MULTIPLY, DIVIDE, NORMALIZED_DIFFERENCE = range(10, 15)
-GT, GTE, LT, LTE, EQ, NEQ = range(20, 26)
+ADD, SUBTRACT, MULTIPLY, DIVIDE, RATIO, NORMALIZED_DIFFERENCE = range(10, 16)
+POWER, MOD, LOG, ARCTAN2, ROUND = range(16, 21)
+GT, GTE, LT, LTE, EQ, NEQ = range(22, 28)
 AND, OR, XOR = range(30, 33)
-NOT, IS_NODATA, ABSOLUTE, SQRT, FLOOR, CEIL = range(40, 46)
+NOT, IS_NODATA, ABSOLUTE, SQRT, FLOOR, CEIL, INT, SGN, IS_VALID, IS_INFINITE = range(40, 50)
+EXP, LN, SIN, COS, TAN, ARCSIN, ARCCOS, ARCTAN = range(50, 58)
+SINH, COSH, TANH, ARSINH, ARCOSH, ARTANH = range(58, 64)
+COSTLY = frozenset({*range(POWER, ROUND + 1), *range(EXP, ARTANH + 1)})
+"""Instructions that take ten times as long as the others: in double precision, value by value."""
 
 # what a stack is reduced to
 FIRST, LAST, MEAN, SUM, MIN, MAX, COUNT, VARIANCE, SD = range(9)
@@ -279,6 +285,39 @@ def all_removed(first, last, planes, factors, maps, tables, absent, rows, width)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _with_number(operation, r, to, a, number, n):
+    """Arithmetic of values and a number, which needs no place in the processor's first cache."""
+    if operation == ADD:
+        for i in range(n):
+            r[to, i] = r[a, i] + number
+    elif operation == SUBTRACT:
+        for i in range(n):
+            r[to, i] = r[a, i] - number
+    elif operation == MULTIPLY:
+        for i in range(n):
+            r[to, i] = r[a, i] * number
+    else:
+        for i in range(n):
+            r[to, i] = r[a, i] / number
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _of_number(operation, r, to, number, b, n):
+    if operation == ADD:
+        for i in range(n):
+            r[to, i] = number + r[b, i]
+    elif operation == SUBTRACT:
+        for i in range(n):
+            r[to, i] = number - r[b, i]
+    elif operation == MULTIPLY:
+        for i in range(n):
+            r[to, i] = number * r[b, i]
+    else:
+        for i in range(n):
+            r[to, i] = number / r[b, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _arithmetic(operation, r, to, a, b, n):
     if operation == ADD:
         for i in range(n):
@@ -292,12 +331,93 @@ def _arithmetic(operation, r, to, a, b, n):
     elif operation == DIVIDE:
         for i in range(n):
             r[to, i] = r[a, i] / r[b, i]
-    else:
+    elif operation == RATIO:  # missing where something is divided by 0
+        for i in range(n):
+            x, y = r[a, i], r[b, i]
+            quotient = x / y
+            r[to, i] = np.float32(np.nan) if y == 0 else quotient
+    elif operation == NORMALIZED_DIFFERENCE:
         for i in range(n):
             x, y = r[a, i], r[b, i]
             total = x + y
             index = (x - y) / total
             r[to, i] = np.float32(np.nan) if total == 0 else index
+    else:
+        for i in range(n):
+            x, y = np.float64(r[a, i]), np.float64(r[b, i])
+            if (x != x) | (y != y):  # also where the other one would decide: 1 to any power
+                r[to, i] = np.float32(np.nan)
+            else:
+                r[to, i] = np.float32(_of_two(operation, x, y))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _of_two(operation, x, y):
+    """In double precision, which makes rounding to single precision the last and only error."""
+    if operation == POWER:
+        return math.pow(x, y)
+    if operation == LOG:
+        return math.log(x) / math.log(y)
+    if operation == ARCTAN2:
+        return math.atan2(x, y)
+    if operation == ROUND:  # to y digits, of two as near the even one
+        factor = math.pow(10.0, abs(y))
+        scaled = x * factor if y >= 0 else x / factor
+        rounded = np.rint(scaled) / factor if y >= 0 else np.rint(scaled) * factor
+        return rounded if np.isfinite(scaled) else x
+    if y == 0:  # MOD
+        return x / y
+    rest = np.fmod(x, y)
+    if rest == 0:
+        return math.copysign(0.0, y)
+    return rest + y if (y < 0) != (rest < 0) else rest
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _function(operation, r, to, a, n):
+    """Transcendental functions in double precision, as above."""
+    if operation == EXP:
+        for i in range(n):
+            r[to, i] = np.float32(math.exp(np.float64(r[a, i])))
+    elif operation == LN:
+        for i in range(n):
+            r[to, i] = np.float32(math.log(np.float64(r[a, i])))
+    elif operation == SIN:
+        for i in range(n):
+            r[to, i] = np.float32(math.sin(np.float64(r[a, i])))
+    elif operation == COS:
+        for i in range(n):
+            r[to, i] = np.float32(math.cos(np.float64(r[a, i])))
+    elif operation == TAN:
+        for i in range(n):
+            r[to, i] = np.float32(math.tan(np.float64(r[a, i])))
+    elif operation == ARCSIN:
+        for i in range(n):
+            r[to, i] = np.float32(math.asin(np.float64(r[a, i])))
+    elif operation == ARCCOS:
+        for i in range(n):
+            r[to, i] = np.float32(math.acos(np.float64(r[a, i])))
+    elif operation == ARCTAN:
+        for i in range(n):
+            r[to, i] = np.float32(math.atan(np.float64(r[a, i])))
+    elif operation == SINH:
+        for i in range(n):
+            r[to, i] = np.float32(math.sinh(np.float64(r[a, i])))
+    elif operation == COSH:
+        for i in range(n):
+            r[to, i] = np.float32(math.cosh(np.float64(r[a, i])))
+    elif operation == TANH:
+        for i in range(n):
+            r[to, i] = np.float32(math.tanh(np.float64(r[a, i])))
+    elif operation == ARSINH:
+        for i in range(n):
+            r[to, i] = np.float32(math.asinh(np.float64(r[a, i])))
+    elif operation == ARCOSH:
+        for i in range(n):
+            r[to, i] = np.float32(math.acosh(np.float64(r[a, i])))
+    else:
+        for i in range(n):
+            r[to, i] = np.float32(math.atanh(np.float64(r[a, i])))
 
 
 @njit(cache=True, nogil=True)
@@ -368,9 +488,22 @@ def _unary(operation, r, to, a, n):
     elif operation == FLOOR:
         for i in range(n):
             r[to, i] = np.floor(r[a, i])
-    else:
+    elif operation == CEIL:
         for i in range(n):
             r[to, i] = np.ceil(r[a, i])
+    elif operation == INT:
+        for i in range(n):
+            r[to, i] = np.trunc(r[a, i])
+    elif operation == SGN:
+        for i in range(n):
+            x = r[a, i]
+            r[to, i] = missing if x != x else (yes if x > 0 else (-yes if x < 0 else no))
+    elif operation == IS_VALID:
+        for i in range(n):
+            r[to, i] = yes if np.isfinite(r[a, i]) else no
+    else:
+        for i in range(n):
+            r[to, i] = yes if np.isinf(r[a, i]) else no
 
 
 @njit(cache=True, nogil=True)
@@ -683,7 +816,8 @@ def _ranked(kind, probability, keys, valid, out, n):
 
 @njit(cache=True, nogil=True)
 def _date(
-    code, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width, spare
+    code, numbers, r, registers, t, starts, planes, factors, maps, tables, absent, allowed, row, rows, start, width,
+    spare,
 ):  # fmt: skip
     """All instructions for one date and a piece."""
     n = rows * width
@@ -702,12 +836,18 @@ def _date(
             else:
                 for i in range(n):
                     r[to, i] = np.float32(np.nan)
+        elif operation >= EXP:
+            _function(operation, r, to, a, n)
         elif operation >= NOT:
             _unary(operation, r, to, a, n)
         elif operation >= AND:
             _logic(operation, r, to, a, b, n)
         elif operation >= GT:
             _compare(operation, r, to, a, b, n)
+        elif operation >= ADD and operation <= DIVIDE and numbers[b]:
+            _with_number(operation, r, to, a, r[b, 0], n)
+        elif operation >= ADD and operation <= DIVIDE and numbers[a]:
+            _of_number(operation, r, to, r[a, 0], b, n)
         elif operation >= ADD:
             _arithmetic(operation, r, to, a, b, n)
         else:
@@ -771,8 +911,10 @@ def run(
     results = np.empty((reducers.shape[0], piece), np.float32)
     address, spare_address = register.ctypes.data, spare.ctypes.data
     stack_at, keys_at, pads_at, valid_at = stack.ctypes.data, keys.ctypes.data, pads.ctypes.data, valid.ctypes.data
+    numbers = np.zeros(registers, np.bool_)
     for k in range(constants.size):
         register[constants[k], :] = constant_values[k]
+        numbers[constants[k]] = True
     width = min(columns, piece)
     together = max(1, piece // width)
     for row in range(above, below, together):
@@ -786,8 +928,8 @@ def run(
             pads[:] = LAST_KEY
             for t in range(dates):
                 _date(
-                    code, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row, some,
-                    start, wide_here, spare_address,
+                    code, numbers, register, address, t, starts, planes, factors, maps, tables, absent, allowed, row,
+                    some, start, wide_here, spare_address,
                 )  # fmt: skip
                 for j in range(layers.size):
                     here = address + 4 * layers[j] * piece

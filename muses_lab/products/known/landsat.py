@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.products.profile import KnownBand, Profile, platform_of
+from muses_lab.products.profile import KnownBand, KnownMask, Profile, platform_of
 
 
 def _is_level2(item: dict[str, Any]) -> bool:
@@ -25,7 +25,15 @@ def _sr(key: str, name: str) -> KnownBand:
 
 
 _LANDSAT_ST = KnownBand(("ST_B10", "ST_B6", "lwir11", "lwir"), "lwir11", 30, scale=0.00341802, offset=149.0)
-_CLOUDS = 0b11111  # fill, dilated cloud, cirrus, cloud, cloud shadow
+_QA_PIXEL = KnownMask(
+    "QA_PIXEL",
+    ("QA_PIXEL",),
+    (
+        ("fill", 1 << 0), ("dilated_cloud", 1 << 1), ("cirrus", 1 << 2), ("cloud", 1 << 3), ("cloud_shadow", 1 << 4),
+        ("snow", 1 << 5), ("clear", 1 << 6), ("water", 1 << 7),
+    ),
+    bits=0b11111,  # fill, dilated cloud, cirrus, cloud, cloud shadow; bits 8 to 15 are confidences, two each
+)  # fmt: skip
 
 LANDSAT_C2_L2 = Profile(
     "landsat-c2-l2",
@@ -42,8 +50,7 @@ LANDSAT_C2_L2 = Profile(
         _LANDSAT_ST,
         *_LANDSAT_QA,
     ),
-    mask_bits=_CLOUDS,
-    mask_keys=("qa_pixel",),
+    masks=(_QA_PIXEL,),
     is_of=lambda item: _is_level2(item) and platform_of(item) in ("landsat-8", "landsat-9"),
 )
 
@@ -61,8 +68,7 @@ LANDSAT_TM_C2_L2 = Profile(
         _LANDSAT_ST,
         *_LANDSAT_QA,
     ),
-    mask_bits=_CLOUDS,
-    mask_keys=("qa_pixel",),
+    masks=(_QA_PIXEL,),
     is_of=lambda item: _is_level2(item) and platform_of(item) not in ("landsat-8", "landsat-9"),
 )
 

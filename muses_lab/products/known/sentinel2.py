@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.products.profile import KnownBand, Profile, platform_of, processing_baseline
+from muses_lab.products.profile import KnownBand, KnownMask, Profile, platform_of, processing_baseline
 
 
 def reflectance_offset(properties: dict[str, Any], stated: float | None, scale: float) -> float:
@@ -77,6 +77,18 @@ REFLECTANCE = (
     _s2(("B12", "swir22"), "swir22", 20),
 )
 
+_SCL = KnownMask(
+    "SCL",
+    ("SCL",),
+    (
+        ("no_data", 0), ("saturated", 1), ("dark", 2), ("cloud_shadow", 3), ("vegetation", 4), ("bare", 5),
+        ("water", 6), ("unclassified", 7), ("cloud_medium", 8), ("cloud_high", 9), ("cirrus", 10), ("snow", 11),
+    ),
+    # Sen2Cor's scene classification: vegetation, bare, water, unclassified, snow are ground that was seen; left out are
+    # no data 0, saturated 1, dark 2 (topographic and undetected cloud shadows), cloud shadow 3, clouds 8 9, cirrus 10.
+    keep=(4, 5, 6, 7, 11),
+)  # fmt: skip
+
 SENTINEL2_L2A = Profile(
     "sentinel-2-l2a",
     "Sentinel-2 Level-2A: reflectance at the ground (ESA, Sen2Cor)",
@@ -87,10 +99,7 @@ SENTINEL2_L2A = Profile(
         KnownBand(("AOT",), resolution=20, scale=1e-3),
         KnownBand(("WVP",), resolution=20, scale=1e-3),
     ),
-    # Sen2Cor's scene classification: vegetation, bare, water, unclassified, snow are ground that was seen; left out are
-    # no data 0, saturated 1, dark 2 (topographic and undetected cloud shadows), cloud shadow 3, clouds 8 9, cirrus 10.
-    mask_keep=(4, 5, 6, 7, 11),
-    mask_keys=("scl",),
+    masks=(_SCL,),
     is_of=_is_l2a,
 )
 
