@@ -231,7 +231,7 @@ class Regrid(Structural):
 
     grids: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
     """(arguments, grids of each cube by argument) → grids by id, as `raster.grid.Grid`."""
-    method: str = ""
+    method: str = field(default="", kw_only=True)
     """The argument that names one of `raster.warping.METHODS`, or `near`; empty: nearest neighbour."""
 
     def method_of(self, arguments: Mapping[str, Any]) -> str:
