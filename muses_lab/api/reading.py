@@ -16,9 +16,7 @@ from muses_lab.export.formats import writers
 from muses_lab.plain import shown
 from muses_lab.publish import bundle
 
-_FORMATS = {
-    "gtiff": "GeoTIFF", "tiff": "GeoTIFF", "tif": "GeoTIFF", "cog": "GeoTIFF", "nc": "NetCDF", "netcdf4": "NetCDF",
-}  # fmt: skip
+_FORMATS = dict.fromkeys(("gtiff", "tiff", "tif", "cog"), "GeoTIFF") | dict.fromkeys(("nc", "netcdf4"), "NetCDF")
 """How others call formats (in lower case) → how they are called here; other names are the same but for the case."""
 
 
@@ -54,8 +52,8 @@ class GraphResult:
                 return writer.suffixes[0]
         there_are = "; ".join(f"{writer.name} ({', '.join(writer.suffixes)})" for writer in writers())
         raise ArgumentError(
-            f"the document saves {self.name!r} as {self.format!r}, which is none of the formats here: {there_are}. Give "
-            "the path one of these endings",
+            f"the document saves {self.name!r} as {self.format!r}, which is none of the formats here: {there_are}. "
+            "Give the path one of these endings",
             openeo="FormatUnsupported",
             argument="path",
         )

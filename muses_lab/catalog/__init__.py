@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import unquote
 
 from muses_lab import settings
 from muses_lab.catalog.backends import opened as open_source
@@ -13,17 +15,20 @@ from muses_lab.catalog.place import Place, place
 from muses_lab.catalog.query import Query, QueryError
 from muses_lab.errors import AmbiguousCollection, ArgumentError, MusesError, NotFound
 from muses_lab.plain import shown
+from muses_lab.raster import access
 
 __all__ = [
     "Catalog",
     "Place",
     "Query",
     "QueryError",
+    "collection_at",
     "find_catalog",
     "find_collection",
     "is_known",
     "is_own",
     "open_catalog",
+    "open_catalog_at",
     "place",
     "register_catalog",
     "remember_object",
@@ -202,6 +207,32 @@ def find_collection(name: str) -> tuple[Catalog, str]:
             return catalog, collection
     opened = {id: e for id, e in settings.known_catalogs().items() if id not in registered and "://" not in _source(e)}
     raise _not_found(collection, registered, _having(collection, opened, []), problems)
+
+
+def open_catalog_at(url: str) -> Catalog:
+    """The catalogue of the STAC Collection, Item or ItemCollection at an address of the web; it is opened, see there.
+
+    Raises
+    ------
+    AccessDenied
+        The address is none that may be asked, or no URL.
+    """
+    access.check_url(url)
+    found = _OF_API.fullmatch(url)
+    return open_catalog(found[1] if found else url)
+
+
+def collection_at(url: str, catalog: Catalog) -> str:
+    """The id of the collection at an address, in its catalogue."""
+    if found := _OF_API.fullmatch(url):
+        return unquote(found[2])
+    if hasattr(catalog, "only"):
+        return catalog.only
+    raise NotFound(f"{url} is the address of a catalogue: give that of a collection, …/collections/<id>", url=url)
+
+
+_OF_API = re.compile(r"(https?://.+)/collections/([^/?#]+)/?(?<!\.json)")
+"""The address of a collection of a STAC API: of the API, and the collection's id."""
 
 
 def split_name(name: str) -> tuple[str | None, str]:

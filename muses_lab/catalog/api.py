@@ -129,7 +129,7 @@ class ApiCatalog:
 
     @cached_property
     def _client(self) -> Client:
-        return Client.open(self.root, stac_io=_CheckedIO(timeout=TIMEOUT))
+        return Client.open(self.root, stac_io=CheckedIO(timeout=TIMEOUT))
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -154,7 +154,7 @@ class _CheckedAdapter(HTTPAdapter):
         return super().send(request, *args, **kwargs)
 
 
-class _CheckedIO(StacApiIO):
+class CheckedIO(StacApiIO):
     def __init__(self, **arguments: Any) -> None:
         super().__init__(max_retries=None, **arguments)
         retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=None)

@@ -13,8 +13,8 @@ from muses_lab.errors import DocumentError
 
 _SIDES = ("west", "south", "east", "north")
 _GEOJSON = frozenset({
-    "Feature", "FeatureCollection", "GeometryCollection", "Polygon", "MultiPolygon", "Point", "MultiPoint", "LineString",
-    "MultiLineString",
+    "Feature", "FeatureCollection", "GeometryCollection", "Polygon", "MultiPolygon", "Point", "MultiPoint",
+    "LineString", "MultiLineString",
 })  # fmt: skip
 
 

@@ -282,10 +282,10 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
     return built[results[0]]
 
 
-def order(graph: dict[str, Any], path: str, around: Container[str] = ()) -> list[str]:
+def order(graph: dict[str, Any], path: str, around: Container[str] = (), deep: bool = False) -> list[str]:
     """Names so that every node comes after those it refers to; complains of cycles and of unknown names.
 
-    `around`: names of nodes outside of the graph that it may refer to.
+    `around`: names of nodes outside of the graph that it may refer to; `deep`: callbacks may refer to its nodes.
     """
     uses = {name: sorted(set(references(node.get("arguments", {})))) for name, node in graph.items()}
     for name, targets in uses.items():
@@ -294,7 +294,9 @@ def order(graph: dict[str, Any], path: str, around: Container[str] = ()) -> list
                 raise DocumentError(
                     f"node {path + name!r} refers to {target!r}, which is no node here", node=path + name
                 )
-    uses = {name: [target for target in targets if target in graph] for name, targets in uses.items()}
+    if deep:
+        uses = {name: [*targets, *_of_callbacks(graph[name].get("arguments", {}))] for name, targets in uses.items()}
+    uses = {name: sorted({target for target in targets if target in graph}) for name, targets in uses.items()}
     waiting = {name: len(targets) for name, targets in uses.items()}
     users: dict[str, list[str]] = {name: [] for name in graph}
     for name, targets in uses.items():
@@ -313,6 +315,21 @@ def order(graph: dict[str, Any], path: str, around: Container[str] = ()) -> list
         stuck = sorted(set(graph) - set(found))[0]
         raise DocumentError(f"the graph has a cycle through node {path + stuck!r}", node=path + stuck)
     return found
+
+
+def _of_callbacks(arguments: Any) -> Iterator[str]:
+    """Names to which callbacks refer that are none of their own nodes."""
+    stack = [arguments]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, dict) and isinstance(inner := item.get("process_graph"), dict):
+            own = [node.get("arguments") for node in inner.values() if isinstance(node, dict)]
+            found = [name for one in own if isinstance(one, dict) for name in (*references(one), *_of_callbacks(one))]
+            yield from (name for name in found if name not in inner)
+        elif isinstance(item, dict):
+            stack.extend(item.values())
 
 
 def references(arguments: dict[str, Any]) -> Iterator[str]:

@@ -10,13 +10,12 @@ What is read is made plainer, as JSON, and then given to `graph.parse`, which ch
 - the forms that documents have (a graph, a process, a job) become a graph; ids may be numbers, fields null;
 - parameters become their values, processes that the document defines become the nodes that they stand for;
 - what only has constant inputs becomes its value, wherever it is referred to;
-- processes that change no value (`save_result`, `inspect`, `rename_dimension`) become what they are given, and are noted;
+- processes that change no value (`save_result`, `inspect`, `rename_dimension`) become what they are given;
 - dimensions are called as they are here, whatever they are called there.
 """
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections import ChainMap
 from collections.abc import Iterable, Mapping
@@ -39,7 +38,7 @@ PASSING = ("save_result", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
 
 _DIMENSIONS = {
-    "t": "t", "time": "t", "temporal": "t", "date": "t", "dates": "t", "datetime": "t", "times": "t", "phenomenonTime": "t",
+    "t": "t", "time": "t", "temporal": "t", "date": "t", "dates": "t", "datetime": "t", "times": "t",
     "bands": "bands", "band": "bands", "b": "bands", "spectral": "bands", "variable": "bands", "variables": "bands",
     "x": "x", "lon": "x", "longitude": "x", "easting": "x", "X": "x", "E": "x",
     "y": "y", "lat": "y", "latitude": "y", "northing": "y", "Y": "y", "N": "y",
@@ -364,7 +363,7 @@ class _Reader:
 
     def values(self, scope: _Scope) -> dict[str, _Value]:
         """What each node of a graph stands for."""
-        for name in graph.order(scope.nodes, scope.path, scope.outer):
+        for name in graph.order(scope.nodes, scope.path, scope.outer, deep=True):
             scope.values[name] = self._value(name, scope.nodes[name], scope)
         return scope.values
 
@@ -473,8 +472,8 @@ class _Reader:
                 arguments[key] = None
             elif (unset := _unset_in(value)) is not None:
                 raise DocumentError(
-                    f"node {path!r}: argument {key!r} of {process!r} is the parameter {unset!r}, which has no value and "
-                    f"no default: give parameters={{{unset!r}: …}}",
+                    f"node {path!r}: argument {key!r} of {process!r} is the parameter {unset!r}, which has no value "
+                    f"and no default: give parameters={{{unset!r}: …}}",
                     openeo="ProcessParameterMissing",
                     node=path,
                     argument=key,
@@ -554,8 +553,10 @@ class _Reader:
         marked = [n for n, inner_node in inner.nodes.items() if inner_node["result"]] or _ends(inner.nodes)
         if len(marked) != 1:
             listed = ", ".join(map(repr, marked))
-            raise DocumentError(f"node {path!r}: exactly one node of the process {id!r} must have `result: true`; found "
-                                f"{listed}", node=path)  # fmt: skip
+            raise DocumentError(
+                f"node {path!r}: exactly one node of the process {id!r} must have `result: true`; found {listed}",
+                node=path,
+            )
         return self.values(inner)[marked[0]]
 
     def _bound(self, defined: dict[str, Any], node: dict[str, Any], scope: _Scope, path: str) -> dict[str, _Value]:
@@ -564,9 +565,8 @@ class _Reader:
         arguments = node["arguments"]
         for key in arguments:
             if declared and key not in declared:
-                hint = "".join(f"; did you mean {m!r}?" for m in difflib.get_close_matches(key, declared, n=1))
                 raise DocumentError(
-                    f"node {path!r}: {node['process_id']!r} has no parameter {key!r}; it has {', '.join(declared)}{hint}",
+                    f"node {path!r}: {node['process_id']!r} has no parameter {key!r}; it has {', '.join(declared)}",
                     openeo="ProcessParameterUnsupported",
                     node=path,
                     argument=key,
@@ -710,7 +710,9 @@ def _dimension(name: str, dimensions: Mapping[str, str]) -> str:
 def _added(arguments: dict[str, Any], dimensions: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """`add_dimension` with our name of the dimension, which its type tells, or what it is called."""
     name = arguments.get("name")
-    here = _TYPES.get(arguments.get("type"), _DIMENSIONS.get(name)) if isinstance(name, str) else None
+    if not isinstance(name, str):
+        return arguments, dimensions
+    here = _TYPES.get(str(arguments.get("type"))) or _DIMENSIONS.get(name)
     if here is None:
         return arguments, dimensions
     return {**arguments, "name": here}, {**dimensions, name: here}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,9 @@ from muses_lab.engine.arrays import check_size, empty, on_axis, promoted
 from muses_lab.engine.graph import PreparedGraph, Step
 from muses_lab.engine.mosaic import layout, put
 from muses_lab.engine.stages import Key, Piece, Stage
+from muses_lab.errors import TooLarge
 from muses_lab.operators import AtResolution, Regrid, Windows
+from muses_lab.raster import warping
 from muses_lab.raster.grid import BLOCK, Grid, Rect, block_rect
 
 
@@ -32,6 +35,9 @@ def placing(prepared: PreparedGraph, one: Stage) -> Placing | None:
     if isinstance(support, Windows):
         return WindowsPlacing(prepared[step.data], one, support)
     if isinstance(support, Regrid):
+        method = support.method_of(step.arguments)
+        if method != "near":
+            return WarpPlacing(prepared, step, one, method)
         return WindowPlacing(prepared, prepared[step.data], one.grid.geobox(one.level, one.rect))
     if isinstance(support, AtResolution):
         return LevelPlacing(prepared, step, one, step.arguments[support.metres])
@@ -55,6 +61,109 @@ class WindowPlacing:
     def put(self, key: Key, values: xr.DataArray) -> None:
         self.values = promoted(self.values, values)
         put(self._at[key], key[3], np.asarray(on_axis(values, self._step).data), self.values.data)
+
+
+class WarpPlacing:
+    """A step on a rectangle of another grid, by a method of resampling that looks at several pixels.
+
+    Done in parts, each when the blocks that it looks at have arrived. The pixels looked at are of the level of the grid
+    that they come from which is the rectangle's: all pixels at its finest, so that no pixel is left out or averaged
+    twice; a finer rectangle takes the level that fits its pixels.
+    """
+
+    def __init__(self, prepared: PreparedGraph, step: Step, one: Stage, method: str) -> None:
+        self._step, self._method = step, method
+        self._parts: list[_Part] = []
+        window = one.grid.geobox(one.level, one.rect)
+        source = prepared[step.data]
+        blocks: dict[Key, Piece] = {}
+        for owned in layout(prepared, window, source).parts:
+            grid = owned.grid
+            level = min(owned.level, one.level)
+            extent = grid.rect(level)
+            at = warping.area(window, grid, level, method)
+            scales = warping.scale(window, grid, level)
+            _check_scale(max(scales), method)
+            for rows, cols in _cut(one.rect.shape, max(scales)):
+                where = np.ones(at.left[rows, cols].shape, np.bool_) if owned.where is None else owned.where[rows, cols]
+                inner = warping.Area(*(v[rows, cols] for v in at))
+                if not where.any():
+                    continue
+                rect = Rect(*inner.rows(where), *inner.columns(where)).intersection(extent)
+                if rect.empty:
+                    continue
+                part = _Part(grid.id, level, rect, (rows, cols), np.ascontiguousarray(where), inner, scales)
+                self._parts.append(part)
+                for block in rect.blocks():
+                    piece = Piece(source, grid, level, block_rect(*block), kept=True)
+                    blocks[piece.key] = piece
+        self.pieces = [piece for _, piece in sorted(blocks.items(), key=lambda one: one[0][1:])]
+        self.values = empty(step, one.rect.shape)
+
+    def put(self, key: Key, values: xr.DataArray) -> None:
+        values = on_axis(values, self._step)
+        self.values = promoted(self.values, values)
+        layers = np.asarray(values.data).reshape(-1, *values.shape[-2:])
+        for part in [p for p in self._parts if p.takes(key)]:
+            if part.put(key[3], layers):
+                self._parts.remove(part)
+                rows, cols = part.place
+                out = np.full((layers.shape[0], *part.where.shape), np.nan, self.values.dtype)
+                warping.resample(
+                    self._method, part.values, part.rect.r0, part.rect.c0, part.area, part.scales, part.where, out
+                )
+                target = self.values.data.reshape(-1, *self.values.shape[-2:])[:, rows, cols]
+                np.copyto(target, out, where=part.where)
+
+
+class _Part:
+    """Some pixels of a rectangle, and the values that they look at, as these arrive."""
+
+    def __init__(
+        self, grid: str, level: int, rect: Rect, place: tuple[slice, slice], where: np.ndarray, area: warping.Area,
+        scales: tuple[float, float],
+    ) -> None:  # fmt: skip
+        self.rect, self.place, self.where, self.area, self.scales = rect, place, where, area, scales
+        self._of = grid, level
+        self._left = rect.pixels
+        self.values = np.empty((0, 0, 0), np.float32)
+
+    def takes(self, key: Key) -> bool:
+        return key[1:3] == self._of and not key[3].intersection(self.rect).empty
+
+    def put(self, rect: Rect, layers: np.ndarray) -> bool:
+        """Takes what it looks at of a block; whether it has all of it."""
+        if not self.values.size:
+            self.values = np.empty((layers.shape[0], *self.rect.shape), layers.dtype)
+        if self.values.dtype != np.result_type(self.values, layers):
+            self.values = self.values.astype(layers.dtype)
+        inner = rect.intersection(self.rect)
+        self.values[(..., *inner.within(self.rect))] = layers[(..., *inner.within(rect))]
+        self._left -= inner.pixels
+        return self._left == 0
+
+
+_SIDE = 256
+"""Pixels along a side of what a part of a warped rectangle looks at, about."""
+_COARSEST = 128
+"""Pixels that a pixel of another grid may be long, where it is made of all of them."""
+
+
+def _cut(shape: tuple[int, int], scale: float) -> Iterator[tuple[slice, slice]]:
+    """A rectangle in parts that look at about as many pixels, whatever their size."""
+    side = max(int(_SIDE / scale), 1)
+    for top in range(0, shape[0], side):
+        for left in range(0, shape[1], side):
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
+
+
+def _check_scale(scale: float, method: str) -> None:
+    if scale > _COARSEST:
+        raise TooLarge(
+            f"resampling by {method!r} to pixels that are {scale:.0f} times as long as those of the data would read "
+            f"{scale**2:.0f} pixels for each; the limit is {_COARSEST}: bring the data to a coarser resolution before, "
+            "or choose 'near'"
+        )
 
 
 class LevelPlacing:

@@ -22,7 +22,7 @@ from muses_lab.operators import (
     trees,
     trend,
 )
-from muses_lab.raster import pixels
+from muses_lab.raster import pixels, warping
 from muses_lab.raster.differences import undo_differences
 
 
@@ -45,6 +45,7 @@ def warm() -> None:
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
         multivariate.nearest(image.data, np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))
+        warping.warm(precision)
         series = image.expand_dims("t")
         spectra = series.expand_dims(bands=["one"], axis=1)
         for composite in (geomedian.geomedian, geomedian.medoid, geomedian.closest_to_median):

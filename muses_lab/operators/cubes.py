@@ -41,7 +41,7 @@ from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube
 from muses_lab.plain import number, shown
-from muses_lab.raster.grid import Grid, aligned_grid
+from muses_lab.raster.grid import Grid, resampled_grids
 
 NAN = np.float32("nan")
 
@@ -66,8 +66,6 @@ Crs = Annotated[int | str, AfterValidator(_crs)]
 
 
 Coordinate = Annotated[float, Field(ge=-1e9, le=1e9)]
-Resolution = Annotated[float, Field(ge=1e-6, le=1e7)]
-"""Of a pixel, in units of the coordinate reference system."""
 Metres = Annotated[float, Field(ge=1e-3, le=1e7)]
 
 
@@ -188,6 +186,27 @@ def muses_load_collection(
     ```
     """
     raise DocumentError(f"collection {id!r} has not been resolved")
+
+
+@operator("load_stac", support=Structural(), shape=_source, method=None)
+def load_stac(
+    url: Annotated[str, Field(min_length=1, max_length=2000)],
+    spatial_extent: Area | None = None,
+    temporal_extent: Interval | None = None,
+    bands: Labels | None = None,
+    properties: Conditions = None,  # type: ignore[assignment]
+) -> Cube:
+    """The scenes of a STAC Collection, Item or ItemCollection on the web, by its address (openEO `load_stac`).
+
+    ```python
+    ml.collection("sentinel-2-l2a", ml.open_catalog("https://earth-search.aws.element84.com/v1"))
+    ```
+
+    `…/collections/<id>` is the collection of a STAC API; a `.json` is an item, an ItemCollection, or a static
+    collection, whose items are read one by one. Only https, and no private address (`MUSES_ALLOWED_HOSTS` has others).
+    The rest is as of `load_collection`.
+    """
+    raise DocumentError(f"{url!r} has not been resolved")
 
 
 THINNING = (128, 96, 64, 48)
@@ -572,41 +591,71 @@ def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
 # ---------------------------------------------------------------------------------------- grids and levels
 
 
+Resampling = Literal[
+    "near", "bilinear", "cubic", "cubicspline", "lanczos", "average", "mode", "max", "min", "med", "q1", "q3", "sum",
+    "rms",
+]  # fmt: skip
+
+
+def _square(value: Any) -> float:
+    """A resolution, of which openEO knows two, across and down; 0: that of the data."""
+    across, down = value if isinstance(value, list) else (value, value)
+    if across != down:
+        raise ValueError(f"pixels of {across:g} × {down:g} are not square; grids here have one resolution")
+    if across and not 1e-6 <= across <= 1e7:
+        raise ValueError("a resolution is greater than 0 (from 0.000001 to 10000000), or 0: that of the data")
+    return across
+
+
+NewResolution = Annotated[float | Annotated[list[float], Field(min_length=2, max_length=2)], AfterValidator(_square)]
+
+
 def _own_lattice(arguments: Mapping[str, Any], grids: Mapping[str, Mapping[str, Grid]]) -> Mapping[str, Grid]:
-    """The grid of a CRS and resolution, aligned to the CRS's origin, where the data are."""
-    return aligned_grid(arguments["projection"], arguments["resolution"], grids["data"])
+    """The grids of a CRS and resolution, aligned to the CRS's origin, where the data are; what is left out stays."""
+    return resampled_grids(arguments["projection"], arguments["resolution"], grids["data"])
 
 
-def _on_grid(data: Node, grid: Node | str | int, resolution: float | None = None) -> Node:
-    """On the grids of another chain, or on that of a CRS and resolution (in its unit); by nearest neighbour.
+def _on_grid(data: Node, grid: Node | str | int, resolution: float | None = None, method: Resampling = "near") -> Node:
+    """On the grids of another chain, or on that of a CRS and resolution (in its unit).
 
     ```python
     image.on_grid(other)
     image.on_grid("EPSG:2154", 10)
+    image.on_grid("EPSG:2154", 100, method="average")
     ```
+
+    By nearest neighbour, or another `method` of `resample_spatial`.
     """
     if isinstance(grid, Node):
-        return on_cube(data, "resample_cube_spatial", target=grid)
+        return on_cube(data, "resample_cube_spatial", target=grid, method=method)
     if resolution is None:
         raise ArgumentError(f"on_grid({shown(grid)}) needs a resolution in units of that CRS")
     if isinstance(grid, str | int):
         check_unit(grid, number("resolution", resolution))
-    return on_cube(data, "resample_spatial", projection=grid, resolution=resolution)
+    return on_cube(data, "resample_spatial", projection=grid, resolution=resolution, method=method)
 
 
-@operator("resample_spatial", support=Regrid(_own_lattice), method=_on_grid)
+@operator("resample_spatial", support=Regrid(_own_lattice, method="method"), method=_on_grid)
 def resample_spatial(
     data: Cube,
-    resolution: Resolution,
-    projection: Crs,
-    method: Literal["near"] = "near",
-    align: Literal["upper-left"] = "upper-left",
+    resolution: NewResolution = 0,
+    projection: Crs | None = None,
+    method: Resampling = "near",
+    align: Literal["upper-left", "lower-left", "lower-right", "upper-right"] = "upper-left",
 ) -> Cube:
-    """The cube on the grid of a CRS and resolution (aligned to its origin), by nearest neighbour.
+    """The cube on the grid of a CRS and resolution, aligned to the CRS's origin (so `align` makes no difference).
 
     ```python
     image.on_grid("EPSG:2154", 10)
+    image.on_grid("EPSG:2154", 100, method="average")
     ```
+
+    What is left out stays as it is: the CRS (`projection`), or the resolution (0), which is then as many metres in the
+    new CRS. `method` is one of GDAL's. `near` is the pixel at the new pixel's centre. `bilinear`, `cubic`,
+    `cubicspline` and `lanczos` weigh the pixels around it, farther away where the new pixels are larger; the result is
+    missing where the pixel at the centre is. `average`, `sum`, `rms` (weighted by the part of a pixel inside), `mode`,
+    `max`, `min`, `med`, `q1` and `q3` are of all pixels that the new one touches. Missing values are left out of all of
+    them (openEO `resample_spatial`).
     """
     raise DocumentError("grids are changed by the engine")
 
@@ -618,18 +667,19 @@ def _first(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 @operator(
     "resample_cube_spatial",
     method=None,
-    support=Regrid(lambda arguments, grids: grids["target"]),
+    support=Regrid(lambda arguments, grids: grids["target"], method="method"),
     shape=_first,
     needs=lambda arguments, metas, wanted: {
         "data": wanted if metas["data"].bands is not None and wanted is not None else metas["data"].bands,
         "target": metas["target"].bands,
     },
 )
-def resample_cube_spatial(data: Cube, target: Cube, method: Literal["near"] = "near") -> Cube:
-    """The cube on the grids of another one, by nearest neighbour.
+def resample_cube_spatial(data: Cube, target: Cube, method: Resampling = "near") -> Cube:
+    """The cube on the grids of another one; `method` as of `resample_spatial`.
 
     ```python
     image.on_grid(other)
+    image.on_grid(other, method="bilinear")
     ```
     """
     raise DocumentError("grids are changed by the engine")

@@ -227,10 +227,15 @@ class Reading(Structural):
 
 @dataclass(frozen=True)
 class Regrid(Structural):
-    """Its first cube on other grids, by nearest neighbour."""
+    """Its first cube on other grids, by nearest neighbour or a method that an argument names."""
 
     grids: Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
     """(arguments, grids of each cube by argument) → grids by id, as `raster.grid.Grid`."""
+    method: str = field(default="", kw_only=True)
+    """The argument that names one of `raster.warping.METHODS`, or `near`; empty: nearest neighbour."""
+
+    def method_of(self, arguments: Mapping[str, Any]) -> str:
+        return arguments[self.method] if self.method else "near"
 
 
 @dataclass(frozen=True)
@@ -607,7 +612,7 @@ class Operator:
     def offers(self, argument: str) -> tuple[str, ...]:
         """The parameters that a callback given as the argument has."""
         declared = self.arguments.get(argument)
-        return _CALLBACKS.get(declared.annotation, ()) if declared is not None else ()
+        return declared.offers if declared is not None else ()
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""

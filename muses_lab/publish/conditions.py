@@ -109,7 +109,9 @@ def _is_value(argument: Any) -> bool:
 def _literal(value: Any) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
-    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return repr(int(value) if isinstance(value, float) and value.is_integer() else value)
 
 
 def _refused(name: str, reason: str) -> DocumentError:

@@ -11,7 +11,7 @@ import shapely
 from shapely.errors import ShapelyError
 
 from muses_lab import products
-from muses_lab.catalog import Catalog, Query, find_collection, is_known, is_own
+from muses_lab.catalog import Catalog, Query, collection_at, find_collection, is_known, is_own, open_catalog_at
 from muses_lab.catalog.condition import Condition
 from muses_lab.document.extents import geometries
 from muses_lab.document.graph import Callback, Node, Parameter
@@ -21,7 +21,7 @@ from muses_lab.operators.cubes import BBox, to_degrees
 from muses_lab.publish.conditions import as_text
 from muses_lab.scenes.scene import Scenes
 
-LOADS = ("load_collection", "muses:load_collection")
+LOADS = ("load_collection", "muses:load_collection", "load_stac")
 
 _COMPARISONS = {"=": "eq", "<>": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
@@ -63,7 +63,7 @@ def _ring(w: float, s: float, e: float, n: float) -> list[list[list[float]]]:
 def from_node(node: Node, catalog: Catalog) -> tuple[Query, Mapping[str, Any] | None]:
     """(query, box or GeoJSON to crop to) of a loading node that is searched in a catalogue."""
     arguments = node.arguments
-    collection = arguments["id"].removeprefix(f"{catalog.id}:")
+    collection = _collection(node, catalog)
     start, end = arguments.get("temporal_extent") or (None, None)
     extent = arguments.get("spatial_extent")
     query = Query(
@@ -78,6 +78,20 @@ def from_node(node: Node, catalog: Catalog) -> tuple[Query, Mapping[str, Any] | 
     if extent is None:
         return query, None
     return replace(query, bbox=_around(extent)), extent
+
+
+def _collection(node: Node, catalog: Catalog) -> str:
+    """The id of the collection that a node loads, in its catalogue."""
+    if "url" in node.arguments:
+        return collection_at(node.arguments["url"], catalog)
+    return node.arguments["id"].removeprefix(f"{catalog.id}:")
+
+
+def _catalog(node: Node) -> Catalog:
+    """The catalogue in which the collection that a node loads is found."""
+    if "url" in node.arguments:
+        return open_catalog_at(node.arguments["url"])
+    return find_collection(node.arguments["id"])[0]
 
 
 def _around(extent: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
@@ -133,10 +147,8 @@ class Searches:
 
     def anew(self, node: Node) -> Found:
         """What a loading node stands for now."""
-        if self.catalog is None or not is_known(self.catalog.id):  # which `NotFound` says, of one that was removed
-            catalog = find_collection(node.arguments["id"])[0]
-        else:
-            catalog = self.catalog
+        own = self.catalog
+        catalog = own if own is not None and is_known(own.id) else _catalog(node)  # `NotFound`: it was removed
         query, crop = from_node(node, catalog)
         state = _state(catalog, query.collection)  # before the search: what changes meanwhile is searched again
         items = catalog.search(query)

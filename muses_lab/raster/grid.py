@@ -227,6 +227,10 @@ class Grid:
         size = self._pixel_of(window)
         return BLOCK * self._side * 2 ** self.level_of(size) / size
 
+    def coarser(self, level: int, window: GeoBox) -> float:
+        """How many pixels of a level, side by side, are as long as one of a window; measured at the grid's centre."""
+        return self._pixel_of(window) / (self._side * 2**level)
+
     def _pixel_of(self, window: GeoBox) -> float:
         a = window.affine
         return _pixel_of(self, crs_name(window.crs), a.a, a.b, a.d, a.e)
@@ -496,3 +500,18 @@ def aligned_grid(projection: int | str, resolution: float, inputs: Mapping[str, 
     name = lattice_name(crs, (resolution, resolution), (0.0, 0.0))
     grid = Grid(name, crs, (0.0, 0.0), resolution, extent or Rect(0, 0, 0, 0), lattice=name)
     return {grid.id: grid}
+
+
+def resampled_grids(projection: int | str | None, resolution: float, inputs: Mapping[str, Grid]) -> Mapping[str, Grid]:
+    """The grids of a CRS (None: each input's own) and resolution (0: the finest input's, in metres) of the inputs."""
+    crs = None if projection is None else crs_name(projection)
+    if resolution == 0 and all(crs is None or same_crs(crs, grid.crs) for grid in inputs.values()):
+        return inputs
+    together: dict[str, dict[str, Grid]] = {}
+    for id, grid in inputs.items():
+        together.setdefault(crs or grid.crs, {})[id] = grid
+    made: dict[str, Grid] = {}
+    for name, grids in together.items():
+        size = resolution or min(grid.pixel_metres(0) for grid in grids.values()) / _units(name)
+        made.update(aligned_grid(name, size, grids))
+    return made
