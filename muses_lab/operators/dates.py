@@ -54,7 +54,7 @@ def date_difference(date1: Date, date2: Date, unit: Unit = "second") -> Scalar:
     if unit not in _MONTHS:
         return (second - first).total_seconds() / _SECONDS[unit]  # type: ignore[return-value]
     if second < first:
-        return -date_difference(date2, date1, unit)  # type: ignore[operator, return-value]
+        return -date_difference(date2, date1, unit)
     each = _MONTHS[unit]
     whole = ((second.year - first.year) * 12 + second.month - first.month) // each
     if _months_later(first, whole * each) > second:

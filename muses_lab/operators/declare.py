@@ -995,8 +995,8 @@ class OperatorRegistry:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
             raise ValueError(
-                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or declare "
-                "it with method='…'"
+                f"chains have the method .{op.method}() of {other!r} already: give the function another name, or "
+                "declare it with method='…'"
             )
         for use in self._uses:
             use(op)
@@ -1168,8 +1168,8 @@ def operator(
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
-            strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images, expands,
-            method, along, length, private, anywhere,
+            strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images,
+            expands, method, along, length, private, anywhere,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

@@ -29,9 +29,11 @@ def _of_extent(data: xr.DataArray, reducer: Callback) -> dict[str, Any]:
     flat = xr.DataArray(values.reshape(*values.shape[:-2], -1), dims=(*data.dims[:-2], "pixel"))
     found = as_cube(run(reducer, data=Series(flat, "pixel", _NOTHING)), flat.isel(pixel=0))
     kept = np.asarray(found.data, np.float64)
+    known = kept.astype(object)
+    known[~np.isfinite(kept)] = None
     bands = None if "bands" not in data.dims else [str(band) for band in data.bands.values]
     dates = None if "t" not in data.dims else [int(t) for t in data.t.values.astype("M8[ns]").astype(np.int64)]
-    return {"values": np.where(np.isfinite(kept), kept.astype(object), None).tolist(), "bands": bands, "dates": dates}
+    return {"values": known.tolist(), "bands": bands, "dates": dates}
 
 
 _NOTHING = Meta(time=False)
