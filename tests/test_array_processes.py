@@ -298,7 +298,6 @@ def test_context_is_a_constant_in_its_place() -> None:
         (document("apply", limits, context=-1), "min must not be above max"),
         (document("apply", limits, context="a"), "number"),
         (document("apply", limits), "must be"),
-        (document("apply", one("add", x=X, y=1), context={"from_node": "load"}), "constant"),
     ):
         with pytest.raises(MusesError, match=says):
             ml.Chain.from_json(wrong)
@@ -315,7 +314,8 @@ def test_context_is_a_constant_in_its_place() -> None:
         (one("quantiles", data=DATA, probabilities=1), "probabilities", "ProcessParameterInvalid"),
         (one("array_append", data=DATA, value=DATA), "'value'", "ProcessParameterInvalid"),
         (one("array_create", data=[DATA]), "array of numbers", "ProcessParameterInvalid"),
-        (one("array_apply", data=DATA, process={"process_graph": one("add", x=X, y=OTHER)}), "'q'", ""),
+        (one("array_apply", data=DATA, process={"process_graph": one("add", x=X, y=OTHER)}), "'q'",
+         "ProcessParameterMissing"),
         (one("clip", x=DATA, min=2, max=1), "min must not be above max", "MinMaxSwapped"),
     ],
 )  # fmt: skip

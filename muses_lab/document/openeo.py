@@ -507,7 +507,7 @@ class _Reader:
             _graph(value["process_graph"], place),
             {},
             place,
-            parameters={} if context is None else {"context": _Value(context)},
+            parameters={} if "context" in offered and context is None else {"context": _Value(context)},
             offered=tuple(name for name in offered if name != "context" or context is None),
             around=scope,
             inside_callback=True,
