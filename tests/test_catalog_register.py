@@ -451,7 +451,7 @@ def test_a_mapping_in_yaml(tmp_path: Path) -> None:
         ({"dates": [20180101], "bands": ["a", "a"]}, "band names more than once"),
         ({"dates": [20180101], "bands": ["a"], "order": "random"}, "order"),
         ({"dates": [20180101], "bands": ["a"], "sclae": 2}, "sclae"),
-        ({"dates": [20180101], "bands": ["a"], "product": "nosuch"}, "known are landsat-c2-l2"),
+        ({"dates": [20180101], "bands": ["a"], "product": "nosuch"}, "known are hls-s30"),
     ],
 )
 def test_a_mapping_that_cannot_be_meant_is_refused(mapping: dict, message: str) -> None:

@@ -7,6 +7,7 @@ import inspect
 import json
 import pickle
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -266,14 +267,15 @@ def test_what_cannot_be_an_operator_is_refused(image: ml.Chain, own: None) -> No
         ml.operator(median)
     with pytest.raises(ArgumentError, match="'halo_of'"):
         ml.operator("own:x", halo_of=3)(median)
-    file = open(__file__)  # noqa: SIM115 (the operator holds it)
+    lock = threading.Lock()
 
     @ml.operator
-    def reads(data: Cube) -> Cube:
-        return data + len(file.read())
+    def waits(data: Cube) -> Cube:
+        with lock:
+            return data
 
-    with file, pytest.raises(ArgumentError, match="cannot travel to the cluster.*open files"):
-        image.reads()
+    with pytest.raises(ArgumentError, match="cannot travel to the cluster.*not to open files, connections and locks"):
+        image.waits()
 
 
 # --------------------------------------------------------------------------------------------------- of a module
@@ -312,6 +314,7 @@ def test_one_of_a_module_is_an_operator_like_any_other(
 
 CELLS = """
 import sys
+import threading
 import numpy as np, muses_lab as ml
 from muses_lab.catalog import open_catalog
 from muses_lab.errors import MusesError

@@ -72,6 +72,18 @@ def test_windows_are_reduced(made, size, boundary: str, align: str) -> None:
         np.testing.assert_array_equal(part, found[90:190, 3:9])
 
 
+@pytest.mark.filterwarnings("ignore:All-NaN")
+def test_windows_are_the_same_where_blocks_of_the_data_are_known(made) -> None:
+    collection, values = made
+    image = collection.band("B8").min("t")
+    image.compute(WINDOW)
+    expected = expected_windows(
+        np.nanmin(values[:, 1], axis=0), (3, 3), "pad", "upper-left", lambda v: np.nanmax(v, -1)
+    )
+    found = image.by_window(3, "max").compute(own_windows(expected, (3, 3), "pad", "upper-left"))
+    np.testing.assert_array_equal(found.values, expected)
+
+
 @pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:All-NaN")
 def test_windows_of_series_with_bands_go_on_in_chains(made, tmp_path: Path) -> None:
     collection, values = made

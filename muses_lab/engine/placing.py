@@ -215,39 +215,73 @@ class WindowsPlacing:
 
     def __init__(self, data: Step, one: Stage, support: Windows) -> None:
         step, level = one.step, one.level
-        self._step, self._data, self._rect, self._level = step, data, one.rect, level
+        self._step, self._data, self._rect = step, data, one.rect
         self._size = down, across = support.size(step.arguments)
-        self._grid = _finer(data, step, support, one.grid)
-        corner = support.corner(step.arguments, self._grid)
-        self._first = tuple(at // 2**level for at in corner)
-        self.pieces: list[Piece] = []
+        grid = _finer(data, step, support, one.grid)
+        corner = support.corner(step.arguments, grid)
+        self._first = first_row, first_col = corner[0] // 2**level, corner[1] // 2**level
+        self._extent = grid.rect(level)
+        self._parts: list[_Gathered] = []
+        blocks: dict[Key, Piece] = {}
         self.values = empty(step, one.rect.shape)
         inner = one.rect.intersection(one.grid.rect(level))
         rows, cols = (max(1, BLOCK // n) for n in self._size)
         for top in range(inner.r0, inner.r1, rows):
             for left in range(inner.c0, inner.c1, cols):
-                r0, c0 = self._first[0] + top * down, self._first[1] + left * across
-                r1 = self._first[0] + min(top + rows, inner.r1) * down
-                c1 = self._first[1] + min(left + cols, inner.c1) * across
-                check_size(Rect(r0, r1, c0, c1))
-                self.pieces.append(Piece(data, self._grid, level, Rect(r0, r1, c0, c1)))
+                r0, c0 = first_row + top * down, first_col + left * across
+                r1 = first_row + min(top + rows, inner.r1) * down
+                c1 = first_col + min(left + cols, inner.c1) * across
+                rect = Rect(r0, r1, c0, c1)
+                check_size(rect)
+                there = rect.intersection(self._extent)  # windows may reach beyond the data
+                if there.empty:
+                    continue
+                self._parts.append(_Gathered(rect, there))
+                for block in there.blocks():
+                    piece = Piece(data, grid, level, block_rect(*block), kept=True)
+                    blocks[piece.key] = piece
+        self.pieces = list(blocks.values())
 
     def put(self, key: Key, values: xr.DataArray) -> None:
-        part, extent = key[3], self._grid.rect(self._level)
         values = on_axis(values, self._data)
-        if not extent.contains(part):  # windows reach beyond the data
-            rows, cols = extent.intersection(part).within(part)
-            there = np.zeros(part.shape, np.bool_)
-            there[rows, cols] = True
-            values = values.where(xr.DataArray(there, dims=("y", "x")))
+        for part in [part for part in self._parts if not key[3].intersection(part.there).empty]:
+            if part.put(key[3], values):
+                self._parts.remove(part)
+                self._reduce(part)
+
+    def _reduce(self, part: _Gathered) -> None:
+        """Puts the pixels of a part's windows in place."""
+        assert part.values is not None
         operator = self._step.operator
         arguments = {k: v for k, v in self._step.arguments.items() if k not in operator.cubes}
-        found = operator.fn(values, **arguments)
+        found = operator.fn(part.values, **arguments)
         self.values = promoted(self.values, found)
         (down, across), (first_row, first_col) = self._size, self._first
-        top, left = (part.r0 - first_row) // down - self._rect.r0, (part.c0 - first_col) // across - self._rect.c0
+        top = (part.rect.r0 - first_row) // down - self._rect.r0
+        left = (part.rect.c0 - first_col) // across - self._rect.c0
         rows, cols = found.sizes["y"], found.sizes["x"]
         self.values.data[..., top : top + rows, left : left + cols] = found.transpose(*self.values.dims).data
+
+
+class _Gathered:
+    """A rectangle of values, as the blocks arrive that it is made of; missing outside of what is `there`."""
+
+    def __init__(self, rect: Rect, there: Rect) -> None:
+        self.rect, self.there = rect, there
+        self._left = there.pixels
+        self.values: xr.DataArray | None = None
+
+    def put(self, rect: Rect, values: xr.DataArray) -> bool:
+        """Takes its share of a block; whether it has all of it."""
+        if self.values is None:
+            shape = (*values.shape[:-2], *self.rect.shape)
+            coords = {d: values.coords[d] for d in values.dims if d in values.coords and d not in ("y", "x")}
+            self.values = xr.DataArray(np.full(shape, np.nan, values.dtype), dims=values.dims, coords=coords)
+        self.values = promoted(self.values, values)
+        inner = rect.intersection(self.there)
+        self.values.data[(..., *inner.within(self.rect))] = values.data[(..., *inner.within(rect))]
+        self._left -= inner.pixels
+        return self._left == 0
 
 
 def _finer(data: Step, step: Step, support: Windows, grid: Grid) -> Grid:

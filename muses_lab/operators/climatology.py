@@ -10,9 +10,10 @@ import xarray as xr
 from pydantic import Field
 
 from muses_lab.document.graph import Node
-from muses_lab.errors import DocumentError
+from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators.declare import Cube, Dates, Groups, Meta, operator, same_bands
 from muses_lab.operators.methods import on_cube
+from muses_lab.plain import plain, shown
 
 Season = Literal["day", "month", "season", "tropical-season", "climatology-period"]
 Years = Annotated[list[Annotated[int, Field(ge=1700, le=2200)]], Field(min_length=2, max_length=2)]
@@ -81,7 +82,10 @@ def _climatological_normal(data: Node, period: Season, years: Any = (1981, 2010)
     of the month, the day of the year; seasons begin in December, March, June and September, tropical ones in May and
     November. Missing values are left out; what has none is missing.
     """
-    return on_cube(data, "climatological_normal", period=period, climatology_period=list(years))
+    ends = plain(years)
+    if not isinstance(ends, list) or len(ends) != 2:
+        raise ArgumentError(f"years={shown(years)} are the first and the last year, such as (1991, 2020)")
+    return on_cube(data, "climatological_normal", period=period, climatology_period=ends)
 
 
 @operator(

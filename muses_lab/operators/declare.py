@@ -723,8 +723,9 @@ class Operator:
                 try:
                     return adapter.dump_python(adapter.validate_python(_plain(value), strict=True), mode="json")
                 except ValidationError as error:
-                    first = error.errors()[0]
-                    raise wrong(_expected(first)) from None
+                    every = error.errors()
+                    choice = next((one for one in every if one["type"] == "literal_error"), every[0])
+                    raise wrong(_expected(choice)) from None
                 except TypeError:
                     raise wrong("a value, not another node or process graph") from None
         return value

@@ -160,7 +160,7 @@ def _bordered(
     """An image with as much around it as a kernel needs, made up beyond the slices where there can be data."""
     lines = tuple(n - 2 * halo for n in image.shape)
     margins = tuple(n // 2 for n in kernel)
-    spans = in_extent if in_extent is not None else tuple(slice(halo, halo + n) for n in lines)
+    spans = in_extent if in_extent is not None else tuple(slice(0, n) for n in image.shape)
     there, padding = [], []
     for span, size, n, margin in zip(spans, image.shape, lines, margins, strict=True):
         wanted = slice(halo - margin, halo + n + margin)

@@ -124,7 +124,7 @@ class Declaration:
         except Exception as error:  # whatever pickling something raises
             raise ArgumentError(
                 f"the operator {self.name!r} cannot travel to the cluster: {type(error).__name__}: {error}. It may "
-                "refer to functions and plain values of the notebook; open files, connections and locks inside of it"
+                "refer to functions and plain values of the notebook, not to open files, connections and locks"
             ) from None
         return Artefact.of(CODE, code).value.operator
 

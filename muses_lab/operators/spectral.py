@@ -304,7 +304,7 @@ def _index(
     ```python
     s2.index("EVI")
     s2.index("SAVI", L=0.5)
-    s2.index("NDVI", bands={"N": "B8A"})
+    s2.index("NDVI", bands={"N": "B08"})
     s2.index("kNDVI", kernel="poly", c=1, p=2)
     s2.index("FAI", lambdaN=833, lambdaR=665, lambdaS1=1614)
     ```
