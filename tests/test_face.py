@@ -772,8 +772,8 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 
 
 WITHOUT_ARGUMENTS = {
-    "items", "hash", "identical", "is_pinned", "is_private", "masks", "problems", "product", "query", "resolve", "table",
-    "to_json", "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
+    "items", "hash", "identical", "is_pinned", "is_private", "masks", "problems", "product", "query", "resolve",
+    "table", "to_json", "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
 }  # fmt: skip
 
 

@@ -203,7 +203,8 @@ def test_every_operator_tells_what_it_takes() -> None:
         if op.id == "muses:spectral_index":
             given |= {"name": "EVI", "kernel": "RBF"}
         small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
-        assert 0 < small.seconds < large.seconds < 0.2 and 0 <= small.bytes <= large.bytes, op
+        most = 10 if isinstance(op.support, Fit) else 0.2  # of a fitting, which is done once
+        assert 0 < small.seconds < large.seconds < most and 0 <= small.bytes <= large.bytes, op
 
 
 @pytest.mark.parametrize("id", KINDS)

@@ -10,8 +10,9 @@ import pytest
 from odc.geo.geobox import GeoBox
 
 import muses_lab as ml
-from muses_lab.api.chain import Chain, rgb
+from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
+from muses_lab.api.combine import rgb
 from muses_lab.engine import Engine
 from muses_lab.engine.cost import Plan
 from muses_lab.raster.asset import Band

@@ -136,7 +136,8 @@ def test_what_is_left_out_stays(values: np.ndarray):
     assert grids(with_arguments()) == grids(image)
     assert [(g.crs, g.resolution) for g in grids(with_arguments(resolution=[20, 20])).values()] == [("EPSG:32631", 20)]
     assert [(g.crs, g.resolution) for g in grids(with_arguments(projection=3035)).values()] == [("EPSG:3035", 10)]
-    assert with_arguments(resolution=20, projection=3035, method=None, align="lower-left")
+    both = with_arguments(resolution=20, projection=3035, method=None, align="lower-left")
+    assert [(g.crs, g.resolution) for g in grids(both).values()] == [("EPSG:3035", 20)]
     with pytest.raises(DocumentError, match="not square"):
         with_arguments(resolution=[20, 10])
     with pytest.raises(DocumentError, match="cubic"):

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import muses_lab as ml
-from muses_lab.api.chain import Chain, rgb
+from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
+from muses_lab.api.combine import rgb
 from muses_lab.engine import Engine
 from muses_lab.engine.arrays import Run, empty, on_axis
 from muses_lab.engine.keys import BlockKey
