@@ -293,8 +293,8 @@ def geomedian(data: Cube, statistics: Annotated[list[Statistic], AfterValidator(
     and one for each of the `statistics`:
 
     - `emad`: the median of the Euclidean distances of the dates to it, in the unit of the bands,
-    - `smad`: the median of the cosine distances 1 - a·b / (|a| |b|), whatever the brightness,
-    - `bcmad`: the median of the distances of Bray and Curtis Σ |a - b| / Σ |a + b|,
+    - `smad`: the median of the cosine distances 1 - a·b / (norm(a) norm(b)), whatever the brightness,
+    - `bcmad`: the median of the distances of Bray and Curtis Σ abs(a - b) / Σ abs(a + b),
     - `count`: the number of dates.
 
     A distance that has no value (of a spectrum of zeros) is left out.
