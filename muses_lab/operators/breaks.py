@@ -41,8 +41,8 @@ def cusum(data: Cube, permutations: Annotated[int, Field(ge=0, le=9999)] = 0, or
     ndvi.cusum(permutations=99, origin="2018-01-01").band("date")
     ```
 
-    C is the sum of (value - mean of the series) over the valid dates so far; the break follows the date at which abs(C) is
-    largest. The result has the bands `date` (the first valid date after the break, in days since the date `origin`),
+    C is the sum of (value - mean of the series) over the valid dates so far; the break follows the date at which abs(C)
+    is largest. The result has the bands `date` (the first valid date after the break, in days since the date `origin`),
     `size` (mean after the break - mean before it, in the unit of the series), `score` (largest abs(C) / (standard
     deviation × √count), without a unit), `p` (of the hypothesis that there is no break: how often values in random
     order have a score as large) and `count` (of the valid dates).
