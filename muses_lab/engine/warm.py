@@ -27,7 +27,10 @@ from muses_lab.raster.differences import undo_differences
 
 
 def warm() -> None:
-    """Calls every kernel with the types that reading and evaluation use, and loads what unpacks blocks of files."""
+    """Calls the kernels of every view with the types that reading and evaluation use: a process does so as it begins.
+
+    Loads what unpacks blocks of files, too.
+    """
     for name in ("deflate_decode", "lzw_decode", "zstd_decode"):
         getattr(imagecodecs, name)  # else a process's first view loads it
     for kind in ("u1", "u2", "u4"):
@@ -44,6 +47,17 @@ def warm() -> None:
         focal.apply_kernel(image, [[1.0]])
         focal.focal_mean(image, 1)
         focal.focal_median(image, 2)
+    _code()
+    windows()
+
+
+def operators() -> None:
+    """Calls the kernels of operators that few views have: they are compiled once after installing, loaded when used.
+
+    Loading all of them takes two seconds of a process's start.
+    """
+    for precision in (np.float32, np.float64):
+        image = xr.DataArray(np.zeros((8, 8), precision), dims=("y", "x"))
         multivariate.nearest(image.data, np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))
         warping.warm(precision)
         series = image.expand_dims("t")
@@ -54,8 +68,6 @@ def warm() -> None:
         timescan.temporal_statistics(series)
     trees.warm()
     _series()
-    _code()
-    windows()
 
 
 def _series() -> None:
