@@ -499,6 +499,7 @@ def _of_zip(path: Path, layer: str | None, crs: Any, repair: bool) -> Features:
             for name in wanted:
                 (Path(folder) / f"shape{name.suffix.lower()}").write_bytes(archive.read(str(name)))
             return _of_shapefile(Path(folder) / "shape.shp", crs, repair)
+    # Of zipfile: NotImplementedError is a compression that it lacks, RuntimeError an archive with a password.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise ValueError(f"the archive cannot be read: {error}") from None
 
