@@ -18,7 +18,7 @@ from muses_lab.document.artefacts import Artefact, Kind, OfKind, kinds
 from muses_lab.engine import Published
 from muses_lab.errors import ArgumentError, DocumentError, NotFound, TooLarge
 from muses_lab.operators import operator, references, registry
-from muses_lab.operators.declare import Cube, same_bands
+from muses_lab.operators.contract import Cube, same_bands
 from muses_lab.publish.artefacts import load_published
 from muses_lab.publish.bundle import KEY
 from muses_lab.store.sql import SqlStore

@@ -19,7 +19,8 @@ import muses_lab as ml
 from muses_lab.document.graph import Node
 from muses_lab.errors import MusesError
 from muses_lab.operators import Operator, registry
-from muses_lab.operators.declare import Cube, OperatorRegistry, Scalar
+from muses_lab.operators.contract import Cube, Scalar
+from muses_lab.operators.declare import OperatorRegistry
 from muses_lab.operators.methods import description, examples, method_of
 from tests.helpers import operator_examples
 
@@ -254,7 +255,8 @@ def test_workers_have_the_operators_of_packages(tmp_path: Path) -> None:
 
 
 def declared(id: str, fn: Callable, **options) -> Operator:
-    from muses_lab.operators.declare import PIXEL, Traits
+    from muses_lab.operators.contract import PIXEL
+    from muses_lab.operators.declare import Traits
 
     return Operator(fn, id, "1", PIXEL, traits=Traits(**options))
 

@@ -22,7 +22,8 @@ from muses_lab.document.graph import Callback, Parameter
 from muses_lab.engine import BlockKey, Engine
 from muses_lab.errors import Cancelled
 from muses_lab.operators import Cost, Fit, Focal, Operator, Region, Series, Structural, operator, registry, run
-from muses_lab.operators.declare import Cube, Meta, Traits, same_bands
+from muses_lab.operators.contract import Cube, Meta, same_bands
+from muses_lab.operators.declare import Traits
 from muses_lab.raster.asset import Band
 from muses_lab.resources import cancel, rates
 from muses_lab.resources.rates import Throughput

@@ -25,8 +25,8 @@ from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ExtentRequired, GridError, NotFound, TooLarge
 from muses_lab.operators import Meta, Operator, Pixel, Reading, Region, Regrid, is_strict, references, registry
 from muses_lab.operators.callbacks import with_labels
+from muses_lab.operators.contract import Groups
 from muses_lab.operators.cubes import BBox, select_bands
-from muses_lab.operators.declare import Groups
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.scenes.lists import source_in
 from muses_lab.scenes.source import Source

@@ -21,7 +21,7 @@ import numpy as np
 from muses_lab.document.graph import Node
 from muses_lab.engine.graph import Dates, PreparedGraph, Step, all_of
 from muses_lab.engine.thinning import FIRST_LEVEL, Thinning, limit, thinned
-from muses_lab.operators.declare import Groups
+from muses_lab.operators.contract import Groups
 from muses_lab.raster.grid import Grid, Rect
 
 

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from muses_lab import plugins
 from muses_lab.operators.callbacks import Series, is_strict, run
-from muses_lab.operators.declare import (
+from muses_lab.operators.contract import (
     AtResolution,
     Cost,
     Cube,
     Fit,
     Focal,
     Meta,
-    Operator,
     Pixel,
     Reading,
     Region,
     Regrid,
     Structural,
     Windows,
-    operator,
-    references,
-    registry,
 )
+from muses_lab.operators.declare import Operator, operator, references, registry
 from muses_lab.resources import cancel
 
 __all__ = [

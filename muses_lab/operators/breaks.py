@@ -9,7 +9,8 @@ from pydantic import Field
 from scipy import special
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cost, Cube, operator
+from muses_lab.operators.contract import Cost, Cube
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
 
 _VALUE, _MIXED, _ALERT = 12e-9, 4e-9, 60e-9

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from muses_lab.document.graph import Node
 from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.declare import Cube, Dates, Groups, Meta, operator, same_bands
+from muses_lab.operators.contract import Cube, Dates, Groups, Meta, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.methods import on_cube
 from muses_lab.plain import plain, shown
 

@@ -12,8 +12,9 @@ from pydantic import AfterValidator, Field
 
 from muses_lab.document.graph import Node
 from muses_lab.errors import BandError, DocumentError
+from muses_lab.operators.contract import Cost, Cube, Meta, same_bands
 from muses_lab.operators.cubes import instant
-from muses_lab.operators.declare import Cost, Cube, Meta, operator, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.geomedian import image_of, taken
 from muses_lab.operators.given import moment
 from muses_lab.operators.methods import on_cube

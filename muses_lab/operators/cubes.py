@@ -19,7 +19,7 @@ from muses_lab.document.artefacts import OfKind
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
-from muses_lab.operators.declare import (
+from muses_lab.operators.contract import (
     AtResolution,
     Binary,
     Compiling,
@@ -33,10 +33,9 @@ from muses_lab.operators.declare import (
     Regrid,
     Structural,
     Unary,
-    operator,
-    registry,
     same_bands,
 )
+from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube

@@ -9,7 +9,8 @@ import numpy as np
 
 from muses_lab.document.graph import Node
 from muses_lab.operators.callbacks import as_series
-from muses_lab.operators.declare import Array, operator
+from muses_lab.operators.contract import Array
+from muses_lab.operators.declare import operator
 from muses_lab.operators.methods import Dimension, each_along
 from muses_lab.resources import cancel
 

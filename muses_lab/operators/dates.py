@@ -7,7 +7,8 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from muses_lab.operators.declare import Date, Scalar, operator
+from muses_lab.operators.contract import Date, Scalar
+from muses_lab.operators.declare import operator
 from muses_lab.times import parse_moment
 
 Unit = Literal["year", "month", "week", "day", "hour", "minute", "second", "millisecond"]

@@ -11,7 +11,8 @@ from pydantic import Field
 from muses_lab.document.graph import Node
 from muses_lab.errors import DocumentError
 from muses_lab.operators.callbacks import ELEMENT, Series, length_of, run, wanted_labels
-from muses_lab.operators.declare import Cube, Length, Meta, Transform, operator, registry
+from muses_lab.operators.contract import Cube, Length, Meta, Transform
+from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.functions import callback
 from muses_lab.operators.methods import Dimension
 from muses_lab.plain import plain

@@ -20,7 +20,8 @@ from scipy import ndimage
 
 from muses_lab.errors import TooLarge
 from muses_lab.operators import kernels
-from muses_lab.operators.declare import Cost, CostOf, Cube, Focal, operator
+from muses_lab.operators.contract import Cost, CostOf, Cube, Focal
+from muses_lab.operators.declare import operator
 from muses_lab.resources import cancel
 
 MAX_RADIUS = 128

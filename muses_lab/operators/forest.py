@@ -25,7 +25,8 @@ import xarray as xr
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
 from muses_lab.errors import ArgumentError, DocumentError, TooLarge
-from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.declare import operator
 from muses_lab.operators.trees import PackedTrees
 from muses_lab.resources import cancel
 

@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cube, operator, same_bands
+from muses_lab.operators.contract import Cube, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import cost, each_series, with_dates
 
 _VALUE = 12e-9

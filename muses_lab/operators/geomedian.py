@@ -15,7 +15,8 @@ from numba import njit
 from pydantic import AfterValidator
 
 from muses_lab.errors import BandError, DocumentError
-from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.declare import operator
 from muses_lab.resources import cancel
 
 _VALUE = 15e-9

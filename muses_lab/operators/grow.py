@@ -11,7 +11,8 @@ from pydantic import Field
 from scipy import ndimage
 
 from muses_lab.errors import TooLarge
-from muses_lab.operators.declare import Cost, Cube, Focal, operator
+from muses_lab.operators.contract import Cost, Cube, Focal
+from muses_lab.operators.declare import operator
 from muses_lab.operators.focal import MAX_RADIUS, each_image
 from muses_lab.resources import cancel
 

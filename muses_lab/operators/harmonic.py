@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cost, Cube, operator, same_bands
+from muses_lab.operators.contract import Cost, Cube, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import cost, each_series, one_band, reduced, to_bands, with_dates
 
 _DETERMINED = 1e-8

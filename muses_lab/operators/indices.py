@@ -16,7 +16,8 @@ import xarray as xr
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import BandError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
-from muses_lab.operators.declare import Compiling, Cube, Images, Meta, MethodOf, operator, registry
+from muses_lab.operators.contract import Compiling, Cube, Images, Meta, MethodOf
+from muses_lab.operators.declare import operator, registry
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,9 @@ from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, BandError, DocumentError
+from muses_lab.operators.contract import Compiling, Condition, Cube, Dates, Groups, Images, Meta, same_bands
 from muses_lab.operators.cubes import instant
-from muses_lab.operators.declare import (
-    Compiling,
-    Condition,
-    Cube,
-    Dates,
-    Groups,
-    Images,
-    Meta,
-    operator,
-    registry,
-    same_bands,
-)
+from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.given import band_name, moment
 from muses_lab.operators.methods import Dimension, on_cube
 from muses_lab.plain import shown

@@ -10,7 +10,8 @@ from pydantic import Field
 from scipy import special
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cost, Cube, operator
+from muses_lab.operators.contract import Cost, Cube
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import cost, one_band, reduced, to_bands
 
 _LAG = 6e-9

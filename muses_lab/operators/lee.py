@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from muses_lab.operators.declare import Cost, Cube, Focal, operator
+from muses_lab.operators.contract import Cost, Cube, Focal
+from muses_lab.operators.declare import operator
 from muses_lab.operators.focal import correlated, each_image, with_margin
 
 _PIXEL, _ROW = 90e-9, 1e-9

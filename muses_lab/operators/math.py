@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from muses_lab.document.graph import Callback, Node, Parameter
-from muses_lab.operators.declare import Cost, Scalar, operator, registry
+from muses_lab.operators.contract import Cost, Scalar
+from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.elementwise import elementwise
 from muses_lab.operators.methods import on_values
 from muses_lab.plain import number

@@ -26,7 +26,8 @@ from typing import Any, Literal
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
-from muses_lab.operators.declare import DIGEST, Cube, Operator, registry
+from muses_lab.operators.contract import Cube
+from muses_lab.operators.declare import DIGEST, Operator, registry
 from muses_lab.operators.declare import Argument as Declared
 from muses_lab.plain import number, plain, shown
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from muses_lab.document.artefacts import OfKind
-from muses_lab.operators.declare import Cost, Cube, Meta, Structural, operator, registry
+from muses_lab.operators.contract import Cost, Cube, Meta, Structural
+from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.forest import Forest, random_forest
 
 _FOREST = "muses:random_forest"

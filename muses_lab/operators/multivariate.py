@@ -11,8 +11,9 @@ from numba import njit
 from pydantic import Field
 
 from muses_lab.errors import DocumentError, MusesError
+from muses_lab.operators.contract import Cost, Cube, Fit, Meta
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.operators.declare import Cost, Cube, Fit, Meta, operator
+from muses_lab.operators.declare import operator
 from muses_lab.resources import cancel
 
 Scaling = Literal["none", "zscore", "minmax"]

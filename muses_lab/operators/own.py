@@ -23,7 +23,8 @@ import cloudpickle
 from muses_lab.document.artefacts import Artefact, Kind, Packing, kinds
 from muses_lab.document.graph import Node, walk_all
 from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.declare import OWN, Cube, Operator, Traits, registry
+from muses_lab.operators.contract import Cube
+from muses_lab.operators.declare import OWN, Operator, Traits, registry
 from muses_lab.operators.declare import operator as _declare
 
 _OURS = "muses_lab"

@@ -17,8 +17,9 @@ from pydantic import Field
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, TooLarge
 from muses_lab.operators.callbacks import Series, run
+from muses_lab.operators.contract import Cube, Dates, Groups, Meta, Reducer, same_bands
 from muses_lab.operators.cubes import Interval, as_cube, instant
-from muses_lab.operators.declare import Cube, Dates, Groups, Meta, Reducer, operator, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.given import period as given_period
 from muses_lab.operators.labels import date_label
 from muses_lab.operators.methods import on_cube, reducer_named

@@ -9,7 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cube, operator
+from muses_lab.operators.contract import Cube
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
 
 _VALUE = 15e-9

@@ -17,7 +17,8 @@ from shapely.geometry.base import BaseGeometry
 
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
-from muses_lab.operators.declare import Cost, Cube, operator
+from muses_lab.operators.contract import Cost, Cube
+from muses_lab.operators.declare import operator
 from muses_lab.operators.drawing import Drawing
 from muses_lab.operators.vectors import MOST, Features, given, of_geojson
 from muses_lab.raster.grid import BLOCK

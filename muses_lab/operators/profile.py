@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.operators.declare import Fit, Focal, Operator, Pixel, Region, Tabular, registry
+from muses_lab.operators.contract import Fit, Focal, Pixel, Region, Tabular
+from muses_lab.operators.declare import Operator, registry
 from muses_lab.operators.methods import description, examples
 
 _SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit", Tabular: "table"}

@@ -10,8 +10,9 @@ from pydantic import Field
 from skimage.measure import label
 
 from muses_lab.errors import DocumentError
+from muses_lab.operators.contract import Cost, Cube, Meta, Region, Shape, same_bands
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.operators.declare import Cost, Cube, Meta, Region, Shape, operator, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.resources import cancel
 
 

@@ -13,8 +13,8 @@ import xarray as xr
 from pydantic import AfterValidator
 
 from muses_lab.errors import DocumentError
+from muses_lab.operators.contract import Cost, CostOf, Meta, Needs, Shape
 from muses_lab.operators.cubes import instant
-from muses_lab.operators.declare import Cost, CostOf, Meta, Needs, Shape
 from muses_lab.operators.given import moment
 from muses_lab.resources.cancel import stripes
 

@@ -11,7 +11,8 @@ import xarray as xr
 from muses_lab.document.graph import Node
 from muses_lab.errors import DocumentError
 from muses_lab.operators.callbacks import ELEMENT, Series, as_series
-from muses_lab.operators.declare import Array, Cost, Length, operator
+from muses_lab.operators.contract import Array, Cost, Length
+from muses_lab.operators.declare import operator
 from muses_lab.operators.methods import Dimension, each_along
 from muses_lab.resources import cancel
 

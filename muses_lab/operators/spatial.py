@@ -13,8 +13,9 @@ from pydantic import Field
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.callbacks import Series, run
+from muses_lab.operators.contract import VALUE, Cost, Cube, Fit, Meta, Reducer, Windows, same_bands
 from muses_lab.operators.cubes import BBox, Metres, as_cube
-from muses_lab.operators.declare import VALUE, Cost, Cube, Fit, Meta, Reducer, Windows, operator, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.given import extent as given_extent
 from muses_lab.operators.methods import on_cube, reducer_named
 from muses_lab.plain import number, plain, shown

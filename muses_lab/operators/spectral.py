@@ -22,7 +22,8 @@ from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.errors import ArgumentError, BandError
-from muses_lab.operators.declare import Cost, Cube, Meta, registry
+from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.declare import registry
 from muses_lab.operators.given import band_name
 from muses_lab.operators.indices import Value, applied, band, declare_formula, normalized_difference, ratio
 from muses_lab.operators.methods import on_cube

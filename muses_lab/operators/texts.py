@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from muses_lab.errors import DocumentError
-from muses_lab.operators.declare import Scalar, operator
+from muses_lab.operators.contract import Scalar
+from muses_lab.operators.declare import operator
 
 
 def _of_scenes() -> Any:

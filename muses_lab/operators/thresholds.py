@@ -10,8 +10,9 @@ from pydantic import Field
 from skimage.filters import threshold_otsu
 
 from muses_lab.errors import MusesError
+from muses_lab.operators.contract import Cost, Cube, Fit, same_bands
 from muses_lab.operators.cubes import BBox, Metres
-from muses_lab.operators.declare import Cost, Cube, Fit, operator, same_bands
+from muses_lab.operators.declare import operator
 from muses_lab.operators.regions import one_image
 from muses_lab.resources import cancel
 

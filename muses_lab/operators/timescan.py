@@ -13,7 +13,8 @@ from pydantic import AfterValidator, Field
 
 from muses_lab.errors import BandError
 from muses_lab.operators.composites import without_dates
-from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.declare import operator
 from muses_lab.operators.geomedian import in_order
 from muses_lab.resources import cancel
 

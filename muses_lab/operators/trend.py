@@ -8,7 +8,8 @@ import numpy as np
 from scipy import special
 
 from muses_lab.operators import series_kernels as kernels
-from muses_lab.operators.declare import Cube, operator
+from muses_lab.operators.contract import Cube
+from muses_lab.operators.declare import operator
 from muses_lab.operators.series import EPOCH, YEAR, Date, cost, day_of, one_band, reduced, to_bands
 
 _LINE, _SLOPES, _SIGNS, _SEASONS = 15e-9, 400e-9, 60e-9, 100e-9

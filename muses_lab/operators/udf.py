@@ -10,7 +10,8 @@ import numpy as np
 
 from muses_lab.errors import MusesError
 from muses_lab.operators.callbacks import Series
-from muses_lab.operators.declare import Cube, operator
+from muses_lab.operators.contract import Cube
+from muses_lab.operators.declare import operator
 
 _FUNCTIONS = {"apply_datacube": "cube", "apply_hypercube": "cube", "apply_timeseries": "series"}
 """What code may define, and its first parameter."""

@@ -24,7 +24,8 @@ from shapely.geometry.base import BaseGeometry
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
-from muses_lab.operators.declare import Cost, Cube, Meta, operator
+from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.declare import operator
 from muses_lab.operators.drawing import Drawing, moved
 from muses_lab.plain import plain
 from muses_lab.raster.grid import BLOCK

@@ -22,7 +22,7 @@ from muses_lab.engine.graph import PreparedGraph, Step, Times
 from muses_lab.engine.stages import Stage, is_boundary, stage
 from muses_lab.operators import Meta, Operator, registry
 from muses_lab.operators.callbacks import element_label, element_of, reduction_of
-from muses_lab.operators.declare import Images
+from muses_lab.operators.contract import Images
 from muses_lab.raster.grid import Grid, Rect
 from muses_lab.raster.values import physical_table
 
