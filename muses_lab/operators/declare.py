@@ -91,11 +91,6 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_OF_TEXTS = frozenset({
-    "eq", "neq", "lt", "lte", "gt", "gte", "array_contains", "text_begins", "text_contains", "text_ends",
-})  # fmt: skip
-"""Processes that also compare texts."""
-
 _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
@@ -168,6 +163,7 @@ class Traits:
     length: LengthOf | None = None
     private: bool = False
     anywhere: bool = False
+    texts: bool = False
 
 
 class Operator:
@@ -263,7 +259,7 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
-        self.takes_text = id in _OF_TEXTS
+        self.takes_text = traits.texts
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
 
@@ -839,6 +835,7 @@ def operator(
     length: LengthOf | None = None,
     private: bool = False,
     anywhere: bool = False,
+    texts: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -902,12 +899,14 @@ def operator(
     anywhere
         Whether a process of cubes may be a callback, too: its first cube is then the callback's parameter, values or a
         `Series`.
+    texts
+        Whether its values may be texts, in conditions on properties and labels.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
             strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images,
-            expands, method, along, length, private, anywhere,
+            expands, method, along, length, private, anywhere, texts,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

@@ -103,7 +103,7 @@ def _declare_equality(id: str, sign: str, doc: str, different: bool) -> None:
         return not found if isinstance(found, bool) else 1 - found  # type: ignore[return-value]
 
     equality.__name__, equality.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
-    operator(id, code=id.upper(), method=None)(equality)
+    operator(id, code=id.upper(), method=None, texts=True)(equality)
 
 
 def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
@@ -111,7 +111,7 @@ def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], 
         return _true(compare, x, y)
 
     comparison.__name__, comparison.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
-    operator(id, code=id.upper(), method=None)(comparison)
+    operator(id, code=id.upper(), method=None, texts=True)(comparison)
 
 
 _declare_binary("add", "+", op.add, "x + y", "ADD")
@@ -366,7 +366,7 @@ def _isin(data: Node, values: Iterable[float]) -> Node:
     return on_values(data, "array_contains", "value", data=values)
 
 
-@operator("array_contains", strict=False, cost=_contains_cost, rule=_not_empty, method=_isin)
+@operator("array_contains", texts=True, strict=False, cost=_contains_cost, rule=_not_empty, method=_isin)
 def array_contains(data: Array, value: Scalar) -> Scalar:
     """1 where the value is one of `data`, else 0 (also where it is missing).
 

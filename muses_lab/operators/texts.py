@@ -13,7 +13,7 @@ def _of_scenes() -> Any:
     raise DocumentError("texts are compared by catalogues, in conditions on the properties of scenes")
 
 
-@operator("text_begins", method=None)
+@operator("text_begins", method=None, texts=True)
 def text_begins(data: Scalar, pattern: str, case_sensitive: bool = True) -> Scalar:
     """Whether a text begins with another one; in conditions on the properties of scenes.
 
@@ -24,7 +24,7 @@ def text_begins(data: Scalar, pattern: str, case_sensitive: bool = True) -> Scal
     return _of_scenes()
 
 
-@operator("text_contains", method=None)
+@operator("text_contains", method=None, texts=True)
 def text_contains(data: Scalar, pattern: str, case_sensitive: bool = True) -> Scalar:
     """Whether a text contains another one; in conditions on the properties of scenes.
 
@@ -35,7 +35,7 @@ def text_contains(data: Scalar, pattern: str, case_sensitive: bool = True) -> Sc
     return _of_scenes()
 
 
-@operator("text_ends", method=None)
+@operator("text_ends", method=None, texts=True)
 def text_ends(data: Scalar, pattern: str, case_sensitive: bool = True) -> Scalar:
     """Whether a text ends with another one; in conditions on the properties of scenes.
 
