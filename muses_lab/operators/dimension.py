@@ -155,8 +155,9 @@ def apply_dimension(
     ```
 
     Along `t` there is a value for each date. Bands are called as those of the source where they are as many, else 0, 1,
-    2 … (openEO), or by `labels`, which openEO does not have. With the target `bands` the values made of a series of
-    dates become bands: where there are several bands already, all those of the first band come first.
+    2 … (openEO), or by `labels`, which openEO does not have. One value is an array of one. With the target `bands` the
+    values made of a series of dates become bands: where there are several bands already, all those of the first band
+    come first.
 
     Elements that `sort` and `order` leave out are missing at the end.
     """
