@@ -293,6 +293,11 @@ def test_all_faults_are_found_each_at_its_node():
         ("date_shift", {"date": "2020-01-31", "value": 1, "unit": "month"}, "2020-02-29"),
         ("date_shift", {"date": "2016-02-29T08:00:00Z", "value": -1, "unit": "year"}, "2015-02-28T08:00:00Z"),
         ("date_shift", {"date": "2020-01-01T00:00:00Z", "value": 90, "unit": "minute"}, "2020-01-01T01:30:00Z"),
+        ("date_replace_component", {"date": "2020-01-31", "value": 2, "component": "month"}, "2020-02-29"),
+        ("date_replace_component", {"date": "2020-02-29T08:00:00Z", "value": 2019, "component": "year"},
+         "2019-02-28T08:00:00Z"),
+        ("date_replace_component", {"date": "2020-01-01T08:00:00Z", "value": 5, "component": "minute"},
+         "2020-01-01T08:05:00Z"),
         ("date_difference", {"date1": "2020-01-01", "date2": "2020-01-02", "unit": "hour"}, 24),
         ("text_concat", {"data": ["a", 1, True], "separator": "-"}, "a-1-true"),
         ("text_begins", {"data": "Lorem", "pattern": "lo", "case_sensitive": False}, True),
@@ -310,6 +315,9 @@ def test_what_is_no_constant():
             folded(process, arguments)
     with pytest.raises(ValueError, match="unit"):
         folded("date_shift", {"date": "2020-01-01", "value": 1, "unit": "fortnight"})
+    for value, component in ((13, "month"), (31, "day"), (24, "hour"), (1, "week"), (1000, "millisecond")):
+        with pytest.raises(ValueError, match="month|day|hour|component|millisecond"):
+            folded("date_replace_component", {"date": "2020-02-01", "value": value, "component": component})
     error = refused({"d": node("date_shift", date="once", value=1, unit="day"),
                      "l": node("load_collection", result=True, id="a", temporal_extent=[of("d"), None])})  # fmt: skip
     assert error.details["node"] == "d" and error.openeo == "ProcessParameterInvalid"
@@ -475,6 +483,16 @@ VALUE = {"from_parameter": "value"}
 def condition(graph_: dict[str, Any]) -> str | None:
     document = {"l": node("load_collection", id="s2", properties={"a:b": {"process_graph": graph_}})}
     return as_text(loading(one(document))["properties"])
+
+
+def test_platforms_are_spelt_as_items_spell_them():
+    def written(process: str, name: str) -> str | None:
+        load = node("load_collection", id="s2", properties={"platform": callback(process, x=VALUE, y=name)})
+        return as_text(loading(one({"l": load}))["properties"])
+
+    assert written("eq", "sentinel-2b") == "\"platform\" = 'sentinel-2b'"
+    assert written("eq", "Sentinel-2B") == "\"platform\" IN ('Sentinel-2B', 'sentinel-2b')"
+    assert written("neq", "LANDSAT_8") == "NOT (\"platform\" IN ('LANDSAT_8', 'landsat-8'))"
 
 
 def test_conditions_are_cql2():

@@ -68,8 +68,9 @@ def _told(length: Length) -> str:
 def _check_varies(length: Length) -> None:
     if length.varies:
         raise DocumentError(
-            "apply_dimension: the process gives another number of values from pixel to pixel (array_filter with a "
-            "condition on values); reduce it, or use `if` to make values missing"
+            "apply_dimension: how many values array_filter gives is not known beforehand: with a condition on values "
+            "another number from pixel to pixel, of dates another one for each series; reduce it, or use `if` to make "
+            "values missing"
         )
 
 
