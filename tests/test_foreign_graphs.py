@@ -188,6 +188,25 @@ def test_a_parameter_without_a_value_is_named():
     assert "'w'" in str(refused(half))
 
 
+def test_a_data_cube_is_given_as_a_chain(s2: ml.Collection, in_threads: None):
+    window = ml.Window.from_bounds((1.40, 43.58, 1.402, 43.582), crs="EPSG:32631", resolution=20)
+    cube = {"name": "data", "schema": {"type": "object", "subtype": "datacube"}}
+    process = {
+        "id": "halved", "parameters": [cube], "process_graph": {
+            "h": node("apply", data=DATA, process=callback("divide", x=X, y=2)),
+            "r": node("reduce_dimension", result=True, data=of("h"), dimension="t", reducer=MEDIAN),
+        },
+    }  # fmt: skip
+    red = s2.band("red")
+    for chain in (s2.mask_clouds().band("red"), red.resolve()):
+        (result,) = ml.read_graph(process, parameters={"data": chain})
+        assert result.chain.identical((chain / 2).median("t"))
+        np.testing.assert_array_equal(
+            result.chain.compute(window).values, (chain / 2).median("t").compute(window).values
+        )
+    assert "'data'" in str(refused(process))
+
+
 def test_a_definition_is_called_by_other_graphs():
     call = {"c": node("mean_of_year", result=True, year="2018-01-01", area=None)}
     assert one({"process_graph": call, "processes": [UDP]}).hash == one(UDP, parameters={"year": "2018-01-01"}).hash

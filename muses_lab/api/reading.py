@@ -79,12 +79,14 @@ def read_graph(
     ```python
     for result in ml.read_graph("graph.json", parameters={"year": "2020"}):
         m.add(result.chain.style(), name=result.name)
+    ml.read_graph("process.json", parameters={"data": s2.dates("2018-06")})
     ml.read_graph("graph.json", collections={"SENTINEL2_L2A": "sentinel-2-l2a"})
     ml.read_graph("graph.json", collections={"S2": {"id": "my-scenes", "bands": {"B04": "red", "B08": "b2"}}})
     ```
 
     The document is a process graph, a user-defined process, or what holds one under `process`: a job, a service. A
-    parameter that is not given has its default; a `spatial_extent` that is a parameter without one means the window.
+    parameter that is not given has its default; a `spatial_extent` that is a parameter without one means the window; a
+    data cube is given as a chain.
     `processes` are definitions of user-defined processes that the document calls and does not bring in its own
     `processes`: a list, or by id. `collections` says which collections here are those that the document loads, and how
     bands are called here that it calls otherwise: all of it then goes by the document's names. `trust_code`: code in
@@ -96,8 +98,21 @@ def read_graph(
         Naming the node and the argument, with openEO's name in `openeo`: a process or argument that there is not, a
         parameter without a value, an extent that is none. Nothing is left out.
     """
-    read, found = bundle.read(_document(graph), parameters, processes, trust_code, collections)
-    return tuple(GraphResult(chain_of(one.root, found), one.name, one.format, one.options) for one in read)
+    given = {name: value for name, value in (parameters or {}).items() if isinstance(value, Chain)}
+    values = {**(parameters or {}), **{name: chain._node for name, chain in given.items()}}
+    read, found = bundle.read(_document(graph), values, processes, trust_code, collections)
+    return tuple(
+        GraphResult(_with(chain_of(one.root, found), given), one.name, one.format, one.options) for one in read
+    )
+
+
+def _with(chain: Chain, given: Mapping[str, Chain]) -> Chain:
+    """A chain with what the chains that it is made of hold."""
+    for other in given.values():
+        chain._artefacts |= other._artefacts
+        chain._searches |= other._searches
+        chain._problems |= other._problems
+    return chain
 
 
 def faults(

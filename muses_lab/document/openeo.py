@@ -85,8 +85,8 @@ def read(
         Text or JSON: a process graph, a process (`process_graph` with `id` and `parameters`), or whatever holds one
         under `process`: a job, a service, a request for a result.
     parameters
-        Values of the document's parameters; those that are not given have their defaults. An extent that has neither
-        means the window.
+        Values of the document's parameters, JSON or (of a data cube) the root of a chain; those that are not given have
+        their defaults. An extent that has neither means the window.
     processes
         Definitions of processes which the document calls, beside its own (`processes`): a list, or by id.
     collections
@@ -101,7 +101,7 @@ def read(
     versions = {VERSIONS_KEY: form.rest[VERSIONS_KEY]} if VERSIONS_KEY in form.rest else {}
     here = _here(form, collections or {})
     reader = _Reader(registry, _definitions(form.processes) | _definitions(processes), here, ours=bool(versions))
-    values = reader.values(_Scope(form.graph, reader.out, parameters=_given(form, parameters or {})))
+    values = reader.values(_Scope(form.graph, reader.out, parameters=_given(form, parameters or {}, reader.out)))
     found = _results(form.graph, values)
     if len(found) > MAX_RESULTS:
         raise DocumentError(f"the document has {len(found)} results; the limit is {MAX_RESULTS}")
@@ -131,9 +131,9 @@ def faults(
     try:
         form = _form(_checked(document))
         definitions = _definitions(form.processes) | _definitions(processes)
-        given, here = _given(form, parameters or {}), _here(form, collections or {})
+        here = _here(form, collections or {})
         checker = _Checker(registry, definitions, here, ours=VERSIONS_KEY in form.rest)
-        checker.values(_Scope(form.graph, checker.out, parameters=given))
+        checker.values(_Scope(form.graph, checker.out, parameters=_given(form, parameters or {}, checker.out)))
     except DocumentError as error:
         return [error]
     if not checker.found:
@@ -361,7 +361,7 @@ class _Scope:
         return ChainMap(*scopes)
 
 
-def _given(form: _Form, parameters: Mapping[str, Any]) -> dict[str, _Value]:
+def _given(form: _Form, parameters: Mapping[str, Any], out: dict[str, Any]) -> dict[str, _Value]:
     """The values of a document's parameters: given, or their defaults."""
     declared = {one["name"]: one for one in form.parameters}
     used = _parameters_in(form.graph)
@@ -371,9 +371,28 @@ def _given(form: _Form, parameters: Mapping[str, Any]) -> dict[str, _Value]:
             raise DocumentError(f"the document has no parameter {name!r}; it has {names}", argument=name)
     values = {name: _Value(one["default"]) for name, one in declared.items() if one.get("default") is not None}
     for name, value in parameters.items():
-        graph.check_json(value)
-        values[name] = _Value(value)
+        if isinstance(value, Node):
+            values[name] = _Value(_write_chain(value, f"parameter {name}/", out))
+        else:
+            graph.check_json(value)
+            values[name] = _Value(value)
     return values
+
+
+def _write_chain(root: Node, prefix: str, out: dict[str, Any]) -> dict[str, str]:
+    """The nodes of a chain, and a reference to its end."""
+
+    def prefixed(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"from_node"}:
+                return {"from_node": prefix + value["from_node"]}
+            return value if "process_graph" in value else {key: prefixed(item) for key, item in value.items()}
+        return [prefixed(item) for item in value] if isinstance(value, list) else value
+
+    nodes = graph.to_document(root)["process_graph"]
+    for name, node in nodes.items():
+        out[prefix + name] = {**node, "arguments": prefixed(node["arguments"])}
+    return {"from_node": prefix + next(name for name, node in nodes.items() if node.get("result"))}
 
 
 def _parameters_in(value: Any) -> set[str]:
