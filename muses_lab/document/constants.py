@@ -296,12 +296,13 @@ def _replaced(date: str, value: int, component: str) -> str:
             raise ValueError(f"{value} is no millisecond")
         time = time.replace(microsecond=1000 * value)
     elif component in ("month", "year"):  # a day that the month does not have is its last one
-        given = {"year": time.year, "month": time.month, component: value}
-        if not (1 <= given["month"] <= 12 and 1 <= given["year"] <= 9999):
+        year, month = (value, time.month) if component == "year" else (time.year, value)
+        if not (1 <= month <= 12 and 1 <= year <= 9999):
             raise ValueError(f"{value} is no {component}")
-        time = time.replace(**given, day=min(time.day, calendar.monthrange(**given)[1]))
+        time = time.replace(year=year, month=month, day=min(time.day, calendar.monthrange(year, month)[1]))
     elif component in ("day", "hour", "minute", "second"):
-        time = time.replace(**{component: value})
+        parts: dict[str, Any] = {component: value}
+        time = time.replace(**parts)
     else:
         raise ValueError(f"component={component!r:.60} is none of year, month, day, hour, minute, second, millisecond")
     return _written(time, date)

@@ -855,10 +855,10 @@ def _renamed(arguments: dict[str, Any], data: _Value, path: str) -> _Value:
 
 def _load_here(here: _Here, arguments: dict[str, Any], made: str, path: str, out: dict[str, Any]) -> None:
     """A collection by its id here, whose bands are then called as the document calls them."""
-    wanted = arguments.get("bands")
-    known = isinstance(wanted, list) and all(isinstance(band, str) for band in wanted)
-    names = {band: own for band, own in here.bands.items() if not known or band in wanted}
-    given = {**arguments, "id": here.id, **({"bands": [names.get(band, band) for band in wanted]} if known else {})}
+    wanted, names, given = arguments.get("bands"), dict(here.bands), {**arguments, "id": here.id}
+    if isinstance(wanted, list) and all(isinstance(band, str) for band in wanted):
+        names = {band: own for band, own in names.items() if band in wanted}
+        given["bands"] = [names.get(band, band) for band in wanted]
     loaded = _as_node("load_collection", _placed("load_collection", given, path))
     if not names:
         out[made] = loaded
