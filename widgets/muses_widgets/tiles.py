@@ -9,6 +9,8 @@ import ipyleaflet
 
 import muses_lab as ml
 from muses_lab.errors import NoScenes
+from muses_lab.service.private_chains import NAME as PRIVATE
+from muses_widgets import service
 from muses_widgets.legend import legend_of
 
 MAX_ZOOM = 20
@@ -21,16 +23,20 @@ class ChainTiles(ipyleaflet.TileLayer):
     """The tiles of a chain; what is shown is where ipyleaflet has it, in the map's `layers`."""
 
     def __init__(self, layer: ml.Layer, name: str) -> None:
+        self._again = 0
         self._take(layer)
         super().__init__(name=name, max_zoom=MAX_ZOOM, url=self._address())
 
     def _take(self, layer: ml.Layer) -> None:
         try:
             legend = legend_of(layer)
-            chain, style = layer.publish()
+            private = layer.chain.is_private
+            chain, style = _handed_over(layer) if private else layer.publish()
             problems = layer.chain.problems
             remarks = {"count": len(problems), "shown": list(problems[:_REMARKS])}
             told: dict[str, Any] = {"chain": chain, "style": style, "legend": legend, "remarks": remarks}
+            if private:
+                told["private"] = True
         except NoScenes as nothing:
             told = {"empty": str(nothing)}
         self.layer = layer
@@ -44,12 +50,15 @@ class ChainTiles(ipyleaflet.TileLayer):
     def _address(self) -> str:
         if self.is_empty:
             return CLEAR_PIXEL
-        return f"muses:tiles/{self._told['chain']}/{self._told['style']}/{{z}}/{{x}}/{{y}}.png"
+        address = f"muses:tiles/{self._told['chain']}/{self._told['style']}/{{z}}/{{x}}/{{y}}.png"
+        return f"{address}?again={self._again}" if self._again else address
 
     def show(self, layer: ml.Layer, before_loading: Callable[[], None]) -> None:
         """Shows another layer in its place; `before_loading` is called before the page asks for its tiles."""
         self._take(layer)
         before_loading()
+        if "private" in self._told and self._address() == self.url:
+            self._again += 1  # tiles that failed, for lack of the code or of what it reads, are asked for again
         self.url = self._address()
 
     @property
@@ -62,3 +71,13 @@ class ChainTiles(ipyleaflet.TileLayer):
         if isinstance(item, ml.Chain):
             return self.layer.chain.identical(item)
         return self.layer.hash == item.hash
+
+
+def _handed_over(layer: ml.Layer) -> tuple[str, str]:
+    """Gives the service a layer whose chain is private; returns the names of chain and style in tiles' addresses.
+
+    Without a service (in a plain script) the map can be made and saved all the same, as with any chain.
+    """
+    sealed = layer.sealed()
+    service.give_private(sealed.body)
+    return PRIVATE + sealed.chain, sealed.style
