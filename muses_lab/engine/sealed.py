@@ -98,11 +98,16 @@ class Sealed:
         """What `seal` gave; `DocumentError` for anything else."""
         try:
             head, parts = split(body)
+            if lacking := [name for name, part in parts.items() if len(part) != head["parts"][name]]:
+                raise ValueError(f"{lacking[0]} is cut off")
             told = head[_HEAD]
             operators = tuple(StandIn(Answers.from_json(answers)) for answers in told["operators"])
             for op in operators:
                 registry.lend(op)
             root = graph.parse(told["document"], registry)
+            for node in graph.walk(root):
+                if runs_code(node) and not isinstance(registry[node.process], StandIn):
+                    raise PrivateChain(f"the plan of a sealed chain holds code: {node.process!r}", process=node.process)
             chain_hash = hashlib.sha256(head["document"].encode()).hexdigest()
             results = {name.removeprefix("result "): part for name, part in parts.items() if name.startswith("result ")}
             hash, left_out = hash_of(chain_hash, results, head["incomplete"]), list(map(str, told["left_out"]))
@@ -114,11 +119,6 @@ class Sealed:
             if isinstance(error, MusesError):
                 raise
             raise DocumentError(f"these bytes are no sealed chain: {type(error).__name__}: {error}") from None
-        for node in graph.walk(root):
-            if runs_code(node) and not isinstance(registry[node.process], StandIn):
-                raise PrivateChain(f"the plan of a sealed chain holds code: {node.process!r}", process=node.process)
-        if private := [one for one in artefacts.values() if one.kind.private]:
-            raise PrivateChain(f"the plan of a sealed chain refers to {private[0].kind.noun}")
         return cls(chain_hash, hash, body, left_out, Published(root, artefacts), operators)
 
     @property

@@ -361,6 +361,7 @@ def _open_private(body: bytes) -> KnownChain:
     from muses_lab.engine.sealed import Sealed
 
     sealed = Sealed.opened(body)
+    _ = sealed.prepared  # what is wrong with it is told to the kernel, not in a tile
     return KnownChain(sealed, SceneNumbers.of(sealed))
 
 

@@ -37,6 +37,8 @@ export interface LayerEntry {
   style?: string;
   legend?: Legend;
   remarks?: Remarks;
+  /** Whether it runs code of the notebook, which only its author sees. */
+  private?: boolean;
   empty?: string;
 }
 
