@@ -1,4 +1,4 @@
-"""Maps of chains with operators of a notebook: their code goes to their author's workers, past the server and stores."""
+"""Maps of operators of a notebook: their code goes to their author's workers, past the server and the stores."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ pytestmark = pytest.mark.usefixtures("in_threads", "own")
 ROWS, COLUMNS = 30, 40
 WINDOW = own_window(ROWS, COLUMNS)
 BOUNDS = WINDOW.to_crs(4326).boundingbox.bbox
+WHOLE: dict[str, Any] = {"extent": BOUNDS, "resolution": 10}
 TRIPLED = "def apply_datacube(cube: xarray.DataArray, context) -> xarray.DataArray:\n    return cube * 3\n"
 HERE = (os.getpid(), leases.process_start(os.getpid()) or "")
 
@@ -96,10 +97,10 @@ CHAINS: dict[str, Callable[[ml.Collection, ml.Chain], ml.Chain]] = {
     "a UDF": lambda s2, image: image.run_udf(TRIPLED),
     "a UDF of periods": lambda s2, image: s2.band("B4").run_udf(TRIPLED).by_period("month", "mean").max("t"),
     "on another grid": lambda s2, image: image.scaled().on_grid("EPSG:32631", 20),
-    "fitted": lambda s2, image: image.centred(extent=BOUNDS, resolution=10),
-    "below a threshold": lambda s2, image: image.scaled().otsu(extent=BOUNDS, resolution=10),
-    "below a region": lambda s2, image: image + (image.scaled() > 900).connected_components(extent=BOUNDS, resolution=10),
-    "beside a region": lambda s2, image: image.scaled() + (image > 400).connected_components(extent=BOUNDS, resolution=10),
+    "fitted": lambda s2, image: image.centred(**WHOLE),
+    "below a threshold": lambda s2, image: image.scaled().otsu(**WHOLE),
+    "below a region": lambda s2, image: image + (image.scaled() > 900).connected_components(**WHOLE),
+    "beside a region": lambda s2, image: image.scaled() + (image > 400).connected_components(**WHOLE),
 }  # fmt: skip
 
 
@@ -160,7 +161,7 @@ def test_what_is_no_sealed_chain_is_refused(image: ml.Chain) -> None:
     with pytest.raises(MusesError, match="evaluate them first"):
         from muses_lab.engine.sealed import seal
 
-        seal(image.centred(extent=BOUNDS, resolution=10).published)
+        seal(image.centred(**WHOLE).published)
 
 
 def test_stand_ins_go_with_who_holds_them_and_never_run(image: ml.Chain) -> None:
@@ -243,7 +244,9 @@ def test_what_nobody_looks_at_ends_with_its_kernel(monkeypatch: pytest.MonkeyPat
 # ------------------------------------------------------------------------------------------------------ on the map
 
 
-def test_a_map_says_which_layers_are_private(image: ml.Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_says_which_layers_are_private(
+    image: ml.Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
     given: list[bytes] = []
     monkeypatch.setattr(service, "give_private", given.append)
     m = Map()
@@ -259,6 +262,9 @@ def test_a_map_says_which_layers_are_private(image: ml.Chain, monkeypatch: pytes
     m.add(image.scaled(by=3).style(), name="Own")
     assert m.panel.layers[0]["chain"] != own["chain"]
     assert "private" in repr(m.layer("Own"))
+    m.fit_bounds(BOUNDS)
+    m.save(tmp_path / "map.html")
+    assert "Own" in (tmp_path / "map.html").read_text()
 
 
 def test_values_series_and_zonal_statistics_are_those_of_the_code(s2: ml.Collection, image: ml.Chain) -> None:

@@ -66,8 +66,8 @@ def operator(id: Any = None, /, **declaration: Any) -> Any:
     values; for the service to draw it, its package names the module in the entry-point group `muses_lab.operators`.
 
     In a notebook its code travels to your own cluster with the chains that use it. Such chains are private: your own
-    maps show them, and they cannot be published or shared. A chain keeps the code that the operator had when the chain was built; run the cell
-    again to declare it anew.
+    maps show them, and they cannot be published or shared. A chain keeps the code that the operator had when the chain
+    was built; run the cell again to declare it anew.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -86,7 +86,8 @@ def give_private(body: bytes, timeout: float = 60.0) -> None:
     except urllib.error.HTTPError as error:
         if error.code == 404 and not error.headers.get("X-Muses-Error"):
             return  # there is no service, as the map says by itself
-        raise NotShown(f"a layer with an operator of your own is not shown: {_reason(error, bool(server['token']))}") from None
+        reason = _reason(error, bool(server["token"]))
+        raise NotShown(f"a layer with an operator of your own is not shown: {reason}") from None
     except (OSError, ValueError) as error:
         raise NotShown(f"a layer with an operator of your own is not shown: {url} does not answer ({error})") from None
 

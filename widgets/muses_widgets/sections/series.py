@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -140,7 +141,7 @@ def _plot(group: _Group, place: Point) -> dict[str, Any]:
         "text": told,
         "quantity": f"{name} ({unit})" if name and unit else name or unit,
         "curves": labels if len(labels) > 1 else [],
-        "item": _item([table for _, table in curves], colours),
+        "item": json.dumps(_item([table for _, table in curves], colours)),
     }
 
 
