@@ -137,6 +137,8 @@ def test_a_layer_whose_code_is_gone_says_so_at_once(lab: Server, s2: ml.Collecti
     assert picture(response).any()
     for route in (f"values/private-{ABSENT}?lon=1&lat=43&z=9", f"status/private-{ABSENT}"):
         assert "Run the notebook's cells again" in assert_failure(lab.get(route), 404, "private-gone")["message"]
+    public = s2.ndvi().median("t").publish()
+    assert list(lab.get(f"status?chains=private-{ABSENT},{public}").json()["chains"]) == [public]
     assert "64 lower-case" in assert_failure(lab.get("status/private-x"), 404, "not-found")["message"]
 
 

@@ -49,7 +49,9 @@ class Answers:
     """Those of its result, where they are not those of its cubes."""
 
     def to_json(self) -> dict[str, Any]:
-        groups = self.groups and {str(time): [str(t) for t in group] for time, group in self.groups.items()}
+        groups = None
+        if self.groups is not None:
+            groups = {str(time): [str(t) for t in group] for time, group in self.groups.items()}
         return {
             "cubes": list(self.cubes),
             "meta": {"time": self.meta.time, "bands": self.meta.bands, "common": dict(self.meta.common)},

@@ -23,8 +23,9 @@ class Panel(anywidget.AnyWidget):
     # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
-    """Top layer first: {id (of the tile layer's model), name, chain, style, legend}; one with code of the notebook has
-    `private`; one without scenes has, in place of the last three, `empty`: the sentence that says so."""
+    """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
+    notebook), legend, remarks}; one without scenes has, in place of the last five, `empty`: the sentence that says
+    so."""
     base = t.Unicode().tag(sync=True)
     """Model id of the base map's tile layer."""
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)

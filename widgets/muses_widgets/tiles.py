@@ -34,9 +34,9 @@ class ChainTiles(ipyleaflet.TileLayer):
             chain, style = _handed_over(layer) if private else layer.publish()
             problems = layer.chain.problems
             remarks = {"count": len(problems), "shown": list(problems[:_REMARKS])}
-            told: dict[str, Any] = {"chain": chain, "style": style, "legend": legend, "remarks": remarks}
-            if private:
-                told["private"] = True
+            told: dict[str, Any] = {
+                "chain": chain, "style": style, "private": private, "legend": legend, "remarks": remarks,
+            }  # fmt: skip
         except NoScenes as nothing:
             told = {"empty": str(nothing)}
         self.layer = layer
@@ -55,9 +55,10 @@ class ChainTiles(ipyleaflet.TileLayer):
 
     def show(self, layer: ml.Layer, before_loading: Callable[[], None]) -> None:
         """Shows another layer in its place; `before_loading` is called before the page asks for its tiles."""
+        before = self._address()
         self._take(layer)
         before_loading()
-        if "private" in self._told and self._address() == self.url:
+        if self._told.get("private") and self._address() == before:
             self._again += 1  # tiles that failed, for lack of the code or of what it reads, are asked for again
         self.url = self._address()
 
