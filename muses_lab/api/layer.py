@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -21,6 +21,17 @@ from muses_lab.raster.window import Window
 from muses_lab.render import render
 from muses_lab.store import Store, default_store
 from muses_lab.style import Style
+
+
+class SealedLayer(NamedTuple):
+    """A private chain and its style for the service of its author's own maps."""
+
+    chain: str
+    """Its hash."""
+    style: str
+    """The hash of the style, which the store has."""
+    body: bytes
+    """The chain, see `engine.sealed`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -58,7 +69,7 @@ class Layer:
         return f"<Layer {self.look.written()} of {self.chain!r}>"
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name != "drawn"]
+        return [name for name in super().__dir__() if name not in ("drawn", "sealed")]
 
     @cached_property
     def hash(self) -> str:
@@ -114,9 +125,17 @@ class Layer:
         """Keeps chain and style in the store; returns their hashes."""
         store = store or default_store()
         chain_hash = self.chain.publish(store)
+        return chain_hash, self._kept_style(store)
+
+    def sealed(self) -> SealedLayer:
+        """What the service of its author's own maps is given of a layer whose chain is private."""
+        body = self.chain.sealed()
+        return SealedLayer(self.chain.published.chain_hash, self._kept_style(default_store()), body)
+
+    def _kept_style(self, store: Store) -> str:
         look = self.drawn
         store.put_style(look.hash, look.to_text())
-        return chain_hash, look.hash
+        return look.hash
 
     def share(
         self,

@@ -23,6 +23,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -705,6 +706,7 @@ class OperatorRegistry:
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
+        self._lent: WeakValueDictionary[str, Operator] = WeakValueDictionary()
         self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
@@ -729,6 +731,10 @@ class OperatorRegistry:
         """Knows an operator of this session by its id, beside those that are declared for everybody."""
         self._held[op.id] = op
 
+    def lend(self, op: Operator) -> None:
+        """Knows an operator by its id for as long as somebody else holds it."""
+        self._lent[op.id] = op
+
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
@@ -752,7 +758,7 @@ class OperatorRegistry:
         return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators.get(id) or self._held[id]
+        return self._operators.get(id) or self._held.get(id) or self._lent[id]
 
     def __iter__(self):
         return iter(self._operators.values())
