@@ -98,7 +98,15 @@ class Layer:
 
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
-        return self.chain.export(path, window, **{"style": self.look, **options})
+        return self.chain.export(path, window, **{"style": self._named, **options})
+
+    @cached_property
+    def _named(self) -> Style:
+        """The style with common names of bands (`red`) as the chain's own (`B04`)."""
+        if self.look.bands is None:
+            return self.look
+        meta = self.chain.published.prepared.output.meta
+        return replace(self.look, bands=tuple(meta.find(name) for name in self.look.bands))
 
     @cached_property
     def drawn(self) -> Style:
@@ -113,7 +121,7 @@ class Layer:
         bands = output.meta.bands
         if bands is not None and len(bands) == 3 and self.look.bands is None and self.look.classes is None:
             return replace(self.look, bands=bands)
-        return self.look
+        return self._named
 
     def tile(self, z: int, x: int, y: int) -> bytes:
         """A tile of the web-Mercator pyramid as PNG."""

@@ -64,6 +64,8 @@ from muses_lab.operators.contract import (
     Support,
     Transform,
     Unary,
+    reduced_bands,
+    reduced_shape,
     same_bands,
     same_shape,
 )
@@ -184,8 +186,9 @@ class Operator:
         self.id = id
         self.version = version
         self.support = support
-        self.shape = shape or same_shape
-        self.needs = needs or same_bands
+        dropped = traits.reduces if traits.reduces in ("t", "bands") and traits.groups is None else None
+        self.shape = shape or (reduced_shape(dropped) if dropped else same_shape)
+        self.needs = needs or (reduced_bands(dropped) if dropped else same_bands)
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
@@ -856,10 +859,11 @@ def operator(
     support
         What an output pixel depends on.
     shape
-        (arguments, metas of its cubes) → meta of its result; the first cube's by default.
+        (arguments, metas of its cubes) → meta of its result; by default the first cube's, without what it `reduces`.
     needs
-        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; the same ones by default. Who
-        declares a shape declares the needs, too (`same_bands` are those of the default): TypeError.
+        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; by default the same ones, or
+        all of them where it reduces `bands`. Who declares a shape declares the needs, too (`same_bands` are those of
+        the default): TypeError.
     strict
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
