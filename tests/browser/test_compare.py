@@ -28,13 +28,13 @@ def clips(shown) -> list[str]:
 
 
 def test_two_layers_are_compared_by_a_line_that_is_dragged(shown, traffic):
+    before = shown.run("print(m.center)")
+    shown.map.scroll_into_view_if_needed()
     shown.panel.get_by_role("checkbox", name="Compare two layers").check()
     handle = shown.map.get_by_role("slider", name="Line between the two layers")
     assert len(clips(shown)) == 2
-    shown.map.scroll_into_view_if_needed()
     box = handle.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    before = shown.run("print(m.center)")
     shown.page.mouse.move(x, y)
     shown.page.mouse.down()
     shown.page.mouse.move(x - 200, y, steps=5)
