@@ -34,6 +34,12 @@ Reducer = typing.NewType("Reducer", object)
 Transform = typing.NewType("Transform", object)
 """A callback with the parameter `data` that gives an array."""
 
+CubeProcess = typing.NewType("CubeProcess", object)
+"""A callback with the parameter `data`, a part of a cube, that gives one of the same size.
+
+It is made of processes of cubes, or is one of arrays where the parts have one dimension.
+"""
+
 Unary = typing.NewType("Unary", object)
 """A callback with the parameter `x`."""
 

@@ -41,6 +41,7 @@ from muses_lab.operators.contract import (
     Cost,
     CostOf,
     Cube,
+    CubeProcess,
     Date,
     Dates,
     DimensionOf,
@@ -54,6 +55,7 @@ from muses_lab.operators.contract import (
     MethodOf,
     Narrowed,
     Needs,
+    Pixel,
     Reducer,
     Region,
     Rule,
@@ -81,8 +83,8 @@ CONTEXT = "context"
 """The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
 
 _CALLBACKS = {
-    Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
-    Conditions: ("value",), Condition: ("value",),
+    Reducer: (SERIES,), Transform: (SERIES,), CubeProcess: (SERIES,), Unary: ("x",), Binary: ("x", "y"),
+    Element: ("x", "index", "label"), Conditions: ("value",), Condition: ("value",),
 }  # fmt: skip
 
 
@@ -91,13 +93,14 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent", "rect")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
-# given that lie on the grid's extent.
+# given that lie on the grid's extent; `rect`, where that is on the grid: rows and columns of the level's pixels, counted
+# from the grid's origin.
 
 
 @dataclass(frozen=True)
@@ -349,9 +352,11 @@ class Operator:
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
-            place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
-            raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
+        if not (self.is_cube_process or inside_callback):
+            raise DocumentError(
+                f"node {node!r}: process {self.id!r} cannot be used outside of callbacks (apply, reduce_dimension, …)",
+                node=node,
+            )
         context = arguments.get(CONTEXT) if self.takes_context else None
         ignored = {CONTEXT} if self.takes_context or arguments.get(CONTEXT) is None else set()
         unknown = sorted(set(arguments) - set(self.arguments) - ignored)
@@ -439,7 +444,12 @@ class Operator:
             case "date":
                 return self._check_date(value, wrong)
             case "array" if isinstance(value, list | tuple):
-                return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
+                return [
+                    item
+                    if isinstance(item, str) and self.takes_text
+                    else self._check_scalar(item, lambda: wrong("an array of numbers"))
+                    for item in value
+                ]
             case "array":
                 if not (is_array(value) or _is_context(value)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
@@ -521,11 +531,19 @@ class Operator:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
         gives_array, process = is_array(value.root), value.root.process
+        if argument.annotation is CubeProcess:
+            _check_cubes(value.root, node, argument.name, wrong)
+        elif registry[process].is_cube_process and not registry[process].anywhere:
+            raise DocumentError(
+                f"node {node!r}: argument {argument.name!r}: process {process!r} cannot be used inside a callback of "
+                f"{self.id!r}, which is one of values",
+                node=node,
+                argument=argument.name,
+            )
         if argument.annotation is Transform and not (gives_array or registry[process].anywhere):
             raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
         op = registry[process]
-        no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
-        if no_value or (gives_array and argument.annotation is not Transform):
+        if op.gives_date or (gives_array and argument.annotation not in (Transform, CubeProcess)):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
         if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
             raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
@@ -538,6 +556,31 @@ class Operator:
                 node=node,
                 argument=argument.name,
             )
+
+
+def _check_cubes(root: Node, node: str, argument: str, wrong: Callable[[str], DocumentError]) -> None:
+    """Refuses what is no process of parts of cubes: what loads, needs a whole extent, or another grid."""
+    if not registry[root.process].is_cube_process:
+        if not is_array(root):
+            raise wrong(f"a process graph that gives as much as it is given ({root.process!r} gives one value)")
+        return
+    for one in walk(root):
+        op = registry[one.process]
+        reason = ""
+        if not op.cubes:
+            reason = "makes no cube of `data`"
+        elif op.artefacts:
+            reason = f"refers to a {kinds[op.arguments[op.artefacts[0]].artefact].noun}; do that before or after"
+        elif not isinstance(op.support, Pixel | Focal):
+            reason = f"depends on {op.depends_on}" if op.needs_extent else "changes the grid, or is no cube of pixels"
+        elif op.groups is not None:
+            reason = "makes dates of others (DataCubePropertiesImmutable)"
+        if reason:
+            raise DocumentError(
+                f"node {node!r}: {op.id!r} cannot be used in the callback {argument!r}, which gets parts of a cube: it "
+                f"{reason}",
+                node=node, argument=argument, process=op.id,
+            )  # fmt: skip
 
 
 def is_array(value: Any) -> bool:
@@ -592,10 +635,11 @@ def _with_context(callback: Callback, context: Any) -> Callback:
 
 def _compares_text(root: Node) -> bool:
     return any(
-        isinstance(value, str)
+        isinstance(one, str)
         for node in walk(root)
         if registry[node.process].takes_text
         for value in node.arguments.values()
+        for one in (value if isinstance(value, list) else (value,))
     )
 
 

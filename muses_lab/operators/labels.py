@@ -42,6 +42,8 @@ def holds(condition: Callback, label: str) -> bool:
             if given.get("case_sensitive") is False:
                 texts = [text.casefold() for text in texts]
             found[node.hash] = np.float32(_TEXTS[node.process](*texts))
+        elif node.process == "array_contains" and isinstance(given["value"], str):
+            found[node.hash] = np.float32(given["value"] in given["data"])
         elif node.process in ("eq", "neq") and texts:  # a text is no number
             found[node.hash] = np.float32(node.process == "neq")
         else:
