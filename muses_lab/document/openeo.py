@@ -37,6 +37,9 @@ MAX_VALUES = 500_000
 PASSING = ("save_result", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
 
+FEATURES = ("geojson", "json", "parquet", "geoparquet", "gpkg", "esri shapefile")
+"""Formats of `load_url`, in lower case, that give features and no pixels."""
+
 _DIMENSIONS = {
     "t": "t", "time": "t", "temporal": "t", "date": "t", "dates": "t", "datetime": "t", "times": "t",
     "bands": "bands", "band": "bands", "b": "bands", "spectral": "bands", "variable": "bands", "variables": "bands",
@@ -290,6 +293,8 @@ class _Scope:
     parameters: Mapping[str, _Value] = field(default_factory=dict)
     offered: tuple[str, ...] = ()
     """Parameters that the process around a callback gives it."""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    """How the dimensions of those were named on the way → here."""
     around: _Scope | None = None
     """Whose names it sees: of a callback."""
     inside_callback: bool = False
@@ -304,7 +309,7 @@ class _Scope:
             if name in scope.parameters:
                 return scope.parameters[name]
             if name in scope.offered:
-                return _Value({"from_parameter": name})
+                return _Value({"from_parameter": name}, scope.dimensions)
             scope = scope.around
         return _Value(_Unset(name))
 
@@ -408,6 +413,8 @@ class _Reader:
     def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope) -> _Value:
         """A node that is written, in our words."""
         path, process = scope.path + name, self._process(node)
+        if process == "load_url" and str(arguments.get("format")).lower() in FEATURES:
+            process = "muses:load_features"
         dimensions = dict(data.dimensions)
         if process == "add_dimension":
             arguments, dimensions = _added(arguments, dimensions)
@@ -415,7 +422,7 @@ class _Reader:
         if process == "drop_dimension" and isinstance(arguments.get("name"), str):
             arguments["name"] = _dimension(arguments["name"], dimensions)
         self._check_set(arguments, path, process)
-        self._callbacks(process, arguments, path, scope)
+        self._callbacks(process, arguments, path, scope, data.dimensions)
         made = scope.prefix + name
         scope.out[made] = _as_node(process, _placed(process, arguments, path))
         return _Value({"from_node": made}, dimensions)
@@ -479,7 +486,9 @@ class _Reader:
                     argument=key,
                 )
 
-    def _callbacks(self, process: str, arguments: dict[str, Any], path: str, scope: _Scope) -> None:
+    def _callbacks(
+        self, process: str, arguments: dict[str, Any], path: str, scope: _Scope, dimensions: Mapping[str, str]
+    ) -> None:
         """Reads the callbacks of a node; its `context`, a constant, stands where they refer to it."""
         context = arguments.get("context")
         signature = self.registry.signature(process, path)
@@ -489,7 +498,7 @@ class _Reader:
             arguments.pop("context", None)
         for key, value in list(arguments.items()):
             if isinstance(value, dict) and "process_graph" in value:
-                arguments[key] = self._callback(process, key, value, context, path, scope)
+                arguments[key] = self._callback(process, key, value, context, path, scope, dimensions)
             elif key == "properties" and isinstance(value, dict):
                 arguments[key] = {
                     name: self._callback(process, key, one, context, f"{path}/{key}/{name}", scope)
@@ -499,8 +508,9 @@ class _Reader:
                 }
 
     def _callback(
-        self, process: str, key: str, value: dict[str, Any], context: Any, path: str, scope: _Scope
-    ) -> dict[str, Any]:
+        self, process: str, key: str, value: dict[str, Any], context: Any, path: str, scope: _Scope,
+        dimensions: Mapping[str, str] = {},
+    ) -> dict[str, Any]:  # fmt: skip
         place = f"{path}/{key}/" if not path.endswith(f"/{key}") else f"{path}/"
         offered = self.registry.signature(process, path).offers(key)
         inner = _Scope(
@@ -509,6 +519,7 @@ class _Reader:
             place,
             parameters={} if "context" in offered and context is None else {"context": _Value(context)},
             offered=tuple(name for name in offered if name != "context" or context is None),
+            dimensions=dimensions,
             around=scope,
             inside_callback=True,
             calls=scope.calls,
@@ -740,6 +751,8 @@ def _placed(process: str, arguments: dict[str, Any], path: str) -> dict[str, Any
         made["extent"] = _told(extents.box(arguments.get("extent"), path), path)
     elif process == "filter_temporal":
         made["extent"] = extents.interval(arguments.get("extent"))
+    elif process == "apply_polygon" and "geometries" in made and "polygons" not in made:  # as later drafts call them
+        made["polygons"] = made.pop("geometries")
     return {key: value for key, value in made.items() if value is not None or key in arguments}
 
 
