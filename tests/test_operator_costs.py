@@ -197,7 +197,7 @@ def test_every_operator_tells_what_it_takes() -> None:
     inner = registry.node("apply_kernel", inside_callback=True, data=Parameter("data"), kernel=[[1, 1, 1]])
     some = {
         "radius": 3, "metres": 30, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9],
-        "model": forest(), "process": Callback(inner), "size": [{"dimension": "x", "value": 32, "unit": "px"}],
+        "model": forest(), "process": Callback(inner),
         "polygons": Features.of(4326, [shapely.box(1, 43, 1.01, 43.01)]),
     }  # fmt: skip
     for op in registry:
@@ -207,6 +207,8 @@ def test_every_operator_tells_what_it_takes() -> None:
         given = {a.name: a.default for a in op.arguments.values() if not a.required} | some
         if op.id == "muses:spectral_index":
             given |= {"name": "EVI", "kernel": "RBF"}
+        if op.id == "apply_neighborhood":
+            given |= {"size": [{"dimension": "x", "value": 32, "unit": "px"}]}
         small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
         most = 10 if isinstance(op.support, Fit) else 0.2  # of a fitting, which is done once
         assert 0 < small.seconds < large.seconds < most and 0 <= small.bytes <= large.bytes, op

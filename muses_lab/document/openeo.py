@@ -418,6 +418,8 @@ class _Reader:
         dimensions = dict(data.dimensions)
         if process == "add_dimension":
             arguments, dimensions = _added(arguments, dimensions)
+        elif process in ("flatten_dimensions", "unflatten_dimension"):
+            arguments, dimensions = _refolded(arguments, dimensions)
         arguments = {key: _called_here(value, key, dimensions) for key, value in arguments.items()}
         if process == "drop_dimension" and isinstance(arguments.get("name"), str):
             arguments["name"] = _dimension(arguments["name"], dimensions)
@@ -727,6 +729,19 @@ def _added(arguments: dict[str, Any], dimensions: dict[str, str]) -> tuple[dict[
     if here is None:
         return arguments, dimensions
     return {**arguments, "name": here}, {**dimensions, name: here}
+
+
+def _refolded(arguments: dict[str, Any], dimensions: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """`flatten_dimensions` and `unflatten_dimension` with our names; the dimension that is made has its own no more."""
+    made = dict(arguments)
+    for key in ("dimensions", "target_dimensions"):
+        if isinstance(names := made.get(key), list) and all(isinstance(name, str) for name in names):
+            known = dimensions if key == "dimensions" else {}
+            made[key] = [_dimension(name, known) for name in names]
+    target = made.get("target_dimension")
+    if isinstance(target, str) and "dimensions" in made and target not in ("x", "y"):
+        return {**made, "target_dimension": "bands"}, {target: "bands"}
+    return made, dimensions
 
 
 def _called_here(value: Any, key: str, dimensions: Mapping[str, str]) -> Any:

@@ -7,7 +7,7 @@ are a part that is cut out, and whose edges are the edges of all that there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,7 +61,7 @@ class CubeCallback:
     """A callback of processes of cubes, for data of which the dimensions and bands are known."""
 
     def __init__(self, callback: Callback, data: Meta) -> None:
-        self._data = data
+        self._data = replace(data, dates=None)  # a part may have some of them only
         self._steps: dict[str, _Step] = {}
         for node in walk(callback.root):
             self._steps[node.hash] = self._step(node)
