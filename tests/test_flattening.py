@@ -45,9 +45,7 @@ def test_apart_again_they_are_what_they_were(made) -> None:
         found = back.compute(WINDOW)
         np.testing.assert_array_equal(found.values, there.values)
         assert (found.t == there.t).all() and list(found.bands.values) == ["B4", "B8"]
-        np.testing.assert_array_equal(
-            back.dates("2020-03-01", None).max("t").compute(WINDOW).values, there.values[2]
-        )
+        np.testing.assert_array_equal(back.dates("2020-03-01", None).max("t").compute(WINDOW).values, there.values[2])
 
 
 def test_what_has_no_place_in_a_cube_is_refused(made) -> None:

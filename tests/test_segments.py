@@ -39,7 +39,9 @@ ACROSS = at((5.5, 480.5), (55.5, 470.2), (50.3, 533.9), (9.9, 529.3))
 FIELDS = {
     "type": "FeatureCollection",
     "crs": {"type": "name", "properties": {"name": CRS}},
-    "features": [{"type": "Feature", "id": n, "properties": {}, "geometry": g} for n, g in ((7, TRIANGLE), (9, ACROSS))],
+    "features": [
+        {"type": "Feature", "id": n, "properties": {}, "geometry": g} for n, g in ((7, TRIANGLE), (9, ACROSS))
+    ],
 }
 
 

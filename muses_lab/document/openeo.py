@@ -37,6 +37,16 @@ MAX_VALUES = 500_000
 PASSING = ("save_result", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
 
+READ: Mapping[str, str] = {
+    "save_result": "the format becomes that of exports; its `options` are told and not followed",
+    "inspect": "gives back its data; nothing is logged", "debug": "gives back its data; nothing is logged",
+    "log_message": "gives back its data; nothing is logged",
+    "rename_dimension": "t, bands, x and y may have any name in a document",
+    "dimension_labels": "the names of bands, where `bands` are named as they are loaded; dates are not known before",
+    "text_concat": "of constants",
+}  # fmt: skip
+"""Processes that are no steps of chains: what becomes of them when a document is read."""
+
 FEATURES = ("geojson", "json", "parquet", "geoparquet", "gpkg", "esri shapefile")
 """Formats of `load_url`, in lower case, that give features and no pixels."""
 
@@ -383,6 +393,8 @@ class _Reader:
             return _passed(process, arguments, data, path)
         if process == "rename_dimension":
             return _renamed(arguments, data, path)
+        if process == "dimension_labels":
+            return self._labels(arguments, data, path)
         if process == "if" and not scope.inside_callback and isinstance(arguments.get("value"), bool):
             return self._branch(node["arguments"].get("accept" if arguments["value"] else "reject"), scope, path)
         if process == "filter_bbox" and extents.is_window(arguments.get("extent"), _Unset):
@@ -398,6 +410,24 @@ class _Reader:
                         f"node {path!r}: {process!r}: {error}", openeo="ProcessParameterInvalid", node=path
                     ) from None
         return self._node(name, node, arguments, data, scope)
+
+    def _labels(self, arguments: dict[str, Any], data: _Value, path: str) -> _Value:
+        """The labels of a dimension of a cube, which are a constant as far as the document says them."""
+        dimension = arguments.get("dimension")
+        if not isinstance(dimension, str) or not data.is_node:
+            raise DocumentError(
+                f"node {path!r}: 'dimension_labels' takes `data`, a cube, and the name of a `dimension`; in a callback "
+                "array_labels has those of the data",
+                openeo="ProcessParameterInvalid",
+                node=path,
+            )
+        cube = graph.parse({"process_graph": _only(self.out, data.json["from_node"])}, self.registry)
+        try:
+            return self._counted(_Value(self.registry.labels(cube, _dimension(dimension, data.dimensions))))
+        except DocumentError as error:
+            raise DocumentError(
+                f"node {path!r}: 'dimension_labels': {error.message}", **error.details, node=path
+            ) from None
 
     def _branch(self, chosen: Any, scope: _Scope, path: str) -> _Value:
         """The side of an `if` that its condition, a constant, chooses."""

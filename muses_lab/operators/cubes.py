@@ -216,9 +216,7 @@ RASTER_FORMATS = ("gtiff", "geotiff", "tiff", "cog")
 
 def _check_raster_format(arguments: Mapping[str, Any]) -> None:
     if arguments["format"].lower() not in RASTER_FORMATS:
-        raise Refused(
-            "FormatUnsuitable", f"{arguments['format']!r:.40} is none of the formats of rasters: GTiff, COG"
-        )
+        raise Refused("FormatUnsuitable", f"{arguments['format']!r:.40} is none of the formats of rasters: GTiff, COG")
     url = arguments["url"]
     if not urlsplit(url).path.lower().endswith((".tif", ".tiff")):
         raise Refused("FormatUnsuitable", f"{url!r:.200} is no address of a GeoTIFF: it ends in .tif or .tiff")
@@ -226,7 +224,10 @@ def _check_raster_format(arguments: Mapping[str, Any]) -> None:
         raise ValueError(f"there are no options of {arguments['format']}, such as {sorted(arguments['options'])[0]!r}")
 
 
-@operator("load_url", support=Structural(), shape=_source, rule=_check_raster_format, method=None)
+@operator(
+    "load_url", support=Structural(), shape=_source, rule=_check_raster_format, method=None,
+    partly="GTiff and COG, and features of GeoJSON, Parquet, GPKG and zipped ESRI Shapefiles; no options",
+)  # fmt: skip
 def load_url(
     url: Annotated[str, Field(min_length=1, max_length=2000)],
     format: str,

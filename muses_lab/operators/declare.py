@@ -52,6 +52,7 @@ from muses_lab.operators.contract import (
     ImagesOf,
     LabelsOf,
     LengthOf,
+    Meta,
     MethodOf,
     Narrowed,
     Needs,
@@ -68,6 +69,7 @@ from muses_lab.operators.contract import (
     same_bands,
     same_shape,
 )
+from muses_lab.operators.refused import REFUSED
 from muses_lab.times import parse_moment
 
 DIGEST = "^[0-9a-f]{64}$"
@@ -99,8 +101,8 @@ _INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
-# given that lie on the grid's extent; `rect`, where that is on the grid: rows and columns of the level's pixels, counted
-# from the grid's origin.
+# given that lie on the grid's extent; `rect`, where that is: rows and columns of the level's pixels, from the grid's
+# origin on.
 
 
 @dataclass(frozen=True)
@@ -167,6 +169,7 @@ class Traits:
     private: bool = False
     anywhere: bool = False
     texts: bool = False
+    partly: str = ""
 
 
 class Operator:
@@ -262,6 +265,8 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
+        self.partly = traits.partly
+        """What it does not do of openEO's process; empty: nothing is known to be missing."""
         self.takes_text = traits.texts
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
@@ -739,6 +744,14 @@ def references(root: Node) -> dict[str, str]:
     return found
 
 
+_COMMON = frozenset({
+    "coastal", "blue", "green", "green05", "yellow", "pan", "red", "rededge", "rededge071", "rededge075", "rededge078",
+    "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
+    "lwir12",
+})  # fmt: skip
+"""Names that bands may be asked for by, and are not called: those of STAC."""
+
+
 class OperatorRegistry:
     """All operators by id: the profile of openEO processes that this release supports."""
 
@@ -816,12 +829,47 @@ class OperatorRegistry:
                     f"; operators of {namespace!r} come from a package, which must be installed here and name its "
                     "module in the entry-point group muses_lab.operators"
                 )
+            if process in REFUSED:
+                hint = f": {REFUSED[process]}"
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}",
                 openeo="ProcessUnsupported",
                 node=node,
                 process=process,
             ) from None
+
+    def labels(self, node: Node, dimension: str) -> list[str]:
+        """The labels of a dimension of a cube, as far as its document says them: names of bands.
+
+        Raises
+        ------
+        DocumentError
+            There is no such dimension, or its labels are those of scenes that are not known yet.
+        """
+        metas: dict[str, Meta] = {}
+        for one in walk(node):
+            op = self[one.process]
+            arguments = {a.name: one.arguments.get(a.name, a.default) for a in op.arguments.values()}
+            if op.cubes:
+                metas[one.hash] = op.shape(arguments, {name: metas[arguments[name].hash] for name in op.cubes})
+                continue
+            bands = tuple(arguments.get("bands") or ())
+            if dimension == "bands" and (not bands or not _COMMON.isdisjoint(bands)):
+                said = f"{sorted(_COMMON.intersection(bands))[0]!r}, a common name," if bands else "no `bands`"
+                raise DocumentError(
+                    f"the labels of 'bands' are not known before scenes are found: {op.id!r} says {said}; give the "
+                    "names of bands"
+                )
+            metas[one.hash] = Meta(True, bands)
+        meta = metas[node.hash]
+        if dimension == "t" and meta.time:
+            raise DocumentError(
+                "the labels of 't' are not known before scenes are found; a callback along 't' has array_labels"
+            )
+        if dimension != "bands" or meta.bands is None:
+            text = "x and y have no labels here" if dimension in ("x", "y") else f"there is no dimension {dimension!r}"
+            raise DocumentError(text, openeo="DimensionNotAvailable")
+        return list(meta.bands)
 
     def artefact(self, node: Node) -> Artefact:
         """What a node makes whose operator gives artefacts (`Operator.gives`).
@@ -880,6 +928,7 @@ def operator(
     private: bool = False,
     anywhere: bool = False,
     texts: bool = False,
+    partly: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -945,12 +994,14 @@ def operator(
         `Series`.
     texts
         Whether its values may be texts, in conditions on properties and labels.
+    partly
+        What it does not do of openEO's process of its id, for the page of processes.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
             strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images,
-            expands, method, along, length, private, anywhere, texts,
+            expands, method, along, length, private, anywhere, texts, partly,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

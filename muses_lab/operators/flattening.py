@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -26,12 +26,12 @@ Dimension = Literal["t", "bands"]
 
 
 def _check_different(arguments: Mapping[str, Any]) -> None:
-    names = arguments.get("dimensions") or arguments.get("target_dimensions")
+    names = arguments["dimensions"] if "dimensions" in arguments else arguments["target_dimensions"]
     if len(set(names)) < len(names):
         raise ValueError(f"the dimension {names[0]!r} is named twice")
 
 
-def _labels(dimensions: list[str], meta: Meta) -> list[list[str]]:
+def _labels(dimensions: Sequence[str], meta: Meta) -> list[list[str]]:
     """Of each of the dimensions."""
     found = []
     for dimension in dimensions:
@@ -40,7 +40,9 @@ def _labels(dimensions: list[str], meta: Meta) -> list[list[str]]:
                 f"flatten_dimensions: the cube has no dimension {dimension!r}", openeo="DimensionNotAvailable"
             )
         if dimension == "t" and meta.dates is None:
-            raise DocumentError("flatten_dimensions: which dates there are is not known inside of a callback")
+            raise DocumentError(
+                "flatten_dimensions: dates are not known inside of a callback, nor before scenes are found"
+            )
         found.append([date_label(time) for time in meta.dates or ()] if dimension == "t" else list(meta.bands or ()))
     return found
 
@@ -73,9 +75,7 @@ def _flatten(data: Node, dims: list[Dimension] = ["t", "bands"], separator: str 
     ndvi.flatten(["t"])
     ```
     """
-    return on_cube(
-        data, "flatten_dimensions", dimensions=dims, target_dimension="bands", label_separator=separator
-    )
+    return on_cube(data, "flatten_dimensions", dimensions=dims, target_dimension="bands", label_separator=separator)
 
 
 @operator(
@@ -86,6 +86,7 @@ def _flatten(data: Node, dims: list[Dimension] = ["t", "bands"], separator: str 
     rule=_check_different,
     reduces=lambda arguments: "t" if "t" in arguments["dimensions"] else None,
     method=_flatten,
+    partly="dates and bands only; x and y are the window",
 )
 def flatten_dimensions(
     data: Cube,
@@ -167,14 +168,17 @@ def _unflatten(data: Node, dims: list[Dimension] = ["t", "bands"], separator: st
     s2.bands("red", "nir").flatten().unflatten()
     ```
     """
-    return on_cube(
-        data, "unflatten_dimension", dimension="bands", target_dimensions=dims, label_separator=separator
-    )
+    return on_cube(data, "unflatten_dimension", dimension="bands", target_dimensions=dims, label_separator=separator)
 
 
 @operator(
-    "unflatten_dimension", shape=_apart, needs=_all_bands, rule=_check_different, method=_unflatten
-)  # fmt: skip
+    "unflatten_dimension",
+    shape=_apart,
+    needs=_all_bands,
+    rule=_check_different,
+    method=_unflatten,
+    partly="into dates and bands only, called so (or by other names of theirs: time, spectral)",
+)
 def unflatten_dimension(
     data: Cube,
     dimension: Literal["bands"],

@@ -110,7 +110,10 @@ def _inside(process: str, **arguments: Any) -> Node:
     return registry.node(process, inside_callback=True, **arguments)
 
 
-@operator("filter_labels", shape=_chosen, needs=_chosen_needs, dates=_chosen_dates, method=_filter_labels)
+@operator(
+    "filter_labels", shape=_chosen, needs=_chosen_needs, dates=_chosen_dates, method=_filter_labels,
+    partly="of dates and bands",
+)  # fmt: skip
 def filter_labels(data: Cube, condition: Condition, dimension: Literal["t", "bands"]) -> Cube:
     """The bands or dates whose label fulfils a condition on `value` (openEO).
 
@@ -200,7 +203,7 @@ def _rename_bands(data: Node, names: dict[str, str]) -> Node:
 
 @operator(
     "rename_labels", shape=_renamed, needs=_renamed_needs, narrowed=_renamed_narrowed, images=_renamed_images,
-    rule=_check_names, method=_rename_bands,
+    rule=_check_names, method=_rename_bands, partly="bands only; dates stay what they are",
 )  # fmt: skip
 def rename_labels(
     data: Cube,
@@ -280,6 +283,7 @@ def _dated(data: Node, date: Any) -> Node:
     rule=_check_added,
     groups=_added_groups,
     method=_dated,
+    partly="`t` or `bands`, where the cube has none",
 )
 def add_dimension(
     data: Cube,
@@ -357,7 +361,11 @@ def drop_dimension(data: Cube, name: Literal["t", "bands"], axes: Mapping[str, D
     return data.isel({name: 0}, drop=True)
 
 
-@operator("trim_cube", images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]))
+@operator(
+    "trim_cube",
+    images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]),
+    partly="the cube as it is: which labels have no data, only pixels tell",
+)
 def trim_cube(data: Cube) -> Cube:
     """The cube as it is: borders without data are cut off by the window, and dates without data are left out of plans.
 

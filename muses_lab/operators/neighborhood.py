@@ -206,7 +206,7 @@ def _runs(dimension: str, arguments: Mapping[str, Any], labels: Sequence[Any]) -
     if isinstance(size, str):
         return _periods(size, overlap, labels)
     count = len(labels)
-    step, more = (count if size is None else int(size)), int(overlap or 0)  # type: ignore[arg-type]
+    step, more = (count if size is None else int(size)), int(overlap or 0)
     starts = range(0, count, max(step, 1))
     return [_Run(max(n - more, 0), min(n + step + more, count), n, min(n + step, count)) for n in starts]
 
@@ -358,6 +358,7 @@ def _chunks(name: str, given: Any) -> list[dict[str, Any]]:
     rule=_check_sizes,
     cost=_cost,
     method=_apply_neighborhood,
+    partly="processes of the same pixel and of neighbourhoods, and code of a user; windows of up to 1024 pixels",
 )
 def apply_neighborhood(
     data: Cube,

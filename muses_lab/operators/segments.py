@@ -12,7 +12,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab.crs import crs_name, transformer
-from muses_lab.document.graph import Node
+from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import DocumentError, TooLarge
 from muses_lab.operators.contract import Cost, Cube, CubeProcess, Focal, Meta
 from muses_lab.operators.cube_callbacks import (
@@ -58,7 +58,7 @@ def _shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
         )
     if not registry[callback.root.process].is_cube_process:
         raise DocumentError(
-            "apply_polygon: the process is one of arrays, and the pixels of a polygon are a cube; use processes of cubes",
+            "apply_polygon: the process is one of arrays, and a polygon's pixels are a cube; use processes of cubes",
             argument="process",
         )
     CubeCallback(callback, meta).check_same("apply_polygon")
@@ -77,8 +77,8 @@ def _radius(arguments: Mapping[str, Any], pixel_size: float) -> int:
     widest = math.ceil(_widest(arguments["polygons"]) * _MARGIN / pixel_size) + 2
     if widest > MAX_SIDE:
         raise TooLarge(
-            f"apply_polygon: code gets whole polygons, and one of them has about {widest} pixels of {pixel_size:g} m on "
-            f"a side; the limit is {MAX_SIDE}: choose a coarser resolution with .at_resolution(metres)"
+            f"apply_polygon: code gets whole polygons, and one of them has about {widest} pixels of {pixel_size:g} m "
+            f"on a side; the limit is {MAX_SIDE}: choose a coarser resolution with .at_resolution(metres)"
         )
     return widest
 
@@ -122,6 +122,7 @@ def _apply_polygon(data: Node, polygons: Any, process: Any, mask_value: float | 
     along=lambda arguments: "t" if is_along_time(arguments["process"]) else None,
     cost=_cost,
     method=_apply_polygon,
+    partly="processes of the same pixel and of neighbourhoods, and code of a user",
 )
 def apply_polygon(
     data: Cube,
@@ -147,6 +148,7 @@ def apply_polygon(
     of up to 1024 pixels on a side.
     """
     assert meta is not None and geobox is not None and rect is not None
+    assert isinstance(process, Callback)
     callback = CubeCallback(process, meta)
     is_code = radius_of(process, pixel_size) is None
     numbers = _numbers(polygons, geobox)
@@ -168,7 +170,9 @@ def apply_polygon(
         np.copyto(out.data[..., rows, columns], found.data, where=inside)
         left[rows, columns] &= ~inside
     if left[inner, inner].any():
-        raise DocumentError("apply_polygon: a polygon has pixels outside of the rectangle around it", argument="polygons")
+        raise DocumentError(
+            "apply_polygon: a polygon has pixels outside of the rectangle around it", argument="polygons"
+        )
     return out.isel(y=inner, x=inner)
 
 
