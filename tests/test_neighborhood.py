@@ -156,6 +156,7 @@ def test_durations_are_those_of_the_calendar() -> None:
         (lambda p: p.aggregate_temporal_period("month", "mean"), 16, "makes dates of others"),
         (lambda p: p.reduce_spatial("mean"), 16, "depends on"),
         (lambda p: p.resample_spatial(20), 16, "changes the grid"),
+        (lambda p: p.apply_neighborhood(process="cumsum", size=[]), 16, "of parts of the grid itself"),
         ("mean", 16, "gives one value"),
         ("cumsum", 16, "windows are cubes"),
         (lambda p: p.apply_kernel([[1, 1, 1]]), 4, "at least 8 pixels"),

@@ -69,7 +69,8 @@ class CubeCallback:
     def _step(self, node: Node) -> _Step:
         op = registry[node.process]
         arguments = _filled(node)
-        cubes = {name: a.hash if isinstance(a := arguments[name], Node) else None for name in op.cubes}
+        given = {name: arguments[name] for name in op.cubes if arguments[name] is not None}
+        cubes = {name: cube.hash if isinstance(cube, Node) else None for name, cube in given.items()}
         known = {name: self._data if hash is None else self._steps[hash].meta for name, hash in cubes.items()}
         meta = op.shape(arguments, known)
         needs = op.needs(arguments, known, meta.bands)

@@ -578,6 +578,8 @@ def _check_cubes(root: Node, node: str, argument: str, wrong: Callable[[str], Do
             reason = f"refers to a {kinds[op.arguments[op.artefacts[0]].artefact].noun}; do that before or after"
         elif not isinstance(op.support, Pixel | Focal):
             reason = f"depends on {op.depends_on}" if op.needs_extent else "changes the grid, or is no cube of pixels"
+        elif "rect" in op.injected:
+            reason = "is of parts of the grid itself"
         elif op.groups is not None:
             reason = "makes dates of others (DataCubePropertiesImmutable)"
         if reason:
@@ -850,8 +852,8 @@ class OperatorRegistry:
         for one in walk(node):
             op = self[one.process]
             arguments = {a.name: one.arguments.get(a.name, a.default) for a in op.arguments.values()}
-            if op.cubes:
-                metas[one.hash] = op.shape(arguments, {name: metas[arguments[name].hash] for name in op.cubes})
+            if cubes := [name for name in op.cubes if arguments[name] is not None]:
+                metas[one.hash] = op.shape(arguments, {name: metas[arguments[name].hash] for name in cubes})
                 continue
             bands = tuple(arguments.get("bands") or ())
             if dimension == "bands" and (not bands or not _COMMON.isdisjoint(bands)):

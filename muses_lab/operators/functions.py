@@ -125,7 +125,7 @@ for _sign, _process in {"lt": "lt", "le": "lte", "gt": "gt", "ge": "gte", "eq": 
     setattr(Term, f"__{_sign}__", _operator(_process))
 
 
-def _made(process: str, *args: Any, **kwargs: Any) -> Term:
+def _made(process: str, /, *args: Any, **kwargs: Any) -> Term:
     op = registry.signature(process, process)
     if len(args) > len(op.arguments):
         raise TypeError(f"{process} takes {', '.join(op.arguments)}; {len(args)} arguments were given")

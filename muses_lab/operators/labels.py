@@ -203,7 +203,7 @@ def _rename_bands(data: Node, names: dict[str, str]) -> Node:
 
 @operator(
     "rename_labels", shape=_renamed, needs=_renamed_needs, narrowed=_renamed_narrowed, images=_renamed_images,
-    rule=_check_names, method=_rename_bands, partly="bands only; dates stay what they are",
+    rule=_check_names, method=_rename_bands,
 )  # fmt: skip
 def rename_labels(
     data: Cube,

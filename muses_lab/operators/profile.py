@@ -57,7 +57,7 @@ def markdown() -> str:
         "`ndvi` a chain with dates and without bands, `image` and `other` are chains without either, `water` is a",
         "condition. *Support* says what an output pixel depends on. Processes of support *callback* are of values and",
         "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* make features when a document",
-        "is read; those of support *table* give a table of features. *Partly* says what is missing of openEO's process;",
+        "is read; those of support *table* give a table of features. *Partly* says what openEO's process has more;",
         "processes that are no steps of chains, and those that are refused, are at the end.",
         "This page is made by `muses-lab operators`.",
         "",

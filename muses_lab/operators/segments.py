@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,7 @@ def _radius(arguments: Mapping[str, Any], pixel_size: float) -> int:
     return widest
 
 
+@lru_cache(maxsize=64)
 def _widest(polygons: Features) -> float:
     """The longest side of a box around one of the polygons, in metres."""
     west, south, east, north = shapely.bounds(polygons.reproject(DEGREES).shapes).T
