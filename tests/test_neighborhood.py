@@ -189,3 +189,28 @@ def test_code_looks_at_its_window(made) -> None:
     np.testing.assert_array_equal(chain.compute(WINDOW).values, expected)
     with pytest.raises(MusesError, match="looks at all pixels of a window"):
         image.apply_neighborhood(lambda part: part.run_udf(udf=code), {"x": 32}).compute(WINDOW)
+
+
+def test_documents_hand_context_and_names_of_dimensions_to_the_process(made) -> None:
+    collection, values = made
+    load = collection.band("B4").to_json()["process_graph"]
+    (last,) = [name for name, node in load.items() if node.pop("result", False)]
+    code = (
+        "def apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray:\n"
+        "    return cube + context['more']\n"
+    )
+    udf = {"process_id": "run_udf", "result": True, "arguments": {
+        "data": {"from_parameter": "data"}, "udf": code, "runtime": "Python", "context": {"from_parameter": "context"},
+    }}  # fmt: skip
+    size = [{"dimension": d, "value": v, "unit": "px"} for d, v in (("longitude", 64), ("lat", 64), ("when", None))]
+    renamed = {"data": {"from_node": last}, "source": "t", "target": "when"}
+    windows = {
+        "data": {"from_node": "r"}, "size": size, "overlap": [], "context": {"more": 2},
+        "process": {"process_graph": {"u": udf}},
+    }  # fmt: skip
+    document = load | {
+        "r": {"process_id": "rename_dimension", "arguments": renamed},
+        "n": {"process_id": "apply_neighborhood", "result": True, "arguments": windows},
+    }
+    found = ml.Chain.from_json(document, trust_code=True).compute(WINDOW[:70, :40]).values
+    np.testing.assert_array_equal(found, values[:, 0, :70, :40] + 2)

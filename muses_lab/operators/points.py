@@ -152,4 +152,4 @@ def _points(features: Features, places: list[np.ndarray], group: bool) -> Featur
         return Features.of(features.crs, shapes, features.ids, features.properties)
     of = np.repeat(np.arange(len(places)), [len(xy) for xy in places])
     columns = {name: [column[n] for n in of] for name, column in features.properties.items()}
-    return Features.of(features.crs, list(shapely.points(np.concatenate(places))), None, columns)
+    return Features.of(features.crs, np.atleast_1d(shapely.points(np.concatenate(places))), None, columns)
