@@ -266,7 +266,7 @@ class Operator:
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
         self.partly = traits.partly
-        """What it does not do of openEO's process; empty: nothing is known to be missing."""
+        """How much of openEO's process of its id it is; empty: nothing is known to be missing."""
         self.takes_text = traits.texts
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
@@ -997,7 +997,7 @@ def operator(
     texts
         Whether its values may be texts, in conditions on properties and labels.
     partly
-        What it does not do of openEO's process of its id, for the page of processes.
+        How much of openEO's process of its id it is, where that is not all: for the page of processes.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
