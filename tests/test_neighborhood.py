@@ -163,6 +163,7 @@ def test_durations_are_those_of_the_calendar() -> None:
         (lambda p: p.apply_kernel([[1, 1, 1]]), 2000, "the limit is 1024"),
         (lambda p: p.apply_kernel([[1, 1, 1]]), {"x": 16.5}, "no whole number"),
         (lambda p: p.apply_kernel([[1, 1, 1]]), {"t": "P1X"}, "no duration"),
+        (lambda p: p.apply_kernel([[1, 1, 1]]), {"t": "P" + 400 * "9" + "Y"}, "thousand years"),
         (lambda p: p.apply_kernel([[1, 1, 1]]), {"x": "P1D"}, "only dates have durations"),
         (lambda p: p.apply_kernel([[1, 1, 1]]), {"z": 3}, "size"),
     ],

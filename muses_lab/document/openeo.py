@@ -47,8 +47,11 @@ READ: Mapping[str, str] = {
 }  # fmt: skip
 """Processes that are no steps of chains: what becomes of them when a document is read."""
 
-FEATURES = ("geojson", "json", "parquet", "geoparquet", "gpkg", "esri shapefile")
-"""Formats of `load_url`, in lower case, that give features and no pixels."""
+FEATURES: Mapping[str, str] = {
+    "geojson": ".geojson", "json": ".geojson", "parquet": ".parquet", "geoparquet": ".parquet", "gpkg": ".gpkg",
+    "esri shapefile": ".zip",
+}  # fmt: skip
+"""Formats of `load_url`, in lower case, that give features and no pixels → how a file of it ends."""
 
 _DIMENSIONS = {
     "t": "t", "time": "t", "temporal": "t", "date": "t", "dates": "t", "datetime": "t", "times": "t",

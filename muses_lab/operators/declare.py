@@ -550,8 +550,11 @@ class Operator:
         op = registry[process]
         if op.gives_date or (gives_array and argument.annotation not in (Transform, CubeProcess)):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
-        if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
-            raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
+        if argument.annotation not in (Conditions, Condition, Element) and (text := _text_in(value.root)) is not None:
+            raise wrong(
+                "a process graph of numbers; only properties of scenes and labels may be compared with texts such as "
+                f"{text!r:.60}"
+            )
         offered = argument.offers
         # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
         for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
@@ -640,14 +643,11 @@ def _with_context(callback: Callback, context: Any) -> Callback:
     return Callback(rebuild(callback.root, with_it))
 
 
-def _compares_text(root: Node) -> bool:
-    return any(
-        isinstance(one, str)
-        for node in walk(root)
-        if registry[node.process].takes_text
-        for value in node.arguments.values()
-        for one in (value if isinstance(value, list) else (value,))
-    )
+def _text_in(root: Node) -> str | None:
+    """A text that a callback compares values with."""
+    given = (value for node in walk(root) if registry[node.process].takes_text for value in node.arguments.values())
+    listed = (one for value in given for one in (value if isinstance(value, list) else (value,)))
+    return next((one for one in listed if isinstance(one, str)), None)
 
 
 def _plain(value: Any) -> Any:

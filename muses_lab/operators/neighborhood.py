@@ -66,7 +66,10 @@ class Duration(NamedTuple):
         if found is None:
             raise ValueError(f"{text!r:.40} is no duration such as 'P5D', 'P1M' or 'PT12H'")
         years, months, weeks, days, hours, minutes, seconds = (float(part or 0) for part in found.groups())
-        return cls(int(12 * years + months), ((7 * weeks + days) * 24 + hours) * 3600 + 60 * minutes + seconds)
+        time = ((7 * weeks + days) * 24 + hours) * 3600 + 60 * minutes + seconds
+        if 12 * years + months > 12_000 or time > 1000 * 366 * 86_400:
+            raise ValueError(f"{text!r:.40} is longer than a thousand years")
+        return cls(int(12 * years + months), time)
 
     def after(self, time: dt.datetime, times: int) -> dt.datetime:
         """So many of them after a time; in a shorter month its last day."""
@@ -168,6 +171,8 @@ def _sides(arguments: Mapping[str, Any], pixel_size: float) -> tuple[_Side, _Sid
         size = _side(arguments["size"], dimension, pixel_size, 1)
         overlap = _side(arguments["overlap"], dimension, pixel_size, 0) or 0
         cuts = size is not None and (reach is None or reach > overlap)
+        if cuts:
+            _check_side((size or 0) + 2 * overlap, dimension)
         if size is None and reach is None:
             raise DocumentError(
                 f"apply_neighborhood: code looks at all pixels of a window, and `size` does not say how many along "

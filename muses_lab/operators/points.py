@@ -152,4 +152,5 @@ def _points(features: Features, places: list[np.ndarray], group: bool) -> Featur
         return Features.of(features.crs, shapes, features.ids, features.properties)
     of = np.repeat(np.arange(len(places)), [len(xy) for xy in places])
     columns = {name: [column[n] for n in of] for name, column in features.properties.items()}
-    return Features.of(features.crs, np.atleast_1d(shapely.points(np.concatenate(places))), None, columns)
+    shapes = [shapely.Point(xy) for xy in np.concatenate(places)]
+    return Features.of(features.crs, shapes, None, columns)

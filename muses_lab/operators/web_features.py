@@ -8,16 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from muses_lab.document.openeo import FEATURES
 from muses_lab.errors import MusesError
 from muses_lab.operators.declare import operator
 from muses_lab.operators.vectors import Features, Vectors, given
 from muses_lab.raster import http
-
-FORMATS = {
-    "geojson": ".geojson", "json": ".geojson", "parquet": ".parquet", "geoparquet": ".parquet", "gpkg": ".gpkg",
-    "esri shapefile": ".zip",
-}  # fmt: skip
-"""Of `load_url`, in lower case → how a file of it is called here."""
 
 MOST_BYTES = 256 << 20
 """Of a file that is fetched while a document is read."""
@@ -38,8 +33,8 @@ def load_features(
     They are read once, when the document is read: the chain holds what they are, and not the address. Only https, and
     no private address (`MUSES_ALLOWED_HOSTS` has others). `options` may name the `layer` of a GeoPackage.
     """
-    if format.lower() not in FORMATS:
-        raise ValueError(f"FormatUnsuitable: {format!r:.40} is no format of features; there are {', '.join(FORMATS)}")
+    if format.lower() not in FEATURES:
+        raise ValueError(f"FormatUnsuitable: {format!r:.40} is no format of features; there are {', '.join(FEATURES)}")
     if others := sorted(set(options) - {"layer"}):
         raise ValueError(f"there is no option {others[0]!r} of {format}; there is 'layer'")
     try:
@@ -47,7 +42,7 @@ def load_features(
     except MusesError as error:
         raise ValueError(f"{error.message}") from None
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"features{FORMATS[format.lower()]}"
+        file = Path(folder) / f"features{FEATURES[format.lower()]}"
         file.write_bytes(body)
         try:
             found = given(file, options.get("layer"))
