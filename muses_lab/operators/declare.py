@@ -436,6 +436,12 @@ class Operator:
                 return value
             case "callback":
                 self._check_callback(argument, value, node, wrong, inside_callback)
+                if (
+                    argument.annotation is Transform
+                    and not is_array(value.root)
+                    and not registry[value.root.process].anywhere
+                ):
+                    return Callback(registry.node("array_create", inside_callback=True, data=[value.root]))
             case "conditions":
                 if value is not None and not isinstance(value, dict):
                     raise wrong("an object of process graphs by property")
@@ -545,8 +551,6 @@ class Operator:
                 node=node,
                 argument=argument.name,
             )
-        if argument.annotation is Transform and not (gives_array or registry[process].anywhere):
-            raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
         op = registry[process]
         if op.gives_date or (gives_array and argument.annotation not in (Transform, CubeProcess)):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
