@@ -29,10 +29,11 @@ from muses_lab.errors import ArgumentError, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
+from muses_lab.operators.methods import over
 from muses_lab.plain import shown, users_line
 from muses_lab.products import SkippedItems
 from muses_lab.publish import artefacts, documents, sharing
-from muses_lab.publish.pinning import LOADS, Found, Searches
+from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
 from muses_lab.raster.window import checked
 from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
@@ -93,6 +94,8 @@ class Evaluable(Expression):
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
             thinning = settings.counts("MUSES_THINNING", THINNING)
             loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
+            if node.process in WITHOUT_DATES:
+                loaded = over(loaded, "t", "first")
             cropped = _cropped(loaded, found.crop)
             made._artefacts.update((artefact.digest, artefact) for artefact in cropped.artefacts)
             return cropped
