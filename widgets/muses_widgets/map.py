@@ -208,8 +208,8 @@ class Map(ipyleaflet.Map):
         >>> m.swipe("2018", "2019")
         >>> m.swipe()                                           # no more
 
-        Layers are named as in `remove`. `at` is where the line is, as a share of the map's width; it can be dragged, and
-        moved by the arrow keys. The panel has the same under **Compare two layers**.
+        Layers are named as in `remove`. `at` is where the line is, as a share of the map's width; it can be dragged,
+        and moved by the arrow keys. The panel has the same under **Compare two layers**.
         """
         if left is None and right is None:
             self.panel.swipe = {}
