@@ -321,7 +321,7 @@ class PreparedGraph:
             if isinstance(op.support, Reading):
                 metas[node.hash] = op.shape(arguments, {op.support.list: self.source(node).meta})
             else:
-                metas[node.hash] = op.shape(arguments, {n: metas[arguments[n].hash] for n in op.cubes})
+                metas[node.hash] = op.shape(arguments, {n: metas[arguments[n].hash] for n in op.cubes_in(arguments)})
         return metas
 
     def _read_only_used_bands(self, root: Node) -> Node:
@@ -332,7 +332,7 @@ class PreparedGraph:
         edges: dict[tuple[str, str], tuple[str, ...] | None] = {}
         for node in reversed(order):
             op, arguments = registry[node.process], self._filled(node)
-            inputs = {name: metas[arguments[name].hash] for name in op.cubes}
+            inputs = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
             for name, bands in op.needs(arguments, inputs, wanted[node.hash]).items():
                 child = arguments[name]
                 edges[node.hash, name] = bands
@@ -372,9 +372,9 @@ class PreparedGraph:
             op, arguments = registry[node.process], dict(node.arguments)
             inputs = {}
             if op.narrowed is not None:
-                own = {name: metas[arguments[name].hash] for name in op.cubes}
+                own = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
                 arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
-            for name in op.cubes:
+            for name in op.cubes_in(arguments):
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
                 if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
@@ -391,8 +391,9 @@ class PreparedGraph:
 
     def _step(self, node: Node) -> Step:
         op, arguments = registry[node.process], self._filled(node)
-        inputs = {name: self.steps[arguments[name].hash] for name in op.cubes}
-        cubes = tuple((name, arguments[name]) for name in op.cubes if name != op.asks_dates_of)
+        own = op.cubes_in(arguments)
+        inputs = {name: self.steps[arguments[name].hash] for name in own}
+        cubes = tuple((name, arguments[name]) for name in own if name != op.asks_dates_of)
         # The selector of a mask first: what it removes altogether need not be read.
         cubes = tuple(sorted(cubes, key=lambda cube: cube[0] != op.masks))
         metas = {name: step.meta for name, step in inputs.items()}

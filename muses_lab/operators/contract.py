@@ -43,6 +43,9 @@ Binary = typing.NewType("Binary", object)
 Element = typing.NewType("Element", object)
 """A callback with the parameters `x`, `index` and `label`: an element of an array, its place, its name."""
 
+Model = typing.NewType("Model", object)
+"""A callback with the parameters `x` and `parameters`, an array: a function that is fitted to values."""
+
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 

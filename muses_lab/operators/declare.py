@@ -52,6 +52,7 @@ from muses_lab.operators.contract import (
     LabelsOf,
     LengthOf,
     MethodOf,
+    Model,
     Narrowed,
     Needs,
     Reducer,
@@ -72,7 +73,12 @@ DIGEST = "^[0-9a-f]{64}$"
 """How a document refers to an artefact: by its SHA-256."""
 
 SERIES = "data"
-"""The one parameter of callbacks that is a series; all others are single values."""
+"""The parameter of callbacks that is a series."""
+
+PARAMETERS = "parameters"
+"""The parameter of model functions that is an array of numbers; all others are single values."""
+
+_ARRAYS = (SERIES, PARAMETERS)
 
 OWN = "own"
 """The namespace of operators that are declared in notebooks."""
@@ -82,7 +88,7 @@ CONTEXT = "context"
 
 _CALLBACKS = {
     Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
-    Conditions: ("value",), Condition: ("value",),
+    Model: ("x", PARAMETERS), Conditions: ("value",), Condition: ("value",),
 }  # fmt: skip
 
 
@@ -309,6 +315,10 @@ class Operator:
         """Argument → digest of the artefact that it refers to."""
         return {name: arguments[name] for name in self.artefacts if arguments.get(name) is not None}
 
+    def cubes_in(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its cubes that are given: one that may be left out is not."""
+        return tuple(name for name in self.cubes if arguments.get(name) is not None)
+
     @property
     def needs_extent(self) -> bool:
         return isinstance(self.support, Region | Fit)
@@ -417,6 +427,8 @@ class Operator:
             )
 
         match argument.kind:
+            case "cube" if value is None and not argument.required:
+                return None
             case "cube":
                 if not isinstance(value, Node) or registry[value.process].gives:
                     raise wrong("a data cube (the result of another node)")
@@ -509,7 +521,7 @@ class Operator:
             if op.is_cube_process or op.gives_date or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
-            if value.name == SERIES and not arrays:
+            if value.name in _ARRAYS and not arrays:
                 raise wrong()
         elif not isinstance(value, int | float | bool | None):
             raise wrong()
@@ -543,7 +555,7 @@ class Operator:
 def is_array(value: Any) -> bool:
     """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
     if isinstance(value, Parameter):
-        return value.name == SERIES
+        return value.name in _ARRAYS
     if not isinstance(value, Node):
         return isinstance(value, list)
     global _arrays
@@ -563,8 +575,9 @@ _arrays: dict[str, bool] = {}
 def _gives_array(node: Node, known: Mapping[str, bool]) -> bool:
     op = registry[node.process]
     values = [node.arguments.get(a.name) for a in op.arguments.values() if a.kind == "scalar"]
-    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name == SERIES for v in values)
-    return op.gives_series or (op.is_elementwise and any(arrays))
+    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name in _ARRAYS for v in values)
+    made = op.gives_series or (op.anywhere and op.length is not None)
+    return made or (op.is_elementwise and any(arrays))
 
 
 def _is_context(value: Any) -> bool:
@@ -629,7 +642,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
-    if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
+    if len(members) == 1 and (members[0] in (Cube, *_CALLBACKS) or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
     constants: tuple[Any, ...] = ()
     callbacks = [t for t in members if t in _CALLBACKS]

@@ -60,7 +60,8 @@ class Term:
 
     def __getattr__(self, name: str) -> Callable[..., Term]:
         process = name.removesuffix("_")
-        if name.startswith("_") or not any(op.id == process and not op.is_cube_process for op in registry):
+        known = (op for op in registry if op.anywhere or not op.is_cube_process)
+        if name.startswith("_") or all(op.id != process for op in known):
             raise AttributeError(f"there is no process {process!r} of values or arrays")
         return lambda *args, **kwargs: _made(process, self, *args, **kwargs)
 
