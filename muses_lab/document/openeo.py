@@ -34,7 +34,7 @@ MAX_CALLS = 32
 MAX_VALUES = 500_000
 """Elements and characters of constants that are written where they are referred to."""
 
-PASSING = ("save_result", "inspect", "debug", "log_message")
+PASSING = ("save_result", "save_ml_model", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
 
 _DIMENSIONS = {

@@ -164,6 +164,11 @@ class Tabular(Structural):
 
 
 @dataclass(frozen=True)
+class Referring(Structural):
+    """Stands for the artefact that it refers to: documents hold the digest in its place."""
+
+
+@dataclass(frozen=True)
 class Reading(Structural):
     """Reads the scenes of a pinned list."""
 

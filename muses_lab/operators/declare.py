@@ -56,6 +56,7 @@ from muses_lab.operators.contract import (
     Narrowed,
     Needs,
     Reducer,
+    Referring,
     Region,
     Rule,
     Scalar,
@@ -97,13 +98,14 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent",
+             "features")  # fmt: skip
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
-# given that lie on the grid's extent.
+# given that lie on the grid's extent; `features`, those of the table that it is given (of what is fitted to tables).
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class Argument:
     """What a callback's place may hold instead."""
     computed: bool = False
     """Whether a value may also be that of a node of the same callback."""
+    named: bool = False
+    """Whether the place of an artefact may hold a text that is no digest, a name."""
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -230,7 +234,10 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.gives = _kind_of(hints.get("return"))
-        """The kind of artefact that it makes: it runs when a document is read; empty: it is a step of a chain."""
+        """The kind of artefact that it makes; empty: it is a step of a chain.
+
+        It runs when a document is read, or, where it takes cubes (`fits`), when the document is published.
+        """
         self.is_cube_process = bool(self.cubes or self.gives) or hints.get("return") is Cube
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
@@ -313,11 +320,17 @@ class Operator:
 
     def referred(self, arguments: Mapping[str, Any]) -> dict[str, str]:
         """Argument → digest of the artefact that it refers to."""
-        return {name: arguments[name] for name in self.artefacts if arguments.get(name) is not None}
+        given = {name: arguments.get(name) for name in self.artefacts}
+        return {name: v for name, v in given.items() if isinstance(v, str) and re.fullmatch(DIGEST, v)}
 
     def cubes_in(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
         """Its cubes that are given: one that may be left out is not."""
         return tuple(name for name in self.cubes if arguments.get(name) is not None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it makes an artefact of the values of tables, such as a model."""
+        return bool(self.gives and self.cubes)
 
     @property
     def needs_extent(self) -> bool:
@@ -458,7 +471,9 @@ class Operator:
             case "artefact" if value is None and not argument.required:
                 return None
             case "artefact":
-                return self._check_artefact(argument.artefact, value, wrong)
+                return value if argument.named and isinstance(value, str) else self._check_artefact(
+                    argument.artefact, value, wrong
+                )  # fmt: skip
             case "value" if _is_context(value) and inside_callback:
                 return value
             case "value" if argument.computed and isinstance(value, Node | Parameter):
@@ -479,8 +494,15 @@ class Operator:
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
         """A digest, an artefact, or what documents may hold in its place; a path of this machine never.
 
-        What a process makes that gives artefacts is made now: documents hold its digest.
+        What a process makes that gives artefacts is made now, and documents hold its digest; what is fitted stays a
+        node until the document is published.
         """
+        made = registry[value.process] if isinstance(value, Node) else None
+        if made is not None and made.gives == name:
+            if made.fits:
+                return value
+            if isinstance(made.support, Referring):
+                return next(iter(made.referred(value.arguments).values()))
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
@@ -668,12 +690,13 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
     default = None if required else default
-    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed)
+    named = kind == "artefact" and str in members
+    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed, named)
 
 
 def _kind_of(annotation: Any) -> str:
     """The kind of artefact that a parameter refers to; empty: none."""
-    about = getattr(annotation, "__metadata__", ())
+    about = [one for t in (annotation, *typing.get_args(annotation)) for one in getattr(t, "__metadata__", ())]
     return next((one.kind for one in about if isinstance(one, OfKind)), "")
 
 
