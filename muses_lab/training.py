@@ -32,7 +32,7 @@ def with_models(published: Published, store: Store) -> Published:
     found: dict[str, Artefact] = {}
 
     def fitted(node: Node, arguments: dict[str, Any]) -> Node:
-        given = {n: found.get(a.hash, a) if isinstance(a, Node) else a for n, a in arguments.items()}
+        given: dict[str, Any] = {n: found.get(a.hash, a) if isinstance(a, Node) else a for n, a in arguments.items()}
         one = registry.node(node.process, **given)
         if registry[one.process].fits and node is not published.root:
             model = model_of(_part(published, one, found), store)

@@ -24,6 +24,7 @@ from muses_lab.errors import Cancelled
 from muses_lab.operators import Cost, Fit, Focal, Operator, Region, Series, Structural, operator, registry, run
 from muses_lab.operators.contract import Cube, Meta, same_bands
 from muses_lab.operators.declare import Traits
+from muses_lab.operators.functions import callback
 from muses_lab.raster.asset import Band
 from muses_lab.resources import cancel, rates
 from muses_lab.resources.rates import Throughput
@@ -194,7 +195,8 @@ def test_who_gives_a_shape_says_which_bands_it_is_made_of() -> None:
 def test_every_operator_tells_what_it_takes() -> None:
     some = {
         "radius": 3, "metres": 30, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9],
-        "model": forest(),
+        "model": forest(), "parameters": [0.5, 0.1],
+        "function": callback("function", lambda x, p: p[0] + p[1] * x, "x", "parameters"),
     }  # fmt: skip
     for op in registry:
         if isinstance(op.support, Structural):

@@ -103,10 +103,10 @@ class _Assembly:
             )
         if operation == kernels.IF:
             condition, *arguments = arguments
-        found = [self._value(a) for a in arguments]
-        other = found[1] if len(found) > 1 else found[0]
-        chosen = found[0] if condition is None else self._value(condition)
-        self.registers[node.hash] = self._line(operation, found[0], other, chosen)
+        values = [self._value(a) for a in arguments]
+        other = values[1] if len(values) > 1 else values[0]
+        chosen = values[0] if operation != kernels.IF else self._value(condition)
+        self.registers[node.hash] = self._line(operation, values[0], other, chosen)
 
     def _parameter(self, node: Node) -> tuple[str, int]:
         index = node.arguments.get("index")

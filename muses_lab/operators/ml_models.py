@@ -157,7 +157,9 @@ def _tried(max_variables: int | str, samples: xr.DataArray) -> Any:
     bands = samples.sizes.get("bands", 1)
     if isinstance(max_variables, int) and max_variables > bands:
         raise ArgumentError(f"max_variables={max_variables}; the table has {bands} bands", argument="max_variables")
-    return {"all": None, "onethird": max(1, bands // 3)}.get(max_variables, max_variables)  # type: ignore[call-overload]
+    if max_variables == "onethird":
+        return max(1, bands // 3)
+    return None if max_variables == "all" else max_variables
 
 
 # -------------------------------------------------------------------------------------------- loading and applying
