@@ -18,6 +18,7 @@ from muses_lab.document import artefacts, graph
 from muses_lab.errors import MusesError
 from muses_lab.operators import ml_models
 from muses_lab.raster.asset import Band
+from muses_lab.training import IncompleteSample
 from tests.helpers.made_scenes import CORNER, UTM31, Made, write_tif
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -198,3 +199,24 @@ SITES = squares([1, 2] * 20)
 def test_what_cannot_be_fitted_is_refused(image: ml.Chain, change: dict[str, Any], told: str) -> None:
     with pytest.raises(MusesError, match=told):
         read(image, document(image, "ml_fit_class_random_forest", SITES, **change)).compute(WINDOW)
+
+
+def test_a_sample_that_lacks_scenes_is_told_and_its_model_not_taken_for_others(
+    tmp_path: Path, values: np.ndarray, fits: list[Any]
+) -> None:
+    made = Made(tmp_path / "scenes")
+    stored = np.round(values[0] * 1e4).astype(np.uint16)
+    paths = [write_tif(made.folder / f"{day}.tif", stored) for day in ("2018-06-10", "2018-06-20")]
+    scenes = [made.scene(path.stem, path.stem, {"B1": made.asset(path, size=None)}, grid="MADE-1") for path in paths]
+    chain = made.chain([Band("B1", nodata=0.0, scale=1e-4)], scenes).max("t")
+    whole = paths[1].read_bytes()
+    paths[1].write_bytes(b"no image")
+    nodes = document(chain, "ml_fit_class_random_forest", SITES)
+    with pytest.warns(IncompleteSample, match="1 scenes could not be read"):
+        first = read(chain, nodes)
+        _ = first.published
+    paths[1].write_bytes(whole)
+    _ = read(chain, nodes).published
+    assert len(fits) == 2, "it is fitted again where all can be read"
+    _ = read(chain, nodes).published
+    assert len(fits) == 2
