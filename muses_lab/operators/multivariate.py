@@ -232,3 +232,9 @@ def pca(
     labels = np.array([f"PC{n}" for n in range(1, len(out) + 1)], object)
     stacked = np.stack(out).astype(np.result_type(np.float32, data.dtype))
     return xr.DataArray(stacked, {**coords, "bands": labels}, ("bands", *dims))
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    for precision in (np.float32, np.float64):
+        nearest(np.zeros((8, 8), precision), np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))

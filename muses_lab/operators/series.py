@@ -181,3 +181,9 @@ def _flat(values: np.ndarray, by_date: bool) -> np.ndarray:
     """(dates, rows, columns) as (pixels, dates), or (dates, pixels), in double precision."""
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
     return np.array(flat if by_date else flat.T, dtype=np.float64, order="C")
+
+
+def few_pixels() -> xr.DataArray:
+    """A short series of four pixels in double precision, which all operators on series work in: to compile them."""
+    times = np.arange(8).astype("M8[D]").astype("M8[ns]")
+    return xr.DataArray(np.arange(32.0).reshape(8, 2, 2), dims=("t", "y", "x"), coords={"t": times})
