@@ -21,7 +21,7 @@ from tornado.web import create_signed_value, decode_signed_value
 from tests.helpers import PYTHON_PATH
 from tests.helpers.hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAY = 86400
 TILE = "muses/tiles/{}/{}/12/2063/1495.png"

@@ -19,7 +19,7 @@ from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
 from tests.helpers.service import ABSENT, Server, assert_failure, route
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]  # they share a Jupyter server
+pytestmark = pytest.mark.slow  # they share a Jupyter server
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
@@ -173,7 +173,9 @@ def test_a_running_job_is_activity(server: Server) -> None:
         return last() == before
 
     store = default_store()
-    for left in store.jobs():  # by tests that ran before on this worker, of modules that end a job's process or leave it
+    for (
+        left
+    ) in store.jobs():  # by tests that ran before on this worker, of modules that end a job's process or leave it
         if left.state in ("running", "cancelling"):
             store.put_job(replace(left, state="failed"))
     assert any(unused() for _ in range(60)), [record for record in store.jobs() if record.state != "done"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,6 +92,11 @@ class Lab:
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
         nbformat.write(book, self.root / name)
         return name
+
+    def empty(self) -> None:
+        """Deletes the files of users."""
+        for path in self.root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
