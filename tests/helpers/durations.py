@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.groups import group
+from tests.helpers.groups import group, torn
 
 SLOW = 5.0
 """Seconds above which a test carries the mark `slow`: its group then begins early."""
@@ -19,27 +19,28 @@ WORTH_TELLING = 60.0
 
 def tell(terminalreporter: Any) -> None:
     """The slowest groups (tests that one worker runs one after another), and slow tests that are not marked so."""
-    groups: dict[str, float] = defaultdict(float)
+    every = [r for several in terminalreporter.stats.values() for r in several if isinstance(r, pytest.TestReport)]
+    seconds: dict[str, float] = defaultdict(float)
     tests: dict[str, float] = defaultdict(float)
-    marked = set()
-    for reports in terminalreporter.stats.values():
-        for report in reports:
-            if not isinstance(report, pytest.TestReport):
-                continue
-            test = report.nodeid
-            groups[group(test)] += report.duration
-            if report.when == "call":  # a fixture's time is that of all who share it
-                tests[test] += report.duration
-            if "slow" in report.keywords or "thorough" in report.keywords:
-                marked.add(test)
-    total = sum(groups.values())
+    for report in every:
+        seconds[group(report.nodeid)] += report.duration
+        if report.when == "call" and not {"slow", "thorough"} & set(report.keywords):
+            tests[report.nodeid] += report.duration  # a fixture's time is that of all who share it
+    if torn(every):
+        terminalreporter.section("run by more than one worker, against helpers/groups.py", red=True)
+        terminalreporter.write_line(", ".join(torn(every)))
+    total = sum(seconds.values())
     if total < WORTH_TELLING:
         return
     terminalreporter.section("where the time went")
-    for name, seconds in sorted(groups.items(), key=lambda item: -item[1])[:GROUPS]:
-        terminalreporter.write_line(f"{seconds:7.1f} s  {seconds / total:4.0%}  {name}")
-    unmarked = {test: seconds for test, seconds in tests.items() if seconds > SLOW and test not in marked}
+    for name, took in _longest(seconds)[:GROUPS]:
+        terminalreporter.write_line(f"{took:7.1f} s  {took / total:4.0%}  {name}")
+    unmarked = [(test, took) for test, took in _longest(tests) if took > SLOW]
     if unmarked:
-        terminalreporter.write_line(f"Over {SLOW:g} s and not marked slow (of a busy machine this says little):")
-    for test, seconds in sorted(unmarked.items(), key=lambda item: -item[1]):
-        terminalreporter.write_line(f"{seconds:7.1f} s  {test}")
+        terminalreporter.write_line(f"Over {SLOW:g} s and not marked slow (on a busy machine this says little):")
+    for test, took in unmarked:
+        terminalreporter.write_line(f"{took:7.1f} s  {test}")
+
+
+def _longest(seconds: dict[str, float]) -> list[tuple[str, float]]:
+    return sorted(seconds.items(), key=lambda item: -item[1])

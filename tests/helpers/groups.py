@@ -6,6 +6,7 @@ groups over in altered names of tests, which pytest 9.2 ignores without a word: 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -49,3 +50,11 @@ class WholeGroups(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
+
+
+def torn(reports: Iterable[pytest.TestReport]) -> list[str]:
+    """Groups of which more than one worker ran tests: then everything dear was made twice."""
+    workers: dict[str, set[str]] = {}
+    for report in reports:
+        workers.setdefault(group(report.nodeid), set()).add(getattr(report, "worker_id", ""))
+    return sorted(name for name, those in workers.items() if len(those) > 1)
