@@ -64,6 +64,8 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Settings, store, registered catalogues, embedded cluster and Jupyter's files of a test run are its own."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
+        # Images of Python set it: each of the many processes that tests start would compile all that it imports.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         for name in list(os.environ):
             if name.startswith(("MUSES_", "DASK_", "JUPYTERHUB_")) and not name.startswith("MUSES_TEST_"):
                 patch.delenv(name)

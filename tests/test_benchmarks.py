@@ -20,6 +20,7 @@ from benchmarks.protocol import read_items
 from benchmarks.remote import serving
 from benchmarks.samples import Measured, Sample
 from tests.helpers import REPOSITORY
+from tests.helpers.examples import always
 
 pytestmark = pytest.mark.slow  # they share a program that starts and compiles
 
@@ -127,8 +128,9 @@ def test_every_workload_runs(muses: contestants.Process, workload: str) -> None:
         assert answer and 0 < answer["valid"] <= 1 and answer["mean"] > 0
 
 
-@pytest.mark.parametrize("zoom", [14, 12])
-@pytest.mark.parametrize("workload", ["W1", "W2"])
+@pytest.mark.parametrize(
+    ("workload", "zoom"), always([(name, zoom) for name in ("W1", "W2") for zoom in (14, 12)], [("W1", 14), ("W2", 12)])
+)
 def test_views_of_unlike_data_are_what_numpy_computes(
     unlike: Path, muses_unlike: contestants.Process, workload: str, zoom: int
 ) -> None:

@@ -14,8 +14,8 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
-    "browser": ("browser/",),  # one Chromium at a time, and one JupyterLab for most
-    "hub": ("test_hub.py", "test_hub_login.py"),
+    "hub": ("browser/test_hub.py", "test_hub.py", "test_hub_login.py"),  # one hub at a time
+    "browser": ("browser/",),  # one JupyterLab for most
     "server": (  # the Jupyter server of `conftest.py`
         "test_service.py", "test_delivery.py", "test_service_pools.py", "test_service_chains.py",
         "test_service_costs.py", "test_attacks_service.py",
