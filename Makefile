@@ -1,8 +1,8 @@
 # make install | lab | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
-# Processes that run tests: one more than cores, because tests wait for what they have started.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+# Processes that run tests: more than cores, because tests wait for what they have started.
+JOBS ?= 3
 # For pytest: make test ARGS="-k tiles -x"
 ARGS ?=
 # Where `make lab` keeps the user's own notebooks, copies of those in notebooks/, and which of them it opens.
