@@ -35,7 +35,7 @@ class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
     def __init__(self, root: Path, home: Path, **environment: str) -> None:
-        self.root = root
+        self.root, self.home = root, home
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
         self.port = free_ports(1)[0]
