@@ -48,7 +48,7 @@ class Visit:
 
 @pytest.fixture(scope="module")
 def hub(sample_catalog: Path) -> Iterator[RunningHub]:
-    with running_hub(sample_catalog, TITLE="Maps <for> all", CONTACT="lab@example.org", WORKERS="1") as hub:
+    with running_hub(sample_catalog, TITLE="Maps <for> all", CONTACT="lab@example.org") as hub:
         yield hub
 
 
