@@ -124,6 +124,7 @@ def thin(piece: int) -> Engine:
 
 ONE_BY_ONE = (
     "a median of an index", "double precision with dates", "a halo in every date", "an anomaly", "days",
+    "the highest of days", "differences of dates",
     "another lattice", "a coarser resolution",
 )  # fmt: skip
 """Chains of which operator by operator each kind is there; the others in a thorough run."""
