@@ -12,6 +12,7 @@ from muses_lab import zonal
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
+from muses_lab.api.parameters import declared_by, replayable
 from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
@@ -72,7 +73,7 @@ class Chain(Evaluable):
     def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
-        `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
+        `parameters` are values of the document's parameters, which are the chain's (`with_parameters` changes them). Of a document with several results, `ml.read_graph` gives
         them all, with the formats that they are saved in. A document whose result is a table of features
         (`aggregate_spatial`) gives a `Table`.
 
@@ -87,7 +88,7 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        return chain_of(*bundle.parse(document, parameters, trust_code))
+        return _read(document, declared_by(bundle.declared(document), parameters or {}), trust_code)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -170,6 +171,11 @@ def _kind(table: bool) -> type[Chain]:
 def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
     """The chain of a document that was read, with the artefacts that it brought."""
     return _kind(is_table(root))(root, artefacts, searches=_searches_of(root))
+
+
+@replayable
+def _read(document: Any, parameters: Mapping[str, Any], trust_code: bool) -> Chain:
+    return chain_of(*bundle.parse(document, parameters, trust_code))
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:

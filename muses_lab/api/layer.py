@@ -11,6 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab.api.evaluation import Evaluable
+from muses_lab.api.parameters import Parameter, Parameters, unknown
 from muses_lab.cached import cached_property
 from muses_lab.engine.cost import Plan
 from muses_lab.errors import ArgumentError, NotAnImage
@@ -20,7 +21,10 @@ from muses_lab.publish import sharing
 from muses_lab.raster.window import Window
 from muses_lab.render import render
 from muses_lab.store import Store, default_store
-from muses_lab.style import Style
+from muses_lab.style import PALETTES, Style
+
+_STYLE = "style."
+"""How the names of a style's parameters begin."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,6 +72,29 @@ class Layer:
     def style(self, cmap: Any = "viridis", **style: Any) -> Layer:
         """The same chain with another style; see `Chain.style`."""
         return Layer(self.chain, Style.of(cmap=cmap, **style))
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the chain, and `style.cmap`, `style.vmin`, `style.vmax`, `style.gamma`, `style.opacity`."""
+        known = self.chain.parameters
+        named = {name: known[name] for name in known.named}
+        return Parameters(named, {name: known[name] for name in known if name not in named} | _of_style(self.look))
+
+    def with_parameters(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> Layer:
+        """The layer with other values for parameters of its chain or its style; see `Chain.with_parameters`.
+
+        ```python
+        layer.with_parameters({"style.cmap": "magma", "style.vmax": 0.8}, threshold=0.5)
+        ```
+        """
+        values = {**(values or {}), **named}
+        of_style = {name: value for name, value in values.items() if name.startswith(_STYLE)}
+        known = _of_style(self.look)
+        for name in of_style:
+            if name not in known:
+                raise unknown(name, list(known))
+        chain = self.chain.with_parameters({name: value for name, value in values.items() if name not in of_style})
+        return Layer(chain, replace(self.look, **{name.removeprefix(_STYLE): v for name, v in of_style.items()}))
 
     def plan(self, window: GeoBox) -> Plan:
         """What the chain would cost on a window; see `Chain.plan`."""
@@ -126,3 +153,18 @@ class Layer:
     ) -> sharing.Link:
         """Lets other users of the hub open this layer; see `Chain.share`."""
         return sharing.share(self.chain.published, self.drawn, title or self.chain._title(), user, group, days, view)
+
+
+def _of_style(look: Style) -> dict[str, Parameter]:
+    low, high = look.range
+    number = {"type": "number"}
+    palettes = list(dict.fromkeys([*PALETTES, *([look.cmap] if isinstance(look.cmap, str) else [])]))
+    told: dict[str, tuple[Any, dict[str, Any]]] = {
+        "vmin": (low, number),
+        "vmax": (high, number),
+        "gamma": (look.gamma, {**number, "minimum": 0.05, "maximum": 20}),
+        "opacity": (look.opacity, {**number, "minimum": 0, "maximum": 1}),
+    }
+    if look.kind == "continuous":
+        told = {"cmap": (look.cmap, {"type": "string", "enum": palettes, "format": "palette"}), **told}
+    return {_STYLE + name: Parameter(_STYLE + name, value, schema) for name, (value, schema) in told.items()}

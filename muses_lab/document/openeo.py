@@ -115,6 +115,14 @@ def read(
     return results
 
 
+def declared(document: Any) -> list[dict[str, Any]]:
+    """The parameters that a document declares, as openEO has them: `name`, `schema`, `description`, `default`."""
+    if isinstance(document, str | bytes):
+        document = graph.loads(document)
+    graph.check_json(document)
+    return _form(document).parameters
+
+
 # ------------------------------------------------------------------------------------------------------- the forms
 
 

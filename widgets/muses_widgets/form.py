@@ -5,21 +5,17 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import ipywidgets
 import traitlets as t
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
 
 import muses_lab as ml
 from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.operators import registry
-from muses_lab.operators.methods import description, method_of
-
-Schema = Mapping[str, Any]
+from muses_lab.operators.methods import Schema, description, schemas_of, single
 
 _STYLE = {"description_width": "11em"}
 _WIDTH = "30em"
@@ -53,7 +49,7 @@ class Form(ipywidgets.VBox):
                     f"{self._method} has no argument {argument!r}; it has {', '.join(parameters) or 'none'}",
                     argument=argument,
                 )
-        schemas = _schemas(self._method)
+        schemas = schemas_of(self._method)
         self._several = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
         self._inputs = {
             p.name: _Input(p.name, {"type": "array"} if p.name == self._several else schemas.get(p.name, {}), p.default)
@@ -107,7 +103,7 @@ class _Input:
         self.name = name
         self.is_required = default is inspect.Parameter.empty
         self._default = None if self.is_required else default
-        self._schema, self._optional = _single(schema)
+        self._schema, self._optional = single(schema)
         self.widget = self._made()
 
     @property
@@ -158,32 +154,6 @@ def _method(method: Any, name: str | None) -> tuple[Any, str]:
     if registry.of_method(name) is None:
         raise ArgumentError(f"{name!r} is no operator that chains have as a method; docs/operators.md lists them")
     return chain, name
-
-
-def _schemas(method: str) -> dict[str, Schema]:
-    """JSON schemas of a method's arguments: as declared, where the method has the process's arguments."""
-    operator = registry.of_method(method)
-    assert operator is not None
-    made = method_of(operator)
-    assert made is not None
-    schemas: dict[str, Schema] = {}
-    for parameter in made.signature.parameters.values():
-        declared = operator.arguments.get(parameter.name)
-        if declared is not None:
-            schemas[parameter.name] = declared.schema()
-        else:
-            with suppress(PydanticUserError):  # chains, functions: given as arguments, or written as values
-                schemas[parameter.name] = TypeAdapter(parameter.annotation).json_schema()
-    return schemas
-
-
-def _single(schema: Schema) -> tuple[Schema, bool]:
-    """A schema without null, and whether null was allowed."""
-    options = schema.get("anyOf")
-    if not options:
-        return schema, False
-    others = [one for one in options if one.get("type") != "null"]
-    return (others[0] if len(others) == 1 else {}), len(others) < len(options)
 
 
 def _expected(schema: Schema) -> str:
