@@ -31,7 +31,7 @@ PALETTES = (
     "viridis", "cividis", "magma", "turbo", "Greys", "YlGn", "Blues", "YlOrRd", "RdYlGn", "BrBG", "RdBu", "Spectral",
     "terrain", "twilight",
 )  # fmt: skip
-"""Colormaps that are offered where one is chosen: of values that grow, that differ from a middle, of heights, of cycles."""
+"""Colormaps that are offered: for values that grow, that differ from a middle, for heights, for cycles."""
 
 
 class StyleError(MusesError):

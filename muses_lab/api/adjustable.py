@@ -23,7 +23,10 @@ class Adjustable:
     """What expressions have of parameters."""
 
     _recipe: Recipe | None = None
-    _node: Node
+
+    @property
+    def _node(self) -> Node:
+        raise NotImplementedError
 
     @property
     def parameters(self) -> Parameters:

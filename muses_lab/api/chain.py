@@ -73,8 +73,8 @@ class Chain(Evaluable):
     def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
-        `parameters` are values of the document's parameters, which are the chain's (`with_parameters` changes them). Of a document with several results, `ml.read_graph` gives
-        them all, with the formats that they are saved in. A document whose result is a table of features
+        `parameters` are values of the document's parameters; they are the chain's, and `with_parameters` changes them.
+        Of a document with several results, `ml.read_graph` gives them all, with the formats that they are saved in. A document whose result is a table of features
         (`aggregate_spatial`) gives a `Table`.
 
         `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster

@@ -91,7 +91,7 @@ def parameter(
     threshold = ml.parameter("threshold", 0.4, minimum=0, maximum=1)
     green, wet = ndvi > threshold, ndwi > threshold
     green.with_parameters(threshold=0.5).compute(window)
-    m.controls("threshold")                         # a slider that changes both on a map
+    m.control_panel("threshold")                         # a slider that changes both on a map
     ```
 
     The chain is that of the value: its hash, its document and its pixels are those of `ndvi > 0.4`.
@@ -146,7 +146,7 @@ def _type(name: str, value: Any, limits: tuple[Any, ...]) -> str:
     if isinstance(value, int) and all(one is None or isinstance(one, int) for one in limits):
         return "integer"
     for kind, types in (("number", (int, float)), ("string", str), ("array", list)):
-        if isinstance(value, types):  # type: ignore[arg-type]
+        if isinstance(value, types):
             return kind
     raise ArgumentError(
         f"{name}={shown(value)} is no value of a parameter: give a number, a text, a date, true or false, or a list",
@@ -207,9 +207,8 @@ def replay(expression: Any, values: Mapping[str, Parameter]) -> Any:
         if id(one) in made:
             stack.pop()
             continue
-        waiting = [
-            part for part in _leaves((recipe.args, recipe.kwargs)) if _is_expression(part) and id(part) not in made
-        ]
+        parts = _leaves((recipe.args, recipe.kwargs))
+        waiting = [part for part in parts if hasattr(part, "_recipe") and id(part) not in made]
         if waiting:
             stack.extend(waiting)
             continue
@@ -219,10 +218,6 @@ def replay(expression: Any, values: Mapping[str, Parameter]) -> Any:
 
         made[id(one)] = recipe.make(*_mapped(recipe.args, put), **_mapped(recipe.kwargs, put))
     return made[id(expression)]
-
-
-def _is_expression(value: Any) -> bool:
-    return hasattr(value, "_recipe")
 
 
 def _leaves(value: Any) -> Iterator[Any]:
@@ -324,9 +319,9 @@ def _places(root: Node, within: Path) -> Iterator[_Place]:
                 for key, condition in value.items():
                     yield from _places(condition.root, (*path, argument.name, key))
             elif argument.kind in ("value", "scalar", "date", "array") and value is not None and _is_constant(value):
-                schema = argument.schema() if argument.kind in ("value", "date") else _schema_of(value)
+                schema = single(op.schemas[argument.name])[0] if argument.kind in ("value", "date") else {}
                 name = node.process.rpartition(":")[2]
-                yield _Place(path, name, argument.name, value, single(schema)[0] or _schema_of(value))
+                yield _Place(path, name, argument.name, value, schema or _schema_of(value))
 
 
 def _is_constant(value: Any) -> bool:
@@ -335,7 +330,7 @@ def _is_constant(value: Any) -> bool:
 
 def _schema_of(value: Any) -> dict[str, Any]:
     for types, kind in ((bool, "boolean"), ((int, float), "number"), (str, "string"), (list, "array")):
-        if isinstance(value, types):  # type: ignore[arg-type]
+        if isinstance(value, types):
             return {"type": kind}
     return {}
 
@@ -376,6 +371,10 @@ def unknown(name: str, known: Sequence[str]) -> ArgumentError:
     return ArgumentError(f"the chain has no parameter {name!r}; {told} (see .parameters)", argument=name)
 
 
+def _process(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
 class Parameters(Mapping[str, Parameter]):
     """The parameters of a chain by name: those that were given a name, then the arguments of its processes."""
 
@@ -393,13 +392,15 @@ class Parameters(Mapping[str, Parameter]):
     def __len__(self) -> int:
         return len(self._all)
 
+    def means(self, name: str) -> list[str]:
+        """Those of a name; that of a process alone means all its arguments."""
+        return [one for one in self._all if name in (one, _process(one), _process(one).partition("[")[0])]
+
     def chosen(self, names: Sequence[str]) -> dict[str, Parameter]:
-        """Those of these names; the name of a process alone means all its arguments."""
+        """Those of several names, in their order; `ArgumentError` for one that is none."""
         found: dict[str, Parameter] = {}
         for name in names:
-            here = [
-                one for one in self._all if name in (one, process := one.rpartition(".")[0], process.partition("[")[0])
-            ]
+            here = self.means(name)
             if not here:
                 raise unknown(name, list(self._all))
             found |= {one: self._all[one] for one in here}

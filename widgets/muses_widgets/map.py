@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from odc.geo.geobox import GeoBox
 from traitlets import validate
 
 import muses_lab as ml
-from muses_lab.errors import NotFound
+from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
 from muses_widgets import basemaps, inputs, picture, sections, view
+from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
+from muses_widgets.legend import legend_of
 from muses_widgets.panel import Panel
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
@@ -180,6 +183,31 @@ class Map(ipyleaflet.Map):
         if found is None:
             raise self._nothing(f"no layer {name!r}")
         return found
+
+    def control_panel(self, *names: str, layers: Any = None) -> Controls:
+        """Sliders, lists and the like that change parameters of the layers; show it below the map.
+
+        >>> threshold = ml.parameter("threshold", 0.4, minimum=0, maximum=1)
+        >>> m.add(ndvi > threshold, name="Green")
+        >>> m.add(ndwi > threshold, name="Wet")
+        >>> m.control_panel()                                        # one slider that changes both
+        >>> m.control_panel("focal_mean.radius", "style.cmap", layers="NDVI")
+
+        `names` are those of `m.layer(name).parameters`: named parameters, `process.argument` (or a process alone: all its
+        arguments), `style.cmap` and the like. Without them it has the named parameters; where there are none, all but
+        texts. A control changes every one of the `layers` (a name or several; by default all) that has its parameter.
+        `Controls` says more.
+        """
+        chosen = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
+        tiles = list(reversed(self.stack())) if layers is None else [self._found(one) for one in chosen]
+        if not tiles:
+            raise NotFound("the map has no layer to control; add one with m.add(chain, name=...)")
+        for one in tiles:
+            if not isinstance(one, ChainTiles):
+                raise NotShown(f"{one!r} is no layer of a chain, so it has no parameters")
+        made = Controls([_OnMap(self, one) for one in tiles], *names)
+        self.panel.observe(lambda change: made.refresh(), "layers")
+        return made
 
     @property
     def clicked(self) -> Clicked | None:
@@ -369,6 +397,29 @@ class Map(ipyleaflet.Map):
             return west, south, east, north
         lat, lon = self.center
         return view.around(lat, lon, self.zoom, *self._size())
+
+
+class _OnMap:
+    """A layer of a map, as controls change it."""
+
+    def __init__(self, map: Map, tiles: ChainTiles) -> None:
+        self._map, self._tiles = map, tiles
+
+    @property
+    def name(self) -> str:
+        return self._tiles.name
+
+    @property
+    def item(self) -> ml.Layer:
+        return self._tiles.layer
+
+    def check(self, item: Any) -> None:
+        with suppress(NoScenes):  # which the panel says of the layer
+            legend_of(item)
+
+    def show(self, item: Any) -> None:
+        if self._tiles in self._map.layers:
+            self._map.add(item, name=self.name)
 
 
 def _moved(layers: Sequence[ipyleaflet.Layer], layer: ipyleaflet.Layer, index: int) -> tuple[ipyleaflet.Layer, ...]:

@@ -5,7 +5,7 @@
 /** @import { Section } from "./sections.js" */
 
 import { h } from "./dom.js";
-import { findMapView, findModel, teachLeaflet } from "./mapview.js";
+import { findMapView, findModel, hasKernel, teachLeaflet } from "./mapview.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
 import { sectionKinds } from "./sections.js";
@@ -337,9 +337,7 @@ export class Panel {
   // ---- the kernel
 
   get hasKernel() {
-    const kernel = this.manager?.kernel; // JupyterLab's; elsewhere only the widget itself is asked
-    if (kernel && (kernel.isDisposed || ["dead", "unknown", "terminating"].includes(kernel.status))) return false;
-    return Boolean(this.self?.comm_live);
+    return hasKernel(this.manager, this.self);
   }
 
   /** @param {KernelMessage} message */
