@@ -10,7 +10,10 @@ for (const name of ["HTMLLabelElement", "HTMLInputElement", "Event"]) globalThis
 const { Controls } = await import("../../widgets/muses_widgets/js/controls.js");
 
 const SLIDER = { name: "threshold", title: "Threshold", kind: "number", value: 0.4, min: 0, max: 1, step: 0.01, low: 0, high: null };
-const settle = () => new Promise((resolve) => setImmediate(resolve));
+const settle = () =>
+  new Promise((resolve) => {
+    setImmediate(resolve);
+  });
 
 /** Controls of these rows, as a page draws them; what they send, and how the kernel answers. */
 async function controls(rows = [SLIDER], { live = true } = {}) {
@@ -137,7 +140,7 @@ test("every kind has an input with a name, and sends values of its type", async 
   assert.equal(said("list", () => give(at("list", "input"), "[1, 2]", "change")), "[1, 2]");
   for (const input of el.querySelectorAll("input, select")) {
     const name = input.getAttribute("aria-label") ?? input.closest("label")?.textContent ?? el.querySelector(`label[for=${input.id || "none"}]`)?.textContent;
-    assert.ok(name, input.outerHTML);
+    assert.ok(name, `${input.tagName} ${input.type} has no name`);
   }
   end();
 });

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from typing import Any
 
@@ -12,6 +11,7 @@ import muses_lab as ml
 from muses_lab.compute.windows import Pixels
 from muses_lab.errors import NotFound
 from muses_widgets import view
+from muses_widgets.inputs import rounded
 from muses_widgets.legend import legend_of
 from muses_widgets.sections import Section, SectionMap
 from muses_widgets.tiles import ChainTiles
@@ -117,10 +117,3 @@ def counted(pixels: Pixels, layer: ml.Layer) -> dict[str, Any]:
         "percentiles": list(rounded(low, high)),
     }  # fmt: skip
 
-
-def rounded(low: float, high: float) -> tuple[float, float]:
-    """The ends of a range, told to a hundredth of it; of no range, to both sides of the value."""
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    digits = 2 - math.floor(math.log10(high - low))
-    return round(low, digits), round(high, digits)
