@@ -74,8 +74,8 @@ class Chain(Evaluable):
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
         `parameters` are values of the document's parameters; they are the chain's, and `with_parameters` changes them.
-        Of a document with several results, `ml.read_graph` gives them all, with the formats that they are saved in. A document whose result is a table of features
-        (`aggregate_spatial`) gives a `Table`.
+        Of a document with several results, `ml.read_graph` gives them all, with the formats that they are saved in. A
+        document whose result is a table of features (`aggregate_spatial`) gives a `Table`.
 
         `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
         with all that you may do. It is refused unless you have read it and say that you trust it.

@@ -16,7 +16,7 @@ from muses_lab.cached import cached_property
 from muses_lab.engine.cost import Plan
 from muses_lab.errors import ArgumentError, NotAnImage
 from muses_lab.export import Job
-from muses_lab.plain import shown
+from muses_lab.plain import Status, shown
 from muses_lab.publish import sharing
 from muses_lab.raster.window import Window
 from muses_lab.render import render
@@ -115,6 +115,10 @@ class Layer:
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
         return self.chain.export(path, window, **{"style": self.look, **options})
+
+    def status(self, ask: bool = False) -> Status:
+        """That of the chain, and the style; see `Chain.status`."""
+        return Status(self.chain.status(ask), kind="layer", hash=self.hash, style=self.look.to_json())
 
     @cached_property
     def drawn(self) -> Style:

@@ -76,7 +76,8 @@ class Controls(anywidget.AnyWidget):
         if len(bound) < len(given) or not given:
             wrong = next((one for one in given if not _is_target(one)), items)
             raise ArgumentError(
-                f"Controls({shown(wrong)}): controls are of a chain, a layer or a list of them; of a map's, m.control_panel()"
+                f"Controls({shown(wrong)}): controls are of a chain, a layer or a list of them; of those on a map, "
+                "m.control_panel()"
             )
         chosen = _chosen(bound, names)
         self._bound = [one for one in bound if any(name in one.parameters for name in chosen)]
@@ -87,7 +88,8 @@ class Controls(anywidget.AnyWidget):
         self._working = False
         self._uses: list[Callable[..., Any]] = []
         super().__init__(
-            rows=[rows.row(one) | self._differs(name) for name, one in chosen.items()], told={"state": "ok", "text": ""},
+            rows=[rows.row(one) | self._differs(name) for name, one in chosen.items()],
+            told={"state": "ok", "text": ""},
             bound=[one.target.name for one in self._bound if one.target.name],
         )  # fmt: skip
         self.own_id = self.model_id or ""

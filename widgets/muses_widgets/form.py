@@ -16,6 +16,7 @@ import muses_lab as ml
 from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.operators import registry
 from muses_lab.operators.methods import Schema, description, schemas_of, single
+from muses_lab.plain import Status
 
 _STYLE = {"description_width": "11em"}
 _WIDTH = "30em"
@@ -57,6 +58,7 @@ class Form(ipywidgets.VBox):
             if p.name not in given and p.kind is not p.VAR_KEYWORD
         }
         self._problem = ipywidgets.HTML()
+        self._why = ""
         says = description(inspect.getdoc(self._bound) or "").split("\n\n")[0]
         head = ipywidgets.HTML(f"<b>{_escaped(self._method)}</b> {_escaped(says)}")
         super().__init__([head, *(one.widget for one in self._inputs.values()), self._problem])
@@ -74,6 +76,14 @@ class Form(ipywidgets.VBox):
         filled = {name: one.value for name, one in self._inputs.items() if not one.is_left_out}
         return {**self._given, **filled}
 
+    def status(self) -> Status:
+        """What is filled in, and why there is no chain yet if there is none; `print` gives JSON."""
+        state = {"state": "ok", "why": None} if self.chain is not None else {"state": "failed", "why": self._why}
+        return Status(kind="form", method=self._method, **state, chain=None if self.chain is None else self.chain.hash)
+
+    def __repr__(self) -> str:
+        return f"<Form of {self._method}: {self.chain if self.chain is not None else self._why}>"
+
     def on_change(self, use: Callable[[ml.Chain], Any]) -> None:
         """Calls a function with the chain, now and whenever the form gives another one."""
         self.observe(lambda change: change["new"] is not None and use(change["new"]), "chain")
@@ -87,6 +97,7 @@ class Form(ipywidgets.VBox):
             problem = f"{', '.join(missing)}: not filled in yet" if missing else ""
         except (MusesError, TypeError, ValueError) as error:
             made, problem = None, str(error)
+        self._why = problem
         self._problem.value = f'<span role="alert" style="color:#c62828">{_escaped(problem)}</span>' if problem else ""
         if made is None or not made.identical(self.chain):
             self.chain = made

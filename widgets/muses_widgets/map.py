@@ -18,11 +18,12 @@ from traitlets import validate
 import muses_lab as ml
 from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
+from muses_lab.plain import Status
 from muses_widgets import basemaps, inputs, picture, sections, view
 from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
 from muses_widgets.legend import legend_of
-from muses_widgets.panel import Panel
+from muses_widgets.panel import Panel, joined_state
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
 from muses_widgets.tiles import ChainTiles
@@ -150,7 +151,33 @@ class Map(ipyleaflet.Map):
     def __repr__(self) -> str:
         lat, lon = self.center
         shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
-        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}>"
+        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}: {self.panel.status()['state']}>"
+
+    def status(self) -> Status:
+        """What the map shows and whether it came, for a terminal or a program; `print` gives JSON.
+
+        >>> m.status()["state"]
+        'ok'
+        >>> print(m.status())
+
+        The state of a layer, and of all as one, is `loading`, `ok`, `partial` (some tiles failed, or scenes were left
+        out), `failed`, `empty` (no scene fits its chain), `hidden`, or `not shown`: no page shows the map, so
+        nothing has been computed. `why` has the reasons. `remarks` are what choosing the scenes left out. The page
+        tells it, so a cell that runs on does not see it change.
+        """
+        told = {entry["id"]: self.panel.layer_state(entry) for entry in self.panel.layers}
+        layers = [
+            {
+                "name": tiles.name, **told[tiles.model_id], "visible": tiles.visible, "opacity": tiles.opacity,
+                "chain": tiles.entry.get("chain"), "style": tiles.layer.look.to_json(),
+                "remarks": list(tiles.entry.get("remarks", {}).get("shown", ())),
+            }
+            for tiles in reversed(self.stack())
+        ]  # fmt: skip
+        return Status(
+            kind="map", state=joined_state(layers), center=list(self.center), zoom=self.zoom,
+            basemap=self.panel.basemap, layers=layers, sections=self.panel.status()["sections"],
+        )  # fmt: skip
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # The text is seen where widgets are not drawn: in a colleague's notebook that is not trusted yet, on GitHub.
@@ -193,10 +220,10 @@ class Map(ipyleaflet.Map):
         >>> m.control_panel()                                        # one slider that changes both
         >>> m.control_panel("focal_mean.radius", "style.cmap", layers="NDVI")
 
-        `names` are those of `m.layer(name).parameters`: named parameters, `process.argument` (or a process alone: all its
-        arguments), `style.cmap` and the like. Without them it has the named parameters; where there are none, all but
-        texts. A control changes every one of the `layers` (a name or several; by default all) that has its parameter.
-        `Controls` says more.
+        `names` are those of `m.layer(name).parameters`: named parameters, `process.argument` (or a process alone: all
+        its arguments), `style.cmap` and the like. Without them it has the named parameters; where there are none, all
+        but texts. A control changes every one of the `layers` (a name or several; by default all) that has its
+        parameter. `Controls` says more.
         """
         chosen = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
         tiles = list(reversed(self.stack())) if layers is None else [self._found(one) for one in chosen]

@@ -5,6 +5,7 @@
 /** @import { Section } from "./sections.js" */
 
 import { h } from "./dom.js";
+import { MapState } from "./mapstate.js";
 import { findMapView, findModel, hasKernel, teachLeaflet } from "./mapview.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
@@ -50,6 +51,7 @@ export class Panel {
     this.view = new ViewReport(this);
     this.queue = new Queue(this);
     this.status = new StatusLine(this);
+    this.mapState = new MapState(this);
     this.fold = h(
       "button",
       { class: "muses-fold", type: "button", onclick: () => this.setFolded(!this.isFolded) },

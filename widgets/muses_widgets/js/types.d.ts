@@ -27,6 +27,19 @@ export interface PanelTraits {
   folded: boolean;
   /** What each section's Python part tells its JavaScript, by the section's name. */
   sections: Record<string, any>;
+  /** What the page tells of the layers that it shows, by their ids. */
+  shown: { layers?: Record<string, LayerState> };
+}
+
+/** What the kernel is told of a layer: js/mapstate.js. */
+export interface LayerState {
+  chain: string;
+  style: string;
+  state: string;
+  /** Reasons of what failed or was left out. */
+  why: string[];
+  tiles?: { total: number; done: number; failed: number };
+  scenes?: { used: number; found: number; left_out: number };
 }
 
 /** muses_widgets/controls.py */

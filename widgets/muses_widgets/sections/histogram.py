@@ -116,4 +116,3 @@ def counted(pixels: Pixels, layer: ml.Layer) -> dict[str, Any]:
         **numbers, "text": left_out, "low": first, "high": last, "curves": curves,
         "percentiles": list(rounded(low, high)),
     }  # fmt: skip
-
