@@ -30,6 +30,11 @@ controls
 
 
 @pytest.fixture(scope="module")
+def lab(start_lab, sample_catalog):
+    return start_lab("lab", sample_catalog, MUSES_COMPUTE="threads")
+
+
+@pytest.fixture(scope="module")
 def opened(notebook, lab):
     return notebook.open(lab.notebook(NAME, MAP, CONTROLS)).run_all().loaded()
 
