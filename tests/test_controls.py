@@ -136,6 +136,11 @@ class TestWithoutMap:
         with pytest.raises(ArgumentError, match="controls are of a chain, a layer or a list"):
             Controls(None)
 
+    def test_where_widgets_are_not_drawn_a_text_says_what_it_is(self, image, threshold):
+        data, _ = Controls(image > threshold)._repr_mimebundle_()
+        assert "threshold = 0.4; ok" in data["text/plain"]
+        assert "application/vnd.jupyter.widget-view+json" in data
+
     def test_texts_are_read_as_values(self, image):
         keep = ml.parameter("keep", [4, 5])
         controls = Controls(image.isin(keep))

@@ -88,7 +88,10 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        return _read(document, declared_by(bundle.declared(document), parameters or {}), trust_code)
+        def made(values: Mapping[str, Any]) -> Chain:
+            return chain_of(*bundle.parse(document, values, trust_code))
+
+        return replayable(made)(declared_by(bundle.declared(document), parameters or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -171,11 +174,6 @@ def _kind(table: bool) -> type[Chain]:
 def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
     """The chain of a document that was read, with the artefacts that it brought."""
     return _kind(is_table(root))(root, artefacts, searches=_searches_of(root))
-
-
-@replayable
-def _read(document: Any, parameters: Mapping[str, Any], trust_code: bool) -> Chain:
-    return chain_of(*bundle.parse(document, parameters, trust_code))
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:

@@ -25,6 +25,9 @@ from muses_lab.style import PALETTES, Style
 
 _STYLE = "style."
 """How the names of a style's parameters begin."""
+_TITLES = {
+    "cmap": "Palette", "vmin": "Colours from", "vmax": "Colours to", "gamma": "Gamma", "opacity": "Opacity",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -171,4 +174,6 @@ def _of_style(look: Style) -> dict[str, Parameter]:
     }
     if look.kind == "continuous":
         told = {"cmap": (look.cmap, {"type": "string", "enum": palettes, "format": "palette"}), **told}
-    return {_STYLE + name: Parameter(_STYLE + name, value, schema) for name, (value, schema) in told.items()}
+    return {
+        _STYLE + name: Parameter(_STYLE + name, value, schema, _TITLES[name]) for name, (value, schema) in told.items()
+    }

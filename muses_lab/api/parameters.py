@@ -220,19 +220,23 @@ def replay(expression: Any, values: Mapping[str, Parameter]) -> Any:
     return made[id(expression)]
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, list | tuple | Mapping):
+_DEPTH = 4
+"""Levels of lists and mappings in which parameters are looked for; a geometry is not walked through to its points."""
+
+
+def _leaves(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    if depth and isinstance(value, list | tuple | Mapping):
         for one in value.values() if isinstance(value, Mapping) else value:
-            yield from _leaves(one)
+            yield from _leaves(one, depth - 1)
     else:
         yield value
 
 
-def _mapped(value: Any, put: Callable[[Any], Any]) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _mapped(one, put) for key, one in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_mapped(one, put) for one in value)
+def _mapped(value: Any, put: Callable[[Any], Any], depth: int = _DEPTH) -> Any:
+    if depth and type(value) is dict:
+        return {key: _mapped(one, put, depth - 1) for key, one in value.items()}
+    if depth and type(value) in (list, tuple):
+        return type(value)(_mapped(one, put, depth - 1) for one in value)
     return put(value)
 
 

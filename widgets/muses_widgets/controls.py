@@ -143,8 +143,11 @@ class Controls(anywidget.AnyWidget):
         return f"<Controls of {', '.join(self.bound) or 'chains'}: {values}; {self.told['state']}{why}>"
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        shown: dict[str, Any] = super()._repr_mimebundle_(**options)  # type: ignore[assignment]
-        return shown | {"text/plain": f"{self!r}: run the notebook's cells to use them"}
+        found = super()._repr_mimebundle_(**options)
+        if not isinstance(found, tuple):
+            return found
+        data, metadata = found
+        return {**data, "text/plain": f"{self!r}: run the notebook's cells to use them"}, metadata
 
     # ---- inside
 

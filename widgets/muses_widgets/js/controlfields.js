@@ -176,7 +176,7 @@ function classes(row, change) {
   return {
     group: true,
     inputs: boxes,
-    parts: [h("div", { class: "muses-control-classes" }, list)],
+    parts: [h("div", { class: "muses-class-list" }, list)],
     show({ value }) {
       const chosen = /** @type {unknown[]} */ (value);
       boxes.forEach((box, i) => (box.checked = chosen.includes(choices[i]?.value)));

@@ -4,7 +4,7 @@
 /** @import { ControlRow, ControlsTraits, Model } from "./types" */
 
 import { fieldOf } from "./controlfields.js";
-import { h } from "./dom.js";
+import { h, keepKeys } from "./dom.js";
 import { findModel, hasKernel } from "./mapview.js";
 
 /** Milliseconds that an input rests before its value is sent. */
@@ -43,10 +43,7 @@ export class Controls {
     this.list = h("div", { class: "muses-controls-rows" });
     this.note = h("div", { class: "muses-note muses-controls-note", role: "status" });
     this.root = h("section", { class: "muses-panel muses-controls", "aria-label": "Controls" }, this.of, this.list, this.note);
-    // To JupyterLab an arrow on a slider is its command to fold a heading.
-    this.root.addEventListener("keydown", (event) => {
-      if (!(event.shiftKey || event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape")) event.stopPropagation();
-    });
+    keepKeys(this.root, signal);
     el.classList.add("muses-panel-host");
     el.append(this.root);
     /** @type {[string, (value: any) => void][]} */

@@ -4,7 +4,7 @@
 /** @import { KernelMessage, LeafletMap, MapView, Model, PanelTraits, WidgetManager, WidgetModel } from "./types" */
 /** @import { Section } from "./sections.js" */
 
-import { h } from "./dom.js";
+import { h, keepKeys } from "./dom.js";
 import { MapState } from "./mapstate.js";
 import { findMapView, findModel, hasKernel, teachLeaflet } from "./mapview.js";
 import { Queue } from "./queue.js";
@@ -81,11 +81,7 @@ export class Panel {
     );
     // Leaflet looks up from a click's target for a control that keeps clicks; a button that removes itself has none.
     for (const name of ["click", "dblclick"]) this.root.addEventListener(name, (event) => event.stopPropagation());
-    // To JupyterLab an arrow on a slider is its command to fold a heading; Shift+Enter and Escape it may have.
-    this.root.addEventListener("keydown", (event) => {
-      const command = event.shiftKey || event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-      if (!command) event.stopPropagation();
-    });
+    keepKeys(this.root, signal);
     this.el.classList.add("muses-panel-host");
     this.el.append(this.root);
     this.showFolded();
