@@ -88,6 +88,7 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
+
         def made(values: Mapping[str, Any]) -> Chain:
             return chain_of(*bundle.parse(document, values, trust_code))
 

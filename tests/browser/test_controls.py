@@ -161,7 +161,7 @@ def test_a_limit_of_the_histogram_is_dragged_and_becomes_part_of_the_style(opene
 
 def test_the_view_s_stretch_is_an_action_that_is_written_into_the_style(opened):
     element = histogram(opened)
-    element.get_by_role("button", name="Stretch to 2–98 %").click()
+    element.get_by_role("button", name="Stretch to 2–98 % of the view").click()
     quantiles = (
         "import numpy as np; v = m.layer('NDVI').chain.compute(m.view()).values; "
         "print([round(float(q), 2) for q in np.nanquantile(v, (0.02, 0.98))])"

@@ -145,6 +145,20 @@ test("every kind has an input with a name, and sends values of its type", async 
   end();
 });
 
+test("what is wrong stays to be mended", async () => {
+  const { input, tell, answer, end } = await controls();
+  const typed = input("input[type=number]");
+  give(typed, "-3", "change");
+  tell({ rows: [{ ...SLIDER, problem: "threshold=-3: the parameter is at least 0" }] });
+  answer();
+  assert.equal(typed.value, "-3");
+  give(typed, "0.4", "change");
+  tell({ rows: [SLIDER] });
+  answer();
+  assert.equal(typed.value, "0.4");
+  end();
+});
+
 test("what is wrong is said beside its input alone, and an input that is new is drawn", async () => {
   const { el, tell, note, end } = await controls();
   tell({ rows: [{ ...SLIDER, problem: "threshold=3: the parameter is at most 1" }], told: { state: "failed", text: "threshold=3: the parameter is at most 1" } });

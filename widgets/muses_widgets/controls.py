@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -17,6 +18,9 @@ from muses_widgets import rows
 from muses_widgets.modules import JS, joined
 
 Item = ml.Chain | ml.Layer
+
+_NODE = re.compile(r"^node '[^']*': ")
+"""How the errors of documents begin; beside a control it is known which argument is meant."""
 
 
 class Target(Protocol):
@@ -210,7 +214,7 @@ class Controls(anywidget.AnyWidget):
                 now, by_name = self._parameters(), {row["name"]: row for row in self.rows}
                 self._apply({n: rows.read(by_name[n], now[n], v) for n, v in values.items() if n in by_name})
             except Exception as error:  # no cell is there in which it could appear
-                text = str(error) or type(error).__name__
+                text = _NODE.sub("", str(error)) or type(error).__name__
                 if not isinstance(error, MusesError):
                     text = f"{type(error).__name__}: {text}"
                 self.rows = [{**row, "problem": text} if row["name"] in values else row for row in self.rows]

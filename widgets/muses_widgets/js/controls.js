@@ -85,10 +85,11 @@ export class Controls {
       if (!field || field.kind !== row.kind) {
         field = fieldOf(row, (value, now) => this.changed(row.name, value, now));
         field.enable(this.live);
+        field.show(row);
         this.fields.set(row.name, field);
       }
-      // What somebody is moving is not moved back to where the kernel is.
-      if (!(row.name in this.waiting) && this.asked === null) field.show(row);
+      // What somebody is moving is not moved back to where the kernel is, nor what is wrong before it was mended.
+      if (!(row.name in this.waiting) && this.asked === null && !row.problem) field.show(row);
       field.problem(row.problem ?? "", row.differs ?? false);
     }
     const wanted = rows.flatMap((row) => this.fields.get(row.name)?.element ?? []);

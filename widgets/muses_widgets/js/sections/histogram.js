@@ -62,11 +62,11 @@ export class Histogram {
       vmax: this.handle("vmax", "Upper limit of the colours"),
     };
     this.fields = { vmin: this.field("vmin", "Lower limit, as a number"), vmax: this.field("vmax", "Upper limit, as a number") };
-    this.stretch = h("button", { class: "muses-button", type: "button", disabled: true, onclick: () => panel.guard(() => this.stretchToView()) }, "Stretch to 2–98 %");
+    this.stretch = h("button", { class: "muses-button", type: "button", disabled: true, onclick: () => panel.guard(() => this.stretchToView()) }, "Stretch to 2–98 % of the view");
     this.stretch.title = "Spreads the colours from the 2nd to the 98th percentile of what is seen now";
     this.note = h("div", { class: "muses-note", role: "status" });
     this.chart = h("div", { class: "muses-histogram-chart" }, this.plot, this.ramp, this.handles.vmin, this.handles.vmax);
-    this.inputs = h("div", { class: "muses-histogram-row" }, this.fields.vmin, this.stretch, this.fields.vmax);
+    this.inputs = h("div", { class: "muses-histogram-row" }, this.fields.vmin, h("span", {}, "to"), this.fields.vmax, this.stretch);
     this.inside = h("div", { class: "muses-histogram-inside" }, this.choice, this.chart, this.inputs, this.note);
     this.element = h(
       "details",
