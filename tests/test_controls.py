@@ -220,6 +220,17 @@ class TestMap:
         with pytest.raises(NotFound):
             map.layer("Green")
 
+    def test_a_layer_with_dates_moves_with_all_of_them(self, map, s2):
+        factor = ml.parameter("factor", 2)
+        map.add((s2.ndvi() * factor).over_time().style(cmap="magma"), name="Dates")
+        controls, dates = map.control_panel("factor", "style.vmax"), len(map.panel.layers[0]["frames"])
+        map.date = map.panel.layers[0]["frames"][0]["label"]
+        move(controls, **{"factor": 3, "style.vmax": 4})
+        assert map.tiles("Dates").chain.identical(s2.ndvi() * 3)
+        assert map.tiles("Dates").shown.look.vmax == 4
+        assert len(map.panel.layers[0]["frames"]) == dates > 1
+        assert map.panel.layers[0]["chain"] == map.panel.layers[0]["frames"][0]["chain"], "the date stays"
+
     def test_style_is_a_parameter_too_and_leaves_the_chain(self, map):
         controls = map.control_panel("style.cmap", layers="Other")
         chain = map.tiles("Other").url.split("/")[1]

@@ -17,7 +17,7 @@ from muses_lab.plain import Status, shown
 from muses_widgets import rows
 from muses_widgets.modules import JS, joined
 
-Item = ml.Chain | ml.Layer
+Item = ml.Chain | ml.Layer | ml.TimeLayer
 
 _NODE = re.compile(r"^node '[^']*': ")
 """How the errors of documents begin; beside a control it is known which argument is meant."""
@@ -261,7 +261,7 @@ class _Bound:
         """As they are now: those of the chain, and of the style that it has now."""
         self._follow()
         found = self._known | {name: self._known[name].but(value) for name, value in self._values.items()}
-        if isinstance(self.target.item, ml.Layer):
+        if not isinstance(self.target.item, ml.Chain):
             found |= {n: one for n, one in self.target.item.parameters.items() if n.startswith("style.")}
         return found
 
@@ -269,23 +269,26 @@ class _Bound:
         self._follow()
         wanted = {**self._values, **{name: value for name, value in values.items() if name in self._known}}
         chain = self._first.with_parameters(wanted) if wanted else self._first
-        if not isinstance(self.target.item, ml.Layer):
+        item = self.target.item
+        if isinstance(item, ml.Chain):
             return chain
         of_style = {name: value for name, value in values.items() if name.startswith("style.")}
-        return ml.Layer(chain, self.target.item.look).with_parameters(of_style)
+        layer = ml.Layer(chain, item.look).with_parameters(of_style)
+        return ml.TimeLayer(ml.OverTime(layer.chain), layer.look) if isinstance(item, ml.TimeLayer) else layer
 
     def take(self, item: Item, values: Mapping[str, Any]) -> None:
         """Shows what was made with the values."""
         changed = {name: value for name, value in values.items() if name in self._known}
         old, self._last = self.target.item, _chain(item)
         self._values |= changed
-        same = old.identical(item) if isinstance(old, ml.Chain) else old == item
-        if not same:
+        if old.hash != item.hash:
             self.target.show(item)
 
 
-def _chain(item: Item) -> ml.Chain:
-    return item.chain if isinstance(item, ml.Layer) else item  # type: ignore[return-value]
+def _chain(item: Item) -> Any:
+    if isinstance(item, ml.TimeLayer):
+        return item.over.cube
+    return item.chain if isinstance(item, ml.Layer) else item
 
 
 def _is_target(value: Any) -> bool:

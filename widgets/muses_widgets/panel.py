@@ -34,7 +34,9 @@ class Panel(anywidget.AnyWidget):
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
     """Top layer first: {id (of the tile layer's model), name, chain, style, legend}; one without scenes has, in place
-    of the last three, `empty`: the sentence that says so."""
+    of the last three, `empty`: the sentence that says so. One with dates has `frames`: {label, time, chain} of each."""
+    date = t.Unicode().tag(sync=True)
+    """The date that layers with dates show: the label of a frame, or a day."""
     base = t.Unicode().tag(sync=True)
     """Model id of the base map's tile layer."""
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
@@ -69,7 +71,8 @@ class Panel(anywidget.AnyWidget):
         told = self.shown["layers"].get(entry["id"])
         if told is None:
             return {"state": "hidden", "why": []}
-        if (told["chain"], told["style"]) != (entry["chain"], entry["style"]):
+        chains = {entry["chain"], *(frame["chain"] for frame in entry.get("frames", ()))}
+        if told["chain"] not in chains or told["style"] != entry["style"]:
             return {"state": "loading", "why": []}  # the page is still at what was there before
         return {name: value for name, value in told.items() if name not in ("chain", "style")}
 

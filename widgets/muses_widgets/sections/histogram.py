@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from muses_widgets import view
 from muses_widgets.inputs import rounded
 from muses_widgets.legend import legend_of
 from muses_widgets.sections import Section, SectionMap
+from muses_widgets.sections.newest import Newest
 from muses_widgets.tiles import ChainTiles
 
 BINS = 80
@@ -38,25 +39,18 @@ class Histogram(Section):
 
     def __init__(self, map: SectionMap) -> None:
         super().__init__(map)
-        self._newest: dict[str, Any] | None = None
-        self._working = False
-        self._lock = threading.Lock()
+        self._newest = Newest("histogram of the view", self._count)
 
     def receive(self, message: dict[str, Any]) -> None:
         if message["do"] == "stretch":
             self._stretch(message)
-            return
-        with self._lock:
-            self._newest = message
-            if self._working:
-                return
-            self._working = True
-        threading.Thread(target=self._work, name="histogram of the view", daemon=True).start()
+        else:
+            self._newest.take(message)
 
     def _stretch(self, message: dict[str, Any]) -> None:
         tiles = self._tiles(message["layer"])
         limits = {"style.vmin": message["vmin"], "style.vmax": message["vmax"]}
-        self.map.add(tiles.layer.with_parameters(limits), name=tiles.name)
+        self.map.add(tiles.shown.with_parameters(limits), name=tiles.name)
 
     def _tiles(self, id: str) -> ChainTiles:
         found: ChainTiles | None = next((tiles for tiles in self.map.stack() if tiles.model_id == id), None)
@@ -64,23 +58,16 @@ class Histogram(Section):
             raise NotFound("that layer is no longer on the map")
         return found
 
-    def _work(self) -> None:
+    def _count(self, message: dict[str, Any], _: Callable[[], bool]) -> None:
         """In a thread, so that cells run meanwhile; of several views the newest is counted."""
-        while (message := self._next()) is not None:
-            told = {"asked": message["asked"], "layer": message["layer"]}
-            try:
-                self.tell({**told, "state": "busy", "text": ""})
-                tiles = self._tiles(message["layer"])
-                pixels = tiles.layer.chain.pixels(view.window(tuple(message["bounds"]), message["zoom"]))
-                self.tell({**told, "state": "done", **counted(pixels, tiles.layer)})
-            except Exception as error:  # nobody else would tell of it
-                self.tell({**told, "state": "failed", "text": str(error) or type(error).__name__})
-
-    def _next(self) -> dict[str, Any] | None:
-        with self._lock:
-            message, self._newest = self._newest, None
-            self._working = message is not None
-            return message
+        told = {"asked": message["asked"], "layer": message["layer"]}
+        try:
+            self.tell({**told, "state": "busy", "text": ""})
+            layer = self._tiles(message["layer"]).layer
+            pixels = layer.chain.pixels(view.window(tuple(message["bounds"]), message["zoom"]))
+            self.tell({**told, "state": "done", **counted(pixels, layer)})
+        except Exception as error:  # nobody else would tell of it
+            self.tell({**told, "state": "failed", "text": str(error) or type(error).__name__})
 
 
 SECTION = Histogram
