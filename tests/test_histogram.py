@@ -9,7 +9,7 @@ import pytest
 
 import muses_lab as ml
 from muses_widgets import Map, view
-from muses_widgets.inputs import rounded
+from muses_widgets.inputs import NotShown, rounded
 from muses_widgets.sections.histogram import BINS
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -69,6 +69,22 @@ def test_a_stretch_is_written_into_the_style_and_leaves_the_chain(ndvi):
     assert m.layer("NDVI").chain is chain
     assert m.tiles("NDVI").opacity == 0.5
     assert m.panel.layers[0]["legend"]["vmin"] == 0.12
+
+
+def test_a_stretch_in_python_is_that_of_the_panel(ndvi):
+    m = Map()
+    m.add(ndvi.style(cmap="RdYlGn"), name="NDVI")
+    for side, value in zip(("west", "south", "east", "north"), BOUNDS, strict=True):
+        m.set_trait(side, value)
+    m.zoom = ZOOM
+    layer = m.stretch("NDVI")
+    assert [layer.look.vmin, layer.look.vmax] == counted(m, "NDVI")["percentiles"]
+    assert m.layer("NDVI") == layer == ndvi.style(cmap="RdYlGn", vmin=layer.look.vmin, vmax=layer.look.vmax)
+    with pytest.raises(NotShown, match="two percentiles"):
+        m.stretch("NDVI", 98, 2)
+    m.add(ndvi.mask(ndvi > -9), name="Nothing")
+    with pytest.raises(NotShown, match="'Nothing' has no value in this view"):
+        m.stretch("Nothing")
 
 
 def test_a_view_without_values_and_one_that_cannot_be_counted_say_so(ndvi):

@@ -226,4 +226,5 @@ def test_saved_and_reopened_it_shows_the_same_and_works_while_its_kernel_runs(op
     assert field.input_value() == value
     panel.get_by_text("values that were saved").wait_for()
     assert field.is_disabled()
+    assert panel.bounding_box()["width"] > 500, "whatever style sheet comes last"
     opened.screenshot("controls-10-saved")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ipyleaflet
+import numpy as np
 from ipywidgets import Layout
 from odc.geo.geobox import GeoBox
 from traitlets import validate
@@ -24,6 +25,7 @@ from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
 from muses_widgets.legend import legend_of
 from muses_widgets.panel import Panel, joined_state
+from muses_widgets.sections.histogram import shown_images
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
 from muses_widgets.tiles import ChainTiles
@@ -292,6 +294,23 @@ class Map(ipyleaflet.Map):
         width, height = self._size()
         self.center, self.zoom = view.fitting(inputs.bounds(bounds), width, height, _MAX_ZOOM)
 
+    def stretch(self, name: str, low: float = 2, high: float = 98) -> Any:
+        """Spreads a layer's colours between two percentiles of what is visible now; returns the layer as it is shown.
+
+        >>> m.stretch("NDVI")
+
+        The limits become part of its style: they stay when the map is moved. As the button of the panel's histogram.
+        """
+        if not 0 <= low < high <= 100:
+            raise NotShown(f"m.stretch(…, {low!r}, {high!r}): give two percentiles, the lower one first, as 2 and 98")
+        tiles = self.tiles(name)
+        values = shown_images(tiles.layer.chain.pixels(self.view()), tiles.layer)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            raise NotShown(f"{name!r} has no value in this view, so there is nothing to stretch its colours to")
+        vmin, vmax = inputs.rounded(*np.percentile(values.astype(float), (low, high)).tolist())
+        return self.add(tiles.shown.with_parameters({"style.vmin": vmin, "style.vmax": vmax}), name=name)
+
     def save(self, outfile: Any, title: str = "Map", **unknown: Any) -> None:
         """Writes what the map shows now as a page of its own: a picture with its legends, in one HTML file.
 
@@ -415,7 +434,9 @@ class Map(ipyleaflet.Map):
             return layer
         bounds = self._visible()
         pinned = chain.pin(bounds, view.ground_resolution(bounds, self.zoom))
-        return type(layer)(ml.OverTime(pinned) if isinstance(layer, ml.TimeLayer) else pinned, layer.look)
+        if isinstance(layer, ml.TimeLayer):
+            return ml.TimeLayer(ml.OverTime(pinned), layer.look)
+        return ml.Layer(pinned, layer.look)
 
     def _check_index(self, index: Any) -> None:
         if index is None:

@@ -73,12 +73,16 @@ class Histogram(Section):
 SECTION = Histogram
 
 
+def shown_images(pixels: Pixels, layer: ml.Layer) -> np.ndarray:
+    """Of the bands, those that are shown: dims of band, y, x."""
+    bands = list(pixels.bands or ())
+    shown = [bands.index(name) for name in layer.drawn.bands or ()] if bands else []
+    return pixels.values[shown] if shown else pixels.values.reshape(1, *pixels.values.shape[-2:])
+
+
 def counted(pixels: Pixels, layer: ml.Layer) -> dict[str, Any]:
     """What is told of the pixels of a view, as they are shown by a layer's style."""
-    look = layer.drawn
-    bands = list(pixels.bands or ())
-    shown = [bands.index(name) for name in look.bands or ()] if bands else []
-    images = pixels.values[shown] if shown else pixels.values.reshape(1, *pixels.values.shape[-2:])
+    look, images = layer.drawn, shown_images(pixels, layer)
     known = [image[np.isfinite(image)].astype(float) for image in images]
     every = np.concatenate(known)
     failed = [reason for _, reason in pixels.report.failed]
