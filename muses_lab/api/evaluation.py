@@ -17,26 +17,29 @@ from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
 from muses_lab.api.written import recorded
 from muses_lab.cached import cached_property
+from muses_lab.compute.wholes import prepare
 from muses_lab.compute.windows import Pixels, request_window
 from muses_lab.document import graph
 from muses_lab.document.graph import Node
 from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
+from muses_lab.engine.sealed import seal
 from muses_lab.errors import ArgumentError, MusesError, NoScenes, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
+from muses_lab.operators.methods import over
 from muses_lab.plain import Status, shown, users_line
 from muses_lab.products import SkippedItems
 from muses_lab.publish import artefacts, documents, sharing
-from muses_lab.publish.pinning import LOADS, Found, Searches
+from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
 from muses_lab.raster.window import checked
 from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
 from muses_lab.store import Store, default_store
 
-_INSIDE = frozenset({"pixels", "published", "with_artefacts_of"})
+_INSIDE = frozenset({"pixels", "published", "sealed", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
 
 _PROBLEMS = 5
@@ -91,6 +94,8 @@ class Evaluable(Expression):
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
             thinning = settings.counts("MUSES_THINNING", THINNING)
             loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
+            if node.process in WITHOUT_DATES:
+                loaded = over(loaded, "t", "first")
             cropped = _cropped(loaded, found.crop)
             made._artefacts.update((artefact.digest, artefact) for artefact in cropped.artefacts)
             return cropped
@@ -116,6 +121,15 @@ class Evaluable(Expression):
         if not hasattr(store, "put_document"):
             raise ArgumentError(f"{shown(store)} is no store; without one, publish() keeps the chain in the user's own")
         return documents.keep(self.published, store)
+
+    def sealed(self) -> bytes:
+        """A private chain for a process that shows it and must not run its code, see `engine.sealed`.
+
+        What it needs of whole areas (`region` and `fit` nodes) is evaluated now, on its author's cluster: only here is
+        its code known.
+        """
+        documents.check_extents(self._node)
+        return seal(prepare(compute.executor(), self.published))
 
     def share(
         self,

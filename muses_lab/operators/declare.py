@@ -23,6 +23,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -42,6 +43,7 @@ from muses_lab.operators.contract import (
     Cost,
     CostOf,
     Cube,
+    CubeProcess,
     Date,
     Dates,
     DimensionOf,
@@ -52,9 +54,11 @@ from muses_lab.operators.contract import (
     ImagesOf,
     LabelsOf,
     LengthOf,
+    Meta,
     MethodOf,
     Narrowed,
     Needs,
+    Pixel,
     Reducer,
     Region,
     Rule,
@@ -64,9 +68,12 @@ from muses_lab.operators.contract import (
     Support,
     Transform,
     Unary,
+    reduced_bands,
+    reduced_shape,
     same_bands,
     same_shape,
 )
+from muses_lab.operators.refused import REFUSED
 from muses_lab.times import parse_moment
 
 DIGEST = "^[0-9a-f]{64}$"
@@ -82,8 +89,8 @@ CONTEXT = "context"
 """The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
 
 _CALLBACKS = {
-    Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
-    Conditions: ("value",), Condition: ("value",),
+    Reducer: (SERIES,), Transform: (SERIES,), CubeProcess: (SERIES,), Unary: ("x",), Binary: ("x", "y"),
+    Element: ("x", "index", "label"), Conditions: ("value",), Condition: ("value",),
 }  # fmt: skip
 
 
@@ -92,13 +99,14 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent", "rect")
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
-# given that lie on the grid's extent.
+# given that lie on the grid's extent; `rect`, where that is: rows and columns of the level's pixels, from the grid's
+# origin on.
 
 
 @dataclass(frozen=True)
@@ -165,6 +173,7 @@ class Traits:
     private: bool = False
     anywhere: bool = False
     texts: bool = False
+    partly: str = ""
 
 
 class Operator:
@@ -184,8 +193,9 @@ class Operator:
         self.id = id
         self.version = version
         self.support = support
-        self.shape = shape or same_shape
-        self.needs = needs or same_bands
+        dropped = traits.reduces if traits.reduces in ("t", "bands") and traits.groups is None else None
+        self.shape = shape or (reduced_shape(dropped) if dropped else same_shape)
+        self.needs = needs or (reduced_bands(dropped) if dropped else same_bands)
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
@@ -260,6 +270,8 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
+        self.partly = traits.partly
+        """How much of openEO's process of its id it is; empty: nothing is known to be missing."""
         self.takes_text = traits.texts
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
@@ -355,9 +367,11 @@ class Operator:
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
-            place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
-            raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
+        if not (self.is_cube_process or inside_callback):
+            raise DocumentError(
+                f"node {node!r}: process {self.id!r} cannot be used outside of callbacks (apply, reduce_dimension, …)",
+                node=node,
+            )
         context = arguments.get(CONTEXT) if self.takes_context else None
         ignored = {CONTEXT} if self.takes_context or arguments.get(CONTEXT) is None else set()
         unknown = sorted(set(arguments) - set(self.arguments) - ignored)
@@ -451,7 +465,12 @@ class Operator:
             case "date":
                 return self._check_date(value, wrong)
             case "array" if isinstance(value, list | tuple):
-                return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
+                return [
+                    item
+                    if isinstance(item, str) and self.takes_text
+                    else self._check_scalar(item, lambda: wrong("an array of numbers"))
+                    for item in value
+                ]
             case "array":
                 if not (is_array(value) or _is_context(value)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
@@ -533,12 +552,23 @@ class Operator:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
         gives_array, process = is_array(value.root), value.root.process
+        if argument.annotation is CubeProcess:
+            _check_cubes(value.root, node, argument.name, wrong)
+        elif registry[process].is_cube_process and not registry[process].anywhere:
+            raise DocumentError(
+                f"node {node!r}: argument {argument.name!r}: process {process!r} cannot be used inside a callback of "
+                f"{self.id!r}, which is one of values",
+                node=node,
+                argument=argument.name,
+            )
         op = registry[process]
-        no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
-        if no_value or (gives_array and argument.annotation is not Transform):
+        if op.gives_date or (gives_array and argument.annotation not in (Transform, CubeProcess)):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
-        if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
-            raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
+        if argument.annotation not in (Conditions, Condition, Element) and (text := _text_in(value.root)) is not None:
+            raise wrong(
+                "a process graph of numbers; only properties of scenes and labels may be compared with texts such as "
+                f"{text!r:.60}"
+            )
         offered = argument.offers
         # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
         for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
@@ -548,6 +578,33 @@ class Operator:
                 node=node,
                 argument=argument.name,
             )
+
+
+def _check_cubes(root: Node, node: str, argument: str, wrong: Callable[[str], DocumentError]) -> None:
+    """Refuses what is no process of parts of cubes: what loads, needs a whole extent, or another grid."""
+    if not registry[root.process].is_cube_process:
+        if not is_array(root):
+            raise wrong(f"a process graph that gives as much as it is given ({root.process!r} gives one value)")
+        return
+    for one in walk(root):
+        op = registry[one.process]
+        reason = ""
+        if not op.cubes:
+            reason = "makes no cube of `data`"
+        elif op.artefacts:
+            reason = f"refers to a {kinds[op.arguments[op.artefacts[0]].artefact].noun}; do that before or after"
+        elif not isinstance(op.support, Pixel | Focal):
+            reason = f"depends on {op.depends_on}" if op.needs_extent else "changes the grid, or is no cube of pixels"
+        elif "rect" in op.injected:
+            reason = "is of parts of the grid itself"
+        elif op.groups is not None:
+            reason = "makes dates of others (DataCubePropertiesImmutable)"
+        if reason:
+            raise DocumentError(
+                f"node {node!r}: {op.id!r} cannot be used in the callback {argument!r}, which gets parts of a cube: it "
+                f"{reason}",
+                node=node, argument=argument, process=op.id,
+            )  # fmt: skip
 
 
 def is_array(value: Any) -> bool:
@@ -600,13 +657,11 @@ def _with_context(callback: Callback, context: Any) -> Callback:
     return Callback(rebuild(callback.root, with_it))
 
 
-def _compares_text(root: Node) -> bool:
-    return any(
-        isinstance(value, str)
-        for node in walk(root)
-        if registry[node.process].takes_text
-        for value in node.arguments.values()
-    )
+def _text_in(root: Node) -> str | None:
+    """A text that a callback compares values with."""
+    given = (value for node in walk(root) if registry[node.process].takes_text for value in node.arguments.values())
+    listed = (one for value in given for one in (value if isinstance(value, list) else (value,)))
+    return next((one for one in listed if isinstance(one, str)), None)
 
 
 def _plain(value: Any) -> Any:
@@ -705,12 +760,21 @@ def references(root: Node) -> dict[str, str]:
     return found
 
 
+_COMMON = frozenset({
+    "coastal", "blue", "green", "green05", "yellow", "pan", "red", "rededge", "rededge071", "rededge075", "rededge078",
+    "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
+    "lwir12",
+})  # fmt: skip
+"""Names that bands may be asked for by, and are not called: those of STAC."""
+
+
 class OperatorRegistry:
     """All operators by id: the profile of openEO processes that this release supports."""
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
+        self._lent: WeakValueDictionary[str, Operator] = WeakValueDictionary()
         self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
@@ -735,6 +799,10 @@ class OperatorRegistry:
         """Knows an operator of this session by its id, beside those that are declared for everybody."""
         self._held[op.id] = op
 
+    def lend(self, op: Operator) -> None:
+        """Knows an operator by its id for as long as somebody else holds it."""
+        self._lent[op.id] = op
+
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
@@ -758,7 +826,7 @@ class OperatorRegistry:
         return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators.get(id) or self._held[id]
+        return self._operators.get(id) or self._held.get(id) or self._lent[id]
 
     def __iter__(self):
         return iter(self._operators.values())
@@ -782,12 +850,47 @@ class OperatorRegistry:
                     f"; operators of {namespace!r} come from a package, which must be installed here and name its "
                     "module in the entry-point group muses_lab.operators"
                 )
+            if process in REFUSED:
+                hint = f": {REFUSED[process]}"
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}",
                 openeo="ProcessUnsupported",
                 node=node,
                 process=process,
             ) from None
+
+    def labels(self, node: Node, dimension: str) -> list[str]:
+        """The labels of a dimension of a cube, as far as its document says them: names of bands.
+
+        Raises
+        ------
+        DocumentError
+            There is no such dimension, or its labels are those of scenes that are not known yet.
+        """
+        metas: dict[str, Meta] = {}
+        for one in walk(node):
+            op = self[one.process]
+            arguments = {a.name: one.arguments.get(a.name, a.default) for a in op.arguments.values()}
+            if cubes := [name for name in op.cubes if arguments[name] is not None]:
+                metas[one.hash] = op.shape(arguments, {name: metas[arguments[name].hash] for name in cubes})
+                continue
+            bands = tuple(arguments.get("bands") or ())
+            if dimension == "bands" and (not bands or not _COMMON.isdisjoint(bands)):
+                said = f"{sorted(_COMMON.intersection(bands))[0]!r}, a common name," if bands else "no `bands`"
+                raise DocumentError(
+                    f"the labels of 'bands' are not known before scenes are found: {op.id!r} says {said}; give the "
+                    "names of bands"
+                )
+            metas[one.hash] = Meta(True, bands)
+        meta = metas[node.hash]
+        if dimension == "t" and meta.time:
+            raise DocumentError(
+                "the labels of 't' are not known before scenes are found; a callback along 't' has array_labels"
+            )
+        if dimension != "bands" or meta.bands is None:
+            text = "x and y have no labels here" if dimension in ("x", "y") else f"there is no dimension {dimension!r}"
+            raise DocumentError(text, openeo="DimensionNotAvailable")
+        return list(meta.bands)
 
     def artefact(self, node: Node) -> Artefact:
         """What a node makes whose operator gives artefacts (`Operator.gives`).
@@ -846,6 +949,7 @@ def operator(
     private: bool = False,
     anywhere: bool = False,
     texts: bool = False,
+    partly: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -856,10 +960,11 @@ def operator(
     support
         What an output pixel depends on.
     shape
-        (arguments, metas of its cubes) → meta of its result; the first cube's by default.
+        (arguments, metas of its cubes) → meta of its result; by default the first cube's, without what it `reduces`.
     needs
-        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; the same ones by default. Who
-        declares a shape declares the needs, too (`same_bands` are those of the default): TypeError.
+        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; by default the same ones, or
+        all of them where it reduces `bands`. Who declares a shape declares the needs, too (`same_bands` are those of
+        the default): TypeError.
     strict
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
@@ -911,12 +1016,14 @@ def operator(
         `Series`.
     texts
         Whether its values may be texts, in conditions on properties and labels.
+    partly
+        How much of openEO's process of its id it is, where that is not all: for the page of processes.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
             strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images,
-            expands, method, along, length, private, anywhere, texts,
+            expands, method, along, length, private, anywhere, texts, partly,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

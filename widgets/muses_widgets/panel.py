@@ -33,8 +33,9 @@ class Panel(anywidget.AnyWidget):
     # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
-    """Top layer first: {id (of the tile layer's model), name, chain, style, legend}; one without scenes has, in place
-    of the last three, `empty`: the sentence that says so. One with dates has `frames`: {label, time, chain} of each."""
+    """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
+    notebook), legend, remarks}; one without scenes has, in place of the last five, `empty`: the sentence that says
+    so. One with dates has `frames`: {label, time, chain} of each."""
     date = t.Unicode().tag(sync=True)
     """The date that layers with dates show: the label of a frame, or a day."""
     base = t.Unicode().tag(sync=True)
@@ -44,6 +45,8 @@ class Panel(anywidget.AnyWidget):
     basemap = t.Unicode().tag(sync=True)
     clicked: t.List[float] = t.List(allow_none=True, default_value=None).tag(sync=True)
     """[lat, lon] of the last click."""
+    swipe: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    """{left, right (ids of layers), at (share of the width)}: the layers that are compared; empty: none."""
     folded = t.Bool(False).tag(sync=True)
     sections: t.Dict[str, Any] = t.Dict(t.Dict()).tag(sync=True)
     """What the parts of the sections in the kernel tell those in the browser, by the section's name."""

@@ -27,6 +27,8 @@ export interface PanelTraits {
   folded: boolean;
   /** The label of the frame that layers with dates show; empty: nobody has chosen one. */
   date: string;
+  /** The layers (by id) that are compared left and right of a line, and where that is; empty: none. */
+  swipe: { left?: string; right?: string; at?: number };
   /** What each section's Python part tells its JavaScript, by the section's name. */
   sections: Record<string, any>;
   /** What the page tells of the layers that it shows, by their ids. */
@@ -89,6 +91,8 @@ export interface LayerEntry {
   style?: string;
   legend?: Legend;
   remarks?: Remarks;
+  /** Whether it runs code of the notebook, which only its author sees. */
+  private?: boolean;
   empty?: string;
   /** Of a layer with dates: one chain for each, in order of time. */
   frames?: Frame[];
@@ -390,6 +394,8 @@ export interface LeafletMap {
   getBounds(): { getWest(): number; getSouth(): number; getEast(): number; getNorth(): number };
   getPixelBounds(center?: LatLng, zoom?: number): Bounds;
   getZoomScale(to: number, from: number): number;
+  getSize(): Point;
+  containerPointToLayerPoint(point: [number, number]): Point;
   latLngToLayerPoint(place: LatLng): Point;
   project(place: LatLng, zoom: number): Point;
   unproject(point: [number, number], zoom: number): LatLng;
@@ -406,6 +412,7 @@ export interface LeafletTileLayer {
   on(names: string, callback: (event: any) => void): void;
   fire(name: string): void;
   redraw(): void;
+  getContainer?(): HTMLElement | null;
   refresh?(): void;
   setOpacity(opacity: number): void;
   setZIndex(index: number): void;
