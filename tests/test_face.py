@@ -581,6 +581,7 @@ CASES: list[Case] = [
     ("parameter", lambda s2, red: ml.parameter("least one", 1), r"'least one' is no name of a parameter.*'threshold'"),
     ("parameter", lambda s2, red: ml.parameter("p", red), r"is no value of a parameter: give a number"),
     ("parameter", lambda s2, red: ml.parameter("p", 2, maximum=1), r"p=2: the parameter is at most 1"),
+    ("over_time", lambda s2, red: red.over_time().frames, r"no dates any more.*s2.ndvi\(\).over_time\(\)"),
     ("with_parameters", lambda s2, red: red.with_parameters(t=1), r"no parameter 't'; it has .*see .parameters"),
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
@@ -780,6 +781,7 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 WITHOUT_ARGUMENTS = {
     "items", "hash", "identical", "is_pinned", "is_private", "masks", "problems", "product", "query", "resolve",
     "table", "to_json", "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
+    "parameters", "status",
 }  # fmt: skip
 
 
