@@ -25,7 +25,7 @@ PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
 PUBLISHED = PIXELS | CATALOG | {"store", "publish"}
-FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "zonal", "api"}
+FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "training", "zonal", "api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "cached": set(),
@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": PUBLISHED | DRAWING | {"compute"},
     "series": PUBLISHED | {"compute"},
     "zonal": PUBLISHED | {"compute", "series"},
+    "training": PUBLISHED | {"zonal"},
     "api": FACE,
     "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
     "hub": {"document", "errors", "resources", "settings", "store"},

@@ -11,7 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import compute, series, settings
+from muses_lab import compute, series, settings, training
 from muses_lab.api import spectral
 from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
@@ -105,12 +105,13 @@ class Evaluable(Expression):
 
     @cached_property
     def published(self) -> Published:
-        """What the engine evaluates: the document with pinned scenes."""
+        """What the engine evaluates: the document with pinned scenes, and with the models that it fits."""
         chain = self._published_chain
         used = references(chain._node)
         if used.keys() - chain._artefacts.keys():
             chain = chain.with_artefacts_of(default_store())
-        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        pinned = Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        return training.with_models(pinned, default_store())
 
     def publish(self, store: Store | None = None) -> str:
         """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.

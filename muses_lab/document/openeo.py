@@ -34,13 +34,14 @@ MAX_CALLS = 32
 MAX_VALUES = 500_000
 """Elements and characters of constants that are written where they are referred to."""
 
-PASSING = ("save_result", "inspect", "debug", "log_message")
+PASSING = ("save_result", "save_ml_model", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
 
 READ: Mapping[str, str] = {
     "save_result": "the format becomes that of exports; its `options` are told and not followed",
     "inspect": "gives back its data; nothing is logged", "debug": "gives back its data; nothing is logged",
     "log_message": "gives back its data; nothing is logged",
+    "save_ml_model": "gives back its model, which the store keeps once it is fitted; `options` are ignored",
     "rename_dimension": "t, bands, x and y may have any name in a document",
     "dimension_labels": "the names of bands, where `bands` are named as they are loaded; dates are not known before",
     "text_concat": "of constants", "date_replace_component": "of constants",
