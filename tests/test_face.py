@@ -578,6 +578,11 @@ CASES: list[Case] = [
     ("collection", lambda s2, red: ml.collection(5), r"collection\(5\).*for example 'sentinel-2-l2a'"),
     ("collection", lambda s2, red: ml.collection("sentinel-2-l2a", 5), r"catalog=5.*ml.open_catalog"),
     ("operator", lambda s2, red: ml.operator("edges")(lambda data: data), r"'edges'.*'namespace:name'.*'own:edges'"),
+    ("parameter", lambda s2, red: ml.parameter("least one", 1), r"'least one' is no name of a parameter.*'threshold'"),
+    ("parameter", lambda s2, red: ml.parameter("p", red), r"is no value of a parameter: give a number"),
+    ("parameter", lambda s2, red: ml.parameter("p", 2, maximum=1), r"p=2: the parameter is at most 1"),
+    ("over_time", lambda s2, red: red.over_time().frames, r"no dates any more.*s2.ndvi\(\).over_time\(\)"),
+    ("with_parameters", lambda s2, red: red.with_parameters(t=1), r"no parameter 't'; it has .*see .parameters"),
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
     ("indices", lambda s2, red: red.indices(), r"no bands to make an index of.*s2.indices\(\)"),
@@ -776,6 +781,7 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 WITHOUT_ARGUMENTS = {
     "items", "hash", "identical", "is_pinned", "is_private", "masks", "problems", "product", "query", "resolve",
     "table", "to_json", "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
+    "parameters", "status",
 }  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.frames import OverTime
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
+from muses_lab.api.parameters import declared_by, replayable
 from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
@@ -74,9 +75,10 @@ class Chain(Evaluable):
     def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
-        `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
-        them all, with the formats that they are saved in. A document whose result is a table of features
-        (`aggregate_spatial`) gives a `Table`, one that ends in a model (`save_ml_model`) a `Model`.
+        `parameters` are values of the document's parameters; they are the chain's, and `with_parameters` changes them.
+        Of a document with several results, `ml.read_graph` gives them all, with the formats that they are saved in. A
+        document whose result is a table of features (`aggregate_spatial`) gives a `Table`, one that ends in a model
+        (`save_ml_model`) a `Model`.
 
         `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
         with all that you may do. It is refused unless you have read it and say that you trust it.
@@ -89,7 +91,11 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        return chain_of(*bundle.parse(document, parameters, trust_code))
+
+        def made(values: Mapping[str, Any]) -> Chain:
+            return chain_of(*bundle.parse(document, values, trust_code))
+
+        return replayable(made)(declared_by(bundle.declared(document), parameters or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""

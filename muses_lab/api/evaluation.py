@@ -25,12 +25,12 @@ from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.engine.sealed import seal
-from muses_lab.errors import ArgumentError, TooLarge
+from muses_lab.errors import ArgumentError, MusesError, NoScenes, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
 from muses_lab.operators.methods import over
-from muses_lab.plain import shown, users_line
+from muses_lab.plain import Status, shown, users_line
 from muses_lab.products import SkippedItems
 from muses_lab.publish import artefacts, documents, sharing
 from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
@@ -175,6 +175,32 @@ class Evaluable(Expression):
     def _title(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
         return " → ".join(steps[-4:])
+
+    def status(self, ask: bool = False) -> Status:
+        """What the chain is, and what is known of its scenes; `print` gives JSON.
+
+        ```python
+        print(ndvi.status())
+        ndvi.status(ask=True)["state"]          # asks the catalogue, where that has not been done
+        ```
+
+        The state is `not resolved` as long as nobody has asked for its scenes, then `ok`, `partial` (items were left
+        out, see `problems`), `empty` (no scene fits) or `failed`, and `why` says why. Nothing is computed by it.
+        """
+        told = Status(
+            kind="chain", state="not resolved", why=None, hash=self.hash, written=str(self._written),
+            private=self.is_private, pinned=self.is_pinned,
+            parameters={name: one.value for name, one in self._named.items()}, problems=[],
+        )  # fmt: skip
+        if not ask and "published" not in self.__dict__:
+            return told
+        try:
+            problems, _ = list(self.problems), self.published.prepared
+        except NoScenes as nothing:
+            return Status(told, state="empty", why=str(nothing))
+        except MusesError as error:
+            return Status(told, state="failed", why=str(error))
+        return Status(told, state="partial" if problems else "ok", problems=problems)
 
     # ------------------------------------------------------------------------------------------- windows
 

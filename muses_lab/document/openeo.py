@@ -136,6 +136,11 @@ def read(
     return results
 
 
+def declared(document: Any) -> list[dict[str, Any]]:
+    """The parameters that a document declares, as openEO has them: `name`, `schema`, `description`, `default`."""
+    return _form(_checked(document)).parameters
+
+
 def faults(
     document: Any,
     registry: Registry,
