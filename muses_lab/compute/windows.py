@@ -45,6 +45,8 @@ class WindowReport:
     """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
     native: tuple[float, ...] = ()
     """Metres per pixel that the grids have at their finest; equal to `levels` where the map shows native pixels."""
+    systems: tuple[str, ...] = ()
+    """Reference systems of the grids."""
 
     @property
     def scenes_used(self) -> int:
@@ -232,5 +234,6 @@ def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixel
         levels=tuple(sorted(set(placed.levels.values()))),
         thinned=(placed.thinning.used, placed.thinning.of) if placed.thinning else None,
         native=tuple(sorted({part.grid.pixel_metres(0) for part in placed.parts})),
+        systems=tuple(sorted({part.grid.crs for part in placed.parts})),
     )
     return Pixels(out, found, placed.step)
