@@ -98,6 +98,8 @@ def at_places(
 
 def nearest_dated(published: Published) -> tuple[Published, str]:
     """The chain, or the nearest part that its values are made of which has dates; and a sentence that says which."""
+    if published.prepared.output.meta.time:
+        return published, ""
     parts = dated(published)
     if len(parts) != 1:
         raise ArgumentError(
@@ -105,8 +107,6 @@ def nearest_dated(published: Published) -> tuple[Published, str]:
             "over time, by .at(lon, lat)"
         )
     part = parts[0].published
-    if part.root == published.root:
-        return part, ""
     process = part.root.process.rpartition(":")[2]
     return part, f"the chain has no dates: this is what it reduces over time, the result of {process!r}"
 

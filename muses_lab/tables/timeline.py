@@ -118,6 +118,6 @@ class Timeline(ABC):
     @property
     def hvplot(self) -> Any:
         """hvPlot's methods of the table: `.hvplot()`, `.hvplot.scatter(x="date", y="value")`."""
-        import hvplot.pandas
+        from hvplot import hvPlotTabular
 
-        return hvplot.pandas.hvPlot(self.table, x="date", y=self.VALUE)
+        return hvPlotTabular(self.table.drop(columns="geometry", errors="ignore"), x="date", y=self.VALUE)
