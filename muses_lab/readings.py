@@ -1,8 +1,8 @@
 """What was read of a place, kept in this process: whatever else is asked there is evaluated without reading again.
 
 A reading is a cell of pixels (`mosaic.CELL`) of a band on all dates. The workers read what is missing, a band and some
-dates at a time; the chain itself is evaluated here, by the same evaluator on the same stored values, so that its numbers
-are those of tiles and exports.
+dates at a time; the chain itself is evaluated here, by the same evaluator on the same stored values, so that its
+numbers are those of tiles and exports.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class _KeptReader(Reader):
 
 
 def pixels(published: Published, window: GeoBox) -> Pixels | None:
-    """A chain with dates on a window of a few pixels, of readings; None where the chain needs more than a place of them.
+    """A chain with dates on a window of a few pixels, of readings; None where it needs more than those of a place.
 
     What is not kept is read first.
     """
@@ -209,15 +209,15 @@ def _missing(prepared: PreparedGraph, loads: list[tuple[Stage, Load]]) -> Iterat
             place = _place(source.scenes.catalog, one.grid, one.level, cell)
             for name in load.step.meta.bands or ():
                 band = source.band(name)
-                times = {p.time for p in placements if (a := p.scene.assets.get(name)) and not _kept.has(place, a, band)}
+                times = {
+                    p.time for p in placements if (a := p.scene.assets.get(name)) and not _kept.has(place, a, band)
+                }
                 if times and (key := (place, source.scenes.digest, name)) not in met:
                     met.add(key)
                     yield _Missing(load, one, band, cell, tuple(sorted(times)))
 
 
-def _read(
-    published: Published, loads: list[tuple[Stage, Load]], failed: dict[tuple[_Place, Asset, Band], str]
-) -> None:
+def _read(published: Published, loads: list[tuple[Stage, Load]], failed: dict[tuple[_Place, Asset, Band], str]) -> None:
     """Has the workers read what is not kept, all at once."""
     prepared, runs = published.prepared, compute.executor()
     asked = []
@@ -226,7 +226,9 @@ def _read(
     parts = max(1, -(-2 * threads // max(len(lacking), 1)))
     try:
         for one in lacking:
-            node = registry.node(one.load.step.node.process, **{**one.load.step.node.arguments, "bands": [one.band.name]})
+            node = registry.node(
+                one.load.step.node.process, **{**one.load.step.node.arguments, "bands": [one.band.name]}
+            )
             artefacts = {digest: published.artefacts[digest] for digest in references(node)}
             for some, extent in _spans(one.times, parts):
                 part = Published(registry.node("filter_temporal", data=node, extent=extent), artefacts)

@@ -69,7 +69,15 @@ def test_the_count_of_valid_dates_is_that_of_eolearn(shared_data: Path, masked: 
 
 def test_masks_are_told_by_the_names_of_their_classes(s2: ml.Collection) -> None:
     table = s2.mask_clouds().ndvi().series(LON, LAT).table
-    names = {3: "cloud_shadow", 4: "vegetation", 5: "bare", 6: "water", 8: "cloud_medium", 9: "cloud_high", 10: "cirrus"}
+    names = {
+        3: "cloud_shadow",
+        4: "vegetation",
+        5: "bare",
+        6: "water",
+        8: "cloud_medium",
+        9: "cloud_high",
+        10: "cirrus",
+    }
     items = {item["id"]: item for item in s2.items}
     for row in table.itertuples():
         item = items[row.scene]

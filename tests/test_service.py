@@ -173,7 +173,9 @@ def test_a_running_job_is_activity(server: Server) -> None:
         return last() == before
 
     store = default_store()
-    for left in store.jobs():  # by tests that ran before on this worker, of modules that end a job's process or leave it
+    for (
+        left
+    ) in store.jobs():  # by tests that ran before on this worker, of modules that end a job's process or leave it
         if left.state in ("running", "cancelling"):
             store.put_job(replace(left, state="failed"))
     assert any(unused() for _ in range(60)), [record for record in store.jobs() if record.state != "done"]

@@ -286,8 +286,8 @@ class Evaluable(Expression):
             What `ml.vectors` gives or takes: a file (GeoPackage, GeoJSON, Shapefile, Parquet), a GeoDataFrame, GeoJSON.
             Lines and points have the pixels that they touch.
         stats
-            Of `mean`, `median`, `std` (of all pixels, not of a sample), `min`, `max`, `sum`, `count` (of valid pixels, as
-            shares of them), `share` (of the polygon that is valid), and quantiles such as `q10` and `q97.5`.
+            Of `mean`, `median`, `std` (of all pixels, not of a sample), `min`, `max`, `sum`, `count` (of valid pixels,
+            as shares of them), `share` (of the polygon that is valid), and quantiles such as `q10` and `q97.5`.
         resolution
             Metres; by default native pixels.
         progress

@@ -18,7 +18,7 @@ class RepairedVectors(UserWarning):
 
 
 def read(method: str, source: Any, layer: str | None = None, crs: Any = None) -> Features:
-    """Features of a file, a GeoDataFrame, GeoJSON, or a shapely geometry in degrees; `noted` tells what was repaired."""
+    """Features of a file, a GeoDataFrame, GeoJSON, or a geometry in degrees; `noted` tells what was repaired."""
     try:
         return given(source, layer, crs, repair=True)
     except (ValueError, TypeError, MusesError) as error:

@@ -14,6 +14,7 @@ from muses_lab.operators import registry
 from muses_lab.operators.vectors import RELATIONS, VECTORS, Features, filter_vector
 from muses_lab.plain import number, shown
 
+
 class Vectors(Features):
     """Points, lines or polygons of one reference system with attributes; immutable.
 

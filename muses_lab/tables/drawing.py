@@ -37,7 +37,9 @@ def plot(series: Sequence[Timeline], overlays: Sequence[str], year_over_year: bo
     wanted = [overlays] if isinstance(overlays, str) else list(overlays)
     for name in wanted:
         if name not in OVERLAYS:
-            raise ArgumentError(f"overlays: {shown(name)} is none; there are {', '.join(OVERLAYS)}", argument="overlays")
+            raise ArgumentError(
+                f"overlays: {shown(name)} is none; there are {', '.join(OVERLAYS)}", argument="overlays"
+            )
     if year_over_year and wanted:
         raise ArgumentError("year_over_year=True shows values alone: leave overlays out", argument="overlays")
     colours, symbols = itertools.cycle(COLOURS), _Symbols()

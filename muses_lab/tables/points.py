@@ -36,8 +36,8 @@ class PointSeries(Timeline):
     found.to_csv("field.csv"); found.plot()
     ```
 
-    The columns of `table`: `point` (number of the place), `lon`, `lat`, `date`, `scene` (its id), `band` (empty where the
-    chain has none), `value` (missing where masked), `unmasked` (the value before masking), `state` (`valid`, `masked`,
+    The columns of `table`: `point` (number of the place), `lon`, `lat`, `date`, `scene` (its id), `band` (empty where
+    the chain has none), `value` (missing where masked), `unmasked` (the value before masking), `state` (`valid`, `masked`,
     `missing`: no data, `outside`: no scene), `mask_class` (what the pixel is in the product's mask, such as
     `cloud_shadow`), `platform`, `sun_elevation` (degrees), `cloud_cover` (per cent of the scene), `unit`, `crs`,
     `resolution` (metres), `samples` (pixels that made the value) and `chain` (the hash that names how it was computed).
@@ -173,7 +173,12 @@ def _with_points(array: xr.DataArray) -> xr.DataArray:
 
 
 def point_series(
-    published: Published, places: Sequence[Point], single: bool, resolution: float | None, unit: str = "", label: str = ""
+    published: Published,
+    places: Sequence[Point],
+    single: bool,
+    resolution: float | None,
+    unit: str = "",
+    label: str = "",
 ) -> PointSeries:
     """See `Chain.series`."""
     part, note = series.nearest_dated(published)

@@ -58,11 +58,11 @@ class Timeline(ABC):
         return overlays.smooth(self.curves(), "muses:harmonic_fit", harmonics=harmonics, period=period, fill=fill)
 
     def anomaly(self, period: str = "month", years: Sequence[int] | None = None) -> xr.DataArray:
-        """Each date minus the normal of its `month`, `season` or `day`: the mean over `years`, by default all there are."""
+        """Each date minus the normal of its `month`, `season` or `day`: the mean over `years`, by default all."""
         return overlays.anomaly(self.curves(), period, years)
 
     def normal(self, period: str = "month", years: Sequence[int] | None = None) -> xr.DataArray:
-        """The normal at each date: the mean of its `month`, `season` or `day` over `years`, by default all there are."""
+        """The normal at each date: the mean of its `month`, `season` or `day` over `years`, by default all."""
         return self.curves() - self.anomaly(period, years)
 
     def trend(self, confidence: float = 0.95) -> xr.Dataset:
@@ -91,7 +91,9 @@ class Timeline(ABC):
 
     # ------------------------------------------------------------------------------------------------- plots
 
-    def plot(self, *others: Timeline, overlays: Sequence[str] = (), year_over_year: bool = False, **options: Any) -> Any:
+    def plot(
+        self, *others: Timeline, overlays: Sequence[str] = (), year_over_year: bool = False, **options: Any
+    ) -> Any:
         """The series as HoloViews draws them: values as dots, masked ones hollow, a symbol for each sensor.
 
         ```python

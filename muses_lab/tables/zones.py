@@ -39,11 +39,11 @@ class ZonalSeries(Timeline):
     found.to_csv("parcels.csv"); found.plot()
     ```
 
-    The columns of `table`: `feature` (its id), the attributes of the features (those called as another column begin with
-    `feature_`), `date` and `scene` (where the chain has dates), `band` (empty where it has none), the statistics, `count`
-    (valid pixels, each as the share that the polygon covers), `share` (of the polygon that is valid), `samples` (how many
-    valid pixels it covers, if only in part), `platform`, `sun_elevation`, `cloud_cover`, `unit`, `crs`, `resolution`,
-    `chain` (the hash that names how the values were computed) and `geometry`.
+    The columns of `table`: `feature` (its id), the attributes of the features (those called as another column begin
+    with `feature_`), `date` and `scene` (where the chain has dates), `band` (empty where it has none), the statistics,
+    `count` (valid pixels, each as the share that the polygon covers), `share` (of the polygon that is valid), `samples`
+    (how many valid pixels it covers, if only in part), `platform`, `sun_elevation`, `cloud_cover`, `unit`, `crs`,
+    `resolution`, `chain` (the hash that names how the values were computed) and `geometry`.
     """
 
     found: ZonalStatistics = field(repr=False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COUNTS = ("value", "total_count", "valid_count")
 """Labels of a target dimension."""
 
+
 def compute(published: Published, resolution: float | None = None) -> xr.DataArray:
     """The values of a document whose result is a table: dims of `geometry, t, bands`; see `Table.compute`."""
     values: dict[str, xr.DataArray] = {}

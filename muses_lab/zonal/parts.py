@@ -255,5 +255,3 @@ def tell_of_empty(features: Features, numbers: Sequence[int]) -> None:
         OutsideData,
         stacklevel=users_line(),
     )
-
-

@@ -114,8 +114,8 @@ def _checked(stats: Sequence[str]) -> tuple[str, ...]:
     for name in given:
         if name not in _PLAIN and name not in ("median", "share") and not _QUANTILE.fullmatch(str(name)):
             raise ArgumentError(
-                f"stats: {shown(name)} is none; there are {', '.join(_PLAIN)}, median, share, and quantiles such as q10 "
-                "and q97.5",
+                f"stats: {shown(name)} is none; there are {', '.join(_PLAIN)}, median, share, and quantiles such as "
+                "q10 and q97.5",
                 argument="stats",
             )
     return tuple(dict.fromkeys(given))
@@ -140,7 +140,7 @@ def _chosen(names: Sequence[str], rows: np.ndarray, covered: np.ndarray) -> np.n
 
 
 def _across_180(features: Features) -> Features:
-    """Features in degrees with the parts of those cut at 180° beside each other; a clear message for what was not cut."""
+    """Features in degrees, the parts of those that are cut at 180° beside each other; what was not cut is refused."""
     if not known_crs(features.crs).is_geographic:
         return features
     bounds = shapely.bounds(features.shapes)
