@@ -34,6 +34,7 @@ STATS = {
     "q10": "quantile(q=0.1)", "q90": "quantile(q=0.9)",
 }  # fmt: skip
 """Of ours, what exactextract calls them."""
+QUANTILES = ("median", "q10", "q90")
 
 
 def circles(number: int, rows: int, columns: int, size: float = 10, seed: int = 0) -> geopandas.GeoDataFrame:
@@ -82,7 +83,8 @@ def test_every_statistic_is_that_of_exactextract(eolearn, masked: ml.Chain) -> N
         rows = found.table[found.table.date == pd.Timestamp(dates[date])]
         expected = by_exactextract(cube[date], fields, bounds_of(cube.shape))
         for name in STATS:
-            np.testing.assert_allclose(rows[name], expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
+            rtol = 1e-9 if name not in QUANTILES else 1e-7  # exactextract gives those as float32
+            np.testing.assert_allclose(rows[name], expected[name], rtol=rtol, atol=1e-12, err_msg=name)
     assert found.table.crop.tolist() == np.repeat(fields.crop.to_numpy(), 68).tolist()
 
 
@@ -143,7 +145,8 @@ def test_bands_and_dates_of_bouconne(shared_data: Path, tmp_path: Path) -> None:
             rows = table[(table.date == expected_date) & (table.band == band)]
             expected = by_exactextract(values[date, number], fields, tuple(bounds))
             for name in STATS:
-                np.testing.assert_allclose(rows[name], expected[name], rtol=1e-6, err_msg=f"{name} {band}")
+                atol = 1e-4 if name in QUANTILES else 0  # a step of the stored numbers: many pixels have the same
+                np.testing.assert_allclose(rows[name], expected[name], rtol=1e-6, atol=atol, err_msg=f"{name} {band}")
 
 
 def test_shares_are_computed_once_for_a_polygon_and_a_lattice(masked: ml.Chain, monkeypatch) -> None:
@@ -218,7 +221,8 @@ def test_blocks_and_zones_have_no_seam(tmp_path: Path) -> None:
     for date in range(2):
         expected = by_exactextract(values[date, 0], fields, bounds_of(values.shape))
         for name in STATS:
-            assert table[name][date] == pytest.approx(expected[name][0], rel=1e-9), name
+            near = {"rel": 1e-9} if name not in QUANTILES else {"abs": 1e-8}
+            assert table[name][date] == pytest.approx(expected[name][0], **near), name
 
 
 def test_across_the_border_of_two_zones(made: Made) -> None:

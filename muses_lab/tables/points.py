@@ -37,8 +37,8 @@ class PointSeries(Timeline):
     ```
 
     The columns of `table`: `point` (number of the place), `lon`, `lat`, `date`, `scene` (its id), `band` (empty where
-    the chain has none), `value` (missing where masked), `unmasked` (the value before masking), `state` (`valid`, `masked`,
-    `missing`: no data, `outside`: no scene), `mask_class` (what the pixel is in the product's mask, such as
+    the chain has none), `value` (missing where masked), `unmasked` (the value before masking), `state` (`valid`,
+    `masked`, `missing`: no data, `outside`: no scene), `mask_class` (what the pixel is in the product's mask, such as
     `cloud_shadow`), `platform`, `sun_elevation` (degrees), `cloud_cover` (per cent of the scene), `unit`, `crs`,
     `resolution` (metres), `samples` (pixels that made the value) and `chain` (the hash that names how it was computed).
     """

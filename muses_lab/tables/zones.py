@@ -102,10 +102,10 @@ class ZonalSeries(Timeline):
         number, dates, bands, _ = self.found.values.shape
         rows = np.repeat(np.arange(number), dates * bands)
         step = self.published.prepared.output
-        columns: dict[str, Any] = {"feature": np.array(self.features.ids, object)[rows]}
+        columns: dict[str, Any] = {"feature": [self.features.ids[n] for n in rows]}
         taken = {*_OWN, *self.found.names}
         for name, column in self.features.properties.items():
-            columns[f"feature_{name}" if name in taken else name] = np.array([column[n] for n in rows], object)
+            columns[f"feature_{name}" if name in taken else name] = [column[n] for n in rows]
         if step.meta.time:
             columns["date"] = np.tile(np.repeat(np.array(step.times, "datetime64[ns]"), bands), number)
             told = [fact for n in range(number) for fact in self._facts(n) for _ in range(bands)]

@@ -16,7 +16,7 @@ def weighted(values, weights, quantiles, out):
     The mean, the standard deviation (of all there are, not of a sample) and the sum are of values times weights; the
     smallest and the largest of all with a weight. `COUNT` is the sum of the weights, `NUMBER` how many have one.
     Quantiles interpolate between the values in order, x_k at the place k w_k + (n - 1) Σ w_i (i < k) of n, which is
-    linear interpolation where all weights are the same.
+    linear interpolation where all weights are the same. Equal values stay in the order of the pixels.
     """
     number = values.shape[1]
     x, w, place = np.empty(number), np.empty(number), np.empty(number)
@@ -46,7 +46,7 @@ def weighted(values, weights, quantiles, out):
         result[MIN], result[MAX] = low, high
         if quantiles.size == 0:
             continue
-        order, before = np.argsort(x[:n]), 0.0
+        order, before = np.argsort(x[:n], kind="mergesort"), 0.0
         for k in range(n):
             place[k] = k * w[order[k]] + (n - 1) * before
             before += w[order[k]]
