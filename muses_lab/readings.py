@@ -230,10 +230,10 @@ def _read(published: Published, loads: list[tuple[Stage, Load]], failed: dict[tu
                 one.load.step.node.process, **{**one.load.step.node.arguments, "bands": [one.band.name]}
             )
             artefacts = {digest: published.artefacts[digest] for digest in references(node)}
-            for some, extent in _spans(one.times, parts):
+            for times, extent in _spans(one.times, parts):
                 part = Published(registry.node("filter_temporal", data=node, extent=extent), artefacts)
                 key = RectKey(one.stage.grid.id, one.stage.level, *one.cell)
-                asked.append((one, set(some), part, runs.request(part, key, 0.0, 1.0, part.remote)))
+                asked.append((one, set(times), part, runs.request(part, key, 0.0, 1.0, part.remote)))
         for one, some, part, ticket in asked:
             result = ticket.future.result(settings.number("MUSES_TASK_SECONDS"))
             _keep(prepared, one, some, part, result, failed)

@@ -214,6 +214,16 @@ def _share(placed: Layout) -> float:
     return sum(part.around.pixels / part.tasks[0].rect.pixels for part in placed.parts)
 
 
+def _fills(placed: Layout) -> bool:
+    """Whether every pixel of a window comes from its one block: memory of a series is not written twice."""
+    return (
+        len(placed.parts) == 1
+        and placed.parts[0].where is None
+        and len(placed.parts[0].tasks) == 1
+        and placed.parts[0].tasks[0].rect.contains(placed.parts[0].around)
+    )
+
+
 def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
     report = Report()
@@ -224,7 +234,9 @@ def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixel
         report = report | result.report
     double = any(v.dtype == np.float64 for v in pieces.values())
     shape = placed.step.shape((placed.window.shape.y, placed.window.shape.x))
-    out = np.full(shape, np.nan, np.float64 if double else np.float32)
+    out = np.empty(shape, np.float64 if double else np.float32)
+    if not _fills(placed):
+        out[...] = np.nan
     for part in placed.parts:
         fill(part, pieces, out)
     found = WindowReport(

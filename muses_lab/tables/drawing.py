@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # noqa: F401
@@ -15,9 +15,6 @@ import xarray as xr
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import shown
 from muses_lab.tables.observed import MASKED, families, is_radar
-
-if TYPE_CHECKING:
-    from muses_lab.tables.timeline import Timeline
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 """Of Okabe and Ito: they can be told apart on light and on dark paper, and by who sees no red or green."""
@@ -30,6 +27,23 @@ _TOLD = {
     "sun_elevation": "sun (°)", "cloud_cover": "clouds (%)", "count": "pixels", "share": "share",
 }  # fmt: skip
 """Columns that are told of a dot, and how."""
+
+
+class Timeline(Protocol):
+    """What is drawn: see `timeline.Timeline`."""
+
+    KEYS: ClassVar[tuple[str, ...]]
+    unit: str
+    label: str
+
+    @property
+    def VALUE(self) -> str: ...  # noqa: N802
+    @property
+    def table(self) -> pd.DataFrame: ...
+    def curves(self) -> xr.DataArray: ...
+    def trend(self) -> xr.Dataset: ...
+    def breaks(self) -> xr.Dataset: ...
+    def year_over_year(self) -> pd.DataFrame: ...
 
 
 def plot(series: Sequence[Timeline], overlays: Sequence[str], year_over_year: bool, options: Mapping[str, Any]) -> Any:

@@ -31,7 +31,7 @@ def anomaly(curves: xr.DataArray, period: str, years: Sequence[int] | None) -> x
     given = _checked("climatological_normal", {"period": period, "climatology_period": ends})
     made, subtracted = registry["climatological_normal"], registry["anomaly"]
     assert made.groups is not None and subtracted.groups is not None
-    cube, groups = _cube(curves), made.groups(given, {"data": tuple(times)})
+    cube, groups = _cube(curves), made.groups(given, {"data": tuple(times)}) or {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # seasons without a valid date have no mean
         # By the reducer that blocks are reduced by: xarray's own mean adds in another order.

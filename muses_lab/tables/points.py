@@ -129,7 +129,8 @@ class PointSeries(Timeline):
 
     def __repr__(self) -> str:
         dates = self.array.sizes["t"]
-        valid = int(np.isfinite(self.array).any([d for d in self.array.dims if d != "t"]).sum())
+        finite = self.array.notnull()
+        valid = int(finite.any([d for d in finite.dims if d != "t"]).sum())
         where = f"lon={self.places[0][0]:g}, lat={self.places[0][1]:g}" if self.single else f"{len(self.places)} places"
         note = f"; {self.note}" if self.note else ""
         return f"<PointSeries: {where}, {dates} dates, values on {valid} of them, chain {self.hash[:12]}…{note}>"
@@ -153,9 +154,8 @@ class PointSeries(Timeline):
                 for date, value in zip(place, row, strict=True):
                     date += [label] if (label := band.label(value)) else []
         classes = [[", ".join(date) for date in place] for place in names]
-        unmasked = _with_points(self._there(masks.unmasked)).reindex(t=times)
-        unmasked = unmasked.transpose("point", "bands", "t").values
-        return np.broadcast_to(gone.T[:, None], values.shape), classes, unmasked
+        unmasked = _with_points(self._there(masks.unmasked)).reindex(t=times).transpose("point", "bands", "t")
+        return np.broadcast_to(gone.T[:, None], values.shape), classes, unmasked.values
 
     def _there(self, published: Published) -> xr.DataArray:
         """Another chain at these places."""

@@ -21,8 +21,13 @@ class Timeline(ABC):
 
     KEYS: ClassVar[tuple[str, ...]]
     """Columns of `table` that name one of its series."""
-    VALUE: str = "value"
-    """Column of the values that curves are made of."""
+    unit: str
+    label: str
+
+    @property
+    def VALUE(self) -> str:  # noqa: N802
+        """Column of the values that curves are made of."""
+        return "value"
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ from muses_lab import series
 from muses_lab.engine import Published
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.vectors import Features
-from muses_lab.tables.observed import facts, scenes_of
+from muses_lab.tables.observed import SceneFacts, facts, scenes_of
 from muses_lab.tables.timeline import Timeline
 from muses_lab.zonal import ZonalStatistics, statistics
 
@@ -53,7 +53,7 @@ class ZonalSeries(Timeline):
     KEYS: ClassVar[tuple[str, ...]] = ("feature", "band")
 
     @property
-    def VALUE(self) -> str:  # type: ignore[override]  # noqa: N802
+    def VALUE(self) -> str:  # noqa: N802
         """Column of the statistic that curves are made of: the first one that was asked for."""
         return self.found.names[0]
 
@@ -102,6 +102,7 @@ class ZonalSeries(Timeline):
         number, dates, bands, _ = self.found.values.shape
         rows = np.repeat(np.arange(number), dates * bands)
         step = self.published.prepared.output
+        told: list[SceneFacts] = []
         columns: dict[str, Any] = {"feature": [self.features.ids[n] for n in rows]}
         taken = {*_OWN, *self.found.names}
         for name, column in self.features.properties.items():

@@ -16,7 +16,8 @@ def weighted(values, weights, quantiles, out):
     The mean, the standard deviation (of all there are, not of a sample) and the sum are of values times weights; the
     smallest and the largest of all with a weight. `COUNT` is the sum of the weights, `NUMBER` how many have one.
     Quantiles interpolate between the values in order, x_k at the place k w_k + (n - 1) Σ w_i (i < k) of n, which is
-    linear interpolation where all weights are the same. Equal values stay in the order of the pixels.
+    linear interpolation where all weights are the same. Equal values stay in the order of the pixels
+    (exactextract takes them for one value with the sum of their weights, whose median need not be among them).
     """
     number = values.shape[1]
     x, w, place = np.empty(number), np.empty(number), np.empty(number)
@@ -37,7 +38,7 @@ def weighted(values, weights, quantiles, out):
         if n == 0:
             for k in range(result.size):
                 if k != COUNT and k != NUMBER:
-                    result[k] = np.nan
+                    result[k] = 0.0 if k == SUM else np.nan
             continue
         mean, squares = summed / total, 0.0
         for k in range(n):

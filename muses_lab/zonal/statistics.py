@@ -72,7 +72,7 @@ def statistics(
     shape = len(step.times) if step.meta.time else 1, len(step.meta.bands) if step.meta.bands is not None else 1
     number = len(features)
     rows = np.full((number, *shape, kernels.QUANTILES + len(quantiles)), np.nan)
-    rows[..., [kernels.COUNT, kernels.NUMBER]] = 0
+    rows[..., [kernels.COUNT, kernels.NUMBER, kernels.SUM]] = 0
     covered, metres = np.zeros(number), np.full(number, np.nan)
     systems, found, used = [""] * number, [frozenset[str]()] * number, [frozenset[str]()] * number
     failed: dict[str, str] = {}
