@@ -156,7 +156,7 @@ def polygons(collection: ml.Collection, files: list[tuple[Path, ...]], number: i
         for path in paths[:3]:
             with xr.open_dataarray(path, engine="rasterio") as image:
                 for shape in shapes[:clipped]:
-                    image.rio.clip([shape], all_touched=True).mean()
+                    image.rio.clip([shape], all_touched=True, from_disk=True).mean()
 
     chain.over(fields.iloc[:2], stats=stats)
     rows = []

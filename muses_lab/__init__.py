@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from muses_lab.api.chain import Chain, Table
     from muses_lab.api.collection import Collection, collection
     from muses_lab.api.combine import blend, hsv, mosaic, rgb, stack, where
+    from muses_lab.api.frames import OverTime, TimeLayer
     from muses_lab.api.jobs import jobs
     from muses_lab.api.layer import Layer
     from muses_lab.api.plotting import plots
@@ -38,7 +39,9 @@ __all__ = [
     "Chain",
     "Collection",
     "Layer",
+    "OverTime",
     "Table",
+    "TimeLayer",
     "Vectors",
     "Window",
     "__version__",
@@ -69,7 +72,9 @@ _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
     "Layer": "api.layer",
+    "OverTime": "api.frames",
     "Table": "api.chain",
+    "TimeLayer": "api.frames",
     "Vectors": "api.vectors",
     "Window": "raster.window",
     "blend": "api.combine",

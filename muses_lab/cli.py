@@ -111,6 +111,56 @@ def doctor() -> None:
 
 
 @app.command()
+def check(
+    graph: Annotated[Path, typer.Argument(help="An openEO process graph, process or job (JSON).")],
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="A value of a parameter: NAME=JSON or text.", show_default=False)
+    ] = None,
+    collection: Annotated[
+        list[str] | None, typer.Option(help="What a collection is here: THEIRS=OURS.", show_default=False)
+    ] = None,
+    processes: Annotated[
+        Path | None, typer.Option(help="Definitions of processes that it calls (JSON).", show_default=False)
+    ] = None,
+) -> None:
+    """Tell whether an openEO document of others can be read here; exit code 1, and what is wrong at which node, if not.
+
+    Nothing is computed, and no code in the document is run.
+    """
+    import json
+
+    from muses_lab.api.reading import faults, read_graph
+
+    given = {name: _json(value) for name, value in map(_pair, parameter or ())}
+    here = dict(map(_pair, collection or ()))
+    known = json.loads(processes.read_text(encoding="utf-8")) if processes else None
+    found = faults(graph, given, known, here)
+    for fault in found:
+        typer.echo(str(fault))
+    if found:
+        raise typer.Exit(1)
+    for result in read_graph(graph, given, known, trust_code=True, collections=here):
+        typer.echo(f"{result.name}  {result.format or 'no format'}  {', '.join(result.loads) or 'loads no collection'}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise MusesError(f"{text!r} is no NAME=VALUE")
+    return name, value
+
+
+def _json(text: str) -> Any:
+    """A value as JSON; what is none is a text."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+@app.command()
 def sample(
     folder: Annotated[
         Path | None, typer.Argument(help="Where it goes; your own data folder when left out.", show_default=False)

@@ -77,8 +77,9 @@ class _Kept:
 
     def put(self, place: _Place, asset: Asset, band: Band, values: np.ndarray | None) -> None:
         with self._lock:
-            self._places.setdefault(place, {})[asset, band] = values
-            self._bytes += 0 if values is None else values.nbytes
+            here = self._places.setdefault(place, {})
+            before, here[asset, band] = here.get((asset, band)), values
+            self._bytes += sum(sign * v.nbytes for sign, v in ((1, values), (-1, before)) if v is not None)
             while self._bytes > _KEPT and len(self._places) > 1:
                 _, gone = self._places.popitem(last=False)
                 self._bytes -= sum(v.nbytes for v in gone.values() if v is not None)
@@ -91,6 +92,7 @@ class _Kept:
 
 _kept = _Kept()
 _memory = Memory(_WORK)
+_materialized = MaterializedBlocks()
 
 
 def forget() -> None:
@@ -157,15 +159,21 @@ def pixels(published: Published, window: GeoBox) -> Pixels | None:
     prepared = published.prepared
     if not prepared.output.meta.time or prepared.whole_nodes():
         return None
+    if any(step.operator.private for step in prepared.steps.values()):
+        return None  # code of users runs where it can be stopped
+    if any(step.kept for step in _materialized.marked(prepared).steps.values()):
+        return None  # the workers have blocks of its images on disk
     placed = layout(prepared, window)
     if not all(isinstance(key, RectKey) for key in placed.tasks):
         return None
     failed: dict[tuple[_Place, Asset, Band], str] = {}
-    evaluator = Evaluator(_KeptReader(failed), _memory, MaterializedBlocks(), Counters())
+    evaluator = Evaluator(_KeptReader(failed), _memory, _materialized, Counters())
     results: dict[Any, Result] = {}
     for key in placed.tasks:
         assert isinstance(key, RectKey)
         grid = prepared.output.grids[key.grid]
+        if _materialized.covers(prepared.output.node.hash, key.grid, key.level, key.rect):
+            return None  # the workers have its blocks on disk
         run = Run(prepared, lambda: False, hash=published.hash)
         planned = evaluator.plan(prepared, Piece(prepared.output, grid, key.level, key.rect), {}, shares=True)
         loads = [(one, load) for one in planned.stages.values() for load in one.loads]

@@ -306,7 +306,6 @@ def test_context_is_a_constant_in_its_place() -> None:
 @pytest.mark.parametrize(
     ("graph", "says", "name"),
     [
-        (one("mean", data=DATA), "array_create", "ProcessParameterInvalid"),
         (one("array_element", data=DATA), "either `index` or `label`", "ArrayElementParameterMissing"),
         (one("array_element", data=DATA, index=0, label="a"), "either", "ArrayElementParameterConflict"),
         (one("quantiles", data=DATA), "probabilities", "QuantilesParameterMissing"),
@@ -323,6 +322,15 @@ def test_what_is_wrong_is_named_as_openeo_does(graph: dict[str, Any], says: str,
     with pytest.raises(MusesError) as caught:
         ml.Chain.from_json(document("apply_dimension", graph, dimension="bands"))
     assert says in str(caught.value) and caught.value.openeo == name
+
+
+def test_one_value_is_an_array_of_one() -> None:
+    largest = ml.Chain.from_json(document("apply_dimension", one("max", data=DATA), dimension="bands"))
+    listed = ml.Chain.from_json(document("apply_dimension", {
+        "m": {"process_id": "max", "arguments": {"data": DATA}},
+        "a": {"process_id": "array_create", "arguments": {"data": [{"from_node": "m"}]}, "result": True},
+    }, dimension="bands"))  # fmt: skip
+    assert largest.identical(listed)
 
 
 STRICT = [
@@ -404,6 +412,8 @@ def test_bands_are_made_of_bands(scenes: Any) -> None:
     longer = collection.apply_dimension(lambda d: d.array_append(d["nir"] / d["red"]), "bands")
     whole = same_everywhere(longer, np.stack([b2, b4, b8, b8 / b4], axis=1))
     assert whole.bands.values.tolist() == ["0", "1", "2", "3"]
+    ratio = same_everywhere(collection.apply_dimension(lambda d: d["nir"] / d["red"], "bands"), (b8 / b4)[:, None])
+    assert ratio.bands.values.tolist() == ["0"], "one value is an array of one"
     first = collection.apply_dimension(lambda d: d.array_filter(lambda x, i: i < 2), "bands")
     same_everywhere(first, np.stack([b2, b4], axis=1))
 

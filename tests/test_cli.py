@@ -26,7 +26,7 @@ def run(*arguments: object) -> Result:
 def test_the_command_is_installed() -> None:
     done = subprocess.run([Path(sys.executable).with_name("muses-lab"), "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    for command in ("sample", "catalog", "doctor", "cluster"):
+    for command in ("sample", "catalog", "check", "doctor", "cluster"):
         assert command in done.stdout
 
 
@@ -41,6 +41,32 @@ def test_errors_are_one_plain_line_and_exit_code_1(tmp_path: Path) -> None:
 def test_wrong_usage_is_exit_code_2() -> None:
     assert run("catalog", "show").exit_code == 2
     assert run("nonsense").exit_code == 2
+
+
+def test_documents_of_others_are_checked(tmp_path: Path) -> None:
+    def document(dimension: str) -> Path:
+        load = {
+            "process_id": "load_collection",
+            "arguments": {"id": "S2", "temporal_extent": {"from_parameter": "when"}},
+        }
+        reducer = {"process_graph": {"m": {"process_id": "mean", "arguments": {"data": {"from_parameter": "data"}}}}}
+        arguments = {"data": {"from_node": "l"}, "dimension": dimension, "reducer": reducer}
+        file = tmp_path / "graph.json"
+        file.write_text(json.dumps({
+            "l": load, "r": {"process_id": "reduce_dimension", "arguments": arguments},
+            "s": {"process_id": "save_result", "arguments": {"data": {"from_node": "r"}, "format": "PNG"}},
+        }))  # fmt: skip
+        return file
+
+    done = run("check", document("t"))
+    assert done.exit_code == 1 and "'when'" in done.stdout and len(done.stdout.splitlines()) == 1
+    given = ("--parameter", 'when=["2018-01-01", null]')
+    done = run("check", document("t"), *given, "--collection", "S2=mine")
+    assert (done.exit_code, done.stdout) == (0, "s  PNG  mine\n")
+    done = run("check", document("height"), *given)
+    assert done.exit_code == 1 and "node 'r'" in done.stdout
+    assert run("check", tmp_path / "none.json").exit_code == 1
+    assert "NAME=VALUE" in run("check", document("t"), "--collection", "S2").stderr
 
 
 def test_sample_is_made_once(fresh_home: Path, tmp_path: Path) -> None:

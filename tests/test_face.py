@@ -601,6 +601,8 @@ CASES: list[Case] = [
     ("shared", lambda s2, red: ml.shared(5), r"shared\(5\) takes the link"),
     ("Chain", lambda s2, red: ml.Chain(5), r"5 is no chain.*ml.collection"),
     ("Layer", lambda s2, red: ml.Layer(5, 6), r"Layer\(5, 6\).*chain.style"),
+    ("OverTime", lambda s2, red: ml.OverTime(5), r"OverTime\(5\).*chain.over_time"),
+    ("TimeLayer", lambda s2, red: ml.TimeLayer(5, 6), r"TimeLayer\(5, 6\).*over_time\(\).style"),
     ("read_graph", lambda s2, red: ml.read_graph("no-such-graph.json"), r"no document in 'no-such-graph.json'"),
     ("from_json", lambda s2, red: ml.Chain.from_json(5), r"5 is no document.*json.loads"),
     ("from_json", lambda s2, red: ml.Chain.from_json(Path("a.json")), r"a.json.*read_text"),

@@ -18,7 +18,7 @@ from muses_lab.document import graph, openeo
 from muses_lab.document.constants import NotConstant, folded
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, MusesError
-from muses_lab.operators import registry
+from muses_lab.operators import Meta, registry
 from muses_lab.publish.conditions import as_text
 from tests.helpers.examples import examples
 
@@ -188,6 +188,25 @@ def test_a_parameter_without_a_value_is_named():
     assert "'w'" in str(refused(half))
 
 
+def test_a_data_cube_is_given_as_a_chain(s2: ml.Collection, in_threads: None):
+    window = ml.Window.from_bounds((1.40, 43.58, 1.402, 43.582), crs="EPSG:32631", resolution=20)
+    cube = {"name": "data", "schema": {"type": "object", "subtype": "datacube"}}
+    process = {
+        "id": "halved", "parameters": [cube], "process_graph": {
+            "h": node("apply", data=DATA, process=callback("divide", x=X, y=2)),
+            "r": node("reduce_dimension", result=True, data=of("h"), dimension="t", reducer=MEDIAN),
+        },
+    }  # fmt: skip
+    red = s2.band("red")
+    for chain in (s2.mask_clouds().band("red"), red.resolve()):
+        (result,) = ml.read_graph(process, parameters={"data": chain})
+        assert result.chain.identical((chain / 2).median("t"))
+        np.testing.assert_array_equal(
+            result.chain.compute(window).values, (chain / 2).median("t").compute(window).values
+        )
+    assert "'data'" in str(refused(process))
+
+
 def test_a_definition_is_called_by_other_graphs():
     call = {"c": node("mean_of_year", result=True, year="2018-01-01", area=None)}
     assert one({"process_graph": call, "processes": [UDP]}).hash == one(UDP, parameters={"year": "2018-01-01"}).hash
@@ -218,6 +237,62 @@ def test_definitions_that_call_each_other_are_refused():
     assert refused({"c": node("p0", result=True)}, processes=wide).openeo == "ProcessGraphComplexity"
 
 
+def test_what_openeo_was_before_its_version_1_is_told():
+    assert "'reduce_dimension' since" in str(refused({"l": LOAD, "r": node("reduce", result=True, data=of("l"))}))
+    old = {"callback": {"m": node("median", result=True, data={"from_argument": "data"})}}
+    error = refused({"l": LOAD, "r": node("reduce_dimension", result=True, data=of("l"), dimension="t", reducer=old)})
+    assert "before its version 1" in str(error) and error.details["node"] == "r"
+    cubes = callback("add", x={"from_parameter": "cube1"}, y={"from_parameter": "cube2"})
+    both = {"l": LOAD, "m": node("merge_cubes", result=True, cube1=of("l"), cube2=of("l"), overlap_resolver=cubes)}
+    assert "offers x, y" in str(refused(both))
+
+
+# ---------------------------------------------------------------------------------------------------------- collections
+
+
+def test_collections_are_those_here_under_the_names_of_the_document(s2: ml.Collection, in_threads: None):
+    window = ml.Window.from_bounds((1.40, 43.58, 1.402, 43.582), crs="EPSG:32631", resolution=20)
+    id = next(iter(s2.to_json()["process_graph"].values()))["arguments"]["id"]
+    graph_ = {
+        "r": node("array_element", data=DATA, label="S2_4"), "n": node("array_element", data=DATA, label="nir"),
+        "d": node("normalized_difference", result=True, x=of("n"), y=of("r")),
+    }  # fmt: skip
+    for bands in ({"bands": ["S2_4", "nir"]}, {}):
+        document = {
+            "l": node("load_collection", id="THEIR/S2", **bands),
+            "b": node("reduce_dimension", data=of("l"), dimension="bands", reducer={"process_graph": graph_}),
+            "m": node("reduce_dimension", result=True, data=of("b"), dimension="t", reducer=MEDIAN),
+        }
+        (result,) = ml.read_graph(document, collections={"THEIR/S2": {"id": id, "bands": {"S2_4": "red", "x": "blue"}}})
+        assert result.loads == (id,)
+        expected = s2.ndvi().median("t").compute(window).values
+        np.testing.assert_array_equal(result.chain.compute(window).values, expected)
+    plain = {"l": node("load_collection", id="THEIRS", temporal_extent=["2018-01-01", None])}
+    assert one(plain, collections={"THEIRS": "s2"}).arguments == {"id": "s2", "temporal_extent": ["2018-01-01", None]}
+    assert "loads no collection 'S2'; it loads 'THEIRS'" in str(refused(plain, collections={"S2": "s2"}))
+    for wrong in (5, {}, {"id": "a", "band": {}}, {"id": "a", "bands": ["red"]}, {"id": "a", "bands": {"B4": 4}}):
+        assert refused(plain, collections={"THEIRS": wrong}).details["argument"] == "collections"
+    chosen = {"l": node("load_collection", id={"from_parameter": "which"})}
+    assert one(chosen, parameters={"which": "S2"}, collections={"S2": "s2"}).arguments == {"id": "s2"}
+
+
+def test_all_faults_are_found_each_at_its_node():
+    document = {
+        "l": LOAD,
+        "bad": node("reduce_dimension", data=of("l"), dimension="height", reducer=MEDIAN),
+        "after": node("apply", data=of("bad"), process=callback("absolute", x=X)),
+        "worse": node("apply", data=of("l"), process=callback("multyply", x=X, y=2)),
+        "good": node("apply", data=of("l"), process=callback("absolute", x=X)),
+        "m": node("merge_cubes", result=True, cube1=of("good"), cube2=of("after")),
+    }
+    found = openeo.faults(document, registry)
+    assert sorted(fault.details["node"] for fault in found) == ["bad", "worse/process/p"]
+    assert openeo.faults(PLAIN, registry) == []
+    assert "no node here" in str(openeo.faults({"l": LOAD, "a": node("apply", data=of("x"))}, registry)[0])
+    assert "exactly one node" in str(openeo.faults({"l": LOAD, "m": LOAD}, registry)[0])
+    assert openeo.faults({}, registry)[0].openeo == "ProcessGraphMissing"
+
+
 # ----------------------------------------------------------------------------------------------------------- constants
 
 
@@ -237,6 +312,11 @@ def test_definitions_that_call_each_other_are_refused():
         ("date_shift", {"date": "2020-01-31", "value": 1, "unit": "month"}, "2020-02-29"),
         ("date_shift", {"date": "2016-02-29T08:00:00Z", "value": -1, "unit": "year"}, "2015-02-28T08:00:00Z"),
         ("date_shift", {"date": "2020-01-01T00:00:00Z", "value": 90, "unit": "minute"}, "2020-01-01T01:30:00Z"),
+        ("date_replace_component", {"date": "2020-01-31", "value": 2, "component": "month"}, "2020-02-29"),
+        ("date_replace_component", {"date": "2020-02-29T08:00:00Z", "value": 2019, "component": "year"},
+         "2019-02-28T08:00:00Z"),
+        ("date_replace_component", {"date": "2020-01-01T08:00:00Z", "value": 5, "component": "minute"},
+         "2020-01-01T08:05:00Z"),
         ("date_difference", {"date1": "2020-01-01", "date2": "2020-01-02", "unit": "hour"}, 24),
         ("text_concat", {"data": ["a", 1, True], "separator": "-"}, "a-1-true"),
         ("text_begins", {"data": "Lorem", "pattern": "lo", "case_sensitive": False}, True),
@@ -254,6 +334,9 @@ def test_what_is_no_constant():
             folded(process, arguments)
     with pytest.raises(ValueError, match="unit"):
         folded("date_shift", {"date": "2020-01-01", "value": 1, "unit": "fortnight"})
+    for value, component in ((13, "month"), (31, "day"), (24, "hour"), (1, "week"), (1000, "millisecond")):
+        with pytest.raises(ValueError, match="month|day|hour|component|millisecond"):
+            folded("date_replace_component", {"date": "2020-02-01", "value": value, "component": component})
     error = refused({"d": node("date_shift", date="once", value=1, unit="day"),
                      "l": node("load_collection", result=True, id="a", temporal_extent=[of("d"), None])})  # fmt: skip
     assert error.details["node"] == "d" and error.openeo == "ProcessParameterInvalid"
@@ -302,6 +385,48 @@ def test_constants_stay_small():
     squares |= {f"a{i}": node("multiply", x=of(f"a{i - 1}"), y=of(f"a{i - 1}")) for i in range(1, 60)}
     squares["l"] = node("load_collection", result=True, id="a", temporal_extent=of("a59"))
     assert refused(squares)
+
+
+def test_a_condition_chooses_between_arrays(s2: ml.Collection, in_threads: None):
+    window = ml.Window.from_bounds((1.40, 43.58, 1.402, 43.582), crs="EPSG:32631", resolution=20)
+    id = next(iter(s2.to_json()["process_graph"].values()))["arguments"]["id"]
+    graph_ = {
+        "nir": node("array_element", data=DATA, label="nir"), "red": node("array_element", data=DATA, label="red"),
+        "k": node("array_create", data=[7, 8, 9]), "green": node("gt", x=of("nir"), y=0.3),
+        "i": node("if", value=of("green"), accept=[0.5, of("red"), None], reject=of("k")),
+        "a": node("array_create", result=True, data=of("i")),
+    }  # fmt: skip
+    document = {
+        "l": node("load_collection", id=id, bands=["red", "nir"]),
+        "m": node("reduce_dimension", data=of("l"), dimension="t", reducer=MEDIAN),
+        "d": node("apply_dimension", result=True, data=of("m"), dimension="bands", process={"process_graph": graph_}),
+    }
+    found = ml.Chain.from_json(document).compute(window)
+    red, nir = s2.bands("red", "nir").median("t").compute(window).values
+    assert 0 < (nir > np.float32(0.3)).mean() < 1
+    expected = [np.where(nir > np.float32(0.3), yes, no) for yes, no in ((0.5, 7), (red, 8), (np.nan, 9))]
+    np.testing.assert_array_equal(found.values, np.array(expected, np.float32))
+
+
+def test_a_process_of_values_on_a_cube_is_applied():
+    scale = {"inputMin": 0, "inputMax": 1, "outputMax": 100}
+    written = {"l": LOAD, "s": node("linear_scale_range", result=True, x=of("l"), **scale)}
+    applied = {"l": LOAD, "a": node("apply", result=True, data=of("l"),
+                                    process=callback("linear_scale_range", x=X, **scale))}  # fmt: skip
+    assert one(written).hash == one(applied).hash
+    two = {"l": LOAD, "m": LOAD, "s": node("subtract", result=True, x=of("l"), y=of("m"))}
+    assert "outside of callbacks" in str(refused(two))
+    assert "outside of callbacks" in str(refused({"l": LOAD, "s": node("mean", result=True, data=of("l"))}))
+
+
+def test_numbers_of_bands_may_have_a_zero():
+    meta = Meta(bands=("B02", "B04", "B8A"))
+    assert [meta.find(name) for name in ("B2", "B4", "B08A", "B8A")] == ["B02", "B04", "B8A", "B8A"]
+    assert Meta(bands=("B1", "B10")).find("B01") == "B1"
+    assert Meta(bands=("B4", "B04")).find("B4") == "B4"
+    for name in ("B1", "B11", "B8", "C04"):
+        with pytest.raises(MusesError, match="no band"):
+            meta.find(name)
 
 
 # ------------------------------------------------------------------------------------------------ dimensions, extents
@@ -377,6 +502,16 @@ VALUE = {"from_parameter": "value"}
 def condition(graph_: dict[str, Any]) -> str | None:
     document = {"l": node("load_collection", id="s2", properties={"a:b": {"process_graph": graph_}})}
     return as_text(loading(one(document))["properties"])
+
+
+def test_platforms_are_spelt_as_items_spell_them():
+    def written(process: str, name: str) -> str | None:
+        load = node("load_collection", id="s2", properties={"platform": callback(process, x=VALUE, y=name)})
+        return as_text(loading(one({"l": load}))["properties"])
+
+    assert written("eq", "sentinel-2b") == "\"platform\" = 'sentinel-2b'"
+    assert written("eq", "Sentinel-2B") == "\"platform\" IN ('Sentinel-2B', 'sentinel-2b')"
+    assert written("neq", "LANDSAT_8") == "NOT (\"platform\" IN ('LANDSAT_8', 'landsat-8'))"
 
 
 def test_conditions_are_cql2():

@@ -96,6 +96,46 @@ def test_bands_are_renamed_and_only_what_is_used_is_read(made) -> None:
         a._with("rename_labels", data=a._node, dimension="bands", target=["a", "b", "c", "d"]).compute(WINDOW)
 
 
+def test_dates_are_renamed_and_in_their_new_order(made) -> None:
+    a, _, cube, _ = made
+
+    def renamed(target: list[str], source: list[str] = []) -> ml.Chain:  # noqa: B006
+        return a._with("rename_labels", data=a._node, dimension="t", target=target, source=source)
+
+    def with_dates(days: list[str], places: list[int]) -> xr.DataArray:
+        return cube.isel(t=places).assign_coords(t=np.array(days, "datetime64[ns]"))
+
+    rest = [str(t)[:10] for t in cube.t.values[2:]]
+    same(renamed(["2019-03-01", "2019-02-01"]).compute(WINDOW),
+         with_dates(["2019-02-01", "2019-03-01", *rest], [1, 0, 2, 3, 4]))  # fmt: skip
+    one = renamed(["2021-01-01T12:00:00Z"], ["2020-01-11"])
+    same(one.compute(WINDOW), with_dates(["2020-01-01", *rest, "2021-01-01T12:00:00"], [0, 2, 3, 4, 1]))
+    same(
+        one.dates("2021-01-01", None).band("B4").median("t").compute(WINDOW),
+        cube.sel(bands="B4", drop=True)[1].drop_vars("t"),
+    )
+    for target, source, said in (
+        (["2019-01-01"] * 6, [], "must differ"),
+        ([f"2019-01-0{day}" for day in range(1, 7)], [], "6 labels for 5 dates"),
+        (["2019-01-01"], ["2020-01-02"], "no date 2020-01-02"),
+        (["2020-01-11"], ["2020-01-01"], "two dates"),
+        (["May"], [], "must be dates"),
+    ):
+        with pytest.raises(MusesError, match=said):
+            renamed(target, source).compute(WINDOW)
+
+
+def test_a_mask_of_one_band_of_its_own_is_for_all(made) -> None:
+    a, _, cube, _ = made
+    dark = a.apply_dimension(lambda d: [d["B2"] < 0.4], "bands")
+    expected = cube.where(~(cube.sel(bands="B2", drop=True) < 0.4))
+    same(a.mask(dark).compute(WINDOW), expected)
+    same(a.mask(dark).band("B8").median("t").compute(WINDOW), expected.sel(bands="B8", drop=True).median("t"))
+    same(a.bands("B4", "B8").mask(a.band("B2") < 0.4).compute(WINDOW), expected.sel(bands=["B4", "B8"]))
+    with pytest.raises(MusesError, match="the same bands, or none, or one of another name"):
+        a.mask(a.bands("B4") > 0.5).compute(WINDOW)
+
+
 def test_dimensions_of_one_label(made) -> None:
     a, _, cube, _ = made
     image = a.band("B4").max("t")

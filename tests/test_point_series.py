@@ -13,7 +13,8 @@ import xarray as xr
 from scipy import stats
 
 import muses_lab as ml
-from muses_lab import readings
+from muses_lab import compute, readings
+from muses_lab.compute import windows
 from muses_lab.engine import worker_engine
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators import registry
@@ -335,3 +336,16 @@ def test_curves_of_several_bands_and_places_stay_in_their_places() -> None:
             line = stats.linregress(np.arange(20) * 10 / 365.25, one.values.ravel())
             assert trend.slope.sel(bands=band).isel(point=point).item() == pytest.approx(line.slope)
             assert breaks["count"].sel(bands=band).isel(point=point).item() == 20
+
+
+def test_materialized_blocks_of_a_series_are_read_instead_of_scenes(s2: ml.Collection) -> None:
+    chain = s2.mask_clouds().ndvi() * 3
+    window = ml.Window.from_bounds((1.40, 43.57, 1.42, 43.59), crs="EPSG:4326", resolution=0.0001)
+    expected = chain.at([LON], [LAT])
+    chain.materialize(window, levels=[0], progress=False).wait(60)
+    worker_engine().cache.clear()
+    readings.forget()
+    windows.forget(compute.executor())
+    number, found = decoded(lambda: chain.series(LON, LAT))
+    assert number == 0
+    np.testing.assert_array_equal(found.array.values, expected.values[:, 0])

@@ -172,7 +172,17 @@ def test_a_running_job_is_activity(server: Server) -> None:
         time.sleep(1)
         return last() == before
 
+<<<<<<< HEAD
     assert any(unused() for _ in range(20)), "nobody uses it"
+=======
+    store = default_store()
+    for (
+        left
+    ) in store.jobs():  # by tests that ran before on this worker, of modules that end a job's process or leave it
+        if left.state in ("running", "cancelling"):
+            store.put_job(replace(left, state="failed"))
+    assert any(unused() for _ in range(60)), [record for record in store.jobs() if record.state != "done"]
+>>>>>>> main
     before = last()
     record = JobRecord(new_id(), "export", "a.tif", "/a.tif", "ab" * 32, process=journal.process())
     default_store().put_job(record)

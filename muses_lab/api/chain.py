@@ -10,6 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from muses_lab import zonal
 from muses_lab.api.evaluation import Evaluable
+from muses_lab.api.frames import OverTime
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
 from muses_lab.api.written import text
@@ -100,6 +101,18 @@ class Chain(Evaluable):
         See `Style` for what they mean.
         """
         return Layer(self, Style.of(cmap=cmap, **style))
+
+    def over_time(self, period: str | None = None, reducer: str = "median", q: float | None = None) -> OverTime:
+        """The chain's dates one after the other, as frames that a map moves through.
+
+        ```python
+        m.add(ndvi.over_time().style(cmap="RdYlGn", vmin=0, vmax=1), name="NDVI")   # every observation
+        m.add(ndvi.over_time("month", "median").style(cmap="RdYlGn"), name="Months")
+        ```
+
+        With a `period`, the frames are those of `.by_period(period, reducer, q)`: days, dekads, months, seasons, years.
+        """
+        return OverTime(self if period is None else self.by_period(period, reducer, q))
 
     if TYPE_CHECKING:
 

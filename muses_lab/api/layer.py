@@ -106,7 +106,10 @@ class Layer:
         output = self.chain.published.prepared.output
         if output.meta.time:
             dates = len(output.times)
-            raise NotAnImage(f"the chain has {dates} dates; reduce them, for example with .median('t')")
+            raise NotAnImage(
+                f"the chain has {dates} dates; reduce them, for example with .median('t'), or show "
+                "them one after the other: chain.over_time().style(…)"
+            )
         bands = output.meta.bands
         if bands is not None and len(bands) == 3 and self.look.bands is None and self.look.classes is None:
             return replace(self.look, bands=bands)

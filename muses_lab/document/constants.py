@@ -270,7 +270,12 @@ def _shifted(date: str, value: int, unit: str) -> str:
         time += value * _UNITS[unit]
     else:
         raise ValueError(f"unit={unit!r:.60} is none of {', '.join(_UNITS)}, month, year")
-    if len(date) <= len("2020-01-01"):
+    return _written(time, date)
+
+
+def _written(time: dt.datetime, like: str) -> str:
+    """A time as text: a date where it was made of one."""
+    if len(like) <= len("2020-01-01"):
         return time.date().isoformat()
     precision = "milliseconds" if time.microsecond else "seconds"
     return time.isoformat(timespec=precision).replace("+00:00", "Z")
@@ -280,6 +285,27 @@ _UNITS = {
     "millisecond": dt.timedelta(milliseconds=1), "second": dt.timedelta(seconds=1), "minute": dt.timedelta(minutes=1),
     "hour": dt.timedelta(hours=1), "day": dt.timedelta(days=1), "week": dt.timedelta(weeks=1),
 }  # fmt: skip
+
+
+def _replaced(date: str, value: int, component: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"value={value!r:.60} is no whole number")
+    time = _instant(date)
+    if component == "millisecond":
+        if not 0 <= value < 1000:
+            raise ValueError(f"{value} is no millisecond")
+        time = time.replace(microsecond=1000 * value)
+    elif component in ("month", "year"):  # a day that the month does not have is its last one
+        year, month = (value, time.month) if component == "year" else (time.year, value)
+        if not (1 <= month <= 12 and 1 <= year <= 9999):
+            raise ValueError(f"{value} is no {component}")
+        time = time.replace(year=year, month=month, day=min(time.day, calendar.monthrange(year, month)[1]))
+    elif component in ("day", "hour", "minute", "second"):
+        parts: dict[str, Any] = {component: value}
+        time = time.replace(**parts)
+    else:
+        raise ValueError(f"component={component!r:.60} is none of year, month, day, hour, minute, second, millisecond")
+    return _written(time, date)
 
 
 def _difference(date1: str, date2: str, unit: str = "second") -> float:
@@ -324,5 +350,6 @@ _FOLDS: dict[str, Callable[..., Any]] = {
     "array_concat": lambda array1, array2: [*_array(array1), *_array(array2)],
     "text_concat": _joined, "text_begins": _test(str.startswith), "text_ends": _test(str.endswith),
     "text_contains": _test(lambda data, pattern: pattern in data),
-    "date_shift": _shifted, "date_difference": _difference, "date_between": _date_between,
+    "date_replace_component": _replaced, "date_shift": _shifted, "date_difference": _difference,
+    "date_between": _date_between,
 }  # fmt: skip

@@ -85,6 +85,11 @@ class Signature(Protocol):
     brings: tuple[Artefact, ...]
     """What it needs wherever it is evaluated, beside what its arguments refer to."""
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether it is a process of values, for callbacks, which is applied to arrays element by element."""
+        ...
+
     def takes(self, argument: str) -> bool:
         """Whether it has an argument of this name."""
         ...

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections import ChainMap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -48,6 +48,11 @@ _TYPES = {"temporal": "t", "bands": "bands"}
 """Type of a dimension in openEO → its name here."""
 
 
+_BEFORE_1 = {"reduce": "reduce_dimension", "aggregate_polygon": "aggregate_spatial", "merge_collections": "merge_cubes"}
+"""Processes that have another name since openEO 1.0."""
+_KEYS_BEFORE_1 = ({"callback"}, {"from_argument"})
+
+
 class OpeneoWarning(UserWarning):
     """Something of a document was read and makes no difference here."""
 
@@ -70,6 +75,7 @@ def read(
     registry: Registry,
     parameters: Mapping[str, Any] | None = None,
     processes: Any = None,
+    collections: Mapping[str, Any] | None = None,
 ) -> list[Result]:
     """The results of an openEO document, in its order.
 
@@ -79,28 +85,26 @@ def read(
         Text or JSON: a process graph, a process (`process_graph` with `id` and `parameters`), or whatever holds one
         under `process`: a job, a service, a request for a result.
     parameters
-        Values of the document's parameters; those that are not given have their defaults. An extent that has neither
-        means the window.
+        Values of the document's parameters, JSON or (of a data cube) the root of a chain; those that are not given have
+        their defaults. An extent that has neither means the window.
     processes
         Definitions of processes which the document calls, beside its own (`processes`): a list, or by id.
+    collections
+        What collections are here, by what the document calls them: `{"id": …, "bands": {theirs: ours}}`, or the id.
 
     Raises
     ------
     DocumentError
         Naming the node and the argument, as `graph.parse` does; with openEO's name in `openeo`.
     """
-    if isinstance(document, str | bytes):
-        document = graph.loads(document)
-    graph.check_json(document)
-    form = _form(document)
-    reader = _Reader(registry, _definitions(form.processes) | _definitions(processes), ours=VERSIONS_KEY in form.rest)
-    given = _given(form, parameters or {})
-    scope = _Scope(form.graph, reader.out, parameters=given)
-    values = reader.values(scope)
+    form = _form(_checked(document))
+    versions = {VERSIONS_KEY: form.rest[VERSIONS_KEY]} if VERSIONS_KEY in form.rest else {}
+    here = _here(form, collections or {})
+    reader = _Reader(registry, _definitions(form.processes) | _definitions(processes), here, ours=bool(versions))
+    values = reader.values(_Scope(form.graph, reader.out, parameters=_given(form, parameters or {}, reader.out)))
     found = _results(form.graph, values)
     if len(found) > MAX_RESULTS:
         raise DocumentError(f"the document has {len(found)} results; the limit is {MAX_RESULTS}")
-    versions = {VERSIONS_KEY: form.rest[VERSIONS_KEY]} if VERSIONS_KEY in form.rest else {}
     results = []
     for name in found:
         value = values[name]
@@ -113,6 +117,38 @@ def read(
         root = graph.parse({"process_graph": only, **versions}, registry)
         results.append(Result(root, name, value.format, value.options))
     return results
+
+
+def faults(
+    document: Any,
+    registry: Registry,
+    parameters: Mapping[str, Any] | None = None,
+    processes: Any = None,
+    collections: Mapping[str, Any] | None = None,
+) -> list[DocumentError]:
+    """All that `read` complains of in a document, where it stops at the first: one for each node, and none for those
+    that only depend on such a node."""
+    try:
+        form = _form(_checked(document))
+        definitions = _definitions(form.processes) | _definitions(processes)
+        here = _here(form, collections or {})
+        checker = _Checker(registry, definitions, here, ours=VERSIONS_KEY in form.rest)
+        checker.values(_Scope(form.graph, checker.out, parameters=_given(form, parameters or {}, checker.out)))
+    except DocumentError as error:
+        return [error]
+    if not checker.found:
+        try:
+            read(document, registry, parameters, processes, collections)
+        except DocumentError as error:
+            return [error]
+    return checker.found
+
+
+def _checked(document: Any) -> Any:
+    if isinstance(document, str | bytes):
+        document = graph.loads(document)
+    graph.check_json(document)
+    return document
 
 
 # ------------------------------------------------------------------------------------------------------- the forms
@@ -179,6 +215,13 @@ def _node(node: Any, path: str) -> dict[str, Any]:
     arguments = node.get("arguments")
     if not isinstance(arguments, dict | None):
         raise DocumentError(f"node {path!r}: `arguments` must be an object", node=path)
+    if any(set(item) in _KEYS_BEFORE_1 for item in _objects(arguments)):
+        raise DocumentError(
+            f"node {path!r} is written as openEO was before its version 1 (`callback`, `from_argument`), which is not "
+            "read: there are `process_graph` and `from_parameter` in their place",
+            openeo="ProcessParameterInvalid",
+            node=path,
+        )
     namespace = node.get("namespace")
     if not isinstance(namespace, str | None):
         raise DocumentError(f"node {path!r}: `namespace` must be text", node=path)
@@ -318,7 +361,7 @@ class _Scope:
         return ChainMap(*scopes)
 
 
-def _given(form: _Form, parameters: Mapping[str, Any]) -> dict[str, _Value]:
+def _given(form: _Form, parameters: Mapping[str, Any], out: dict[str, Any]) -> dict[str, _Value]:
     """The values of a document's parameters: given, or their defaults."""
     declared = {one["name"]: one for one in form.parameters}
     used = _parameters_in(form.graph)
@@ -328,21 +371,81 @@ def _given(form: _Form, parameters: Mapping[str, Any]) -> dict[str, _Value]:
             raise DocumentError(f"the document has no parameter {name!r}; it has {names}", argument=name)
     values = {name: _Value(one["default"]) for name, one in declared.items() if one.get("default") is not None}
     for name, value in parameters.items():
-        graph.check_json(value)
-        values[name] = _Value(value)
+        if isinstance(value, Node):
+            values[name] = _Value(_write_chain(value, f"parameter {name}/", out))
+        else:
+            graph.check_json(value)
+            values[name] = _Value(value)
     return values
 
 
+def _write_chain(root: Node, prefix: str, out: dict[str, Any]) -> dict[str, str]:
+    """The nodes of a chain, and a reference to its end."""
+
+    def prefixed(value: Any) -> Any:
+        if isinstance(value, dict):
+            if set(value) == {"from_node"}:
+                return {"from_node": prefix + value["from_node"]}
+            return value if "process_graph" in value else {key: prefixed(item) for key, item in value.items()}
+        return [prefixed(item) for item in value] if isinstance(value, list) else value
+
+    nodes = graph.to_document(root)["process_graph"]
+    for name, node in nodes.items():
+        out[prefix + name] = {**node, "arguments": prefixed(node["arguments"])}
+    return {"from_node": prefix + next(name for name, node in nodes.items() if node.get("result"))}
+
+
 def _parameters_in(value: Any) -> set[str]:
-    found, stack = set(), [value]
+    references = (item["from_parameter"] for item in _objects(value) if set(item) == {"from_parameter"})
+    return {name for name in references if isinstance(name, str)}
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a value, however deep."""
+    stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
-            if set(item) == {"from_parameter"} and isinstance(item["from_parameter"], str):
-                found.add(item["from_parameter"])
+            yield item
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
+
+
+@dataclass(frozen=True)
+class _Here:
+    """What a collection of a document is here."""
+
+    id: str
+    bands: Mapping[str, str]
+    """How the document calls bands → how they are called here."""
+
+
+def _here(form: _Form, collections: Mapping[str, Any]) -> dict[str, _Here]:
+    """What collections are here, by their id in the document."""
+    loaded = [
+        item["arguments"].get("id")
+        for item in _objects([form.graph, form.processes])
+        if item.get("process_id") == "load_collection" and isinstance(item.get("arguments"), dict)
+    ]
+    found = {}
+    for name, value in collections.items():
+        given = {"id": value} if isinstance(value, str) else value
+        bands = given.get("bands", {}) if isinstance(given, Mapping) else None
+        if (
+            not isinstance(bands, Mapping)
+            or not {"id"} <= set(given) <= {"id", "bands"}
+            or not all(isinstance(text, str) for text in (given["id"], *bands, *bands.values()))
+        ):
+            raise DocumentError(
+                f"the collection {name!r} of the document is given as {value!r:.80}: give the id of a collection here, "
+                "or {'id': …, 'bands': {'B4': 'red'}} with the document's names of bands",
+                argument="collections",
+            )
+        if name not in loaded and all(isinstance(id, str) for id in loaded):  # else parameters tell
+            listed = ", ".join(map(repr, dict.fromkeys(loaded))) or "none"
+            raise DocumentError(f"the document loads no collection {name!r}; it loads {listed}", argument="collections")
+        found[name] = _Here(given["id"], bands)
     return found
 
 
@@ -352,9 +455,12 @@ def _parameters_in(value: Any) -> set[str]:
 class _Reader:
     """Reads the graphs of one document."""
 
-    def __init__(self, registry: Registry, processes: Mapping[str, Any], ours: bool) -> None:
+    def __init__(
+        self, registry: Registry, processes: Mapping[str, Any], collections: Mapping[str, _Here], ours: bool
+    ) -> None:
         self.registry = registry
         self.processes = processes
+        self.collections = collections
         self.ours = ours
         """Whether it is in our form: its callbacks stay as they are written."""
         self.out: dict[str, Any] = {}
@@ -407,21 +513,41 @@ class _Reader:
 
     def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope) -> _Value:
         """A node that is written, in our words."""
-        path, process = scope.path + name, self._process(node)
+        path = scope.path + name
+        process = self._process(node, path)
         dimensions = dict(data.dimensions)
         if process == "add_dimension":
             arguments, dimensions = _added(arguments, dimensions)
         arguments = {key: _called_here(value, key, dimensions) for key, value in arguments.items()}
         if process == "drop_dimension" and isinstance(arguments.get("name"), str):
             arguments["name"] = _dimension(arguments["name"], dimensions)
-        self._check_set(arguments, path, process)
+        self._check_set(arguments, path, process, scope.offered)
         self._callbacks(process, arguments, path, scope)
         made = scope.prefix + name
+        if process == "load_collection" and (here := self._collection(arguments)):
+            _load_here(here, arguments, made, path, scope.out)
+            return _Value({"from_node": made}, dimensions)
+        if process == "if":
+            _write_arrays(arguments, made, scope.out)
+        elif not scope.inside_callback and self.registry.signature(process, path).is_elementwise:
+            process, arguments = _of_every_value(process, arguments)
         scope.out[made] = _as_node(process, _placed(process, arguments, path))
         return _Value({"from_node": made}, dimensions)
 
-    def _process(self, node: dict[str, Any]) -> str:
+    def _collection(self, arguments: dict[str, Any]) -> _Here | None:
+        """What the collection of a node is here, where that was said."""
+        id = arguments.get("id")
+        return self.collections.get(id) if isinstance(id, str) else None
+
+    def _process(self, node: dict[str, Any], path: str) -> str:
         namespace, process = node["namespace"], node["process_id"]
+        if not namespace and process in _BEFORE_1:
+            raise DocumentError(
+                f"node {path!r}: there is no process {process!r}: openEO calls it {_BEFORE_1[process]!r} since its "
+                "version 1",
+                openeo="ProcessUnsupported",
+                node=path,
+            )
         if namespace in ("", "backend", "openeo", "user"):
             return process
         return f"{namespace}:{process}"
@@ -465,15 +591,16 @@ class _Reader:
                 return scope.parameter(target["from_parameter"])
         return _Value(None)
 
-    def _check_set(self, arguments: dict[str, Any], path: str, process: str) -> None:
+    def _check_set(self, arguments: dict[str, Any], path: str, process: str, offered: tuple[str, ...]) -> None:
         """Extents that are parameters without a value mean the window; anything else needs one."""
         for key, value in list(arguments.items()):
             if key in ("spatial_extent", "extent") and extents.is_window(value, _Unset):
                 arguments[key] = None
             elif (unset := _unset_in(value)) is not None:
+                inside = f" (the process around the callback offers {', '.join(offered)})" if offered else ""
                 raise DocumentError(
                     f"node {path!r}: argument {key!r} of {process!r} is the parameter {unset!r}, which has no value "
-                    f"and no default: give parameters={{{unset!r}: …}}",
+                    f"and no default{inside}: give parameters={{{unset!r}: …}}",
                     openeo="ProcessParameterMissing",
                     node=path,
                     argument=key,
@@ -612,6 +739,29 @@ class _Reader:
         return value
 
 
+class _Checker(_Reader):
+    """Reads on after a fault."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.found: list[DocumentError] = []
+        self._faulty: set[str] = set()
+
+    def _value(self, name: str, node: dict[str, Any], scope: _Scope) -> _Value:
+        if scope.around is not None or scope.calls:
+            return super()._value(name, node, scope)
+        if self._faulty.isdisjoint(graph.references(node["arguments"])):
+            try:
+                value = super()._value(name, node, scope)
+                if value.is_node:
+                    graph.parse({"process_graph": _only(self.out, value.json["from_node"])}, self.registry)
+                return value
+            except DocumentError as error:
+                self.found.append(error)
+        self._faulty.add(name)
+        return _Value(None)
+
+
 def _size(value: Any) -> int:
     size, stack = 0, [value]
     while stack:
@@ -701,6 +851,38 @@ def _renamed(arguments: dict[str, Any], data: _Value, path: str) -> _Value:
             argument="source",
         )
     return replace(data, dimensions={**data.dimensions, target: here})
+
+
+def _load_here(here: _Here, arguments: dict[str, Any], made: str, path: str, out: dict[str, Any]) -> None:
+    """A collection by its id here, whose bands are then called as the document calls them."""
+    wanted, names, given = arguments.get("bands"), dict(here.bands), {**arguments, "id": here.id}
+    if isinstance(wanted, list) and all(isinstance(band, str) for band in wanted):
+        names = {band: own for band, own in names.items() if band in wanted}
+        given["bands"] = [names.get(band, band) for band in wanted]
+    loaded = _as_node("load_collection", _placed("load_collection", given, path))
+    if not names:
+        out[made] = loaded
+        return
+    out[f"{made}/here"] = loaded
+    renamed = {"source": list(names.values()), "target": list(names), "dimension": "bands"}
+    out[made] = _as_node("rename_labels", {"data": {"from_node": f"{made}/here"}, **renamed})
+
+
+def _write_arrays(arguments: dict[str, Any], made: str, out: dict[str, Any]) -> None:
+    """The arrays between which an `if` chooses, as nodes."""
+    for side in ("accept", "reject"):
+        if isinstance(values := arguments.get(side), list):
+            out[f"{made}/{side}"] = _as_node("array_create", {"data": values})
+            arguments[side] = {"from_node": f"{made}/{side}"}
+
+
+def _of_every_value(process: str, arguments: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A process of values that is given one cube, as an `apply` of it: what clients wrote before there was `apply`."""
+    cubes = [name for name, value in arguments.items() if _Value(value).is_node]
+    if len(cubes) != 1:
+        return process, arguments
+    inside = _as_node(process, {**arguments, cubes[0]: {"from_parameter": "x"}})
+    return "apply", {"data": arguments[cubes[0]], "process": {"process_graph": {"1": {**inside, "result": True}}}}
 
 
 def _dimension(name: str, dimensions: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ How a declaration is made of it is in `declare`.
 
 from __future__ import annotations
 
+import re
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -61,6 +62,9 @@ _ALSO = {
 }  # fmt: skip
 """What bands are called otherwise, by common name."""
 
+_NUMBERED = re.compile(r"B0?([1-9]A?)")
+"""A band by its number, which some write with a zero: `B4` is `B04`."""
+
 _RED_EDGES = {"rededge1": ("B05", "B5"), "rededge2": ("B06", "B6"), "rededge3": ("B07", "B7")}
 """Of Sentinel-2, whose items often call all three `rededge`."""
 
@@ -91,7 +95,12 @@ class Meta:
     def _also(self, label: str) -> tuple[str, ...]:
         """What else a band may be called."""
         sentinel2 = not {"B8A", "B08A"}.isdisjoint((*self.common.values(), *(self.bands or ())))
-        return _ALSO.get(label, ()) + (_RED_EDGES.get(label, ()) if sentinel2 else ())
+        numbered = _NUMBERED.fullmatch(label)
+        return (
+            _ALSO.get(label, ())
+            + (_RED_EDGES.get(label, ()) if sentinel2 else ())
+            + ((f"B{numbered[1]:0>2}", f"B{numbered[1]}") if numbered else ())
+        )
 
     def select(self, labels: tuple[str, ...]) -> Meta:
         return Meta(self.time, tuple(dict.fromkeys(self.find(label) for label in labels)), self.common)

@@ -547,14 +547,25 @@ def as_cube(result: Any, like: xr.DataArray) -> xr.DataArray:
 def _data_meta(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     mask = metas["mask"]
     data = metas["data"]
-    if mask.bands is not None and mask.bands != data.bands:
+    if mask.bands is not None and mask.bands != data.bands and not _is_for_all(mask, data):
         raise BandError(
             f"a mask with the bands {', '.join(mask.bands)} does not fit data with "
-            f"{', '.join(data.bands or ()) or 'no bands'}; a mask has the same bands or none"
+            f"{', '.join(data.bands or ()) or 'no bands'}; a mask has the same bands, or none, or one of another name, "
+            "which is for all"
         )
     if mask.time and not data.time:
         raise DocumentError("the mask has dates and the data have none; reduce the mask over 't' first")
     return data
+
+
+def _is_for_all(mask: Meta, data: Meta) -> bool:
+    """Whether a mask has one band that is none of the data's: what a process made of several, for all of them."""
+    return mask.bands is not None and len(mask.bands) == 1 and mask.bands[0] not in (data.bands or ())
+
+
+def _mask_needs(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
+    needs = same_bands(arguments, metas, wanted)
+    return {**needs, "mask": metas["mask"].bands} if _is_for_all(metas["mask"], metas["data"]) else needs
 
 
 def _masked_images(
@@ -562,16 +573,17 @@ def _masked_images(
 ) -> Images:
     selector, replacement = inputs["mask"], arguments["replacement"]
     other = float("nan") if replacement is None else float(replacement)
-    one = None in selector  # for all bands
+    own = selector.keys() == inputs["data"].keys()
+    (every,) = selector.values() if len(selector) == 1 else (None,)  # for all bands
     return {
-        band: compiling.mask(value, selector[None if one else band], other) for band, value in inputs["data"].items()
+        band: compiling.mask(value, selector[band] if own else every, other) for band, value in inputs["data"].items()
     }
 
 
 @operator(
     "mask",
     shape=_data_meta,
-    needs=same_bands,
+    needs=_mask_needs,
     masks="mask",
     strict=lambda arguments: arguments["replacement"] is None,  # else dates without data get values, too
     images=_masked_images,
@@ -583,6 +595,8 @@ def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
     image.mask(water)
     ```
     """
+    if "bands" in mask.dims and not np.array_equal(mask.bands, data.bands if "bands" in data.dims else ()):
+        mask = mask.isel(bands=0, drop=True)
     remove = mask.fillna(0) != 0
     return data.where(~remove, NAN if replacement is None else replacement)
 

@@ -426,6 +426,12 @@ class Operator:
                 return value
             case "callback":
                 self._check_callback(argument, value, node, wrong, inside_callback)
+                if (
+                    argument.annotation is Transform
+                    and not is_array(value.root)
+                    and not registry[value.root.process].anywhere
+                ):
+                    return Callback(registry.node("array_create", inside_callback=True, data=[value.root]))
             case "conditions":
                 if value is not None and not isinstance(value, dict):
                     raise wrong("an object of process graphs by property")
@@ -521,8 +527,6 @@ class Operator:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
         gives_array, process = is_array(value.root), value.root.process
-        if argument.annotation is Transform and not (gives_array or registry[process].anywhere):
-            raise wrong(f"a process graph that gives an array ({process!r} gives one value: see array_create)")
         op = registry[process]
         no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
         if no_value or (gives_array and argument.annotation is not Transform):

@@ -68,8 +68,9 @@ def _told(length: Length) -> str:
 def _check_varies(length: Length) -> None:
     if length.varies:
         raise DocumentError(
-            "apply_dimension: the process gives another number of values from pixel to pixel (array_filter with a "
-            "condition on values); reduce it, or use `if` to make values missing"
+            "apply_dimension: how many values array_filter gives is not known beforehand: with a condition on values "
+            "another number from pixel to pixel, of dates another one for each series; reduce it, or use `if` to make "
+            "values missing"
         )
 
 
@@ -155,8 +156,9 @@ def apply_dimension(
     ```
 
     Along `t` there is a value for each date. Bands are called as those of the source where they are as many, else 0, 1,
-    2 … (openEO), or by `labels`, which openEO does not have. With the target `bands` the values made of a series of
-    dates become bands: where there are several bands already, all those of the first band come first.
+    2 … (openEO), or by `labels`, which openEO does not have. One value is an array of one. With the target `bands` the
+    values made of a series of dates become bands: where there are several bands already, all those of the first band
+    come first.
 
     Elements that `sort` and `order` leave out are missing at the end.
     """

@@ -146,17 +146,25 @@ def _new_names(arguments: Mapping[str, Any], meta: Meta) -> dict[str, str]:
 
 def _renamed(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas["data"]
+    if arguments["dimension"] == "t":
+        if not meta.time:
+            raise DocumentError("the data have no dimension 't': it has no labels to rename")
+        return meta
     names = _new_names(arguments, meta)
     common = {name: names.get(band, band) for name, band in meta.common.items()}
     return Meta(meta.time, tuple(names.get(band, band) for band in meta.bands or ()), common)
 
 
 def _renamed_needs(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
+    if arguments["dimension"] == "t":
+        return same_bands(arguments, metas, wanted)
     names, bands = _new_names(arguments, metas["data"]), metas["data"].bands or ()
     return {"data": tuple(band for band in bands if wanted is None or names.get(band, band) in wanted)}
 
 
 def _renamed_narrowed(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
+    if arguments["dimension"] == "t":
+        return {}
     (bands,) = _renamed_needs(arguments, metas, wanted).values()
     names = {band: name for band, name in _new_names(arguments, metas["data"]).items() if band in bands}
     return {"source": list(names), "target": list(names.values())}
@@ -165,6 +173,8 @@ def _renamed_narrowed(arguments: Mapping[str, Any], metas: Mapping[str, Meta], w
 def _renamed_images(
     compiling: Compiling, arguments: Mapping[str, Any], inputs: Mapping[str, Images], bands: tuple[str, ...] | None
 ) -> Images:
+    if arguments["dimension"] == "t":
+        raise compiling.refuse("other dates")
     have = inputs["data"]
     if not arguments["source"]:
         return dict(zip(bands or (), have.values(), strict=True))
@@ -179,6 +189,36 @@ def _check_names(arguments: Mapping[str, Any]) -> None:
     for given in (source, target):
         if len(set(map(str, given))) < len(given):
             raise ValueError(f"the labels {given} must differ")
+        for label in given if arguments["dimension"] == "t" else ():
+            _date_of(label)
+
+
+def _date_of(label: str | float) -> np.datetime64:
+    try:
+        return instant(str(label))
+    except ValueError:
+        raise ValueError(f"the labels of 't' must be dates, not {label!r}") from None
+
+
+def _renamed_groups(arguments: Mapping[str, Any], dates: Mapping[str, Dates]) -> Groups | None:
+    """The new dates, each with the date that it was."""
+    if arguments["dimension"] != "t":
+        return None
+    times = dates["data"]
+    target = [_date_of(label) for label in arguments["target"]]
+    source = [_date_of(label) for label in arguments["source"]] or list(times[: len(target)])
+    listed = ", ".join(map(date_label, times)) or "no dates"
+    if len(target) > len(source):
+        raise DocumentError(f"{len(target)} labels for {len(times)} dates ({listed})", openeo="LabelMismatch")
+    if gone := [time for time in source if time not in times]:
+        raise DocumentError(
+            f"there is no date {date_label(gone[0])}; the data have {listed}", openeo="LabelNotAvailable"
+        )
+    names = dict(zip(source, target, strict=True))
+    after = [names.get(time, time) for time in times]
+    if twice := {time for time in after if after.count(time) > 1}:
+        raise DocumentError(f"there would be two dates {date_label(min(twice))}", openeo="LabelExists")
+    return {new: (time,) for new, time in sorted(zip(after, times, strict=True))}
 
 
 def _rename_bands(data: Node, names: dict[str, str]) -> Node:
@@ -198,21 +238,28 @@ def _rename_bands(data: Node, names: dict[str, str]) -> Node:
 
 @operator(
     "rename_labels", shape=_renamed, needs=_renamed_needs, narrowed=_renamed_narrowed, images=_renamed_images,
-    rule=_check_names, method=_rename_bands,
+    groups=_renamed_groups, rule=_check_names, method=_rename_bands,
 )  # fmt: skip
 def rename_labels(
     data: Cube,
-    dimension: Literal["bands"],
+    dimension: Dimension,
     target: Names,
     source: Names = [],  # noqa: B006
     meta: Meta | None = None,
+    groups: Groups | None = None,
 ) -> Cube:
-    """The bands under other names, in `source`'s order; in their own order where `source` is empty (openEO).
+    """The bands (or dates) under other names, in `source`'s order; in their own order where `source` is empty (openEO).
 
     ```python
     s2.rename_bands({"red": "R", "nir": "N"})
     ```
+
+    Dates get other dates, and are in the order of these afterwards.
     """
+    if groups is not None:
+        have = {time: place for place, time in enumerate(data.t.values)}
+        times = {new: have[old] for new, (old,) in groups.items() if old in have}
+        return data.isel(t=list(times.values())).assign_coords(t=np.array(list(times), "datetime64[ns]"))
     own = meta or Meta(bands=tuple(data.bands.values))
     names = _new_names({"source": source, "target": target}, own)
     labels = np.array([names.get(band, band) for band in data.bands.values], dtype=object)

@@ -21,6 +21,11 @@ _RENAMED = {"eo:epsg": "proj:epsg", "eo:gsd": "gsd", "eo:platform": "platform", 
 _TIMES = ("datetime", "start_datetime", "end_datetime")
 
 
+def spelt(platform: str) -> str:
+    """The name of a platform in STAC's spelling, which items have here."""
+    return platform.lower().replace("_", "-")
+
+
 def normalised(document: Any, number: int = 0) -> dict[str, Any]:
     """An item in today's terms; changes the document.
 
@@ -54,7 +59,7 @@ def normalised(document: Any, number: int = 0) -> dict[str, Any]:
     if isinstance(properties.get("instruments"), str):
         properties["instruments"] = [properties["instruments"]]
     if isinstance(properties.get("platform"), str):
-        properties["platform"] = properties["platform"].lower().replace("_", "-")
+        properties["platform"] = spelt(properties["platform"])
     for name in _TIMES:
         if properties.get(name):
             try:

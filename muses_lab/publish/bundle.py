@@ -46,7 +46,11 @@ def parse(
 
 
 def read(
-    document: Any, parameters: Mapping[str, Any] | None = None, processes: Any = None, trust_code: bool = False
+    document: Any,
+    parameters: Mapping[str, Any] | None = None,
+    processes: Any = None,
+    trust_code: bool = False,
+    collections: Mapping[str, Any] | None = None,
 ) -> tuple[list[openeo.Result], dict[str, Artefact]]:
     """The results of a document (see `openeo.read`), and the artefacts that it brings; with code only where
     that is trusted."""
@@ -61,7 +65,7 @@ def read(
     if isinstance(document, dict) and KEY in document:
         brought = document[KEY]
         document = {key: value for key, value in document.items() if key != KEY}
-    results = openeo.read(document, registry, parameters, processes)
+    results = openeo.read(document, registry, parameters, processes, collections)
     if not trust_code:
         for one in results:
             check_trusted(one.root)
@@ -76,6 +80,23 @@ def read(
         if digest in used:
             found[digest] = _from_json(kinds[used[digest]], digest, body)
     return results, found
+
+
+def faults(
+    document: Any,
+    parameters: Mapping[str, Any] | None = None,
+    processes: Any = None,
+    collections: Mapping[str, Any] | None = None,
+) -> list[DocumentError]:
+    """What keeps a document from being read, node by node (see `openeo.faults`)."""
+    if isinstance(document, str | bytes):
+        try:
+            document = _loads(document)
+        except DocumentError as error:
+            return [error]
+    if isinstance(document, dict):
+        document = {key: value for key, value in document.items() if key != KEY}
+    return openeo.faults(document, registry, parameters, processes, collections)
 
 
 def _loads(text: str | bytes) -> Any:

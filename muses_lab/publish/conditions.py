@@ -12,6 +12,7 @@ from typing import Any
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import DocumentError
+from muses_lab.products.items import spelt
 
 _COMPARISONS = {"eq": "=", "neq": "<>", "lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -64,6 +65,9 @@ def _comparison(node: Node, name: str, quoted: str) -> str:
         return within if node.process == "eq" else f"NOT ({within})"
     if node.arguments.get("case_sensitive") is False and isinstance(y, str):
         return f"CASEI({quoted}) {sign} CASEI({_literal(y)})"
+    if name == "platform" and isinstance(y, str) and sign in ("=", "<>") and spelt(y) != y:
+        either = f"{quoted} IN ({_literal(y)}, {_literal(spelt(y))})"  # some catalogues have it as others write it
+        return either if sign == "=" else f"NOT ({either})"
     return f"{quoted} {sign} {_literal(y)}"
 
 

@@ -48,11 +48,11 @@ def as_leaflet(item: Any) -> ipyleaflet.Layer | ipyleaflet.Control | None:
     return item if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control) else None
 
 
-def as_layer(item: Any) -> ml.Layer:
+def as_layer(item: Any) -> ml.Layer | ml.TimeLayer:
     """A chain with its style; arrays and files get colours from the least to the largest of most of their values."""
-    if isinstance(item, ml.Layer):
+    if isinstance(item, ml.Layer | ml.TimeLayer):
         return item
-    if isinstance(item, ml.Chain):
+    if isinstance(item, ml.Chain | ml.OverTime):
         return item.style()
     if isinstance(item, str | os.PathLike):
         return _stretched(ml.open_raster(item), {})

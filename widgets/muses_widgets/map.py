@@ -109,6 +109,9 @@ class Map(ipyleaflet.Map):
         name is replaced in place and keeps its position, and its visibility and opacity unless they are given. A chain
         whose dates, place or filter no scene fits (a slider's empty month) shows nothing, and the panel says why.
 
+        Dates one after the other are `m.add(chain.over_time().style(…))`: a bar below the map moves through them, and
+        `m.date` says and sets which one is shown.
+
         The path of a GeoTIFF and an `xarray.DataArray` (x, y, perhaps bands; with a CRS) are shown as `ml.open_raster`
         and `ml.from_array` read them, coloured from the 2nd to the 98th percentile of their values; other colours:
         `m.add(ml.from_array(array).style(cmap="magma"))`. ipyleaflet's own layers, controls and base maps are added
@@ -133,10 +136,10 @@ class Map(ipyleaflet.Map):
         layer = self._pinned(inputs.as_layer(item))
         tiles = next((t for t in self._chains() if t.name == name), None)
         if tiles is None:
-            tiles = ChainTiles(layer, name or self._free_name())
+            tiles = ChainTiles(layer, name or self._free_name(), self.panel.date)
             super().add(tiles, index=index)
         else:
-            tiles.show(layer, before_loading=self._list_layers)
+            tiles.show(layer, before_loading=self._list_layers, date=self.panel.date)
             if index is not None:
                 self.set_trait("layers", _moved(self.layers, tiles, index))
         for trait in ("visible", "opacity"):
@@ -171,7 +174,7 @@ class Map(ipyleaflet.Map):
         return super().substitute(old, leaflet)
 
     def layer(self, name: str) -> ml.Layer:
-        """The layer shown under a name: the pinned chain and its style."""
+        """The layer shown under a name: the pinned chain and its style; of one with dates that of the date shown."""
         return self.tiles(name).layer
 
     def tiles(self, name: str) -> ChainTiles:
@@ -180,6 +183,24 @@ class Map(ipyleaflet.Map):
         if found is None:
             raise self._nothing(f"no layer {name!r}")
         return found
+
+    @property
+    def date(self) -> str:
+        """The date shown of layers with dates (`2018-07-03`); empty where nobody has chosen one: the newest.
+
+        >>> m.date = "2018-07-03"
+
+        Each layer shows its last date until then.
+        """
+        return self.panel.date
+
+    @date.setter
+    def date(self, date: Any) -> None:
+        text = date if isinstance(date, str) else date.isoformat()
+        for tiles in self._chains():
+            tiles.show_date(text)
+        self.panel.date = text
+        self._list_layers()
 
     @property
     def clicked(self) -> Clicked | None:
@@ -316,8 +337,8 @@ class Map(ipyleaflet.Map):
             return item
         if isinstance(item, str):
             found = [t for t in self._chains() if t.name == item] or [t for t in self.layers if t.name == item]
-        elif isinstance(item, ml.Layer | ml.Chain):
-            found = [t for t in self._chains() if t.layer is item] or [t for t in self._chains() if t.shows(item)]
+        elif isinstance(item, ml.Layer | ml.TimeLayer | ml.Chain):
+            found = [t for t in self._chains() if t.shown is item] or [t for t in self._chains() if t.shows(item)]
         else:
             raise NotShown(
                 f"{item!r} is no layer of a map: give what m.add(…) returned, a name, or one of ipyleaflet's layers"
@@ -333,11 +354,13 @@ class Map(ipyleaflet.Map):
         there = ", ".join(repr(t.name) for t in self._chains()) or "none"
         return NotFound(f"the map has {what}; it has {there}")
 
-    def _pinned(self, layer: ml.Layer) -> ml.Layer:
-        if layer.chain.is_pinned:
+    def _pinned(self, layer: ml.Layer | ml.TimeLayer) -> Any:
+        chain = layer.over.cube if isinstance(layer, ml.TimeLayer) else layer.chain
+        if chain.is_pinned:
             return layer
         bounds = self._visible()
-        return ml.Layer(layer.chain.pin(bounds, view.ground_resolution(bounds, self.zoom)), layer.look)
+        pinned = chain.pin(bounds, view.ground_resolution(bounds, self.zoom))
+        return type(layer)(ml.OverTime(pinned) if isinstance(layer, ml.TimeLayer) else pinned, layer.look)
 
     def _check_index(self, index: Any) -> None:
         if index is None:

@@ -25,6 +25,8 @@ export interface PanelTraits {
   /** [latitude, longitude] of the last click. */
   clicked: [number, number] | null;
   folded: boolean;
+  /** The label of the frame that layers with dates show; empty: nobody has chosen one. */
+  date: string;
   /** What each section's Python part tells its JavaScript, by the section's name. */
   sections: Record<string, any>;
 }
@@ -38,6 +40,16 @@ export interface LayerEntry {
   legend?: Legend;
   remarks?: Remarks;
   empty?: string;
+  /** Of a layer with dates: one chain for each, in order of time. */
+  frames?: Frame[];
+}
+
+export interface Frame {
+  /** Its day or period. */
+  label: string;
+  /** ISO, in UTC. */
+  time: string;
+  chain: string;
 }
 
 export interface Remarks {

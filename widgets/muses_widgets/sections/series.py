@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from matplotlib.colors import to_hex
 from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.series import Dated, Point, dated, series_there
 from muses_widgets.sections import Section, SectionMap
+from muses_widgets.sections.newest import Newest
 from muses_widgets.tiles import ChainTiles
 
 _SAME_QUANTITY = {"array_element", "first", "last", "max", "mean", "median", "min", "quantiles"}
@@ -40,42 +40,28 @@ class Series(Section):
 
     def __init__(self, map: SectionMap) -> None:
         super().__init__(map)
-        self._newest: dict[str, Any] | None = None
-        self._working = False
-        self._lock = threading.Lock()
+        self._newest = Newest("series of the clicked place", self._answer)
 
     def receive(self, message: dict[str, Any]) -> None:
         """Computes in a thread, so that the notebook's cells run meanwhile; what was asked before is given up."""
-        with self._lock:
-            self._newest = message
-            if self._working:
-                return
-            self._working = True
-        threading.Thread(target=self._work, name="series of the clicked place", daemon=True).start()
+        self._newest.take(message)
 
-    def _work(self) -> None:
-        while (message := self._next()) is not None:
-            plots: list[dict[str, Any]] = []
-            told = {"asked": message["asked"], "place": message["place"], "plots": plots}
-            try:
-                shown = [t for t in reversed(self.map.stack()) if t.model_id in message["layers"]]
-                for plot in _plots(shown, tuple(message["place"])):
-                    if self._newest is not None:
-                        break
-                    plots.append(plot)
-                    self.tell({**told, "busy": True, "bokeh": _bokeh()})
-                else:
-                    self.tell({**told, "busy": False, "bokeh": _bokeh()})
-            except Exception as error:  # nobody else would tell of it
-                text = f"The series could not be drawn: {str(error) or type(error).__name__}"
-                failed = {"key": text, "title": "", "text": text, "failed": True}
-                self.tell({**told, "plots": [*plots, failed], "busy": False, "bokeh": ""})
-
-    def _next(self) -> dict[str, Any] | None:
-        with self._lock:
-            message, self._newest = self._newest, None
-            self._working = message is not None
-            return message
+    def _answer(self, message: dict[str, Any], is_stale: Callable[[], bool]) -> None:
+        plots: list[dict[str, Any]] = []
+        told = {"asked": message["asked"], "place": message["place"], "plots": plots}
+        try:
+            shown = [t for t in reversed(self.map.stack()) if t.model_id in message["layers"]]
+            for plot in _plots(shown, tuple(message["place"])):
+                if is_stale():
+                    break
+                plots.append(plot)
+                self.tell({**told, "busy": True, "bokeh": _bokeh()})
+            else:
+                self.tell({**told, "busy": False, "bokeh": _bokeh()})
+        except Exception as error:  # nobody else would tell of it
+            text = f"The series could not be drawn: {str(error) or type(error).__name__}"
+            failed = {"key": text, "title": "", "text": text, "failed": True}
+            self.tell({**told, "plots": [*plots, failed], "busy": False, "bokeh": ""})
 
 
 SECTION = Series
@@ -100,7 +86,7 @@ def _plots(shown: list[ChainTiles], place: Point) -> Iterator[dict[str, Any]]:
         if tiles.is_empty:
             groups[tiles.model_id] = _Group([], [tiles])
             continue
-        parts = dated(tiles.layer.chain.published)
+        parts = dated(tiles.chain.published)
         key = tuple(part.published.chain_hash for part in parts)
         groups.setdefault(key, _Group(parts, [])).layers.append(tiles)
     for group in groups.values():
@@ -120,7 +106,7 @@ def _plot(group: _Group, place: Point) -> dict[str, Any]:
     series = [(part.label, series_there(part, place)) for part in group.parts]
     if not any(array.attrs["scenes_found"] for _, array in series):
         return {**plot, "text": "No scene lies here."}
-    look = next((t.layer.look for t in group.layers if _same_quantity(t.layer.chain.published.root)), None)
+    look = next((t.layer.look for t in group.layers if t.over or _same_quantity(t.chain.published.root)), None)
     classes = {entry["value"]: entry["label"] for entry in look.legend().get("entries", ())} if look else {}
     unit = (look.unit if look else None) or ""
     several = len(group.parts) > 1
