@@ -172,9 +172,6 @@ def test_a_running_job_is_activity(server: Server) -> None:
         time.sleep(1)
         return last() == before
 
-<<<<<<< HEAD
-    assert any(unused() for _ in range(20)), "nobody uses it"
-=======
     store = default_store()
     for (
         left
@@ -182,7 +179,6 @@ def test_a_running_job_is_activity(server: Server) -> None:
         if left.state in ("running", "cancelling"):
             store.put_job(replace(left, state="failed"))
     assert any(unused() for _ in range(60)), [record for record in store.jobs() if record.state != "done"]
->>>>>>> main
     before = last()
     record = JobRecord(new_id(), "export", "a.tif", "/a.tif", "ab" * 32, process=journal.process())
     default_store().put_job(record)
