@@ -63,7 +63,7 @@ class Style:
     gamma: float = 1.0
     """Above 1 brightens the dark end, as in photographs: colour = ((v - vmin) / (vmax - vmin)) ** (1 / gamma)."""
     bands: tuple[str, ...] | None = None
-    """Three band names for red, green, blue; or one, to show that band of several."""
+    """Three band or common names for red, green, blue; or one, to show that band of several."""
     classes: Mapping[float, tuple[str, str]] | None = None
     """Value → (label, colour)."""
     opacity: float = 1.0

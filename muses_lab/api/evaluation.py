@@ -18,12 +18,14 @@ from muses_lab.api.expression import Expression
 from muses_lab.api.features import noted, read
 from muses_lab.api.written import recorded
 from muses_lab.cached import cached_property
+from muses_lab.compute.wholes import prepare
 from muses_lab.compute.windows import Pixels, request_window
 from muses_lab.document import graph
 from muses_lab.document.graph import Node
 from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
+from muses_lab.engine.sealed import seal
 from muses_lab.errors import ArgumentError, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
@@ -40,7 +42,7 @@ from muses_lab.store import Store, default_store
 from muses_lab.tables.points import PointSeries, point_series
 from muses_lab.tables.zones import ZonalSeries, zonal_series
 
-_INSIDE = frozenset({"pixels", "published", "with_artefacts_of"})
+_INSIDE = frozenset({"pixels", "published", "sealed", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
 
 _PROBLEMS = 5
@@ -120,6 +122,15 @@ class Evaluable(Expression):
         if not hasattr(store, "put_document"):
             raise ArgumentError(f"{shown(store)} is no store; without one, publish() keeps the chain in the user's own")
         return documents.keep(self.published, store)
+
+    def sealed(self) -> bytes:
+        """A private chain for a process that shows it and must not run its code, see `engine.sealed`.
+
+        What it needs of whole areas (`region` and `fit` nodes) is evaluated now, on its author's cluster: only here is
+        its code known.
+        """
+        documents.check_extents(self._node)
+        return seal(prepare(compute.executor(), self.published))
 
     def share(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -23,6 +23,17 @@ from muses_lab.store import Store, default_store
 from muses_lab.style import Style
 from muses_lab.tables.points import PointSeries
 from muses_lab.tables.zones import ZonalSeries
+
+
+class SealedLayer(NamedTuple):
+    """A private chain and its style for the service of its author's own maps."""
+
+    chain: str
+    """Its hash."""
+    style: str
+    """The hash of the style, which the store has."""
+    body: bytes
+    """The chain, see `engine.sealed`."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,7 +71,7 @@ class Layer:
         return f"<Layer {self.look.written()} of {self.chain!r}>"
 
     def __dir__(self) -> list[str]:
-        return [name for name in super().__dir__() if name != "drawn"]
+        return [name for name in super().__dir__() if name not in ("drawn", "sealed")]
 
     @cached_property
     def hash(self) -> str:
@@ -98,7 +109,15 @@ class Layer:
 
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
-        return self.chain.export(path, window, **{"style": self.look, **options})
+        return self.chain.export(path, window, **{"style": self._named, **options})
+
+    @cached_property
+    def _named(self) -> Style:
+        """The style with common names of bands (`red`) as the chain's own (`B04`)."""
+        if self.look.bands is None:
+            return self.look
+        meta = self.chain.published.prepared.output.meta
+        return replace(self.look, bands=tuple(meta.find(name) for name in self.look.bands))
 
     @cached_property
     def drawn(self) -> Style:
@@ -113,7 +132,7 @@ class Layer:
         bands = output.meta.bands
         if bands is not None and len(bands) == 3 and self.look.bands is None and self.look.classes is None:
             return replace(self.look, bands=bands)
-        return self.look
+        return self._named
 
     def tile(self, z: int, x: int, y: int) -> bytes:
         """A tile of the web-Mercator pyramid as PNG."""
@@ -125,9 +144,17 @@ class Layer:
         """Keeps chain and style in the store; returns their hashes."""
         store = store or default_store()
         chain_hash = self.chain.publish(store)
+        return chain_hash, self._kept_style(store)
+
+    def sealed(self) -> SealedLayer:
+        """What the service of its author's own maps is given of a layer whose chain is private."""
+        body = self.chain.sealed()
+        return SealedLayer(self.chain.published.chain_hash, self._kept_style(default_store()), body)
+
+    def _kept_style(self, store: Store) -> str:
         look = self.drawn
         store.put_style(look.hash, look.to_text())
-        return chain_hash, look.hash
+        return look.hash
 
     def share(
         self,

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.document.graph import Callback, Node
-from muses_lab.errors import BandError
+from muses_lab.errors import BandError, DocumentError
 
 Cube = xr.DataArray
 """A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
@@ -304,6 +304,23 @@ Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | No
 def same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     """The shape of a result that has the dimensions and bands of the first cube."""
     return next(iter(metas.values()), Meta(time=False))
+
+
+def reduced_shape(dimension: str) -> Shape:
+    """The shape of a result that has one value instead of the first cube's dimension `t` or `bands`."""
+
+    def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+        meta = next(iter(metas.values()))
+        if not (meta.time if dimension == "t" else meta.bands is not None):
+            raise DocumentError(f"the dimension {dimension!r} has been reduced already: there is nothing to reduce")
+        return Meta(False, meta.bands, meta.common) if dimension == "t" else Meta(meta.time)
+
+    return shape
+
+
+def reduced_bands(dimension: str) -> Needs:
+    """The needs of such an operator: the bands that are wanted, or all of them where they are reduced."""
+    return same_bands if dimension == "t" else lambda arguments, metas, wanted: {n: m.bands for n, m in metas.items()}
 
 
 def same_bands(

@@ -23,6 +23,7 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -63,6 +64,8 @@ from muses_lab.operators.contract import (
     Support,
     Transform,
     Unary,
+    reduced_bands,
+    reduced_shape,
     same_bands,
     same_shape,
 )
@@ -183,8 +186,9 @@ class Operator:
         self.id = id
         self.version = version
         self.support = support
-        self.shape = shape or same_shape
-        self.needs = needs or same_bands
+        dropped = traits.reduces if traits.reduces in ("t", "bands") and traits.groups is None else None
+        self.shape = shape or (reduced_shape(dropped) if dropped else same_shape)
+        self.needs = needs or (reduced_bands(dropped) if dropped else same_bands)
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
@@ -705,6 +709,7 @@ class OperatorRegistry:
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
+        self._lent: WeakValueDictionary[str, Operator] = WeakValueDictionary()
         self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
@@ -729,6 +734,10 @@ class OperatorRegistry:
         """Knows an operator of this session by its id, beside those that are declared for everybody."""
         self._held[op.id] = op
 
+    def lend(self, op: Operator) -> None:
+        """Knows an operator by its id for as long as somebody else holds it."""
+        self._lent[op.id] = op
+
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
@@ -752,7 +761,7 @@ class OperatorRegistry:
         return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators.get(id) or self._held[id]
+        return self._operators.get(id) or self._held.get(id) or self._lent[id]
 
     def __iter__(self):
         return iter(self._operators.values())
@@ -850,10 +859,11 @@ def operator(
     support
         What an output pixel depends on.
     shape
-        (arguments, metas of its cubes) → meta of its result; the first cube's by default.
+        (arguments, metas of its cubes) → meta of its result; by default the first cube's, without what it `reduces`.
     needs
-        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; the same ones by default. Who
-        declares a shape declares the needs, too (`same_bands` are those of the default): TypeError.
+        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; by default the same ones, or
+        all of them where it reduces `bands`. Who declares a shape declares the needs, too (`same_bands` are those of
+        the default): TypeError.
     strict
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.

@@ -191,7 +191,7 @@ class Notebook:
             end = time.monotonic() + 30
             while not started() and time.monotonic() < end:
                 self.page.wait_for_timeout(200)
-            if started():
+            if started() or not self.is_idle():  # of a long notebook only the last cells are in the page, not yet run
                 break
         self.idle(timeout)
         return self
@@ -231,7 +231,8 @@ class Notebook:
     def idle(self, timeout: float = 180) -> None:
         def finished() -> bool:
             prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
-            return bool(prompts) and not any("*" in p or "[ ]" in p for p in prompts)
+            done = bool(prompts) and not any("*" in p or "[ ]" in p for p in prompts)
+            return done and self.is_idle()  # of a long notebook the page has some of the cells only
 
         self.until(finished, timeout, "the notebook did not finish")
 

@@ -360,7 +360,9 @@ class Map(ipyleaflet.Map):
             return layer
         bounds = self._visible()
         pinned = chain.pin(bounds, view.ground_resolution(bounds, self.zoom))
-        return type(layer)(ml.OverTime(pinned) if isinstance(layer, ml.TimeLayer) else pinned, layer.look)
+        if isinstance(layer, ml.TimeLayer):
+            return ml.TimeLayer(ml.OverTime(pinned), layer.look)
+        return ml.Layer(pinned, layer.look)
 
     def _check_index(self, index: Any) -> None:
         if index is None:

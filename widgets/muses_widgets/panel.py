@@ -23,8 +23,9 @@ class Panel(anywidget.AnyWidget):
     # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
-    """Top layer first: {id (of the tile layer's model), name, chain, style, legend}; one without scenes has, in place
-    of the last three, `empty`: the sentence that says so. One with dates has `frames`: {label, time, chain} of each."""
+    """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
+    notebook), legend, remarks}; one without scenes has, in place of the last five, `empty`: the sentence that says
+    so. One with dates has `frames`: {label, time, chain} of each."""
     date = t.Unicode().tag(sync=True)
     """The date that layers with dates show: the label of a frame, or a day."""
     base = t.Unicode().tag(sync=True)

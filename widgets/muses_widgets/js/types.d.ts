@@ -39,6 +39,8 @@ export interface LayerEntry {
   style?: string;
   legend?: Legend;
   remarks?: Remarks;
+  /** Whether it runs code of the notebook, which only its author sees. */
+  private?: boolean;
   empty?: string;
   /** Of a layer with dates: one chain for each, in order of time. */
   frames?: Frame[];

@@ -349,7 +349,7 @@ class Time {
       const frame = frames[(current + step + frames.length) % frames.length];
       return this.rows.flatMap((row) => {
         const own = until(row.entry.frames ?? [], frame?.time ?? "");
-        if (own.chain === row.entry.chain) return [];
+        if (own.chain === row.entry.chain || row.entry.private) return []; // no browser keeps what is private
         return tilesOf(row)
           .map((url) => url.replace(`/${row.entry.chain}/`, `/${own.chain}/`))
           .filter((url) => !this.fetched.has(url));
