@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import holoviews as hv
@@ -343,6 +344,7 @@ def test_materialized_blocks_of_a_series_are_read_instead_of_scenes(s2: ml.Colle
     window = ml.Window.from_bounds((1.40, 43.57, 1.42, 43.59), crs="EPSG:4326", resolution=0.0001)
     expected = chain.at([LON], [LAT])
     chain.materialize(window, levels=[0], progress=False).wait(60)
+    time.sleep(2.1)  # a process looks at the folder every two seconds
     worker_engine().cache.clear()
     readings.forget()
     windows.forget(compute.executor())
