@@ -162,7 +162,7 @@ def _data_of(step: Step) -> list[Node]:
         if isinstance(value, Callback) and value.root.process == "if":  # as in `Chain.where`
             condition = value.root.arguments["value"]
             conditions.add(_CUBES.get(condition.name) if isinstance(condition, Parameter) else None)
-    return [step.arguments[name] for name in step.operator.cubes if name not in conditions]
+    return [step.arguments[name] for name in step.operator.cubes_in(step.arguments) if name not in conditions]
 
 
 def check_known(published: Published) -> None:

@@ -25,7 +25,7 @@ PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
 PUBLISHED = PIXELS | CATALOG | {"store", "publish"}
-FACE = PUBLISHED | DRAWING | {"compute", "export", "readings", "series", "tables", "zonal", "api"}
+FACE = PUBLISHED | DRAWING | {"compute", "export", "readings", "series", "tables", "training", "zonal", "api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "cached": set(),
@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "series": PUBLISHED | {"compute", "readings"},
     "zonal": PUBLISHED | {"compute", "series"},
     "tables": PUBLISHED | {"compute", "series", "zonal"},
+    "training": PUBLISHED | {"zonal"},
     "api": FACE,
     "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
     "hub": {"document", "errors", "resources", "settings", "store"},

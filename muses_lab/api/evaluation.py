@@ -11,7 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import compute, series, settings
+from muses_lab import compute, series, settings, training
 from muses_lab.api import spectral
 from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
@@ -30,11 +30,12 @@ from muses_lab.errors import ArgumentError, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
+from muses_lab.operators.methods import over
 from muses_lab.operators.vectors import Features
 from muses_lab.plain import shown, users_line
 from muses_lab.products import SkippedItems
 from muses_lab.publish import artefacts, documents, sharing
-from muses_lab.publish.pinning import LOADS, Found, Searches
+from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
 from muses_lab.raster.window import checked
 from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
@@ -97,6 +98,8 @@ class Evaluable(Expression):
                 bands = list(source_of(found.scenes).meta.select(tuple(bands)).bands or ())
             thinning = settings.counts("MUSES_THINNING", THINNING)
             loaded = registry.node("muses:load_items", digest=digest, bands=bands, thinning=thinning)
+            if node.process in WITHOUT_DATES:
+                loaded = over(loaded, "t", "first")
             cropped = _cropped(loaded, found.crop)
             made._artefacts.update((artefact.digest, artefact) for artefact in cropped.artefacts)
             return cropped
@@ -106,12 +109,13 @@ class Evaluable(Expression):
 
     @cached_property
     def published(self) -> Published:
-        """What the engine evaluates: the document with pinned scenes."""
+        """What the engine evaluates: the document with pinned scenes, and with the models that it fits."""
         chain = self._published_chain
         used = references(chain._node)
         if used.keys() - chain._artefacts.keys():
             chain = chain.with_artefacts_of(default_store())
-        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        pinned = Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        return training.with_models(pinned, default_store())
 
     def publish(self, store: Store | None = None) -> str:
         """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.

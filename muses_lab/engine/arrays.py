@@ -290,6 +290,7 @@ def _injected(step: Step, stage: Stage, rect: Rect, prepared: PreparedGraph) -> 
         "halo": lambda: step.halo(grid.pixel_metres(level)),
         "groups": lambda: stage.groups,
         "axes": lambda: {name: prepared[child].times for name, child in step.cubes},
+        "rect": lambda: rect,
         "in_extent": lambda: rect.intersection(step.grids.get(grid.id, grid).rect(level)).within(rect),
     }
     return {name: offered[name]() for name in step.operator.injected if name in offered}

@@ -10,6 +10,7 @@ from muses_lab.engine.compiled import vm
 from muses_lab.operators import (
     breaks,
     composites,
+    curves,
     focal,
     gaps,
     geomedian,
@@ -80,6 +81,7 @@ def _series() -> None:
         breaks.cusum, breaks.largest_drop, breaks.drop_alert,
     ):  # fmt: skip
         of_one(data)
+    curves.warm()
     lagged.lagged_correlation(data, data)
 
 

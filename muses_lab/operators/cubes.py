@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyproj
@@ -30,6 +31,7 @@ from muses_lab.operators.contract import (
     Meta,
     Reading,
     Reducer,
+    Refused,
     Regrid,
     Structural,
     Unary,
@@ -204,6 +206,41 @@ def load_stac(
     `…/collections/<id>` is the collection of a STAC API; a `.json` is an item, an ItemCollection, or a static
     collection, whose items are read one by one. Only https, and no private address (`MUSES_ALLOWED_HOSTS` has others).
     The rest is as of `load_collection`.
+    """
+    raise DocumentError(f"{url!r} has not been resolved")
+
+
+RASTER_FORMATS = ("gtiff", "geotiff", "tiff", "cog")
+"""Of `load_url`, in lower case."""
+
+
+def _check_raster_format(arguments: Mapping[str, Any]) -> None:
+    if arguments["format"].lower() not in RASTER_FORMATS:
+        raise Refused("FormatUnsuitable", f"{arguments['format']!r:.40} is none of the formats of rasters: GTiff, COG")
+    url = arguments["url"]
+    if not urlsplit(url).path.lower().endswith((".tif", ".tiff")):
+        raise Refused("FormatUnsuitable", f"{url!r:.200} is no address of a GeoTIFF: it ends in .tif or .tiff")
+    if arguments["options"]:
+        raise ValueError(f"there are no options of {arguments['format']}, such as {sorted(arguments['options'])[0]!r}")
+
+
+@operator(
+    "load_url", support=Structural(), shape=_source, rule=_check_raster_format, method=None,
+    partly="GTiff and COG, and features of GeoJSON, Parquet, GPKG and zipped ESRI Shapefiles; no options",
+)  # fmt: skip
+def load_url(
+    url: Annotated[str, Field(min_length=1, max_length=2000)],
+    format: str,
+    options: dict[str, Any] = {},  # noqa: B006 (openEO's default; it is never changed)
+) -> Cube:
+    """A GeoTIFF or COG on the web, by its address (.tif), as an image of its bands without a date (openEO `load_url`).
+
+    ```python
+    ml.Chain.from_json({"l": {"process_id": "load_url", "arguments": {"url": url, "format": "COG"}, "result": True}})
+    ```
+
+    Only https, and no private address (`MUSES_ALLOWED_HOSTS` has others). Of the formats GeoJSON, Parquet and GPKG it
+    gives features: `muses:load_features`.
     """
     raise DocumentError(f"{url!r} has not been resolved")
 

@@ -32,7 +32,7 @@ def compute(published: Published, resolution: float | None = None) -> xr.DataArr
     metas: dict[str, Meta] = {}
     for node in walk(published.root):
         op = registry[node.process]
-        cubes = [node.arguments[name] for name in op.cubes if name in node.arguments]
+        cubes = [node.arguments[name] for name in op.cubes_in(node.arguments)]
         if reduces_over_features(node):
             below = _only(published, node.arguments["data"])
             reducer, target = node.arguments["reducer"], node.arguments.get("target_dimension")
@@ -148,9 +148,9 @@ def _applied(node: Node, values: Mapping[str, xr.DataArray], metas: Mapping[str,
     if not isinstance(op.support, Pixel) or set(op.injected) - {"meta"} or op.artefacts:
         raise DocumentError(f"{node.process!r} needs pixels; a table of features has none", process=node.process)
     arguments = {a.name: node.arguments.get(a.name, a.default) for a in op.arguments.values()}
-    below = {name: metas[arguments[name].hash] for name in op.cubes}
+    below = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
     meta = op.shape(arguments, below)
-    cubes = {name: values[arguments[name].hash] for name in op.cubes}
+    cubes = {name: values[arguments[name].hash] for name in op.cubes_in(arguments)}
     given = {"meta": next(iter(below.values()))} if "meta" in op.injected else {}
     made = op.fn(**{**arguments, **cubes, **given})
     first = next(iter(cubes.values()))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from muses_widgets.cluster import ClusterPanel
 from muses_widgets.form import Form
+from muses_widgets.linking import link
 from muses_widgets.map import Map
 from muses_widgets.panel import Panel
 from muses_widgets.service import find_service
 
-__all__ = ["ClusterPanel", "Form", "Map", "Panel", "find_service"]
+__all__ = ["ClusterPanel", "Form", "Map", "Panel", "find_service", "link"]

@@ -202,6 +202,26 @@ class Map(ipyleaflet.Map):
         self.panel.date = text
         self._list_layers()
 
+    def swipe(self, left: Any = None, right: Any = None, at: float = 0.5) -> None:
+        """Compares two layers: `left` is shown left of a line over the map, `right` right of it.
+
+        >>> m.swipe("2018", "2019")
+        >>> m.swipe()                                           # no more
+
+        Layers are named as in `remove`. `at` is where the line is, as a share of the map's width; it can be dragged,
+        and moved by the arrow keys. The panel has the same under **Compare two layers**.
+        """
+        if left is None and right is None:
+            self.panel.swipe = {}
+            return
+        one, other = self._found(left), self._found(right)
+        if one is other or not all(isinstance(tiles, ChainTiles) for tiles in (one, other)):
+            raise NotShown(f"m.swipe({left!r}, {right!r}) takes two different layers that are chains")
+        if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= 1:
+            raise NotShown(f"at={at!r} is no share of the map's width: 0 is its left edge, 1 its right one")
+        one.visible = other.visible = True
+        self.panel.swipe = {"left": one.model_id, "right": other.model_id, "at": at}
+
     @property
     def clicked(self) -> Clicked | None:
         """The place of the last click: `chain.at(m.clicked)`; `m.panel.observe(f, "clicked")` tells of new ones."""

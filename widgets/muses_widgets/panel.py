@@ -35,6 +35,8 @@ class Panel(anywidget.AnyWidget):
     basemap = t.Unicode().tag(sync=True)
     clicked: t.List[float] = t.List(allow_none=True, default_value=None).tag(sync=True)
     """[lat, lon] of the last click."""
+    swipe: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    """{left, right (ids of layers), at (share of the width)}: the layers that are compared; empty: none."""
     folded = t.Bool(False).tag(sync=True)
     sections: t.Dict[str, Any] = t.Dict(t.Dict()).tag(sync=True)
     """What the parts of the sections in the kernel tell those in the browser, by the section's name."""

@@ -27,6 +27,8 @@ export interface PanelTraits {
   folded: boolean;
   /** The label of the frame that layers with dates show; empty: nobody has chosen one. */
   date: string;
+  /** The layers (by id) that are compared left and right of a line, and where that is; empty: none. */
+  swipe: { left?: string; right?: string; at?: number };
   /** What each section's Python part tells its JavaScript, by the section's name. */
   sections: Record<string, any>;
 }
@@ -335,6 +337,8 @@ export interface LeafletMap {
   getBounds(): { getWest(): number; getSouth(): number; getEast(): number; getNorth(): number };
   getPixelBounds(center?: LatLng, zoom?: number): Bounds;
   getZoomScale(to: number, from: number): number;
+  getSize(): Point;
+  containerPointToLayerPoint(point: [number, number]): Point;
   latLngToLayerPoint(place: LatLng): Point;
   project(place: LatLng, zoom: number): Point;
   unproject(point: [number, number], zoom: number): LatLng;
@@ -351,6 +355,7 @@ export interface LeafletTileLayer {
   on(names: string, callback: (event: any) => void): void;
   fire(name: string): void;
   redraw(): void;
+  getContainer?(): HTMLElement | null;
   refresh?(): void;
   setOpacity(opacity: number): void;
   setZIndex(index: number): void;
