@@ -22,6 +22,8 @@ from muses_lab.raster.window import Window
 from muses_lab.render import render
 from muses_lab.store import Store, default_store
 from muses_lab.style import PALETTES, Style
+from muses_lab.tables.points import PointSeries
+from muses_lab.tables.zones import ZonalSeries
 
 _STYLE = "style."
 """How the names of a style's parameters begin."""
@@ -122,9 +124,18 @@ class Layer:
         """The chain's values at places; see `Chain.at`."""
         return self.chain.at(lon, lat, resolution)
 
-    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
-        """The series from which the chain's values at places are made; see `Chain.series`."""
-        return self.chain.series(lon, lat, resolution)
+    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> PointSeries:
+        """The series from which the chain's values at places are made, in the style's unit; see `Chain.series`."""
+        found = self.chain.series(lon, lat, resolution)
+        return replace(found, unit=self.look.unit or "", label=self.look.label or "")
+
+    def over(
+        self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
+        progress: bool | None = None,
+    ) -> ZonalSeries:  # fmt: skip
+        """Statistics over polygons of every date, in the style's unit; see `Chain.over`."""
+        found = self.chain.over(polygons, stats, resolution, progress)
+        return replace(found, unit=self.look.unit or "", label=self.look.label or "")
 
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
