@@ -59,13 +59,13 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json)
 	@touch $@
 
 # JupyterLab prints its URL, which carries the token that keeps other users of this machine out. Nothing that is run
-# there is a file of this repository.
+# there is a file of this repository. In its terminals and in notebooks `muses-lab` is a command.
 lab: install
 	@echo "── Sample scenes, once: under a minute"
 	@$(BIN)/muses-lab sample
 	@$(BIN)/python -m muses_lab.notebooks notebooks "$(LAB)"
 	@echo "── JupyterLab: its address is below, Ctrl-C ends it"
-	@exec $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
+	@PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --ServerApp.root_dir="$(LAB)" --LabApp.default_url="/lab/tree/$(NOTEBOOK)"
 
 # JupyterHub with a Dask cluster for each user, on loopback; jupyterhub_config.py lists the settings. Ctrl-C ends it.

@@ -164,6 +164,7 @@ def test_plots_of_the_notebook_and_of_the_panel_live_together(shown):
     series(shown, 2)
     shown.run("ml.plots()")
     shown.run("ndvi.series(m.clicked).hvplot.scatter()")
+    shown.page.locator(".jp-OutputArea .bk-Row").wait_for(state="attached", timeout=30_000)  # by Bokeh in the page
     assert shown.errors() == []
     shown.click(0.35, 0.55)
     series(shown, 2)

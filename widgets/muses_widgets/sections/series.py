@@ -230,7 +230,7 @@ def _small(plot: Any, _: Any) -> None:
     figure.min_border = 2
     figure.min_border_right = 8
     figure.outline_line_color = None
-    for axis, ticks in ((figure.xaxis[0], 4), (figure.yaxis[0], 3)):
+    for axis, ticks in ((figure.xaxis[0], 3), (figure.yaxis[0], 3)):
         axis.ticker.desired_num_ticks = ticks
         axis.ticker.num_minor_ticks = 0
         axis.major_label_text_font_size = "10px"

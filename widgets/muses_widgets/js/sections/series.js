@@ -244,8 +244,9 @@ const loading = new Map();
  * @param {string} release
  */
 function loadBokeh(release) {
-  const there = () => /** @type {any} */ (globalThis).Bokeh?.[release];
-  if (there()) return Promise.resolve(there());
+  const page = /** @type {any} */ (globalThis);
+  const there = page.Bokeh?.[release];
+  if (there) return Promise.resolve(there);
   const known = loading.get(release);
   if (known) return known;
   const loaded = new Promise((resolve, reject) => {
@@ -254,9 +255,13 @@ function loadBokeh(release) {
       loading.delete(release);
       reject(new ServiceError("no-bokeh", `The series cannot be drawn: ${reason}`));
     };
+    const before = page.Bokeh;
     const script = h("script", { src: `${baseUrl()}panel-preview/static/js/bokeh.min.js` });
     script.addEventListener("load", () => {
-      if (there()) resolve(there());
+      const ours = page.Bokeh?.[release];
+      // Panel, which draws a notebook's own plots, takes a Bokeh in the page for its own, and then draws nothing by it.
+      if (!before) delete page.Bokeh;
+      if (ours) resolve(ours);
       else fail(`the kernel has Bokeh ${release} and the Jupyter server another one. Use one environment for both.`);
     });
     script.addEventListener("error", () => {
