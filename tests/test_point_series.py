@@ -314,7 +314,16 @@ def test_every_overlay_draws(masked: ml.Chain) -> None:
     expected = found.whittaker().values.ravel()
     np.testing.assert_allclose(curve.dimension_values("optical"), expected[np.isfinite(expected)])
     hv.render(found.plot(year_over_year=True), backend="bokeh")
-    assert found.hvplot.scatter() is not None and isinstance(found, PointSeries)
+    assert found.hvplot.scatter(x="date", y="value") is not None and isinstance(found, PointSeries)
+
+
+def test_hvplot_draws_each_series_as_a_curve_of_its_own(masked: ml.Chain) -> None:
+    two = masked.series([place(50, 50)[0], place(10, 20)[0]], [place(50, 50)[1], place(10, 20)[1]])
+    curves = elements(two.hvplot(), hv.Curve)
+    assert len(curves) == 2
+    for point, curve in enumerate(curves):
+        rows = two.table[two.table.point == point]
+        np.testing.assert_array_equal(curve.dimension_values("value"), rows["value"])
 
 
 def test_curves_of_several_bands_and_places_stay_in_their_places() -> None:
