@@ -124,14 +124,14 @@ class Timeline(ABC):
 
     @property
     def hvplot(self) -> Any:
-        """hvPlot's methods of the table, a curve for each series: `.hvplot()`, `.hvplot.scatter(x="date", y="value")`."""
+        """hvPlot's methods, a curve for each series: `.hvplot()`, `.hvplot.scatter(x="date", y="value")`."""
         from hvplot import hvPlotTabular
 
         table, value = self.table.drop(columns="geometry", errors="ignore"), self.VALUE
         several = [key for key in self.KEYS if table[key].nunique() > 1]
         defaults = {"by": several} if several else {}
 
-        class Plots(hvPlotTabular):  # type: ignore[misc]
+        class Plots(hvPlotTabular):
             # hvPlot's own defaults of x and y cannot be given again.
             def __call__(self, x: Any = None, y: Any = None, kind: Any = None, **options: Any) -> Any:
                 return super().__call__(x or "date", y or value, kind, **{**defaults, **options})
