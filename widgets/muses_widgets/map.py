@@ -154,9 +154,12 @@ class Map(ipyleaflet.Map):
         return layer
 
     def __repr__(self) -> str:
+        return f"<Map of {self._contents()}: {self.panel.status()['state']}>"
+
+    def _contents(self) -> str:
         lat, lon = self.center
         shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
-        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}: {self.panel.status()['state']}>"
+        return f"{shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}"
 
     def status(self) -> Status:
         """What the map shows and whether it came, for a terminal or a program; `print` gives JSON.
@@ -186,7 +189,9 @@ class Map(ipyleaflet.Map):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # The text is seen where widgets are not drawn: in a colleague's notebook that is not trusted yet, on GitHub.
-        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self!r}: run the notebook's cells to see it"}
+        return super()._repr_mimebundle_(**options) | {
+            "text/plain": f"<Map of {self._contents()}>: run the notebook's cells to see it"
+        }
 
     def __add__(self, item: Any) -> Map:
         self.add(item)
