@@ -495,9 +495,8 @@ class _Reader:
                 pass
             except (TypeError, ValueError) as error:
                 if not scope.inside_callback:
-                    raise DocumentError(
-                        f"node {path!r}: {process!r}: {error}", openeo="ProcessParameterInvalid", node=path
-                    ) from None
+                    name = getattr(error, "openeo", "ProcessParameterInvalid")
+                    raise DocumentError(f"node {path!r}: {process!r}: {error}", openeo=name, node=path) from None
         return self._node(name, node, arguments, data, scope)
 
     def _branch(self, chosen: Any, scope: _Scope, path: str) -> _Value:
@@ -507,7 +506,9 @@ class _Reader:
         return _Value(self._written(chosen, scope, path, ""))
 
     def _folds(self, node: dict[str, Any], arguments: dict[str, Any], scope: _Scope) -> bool:
-        if node["namespace"] or (scope.inside_callback and (self.ours or node["result"] or len(scope.nodes) == 1)):
+        if node["namespace"] or (scope.inside_callback and self.ours):
+            return False
+        if scope.inside_callback and (node["result"] or len(scope.nodes) == 1) and not _of_no_numbers(arguments):
             return False
         return _Value(arguments).is_constant
 
@@ -649,7 +650,9 @@ class _Reader:
         inner.nodes[marked[0]]["result"] = True
         root = self.values(inner)[marked[0]]
         if not root.is_node:
-            inner.out = {marked[0]: _as_node("constant", {"x": root.json})}
+            as_array = isinstance(root.json, list)
+            made = _as_node("array_create", {"data": root.json}) if as_array else _as_node("constant", {"x": root.json})
+            inner.out = {marked[0]: made}
             return {"process_graph": _only(inner.out, marked[0])}
         return {"process_graph": _only(inner.out, root.json["from_node"])}
 
@@ -760,6 +763,12 @@ class _Checker(_Reader):
                 self.found.append(error)
         self._faulty.add(name)
         return _Value(None)
+
+
+def _of_no_numbers(arguments: Mapping[str, Any]) -> bool:
+    """Whether an argument is a text, or an array that holds something else than numbers: no cube has such values."""
+    items = [item for value in arguments.values() for item in (value if isinstance(value, list) else [value])]
+    return any(isinstance(item, str | list | dict) for item in items)
 
 
 def _size(value: Any) -> int:
