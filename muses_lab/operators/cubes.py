@@ -299,7 +299,8 @@ def select_bands(data: Node, bands: Sequence[str]) -> Node:
 def _with_time(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     if not metas["data"].time:
         raise DocumentError(
-            "the dimension 't' has been reduced already: there are no dates to choose from; choose them before reducing",
+            "the dimension 't' has been reduced already: there are no dates to choose from; choose them before "
+            "reducing",
             openeo="DimensionNotAvailable",
         )
     return metas["data"]
