@@ -508,8 +508,6 @@ class _Reader:
     def _folds(self, node: dict[str, Any], arguments: dict[str, Any], scope: _Scope) -> bool:
         if node["namespace"] or (scope.inside_callback and self.ours):
             return False
-        if scope.inside_callback and (node["result"] or len(scope.nodes) == 1) and not _of_no_numbers(arguments):
-            return False
         return _Value(arguments).is_constant
 
     def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope) -> _Value:
@@ -763,12 +761,6 @@ class _Checker(_Reader):
                 self.found.append(error)
         self._faulty.add(name)
         return _Value(None)
-
-
-def _of_no_numbers(arguments: Mapping[str, Any]) -> bool:
-    """Whether an argument is a text, or an array that holds something else than numbers: no cube has such values."""
-    items = [item for value in arguments.values() for item in (value if isinstance(value, list) else [value])]
-    return any(isinstance(item, str | list | dict) for item in items)
 
 
 def _size(value: Any) -> int:
