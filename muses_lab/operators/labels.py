@@ -149,7 +149,10 @@ def _new_names(arguments: Mapping[str, Any], meta: Meta) -> dict[str, str]:
     target = [str(name) for name in arguments["target"]]
     if not arguments["source"] and len(target) > len(bands):
         raise DocumentError(f"{len(target)} labels for {len(bands)} bands ({', '.join(bands)})", openeo="LabelMismatch")
-    source = [meta.find(str(name)) for name in arguments["source"]] or bands[: len(target)]
+    try:
+        source = [meta.find(str(name)) for name in arguments["source"]] or bands[: len(target)]
+    except BandError as error:
+        raise BandError(error.message, openeo="LabelNotAvailable", **error.details) from None
     names = dict(zip(source, target, strict=True))
     after = [names.get(band, band) for band in bands]
     if twice := {name for name in after if after.count(name) > 1}:
