@@ -450,6 +450,8 @@ def test_dimensions_have_any_name(name: str):
     assert one(renamed).hash == one(plain).hash
     swapped = {**renamed, "n": node("rename_dimension", data=of("l"), source="heights", target="when")}
     assert refused(swapped).openeo == "DimensionNotAvailable"
+    taken = {**renamed, "n": node("rename_dimension", data=of("l"), source=name, target="x")}
+    assert refused(taken).openeo == "DimensionExists"
     bands = {**PLAIN, "r": node("reduce_dimension", result=True, data=of("l"), dimension="spectral", reducer=MEDIAN)}
     assert one(bands).arguments["dimension"] == "bands"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,7 +146,8 @@ def test_what_is_no_value_of_the_process():
     for process, arguments in (
         ("round", {"x": 1, "p": 0.5}), ("text_begins", {"data": 5, "pattern": "a"}), ("sum", {"data": ["a"]}),
         ("date_between", {"x": 5, "min": "2020-01-01", "max": "2021-01-01"}), ("sort", {"data": [1, "2020-01-01"]}),
-        ("date_between", {"x": "10:00:00", "min": "2020-01-01", "max": "2021-01-01"}), ("quantiles", {"data": [1], "q": 1}),
+        ("date_between", {"x": "10:00:00", "min": "2020-01-01", "max": "2021-01-01"}),
+        ("quantiles", {"data": [1], "q": 1}),
     ):  # fmt: skip
         with pytest.raises((TypeError, ValueError)):
             folded(process, arguments)
@@ -185,7 +185,8 @@ def test_a_callback_of_constants_is_what_they_are(series: ml.Collection):
     id = f"{series.catalog.id}:{series.query.collection}"
     for process, arguments, expected in (
         ("eq", {"x": "Test", "y": "test", "case_sensitive": False}, 1), ("gt", {"x": True, "y": 0}, 0),
-        ("is_valid", {"x": [None]}, 1), ("array_contains", {"data": ["A"], "value": "a"}, 0), ("is_nan", {"x": None}, 0),
+        ("is_valid", {"x": [None]}, 1), ("array_contains", {"data": ["A"], "value": "a"}, 0),
+        ("is_nan", {"x": None}, 0),
     ):  # fmt: skip
         document = everywhere(id, {"process_id": process, "arguments": arguments, "result": True})
         document["scenes"]["arguments"]["bands"] = ["B4"]

@@ -851,6 +851,13 @@ def _renamed(arguments: dict[str, Any], data: _Value, path: str) -> _Value:
             node=path,
             argument="source",
         )
+    if (other := _dimension(target, data.dimensions)) != here and other in ("x", "y"):  # which all cubes have
+        raise DocumentError(
+            f"node {path!r}: there is a dimension {target!r} already",
+            openeo="DimensionExists",
+            node=path,
+            argument="target",
+        )
     return replace(data, dimensions={**data.dimensions, target: here})
 
 

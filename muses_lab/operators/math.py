@@ -225,7 +225,7 @@ def is_nan(x: Scalar) -> Scalar:
     image.is_nan()
     ```
     """
-    return False if x is None else truth(lambda v: np.isnan(v).astype(np.float32), x)  # type: ignore[return-value]
+    return False if x is None else truth(lambda v: np.isnan(v).astype(np.float32), x)
 
 
 @operator("is_valid", strict=False, code="IS_VALID")
