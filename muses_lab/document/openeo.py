@@ -506,9 +506,21 @@ class _Reader:
         return _Value(self._written(chosen, scope, path, ""))
 
     def _folds(self, node: dict[str, Any], arguments: dict[str, Any], scope: _Scope) -> bool:
-        if node["namespace"] or (scope.inside_callback and self.ours):
+        if node["namespace"] or (scope.inside_callback and self.ours) or not _Value(arguments).is_constant:
             return False
-        return _Value(arguments).is_constant
+        alone = scope.inside_callback and (node["result"] or len(scope.nodes) == 1)
+        return not alone or self._is_no_node(node["process_id"], arguments, scope.path)
+
+    def _is_no_node(self, process: str, arguments: dict[str, Any], path: str) -> bool:
+        """Whether constants have to become their value, as there are no such nodes: of texts, or of arrays of them."""
+        if any(isinstance(value, list) for value in arguments.values()):
+            return True
+        try:
+            signature = self.registry.signature(process, path)
+            signature.check(dict(arguments), path, True)
+        except DocumentError:
+            return True
+        return signature.takes_text and any(isinstance(value, str) for value in arguments.values())
 
     def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: _Value, scope: _Scope) -> _Value:
         """A node that is written, in our words."""
