@@ -126,7 +126,7 @@ def prepare(app: Sphinx) -> None:
         "MUSES_COMPUTE": "threads",
         "IPYTHONDIR": str(site_pages.kernel_folder(HOME / "ipython")),
     }
-    muses_lab("sample", str(HOME / "sample"), "--dates", "12")
+    muses_lab("sample", str(HOME / "sample"), "--dates", "24")
 
 
 def markdown_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

@@ -50,6 +50,12 @@ class PrivateChain(MusesError):
     code = "private-chain"
 
 
+class OperatorFailed(MusesError):
+    """Code of the user's own (an operator declared in a notebook, a UDF) raised an error, or gave no cube."""
+
+    code = "operator-failed"
+
+
 class BandError(MusesError):
     """A band was asked for that the data do not have."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-TUTORIALS = ("01-first-map.ipynb",)
+TUTORIALS = ("01-first-map.ipynb", "02-operators.ipynb")
 """What this release has for all its users. Whatever else lies in a clone's `notebooks/` is somebody's own."""
 
 FILE_BYTES = 100 << 20
@@ -126,7 +126,7 @@ def give(source: Path, target: Path, only: Collection[str] | None = None, runnin
     Examples
     --------
     >>> give(Path("notebooks"), Path.home() / "muses-lab").new                     # doctest: +SKIP
-    ['01-first-map.ipynb']
+    ['01-first-map.ipynb', '02-operators.ipynb']
 
     What the user changed stays as it is, and what was deleted stays away until there is a newer original. Every copy is
     there whole or not at all. What cannot be given, because the user's folder is full or closed say, is told of in

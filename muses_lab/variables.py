@@ -72,6 +72,7 @@ _DECLARED = [
     Variable("MUSES_REQUESTS_BURST", "service", 1000, "Requests of one user at once before that limit counts."),
     Variable("MUSES_REQUESTS_AT_ONCE", "service", 512, "Requests of one user that may be under way together."),
     Variable("MUSES_MAX_DOCUMENT", "service", 4 * _MIB, "Bytes of a posted document.", "4 MiB"),
+    Variable("MUSES_PRIVATE_BYTES", "service", 256 * _MIB, "Bytes of the private chains (with operators declared in notebooks) that a Jupyter server keeps in memory for its maps; those shown longest ago go first.", "256 MiB"),
     Variable("MUSES_ACTIVITY_SECONDS", "service", 60, "Seconds between looks of a Jupyter server for running jobs, which count as activity of their kernel."),
 
     Variable("MUSES_STORE_URL", "store", None, "Place of the store of chains, jobs and shares: an SQLAlchemy URL, or the address of a hub's service.", "a SQLite file in the home"),

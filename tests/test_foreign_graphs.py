@@ -19,6 +19,7 @@ from muses_lab.document.constants import NotConstant, folded
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, MusesError
 from muses_lab.operators import Meta, registry
+from muses_lab.operators.labels import holds
 from muses_lab.publish.conditions import as_text
 from tests.helpers.examples import examples
 
@@ -587,3 +588,59 @@ def test_whatever_a_document_holds_is_read_or_refused(value: Any, process: str):
     for document in (value, {"a": {"process_id": process, "arguments": arguments, "result": True}, "b": LOAD}):
         with suppress(MusesError):
             read(document, parameters={})
+
+
+# ----------------------------------------------------------------------------------- labels, and what is refused
+
+
+def test_labels_of_bands_are_constants_where_the_document_names_them():
+    load = {"process_id": "load_collection", "arguments": {"id": "s2", "bands": ["B04", "B08"]}}
+    labels = node("dimension_labels", data=of("l"), dimension="spectral")
+    told = node("array_append", data=of("b"), value="NDVI")
+    filtered = node("filter_bands", result=True, data=of("l"), bands=of("b"))
+    assert one({"l": load, "b": labels, "f": filtered}).arguments["bands"] == ["B04", "B08"]
+    renamed = node("rename_labels", data=of("l"), dimension="bands", target=["red", "nir"])
+    after = node("dimension_labels", data=of("r"), dimension="bands")
+    found = one(
+        {"l": load, "r": renamed, "b": after, "f": {**filtered, "arguments": {"data": of("r"), "bands": of("b")}}}
+    )
+    assert found.arguments["bands"] == ["red", "nir"]
+    one_more = node("array_element", data=of("t"), index=2)
+    chosen = node("filter_bands", result=True, data=of("l"), bands=[of("e")])
+    assert one({"l": load, "b": labels, "t": told, "e": one_more, "f": chosen}).arguments["bands"] == ["NDVI"]
+
+
+@pytest.mark.parametrize(
+    ("load", "dimension", "said"),
+    [
+        ({"id": "s2"}, "bands", "'load_collection' says no `bands`"),
+        ({"id": "s2", "bands": ["red", "B08"]}, "bands", "'red', a common name"),
+        ({"id": "s2", "bands": ["B04"]}, "t", "before scenes are found"),
+        ({"id": "s2", "bands": ["B04"]}, "x", "have no labels"),
+        ({"id": "s2", "bands": ["B04"]}, "depth", "no dimension 'depth'"),
+    ],
+)
+def test_labels_that_are_not_known_are_refused(load, dimension: str, said: str):
+    labels = node("dimension_labels", data=of("l"), dimension=dimension)
+    chosen = node("filter_bands", result=True, data=of("l"), bands=of("b"))
+    error = refused({"l": {**LOAD, "arguments": load}, "b": labels, "f": chosen})
+    assert said in str(error) and error.details["node"] == "b"
+
+
+@pytest.mark.parametrize("process", ["cloud_detection", "load_result", "sar_backscatter", "geocode"])
+def test_processes_that_are_not_here_say_why(process: str):
+    error = refused({"l": LOAD, "p": node(process, result=True, data=of("l"))})
+    assert f"{process!r} here: " in str(error) and error.to_json()["openeo"] == "ProcessUnsupported"
+
+
+def test_conditions_list_texts():
+    listed = callback("array_contains", data=["Sentinel-2A", "Sentinel-2B"], value={"from_parameter": "value"})
+    document = {"l": {**LOAD, "arguments": {"id": "s2", "properties": {"platform": listed}}, "result": True}}
+    assert as_text(one(document).arguments["properties"]) == "\"platform\" IN ('Sentinel-2A', 'Sentinel-2B')"
+    labels = callback("array_contains", data=["B04", "B08"], value={"from_parameter": "value"})
+    chosen = node("filter_labels", result=True, data=of("l"), dimension="bands", condition=labels)
+    condition = one({"l": LOAD, "f": chosen}).arguments["condition"]
+    assert [holds(condition, label) for label in ("B04", "B05", "B08")] == [True, False, True]
+    error = refused({"l": LOAD, "a": node("apply", result=True, data=of("l"), process=callback(
+        "array_contains", data=["a"], value=X))})  # fmt: skip
+    assert "may be compared with texts" in str(error)

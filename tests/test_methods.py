@@ -30,8 +30,8 @@ ALL = [pytest.param(op, id=op.id) for op in registry]
 METHODS = [pytest.param(op, id=op.id) for op in registry if op.method is not None]
 WINDOW = ml.Window.from_bounds((1.40, 43.58, 1.402, 43.582), crs="EPSG:32631", resolution=20)
 LOADING = {"load_collection", "muses:load_collection", "muses:load_items"}
-REMOTE = {"load_stac"}
-"""Of a server on the internet: `test_load_stac.py` has its own."""
+REMOTE = {"load_stac", "load_url"}
+"""Of a server on the internet: `test_load_stac.py` and `test_load_url.py` have their own."""
 
 
 @pytest.mark.parametrize("op", [op for op in ALL if op.values[0].id not in REMOTE])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -20,8 +21,21 @@ def ids(path: Path) -> str:
     return path.stem
 
 
+SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
+
+
+def with_solutions(book: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook with the folded solutions of its exercises as cells after them."""
+    cells = []
+    for cell in book.cells:
+        cells.append(cell)
+        if cell.cell_type == "markdown":
+            cells += [nbformat.v4.new_code_cell(code) for code in SOLUTION.findall(cell.source)]
+    return nbformat.from_dict({**book, "cells": cells})
+
+
 def run(path: Path, folder: Path) -> nbformat.NotebookNode:
-    book = nbformat.read(path, 4)
+    book = with_solutions(nbformat.read(path, 4))
     NotebookClient(book, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
     return book
 

@@ -122,6 +122,20 @@ GRAPHS: dict[str, tuple[Callable[[DataCube], DataCube], Callable[[np.ndarray], n
         lambda c: c.reduce_dimension(dimension="bands", reducer=lambda data: data[3] + data[2]),
         lambda r: r[:, B8] + r[:, B4],
     ),
+    "windows": (
+        lambda c: c.band("B8").mean_time().apply_neighborhood(
+            process=lambda data: data.apply_kernel(kernel=KERNEL.tolist(), factor=0.1),
+            size=[{"dimension": d, "value": 32, "unit": "px"} for d in "xy"],
+            overlap=[{"dimension": d, "value": 2, "unit": "px"} for d in "xy"],
+        ),
+        lambda r: ndimage.convolve(r[:, B8].mean(0), KERNEL * 0.1, mode="constant"),
+    ),
+    "windows of a pixel": (
+        lambda c: c.band("B8").apply_neighborhood(
+            process="cumsum", size=[{"dimension": d, "value": 1, "unit": "px"} for d in "xy"]
+        ),
+        lambda r: r[:, B8].cumsum(0),
+    ),
     "apply": (lambda c: c.band("B8").apply(lambda x: (x * 2).sqrt().ln()), lambda r: np.log(np.sqrt(r[:, B8] * 2))),
     "apply a process": (lambda c: c.band("B8").apply("absolute"), lambda r: np.abs(r[:, B8])),
     "linear_scale_range": (
@@ -416,6 +430,13 @@ def test_the_profile_is_openeo_s_own_where_it_says_so():
         "count": {"data", "condition"},
         "if": {"value", "accept", "reject"},
         "array_contains": {"data", "value"},
+        "apply_neighborhood": {"data", "process", "size", "overlap"},
+        "apply_polygon": {"data", "polygons", "process", "mask_value"},
+        "flatten_dimensions": {"data", "dimensions", "target_dimension", "label_separator"},
+        "unflatten_dimension": {"data", "dimension", "target_dimensions", "label_separator"},
+        "load_url": {"url", "format", "options"},
+        "vector_to_regular_points": {"data", "distance", "group"},
+        "vector_to_random_points": {"data", "geometry_count", "total_count", "group", "seed"},
         "resample_spatial": {"data", "resolution", "projection", "method", "align"},
     }
     for process, expected in names.items():

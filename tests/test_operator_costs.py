@@ -13,6 +13,7 @@ from typing import Any
 import bottleneck as bn
 import numpy as np
 import pytest
+import shapely
 import xarray as xr
 from scipy import ndimage
 
@@ -24,6 +25,8 @@ from muses_lab.errors import Cancelled
 from muses_lab.operators import Cost, Fit, Focal, Operator, Region, Series, Structural, operator, registry, run
 from muses_lab.operators.contract import Cube, Meta, same_bands
 from muses_lab.operators.declare import Traits
+from muses_lab.operators.functions import callback
+from muses_lab.operators.vectors import Features
 from muses_lab.raster.asset import Band
 from muses_lab.resources import cancel, rates
 from muses_lab.resources.rates import Throughput
@@ -192,9 +195,12 @@ def test_who_gives_a_shape_says_which_bands_it_is_made_of() -> None:
 
 
 def test_every_operator_tells_what_it_takes() -> None:
+    inner = registry.node("apply_kernel", inside_callback=True, data=Parameter("data"), kernel=[[1, 1, 1]])
     some = {
         "radius": 3, "metres": 30, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9],
-        "model": forest(),
+        "model": forest(), "process": Callback(inner), "parameters": [0.5, 0.1],
+        "function": callback("function", lambda x, p: p[0] + p[1] * x, "x", "parameters"),
+        "polygons": Features.of(4326, [shapely.box(1, 43, 1.01, 43.01)]),
     }  # fmt: skip
     for op in registry:
         if isinstance(op.support, Structural):
@@ -203,6 +209,8 @@ def test_every_operator_tells_what_it_takes() -> None:
         given = {a.name: a.default for a in op.arguments.values() if not a.required} | some
         if op.id == "muses:spectral_index":
             given |= {"name": "EVI", "kernel": "RBF"}
+        if op.id == "apply_neighborhood":
+            given |= {"size": [{"dimension": "x", "value": 32, "unit": "px"}]}
         small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
         most = 10 if isinstance(op.support, Fit) else 0.2  # of a fitting, which is done once
         assert 0 < small.seconds < large.seconds < most and 0 <= small.bytes <= large.bytes, op

@@ -133,19 +133,17 @@ def test_a_chain_keeps_the_code_it_was_built_with_and_says_that_it_is_private(
         np.testing.assert_array_equal(chain.compute(WINDOW), by * values)
 
 
-def test_it_has_every_support_and_shape(image: ml.Chain, made: ml.Collection, numbers: np.ndarray, own: None) -> None:
+def test_it_has_every_support_and_shape(image: ml.Chain, made: ml.Collection, own: None) -> None:
     @ml.operator(support=Focal(lambda arguments, pixel: arguments["radius"]))
     def highest(data: Cube, radius: int = 1) -> Cube:
         return data.copy(data=ndimage.maximum_filter(data.values, 2 * radius + 1, mode="nearest"))
 
     @ml.operator(
-        reduces="t",
-        shape=lambda arguments, metas: Meta(False, metas["data"].bands, metas["data"].common),
-        needs=lambda arguments, metas, wanted: {"data": wanted},
-        strict=False,
+        shape=lambda arguments, metas: Meta(metas["data"].time, ("double",)),
+        needs=lambda arguments, metas, wanted: {"data": ("B4",)},
     )
-    def spread(data: Cube) -> Cube:
-        return data.max("t") - data.min("t")
+    def doubled(data: Cube) -> Cube:
+        return (2 * data).assign_coords(bands=["double"])
 
     def mean_of(data: Cube) -> dict[str, Any]:
         return {"mean": float(data.mean())}
@@ -161,9 +159,9 @@ def test_it_has_every_support_and_shape(image: ml.Chain, made: ml.Collection, nu
     def weighted(data: Cube, other: Cube, weight: float = 0.5) -> Cube:
         return weight * data + (1 - weight) * other
 
-    values = np.where(numbers == 0, np.nan, numbers).astype(np.float32)
-    every = made.spread().compute(WINDOW)
-    np.testing.assert_array_equal(every, np.nanmax(values, 0) - np.nanmin(values, 0))
+    every = made.median("t").doubled().compute(WINDOW)
+    assert list(every.bands.values) == ["double"]
+    np.testing.assert_array_equal(every[0], 2 * made.median("t").band("B4").compute(WINDOW))
     one = made.band("B8").median("t")
     whole = one.highest(2).compute(WINDOW)
     np.testing.assert_array_equal(one.highest(2).compute(WINDOW[8:20, 5:30]), whole[8:20, 5:30])
@@ -174,6 +172,42 @@ def test_it_has_every_support_and_shape(image: ml.Chain, made: ml.Collection, nu
     np.testing.assert_allclose(
         one.weighted(image, 0.25).compute(WINDOW), 0.25 * one.compute(WINDOW) + 0.75 * image.compute(WINDOW)
     )
+
+
+def test_what_it_reduces_is_gone_from_its_result(made: ml.Collection, numbers: np.ndarray, own: None) -> None:
+    @ml.operator(reduces="t")
+    def spread(data: Cube) -> Cube:
+        return data.max("t") - data.min("t")
+
+    @ml.operator(reduces="bands")
+    def brightest(data: Cube) -> Cube:
+        return data.max("bands")
+
+    values = np.where(numbers == 0, np.nan, numbers).astype(np.float32)
+    spreads = np.fmax.reduce(values) - np.fmin.reduce(values)
+    np.testing.assert_array_equal(made.spread().compute(WINDOW), spreads)
+    np.testing.assert_array_equal(made.spread().band("B4").compute(WINDOW), spreads[0])
+    np.testing.assert_array_equal(made.spread().brightest().compute(WINDOW), np.fmax(*spreads))
+    with pytest.raises(DocumentError, match="'t' has been reduced already"):
+        made.spread().spread().compute(WINDOW)
+    with pytest.raises(DocumentError, match="'bands' has been reduced already"):
+        made.brightest().brightest().compute(WINDOW)
+
+
+def test_a_result_of_other_dimensions_than_declared_is_told(made: ml.Collection, image: ml.Chain, own: None) -> None:
+    @ml.operator
+    def undeclared(data: Cube) -> Cube:
+        return data.max("t")
+
+    @ml.operator
+    def bare(data: Cube) -> Cube:
+        return data.values
+
+    told = r"undeclared.* gives an array of \(y, x\), .* declared to give an array of \(t, y, x\): reduces='t'"
+    with pytest.raises(MusesError, match=told):
+        made.band("B4").undeclared().compute(WINDOW)
+    with pytest.raises(MusesError, match="bare.* gives ndarray, .* declared to give an array of"):
+        image.bare().compute(WINDOW)
 
 
 def test_a_private_result_is_kept_in_no_store(image: ml.Chain, own: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,28 @@ def kernel(s2: Collection, draw: Draw) -> Chain:
 
 
 @kind
+def windows_of_pixels(s2: Collection, draw: Draw) -> Chain:
+    size, overlap = draw(st.sampled_from([(16, 0), (50, 1), (96, 7)]))
+    return index(s2).median("t").apply_neighborhood(lambda part: part.apply_kernel(np.ones((7, 5))), size, overlap)
+
+
+@kind
+def polygons(s2: Collection, draw: Draw) -> Chain:
+    west, south, east, north = EXTENT
+    middle = (west + east) / 2
+    fields = {"type": "MultiPolygon", "coordinates": [
+        [[[west, south], [middle, north], [west, north], [west, south]]],
+        [[[middle, south], [east, south], [east, north], [middle, south]]],
+    ]}  # fmt: skip
+    reach = draw(st.integers(1, 3))
+    return (
+        index(s2)
+        .median("t")
+        .apply_polygon(fields, lambda part: part.apply_kernel(np.ones((1, 2 * reach + 1)), border=1))
+    )
+
+
+@kind
 def clouds_widened(s2: Collection, draw: Draw) -> Chain:
     clouds = s2.band("SCL").isin([3, 8, 9, 10]).dilate(draw(radius))
     return s2.ndvi().mask(clouds).min("t")

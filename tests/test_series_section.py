@@ -39,7 +39,7 @@ def message(m: Map, *names: str, place: tuple[float, float] = (LON, LAT), asked:
 
 def drawn(plot: dict[str, Any], glyph: type) -> list[dict[str, Any]]:
     """The data of a plot's lines, or of its points, as the browser gets them."""
-    (root,) = Document.from_json(json.loads(json.dumps(plot["item"]["doc"]))).roots
+    (root,) = Document.from_json(json.loads(plot["item"])["doc"]).roots
     return [r.data_source.data for r in root.renderers if isinstance(r.glyph, glyph)]
 
 
@@ -69,7 +69,7 @@ def test_nothing_that_is_drawn_names_an_address(s2):
     m.add(s2.ndvi().median("t"), name="NDVI")
     told = ask(m, "NDVI")
     assert not re.findall(r"https?://", json.dumps(told))
-    (root,) = Document.from_json(told["plots"][0]["item"]["doc"]).roots
+    (root,) = Document.from_json(json.loads(told["plots"][0]["item"])["doc"]).roots
     assert root.select_one(HoverTool).mode == "vline"
 
 

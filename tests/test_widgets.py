@@ -173,7 +173,7 @@ class TestAdd:
             m.add(s2.ndvi())
         with pytest.raises(BandError, match="choose with .style"):
             m.add(s2.median("t"))
-        with pytest.raises(BandError, match="shows band 'B99'; the chain has B01"):
+        with pytest.raises(BandError, match="no band 'B99'; the data have B01"):
             m.add(s2.median("t").style(bands=("B99", "B03", "B02")))
         assert m.panel.layers == []
 
@@ -183,6 +183,17 @@ class TestAdd:
         legend = m.panel.layers[0]["legend"]
         assert (legend["kind"], legend["vmin"], legend["vmax"]) == ("rgb", 0.0, 0.25)
         assert len(legend["bands"]) == 3
+
+    def test_a_style_takes_common_names_of_bands(self, s2, tmp_path):
+        median, m = s2.bands("red", "green", "blue", "nir").median("t"), Map()
+        named, stored = (median.style(bands=bands) for bands in (["nir", "red", "green"], ["B08", "B04", "B03"]))
+        m.add(named, name="by common names")
+        assert m.panel.layers[0]["legend"]["bands"] == ["B08", "B04", "B03"]
+        assert named.publish() == stored.publish()
+        window = ml.Window.from_bounds((1.43, 43.60, 1.44, 43.61), crs="EPSG:32631", resolution=100)
+        named.export(tmp_path / "named.tif", window, progress=False).wait()
+        stored.export(tmp_path / "stored.tif", window, progress=False).wait()
+        assert (tmp_path / "named.qml").read_bytes() == (tmp_path / "stored.qml").read_bytes()
 
     def test_a_chain_without_scenes_says_so_and_shows_nothing(self, s2, ndvi):
         m = Map()

@@ -240,6 +240,15 @@ def _of_raster(path: Path, header: RasterInfo, options: Options) -> dict[str, An
     return item
 
 
+def item_at(url: str, header: RasterInfo) -> dict[str, Any]:
+    """A raster on a server as an item; without a date in its name or tags it is of the beginning of 1970."""
+    path = Path(urlsplit(url).path)
+    item = _of_raster(Path(path.name), header, Options(None, "1970-01-01", None))
+    for asset in item["assets"].values():
+        asset["href"] = url
+    return item
+
+
 def _of_stack(path: Path, header: RasterInfo, stack: Stack) -> list[dict[str, Any]]:
     stack.check(len(header.dtypes), path)
     profile = profiles().get(stack.product or "")

@@ -108,6 +108,10 @@ class Signature(Protocol):
 class Registry(Protocol):
     def signature(self, process: str, node: str) -> Signature: ...
 
+    def labels(self, node: Node, dimension: str) -> list[str]:
+        """The labels of a dimension of a cube, as far as its document says them."""
+        ...
+
 
 def make(registry: Registry, process: str, arguments: dict[str, Any], *, inside_callback: bool = False) -> Node:
     """A checked node: the one way in which code builds graphs."""

@@ -34,8 +34,25 @@ MAX_CALLS = 32
 MAX_VALUES = 500_000
 """Elements and characters of constants that are written where they are referred to."""
 
-PASSING = ("save_result", "inspect", "debug", "log_message")
+PASSING = ("save_result", "save_ml_model", "inspect", "debug", "log_message")
 """Processes that give back their `data` as it is."""
+
+READ: Mapping[str, str] = {
+    "save_result": "the format becomes that of exports; its `options` are told and not followed",
+    "inspect": "gives back its data; nothing is logged", "debug": "gives back its data; nothing is logged",
+    "log_message": "gives back its data; nothing is logged",
+    "save_ml_model": "gives back its model, which the store keeps once it is fitted; `options` are ignored",
+    "rename_dimension": "t, bands, x and y may have any name in a document",
+    "dimension_labels": "the names of bands, where `bands` are named as they are loaded; dates are not known before",
+    "text_concat": "of constants", "date_replace_component": "of constants",
+}  # fmt: skip
+"""Processes that are no steps of chains: what becomes of them when a document is read."""
+
+FEATURES: Mapping[str, str] = {
+    "geojson": ".geojson", "json": ".geojson", "parquet": ".parquet", "geoparquet": ".parquet", "gpkg": ".gpkg",
+    "esri shapefile": ".zip",
+}  # fmt: skip
+"""Formats of `load_url`, in lower case, that give features and no pixels → how a file of it ends."""
 
 _DIMENSIONS = {
     "t": "t", "time": "t", "temporal": "t", "date": "t", "dates": "t", "datetime": "t", "times": "t",
@@ -117,6 +134,11 @@ def read(
         root = graph.parse({"process_graph": only, **versions}, registry)
         results.append(Result(root, name, value.format, value.options))
     return results
+
+
+def declared(document: Any) -> list[dict[str, Any]]:
+    """The parameters that a document declares, as openEO has them: `name`, `schema`, `description`, `default`."""
+    return _form(_checked(document)).parameters
 
 
 def faults(
@@ -333,6 +355,8 @@ class _Scope:
     parameters: Mapping[str, _Value] = field(default_factory=dict)
     offered: tuple[str, ...] = ()
     """Parameters that the process around a callback gives it."""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    """How the dimensions of those were named on the way → here."""
     around: _Scope | None = None
     """Whose names it sees: of a callback."""
     inside_callback: bool = False
@@ -347,7 +371,7 @@ class _Scope:
             if name in scope.parameters:
                 return scope.parameters[name]
             if name in scope.offered:
-                return _Value({"from_parameter": name})
+                return _Value({"from_parameter": name}, scope.dimensions)
             scope = scope.around
         return _Value(_Unset(name))
 
@@ -484,6 +508,8 @@ class _Reader:
             return _passed(process, arguments, data, path)
         if process == "rename_dimension":
             return _renamed(arguments, data, path)
+        if process == "dimension_labels":
+            return self._labels(arguments, data, path)
         if process == "if" and not scope.inside_callback and isinstance(arguments.get("value"), bool):
             return self._branch(node["arguments"].get("accept" if arguments["value"] else "reject"), scope, path)
         if process == "filter_bbox" and extents.is_window(arguments.get("extent"), _Unset):
@@ -498,6 +524,24 @@ class _Reader:
                     name = getattr(error, "openeo", "ProcessParameterInvalid")
                     raise DocumentError(f"node {path!r}: {process!r}: {error}", openeo=name, node=path) from None
         return self._node(name, node, arguments, data, scope)
+
+    def _labels(self, arguments: dict[str, Any], data: _Value, path: str) -> _Value:
+        """The labels of a dimension of a cube, which are a constant as far as the document says them."""
+        dimension = arguments.get("dimension")
+        if not isinstance(dimension, str) or not data.is_node:
+            raise DocumentError(
+                f"node {path!r}: 'dimension_labels' takes `data`, a cube, and the name of a `dimension`; in a callback "
+                "array_labels has those of the data",
+                openeo="ProcessParameterInvalid",
+                node=path,
+            )
+        cube = graph.parse({"process_graph": _only(self.out, data.json["from_node"])}, self.registry)
+        try:
+            return self._counted(_Value(self.registry.labels(cube, _dimension(dimension, data.dimensions))))
+        except DocumentError as error:
+            raise DocumentError(
+                f"node {path!r}: 'dimension_labels': {error.message}", **error.details, node=path
+            ) from None
 
     def _branch(self, chosen: Any, scope: _Scope, path: str) -> _Value:
         """The side of an `if` that its condition, a constant, chooses."""
@@ -526,14 +570,18 @@ class _Reader:
         """A node that is written, in our words."""
         path = scope.path + name
         process = self._process(node, path)
+        if process == "load_url" and str(arguments.get("format")).lower() in FEATURES:
+            process = "muses:load_features"
         dimensions = dict(data.dimensions)
         if process == "add_dimension":
             arguments, dimensions = _added(arguments, dimensions)
+        elif process in ("flatten_dimensions", "unflatten_dimension"):
+            arguments, dimensions = _refolded(arguments, dimensions)
         arguments = {key: _called_here(value, key, dimensions) for key, value in arguments.items()}
         if process == "drop_dimension" and isinstance(arguments.get("name"), str):
             arguments["name"] = _dimension(arguments["name"], dimensions)
         self._check_set(arguments, path, process, scope.offered)
-        self._callbacks(process, arguments, path, scope)
+        self._callbacks(process, arguments, path, scope, data.dimensions)
         made = scope.prefix + name
         if process == "load_collection" and (here := self._collection(arguments)):
             _load_here(here, arguments, made, path, scope.out)
@@ -617,7 +665,9 @@ class _Reader:
                     argument=key,
                 )
 
-    def _callbacks(self, process: str, arguments: dict[str, Any], path: str, scope: _Scope) -> None:
+    def _callbacks(
+        self, process: str, arguments: dict[str, Any], path: str, scope: _Scope, dimensions: Mapping[str, str]
+    ) -> None:
         """Reads the callbacks of a node; its `context`, a constant, stands where they refer to it."""
         context = arguments.get("context")
         signature = self.registry.signature(process, path)
@@ -627,7 +677,7 @@ class _Reader:
             arguments.pop("context", None)
         for key, value in list(arguments.items()):
             if isinstance(value, dict) and "process_graph" in value:
-                arguments[key] = self._callback(process, key, value, context, path, scope)
+                arguments[key] = self._callback(process, key, value, context, path, scope, dimensions)
             elif key == "properties" and isinstance(value, dict):
                 arguments[key] = {
                     name: self._callback(process, key, one, context, f"{path}/{key}/{name}", scope)
@@ -637,8 +687,9 @@ class _Reader:
                 }
 
     def _callback(
-        self, process: str, key: str, value: dict[str, Any], context: Any, path: str, scope: _Scope
-    ) -> dict[str, Any]:
+        self, process: str, key: str, value: dict[str, Any], context: Any, path: str, scope: _Scope,
+        dimensions: Mapping[str, str] = {},
+    ) -> dict[str, Any]:  # fmt: skip
         place = f"{path}/{key}/" if not path.endswith(f"/{key}") else f"{path}/"
         offered = self.registry.signature(process, path).offers(key)
         inner = _Scope(
@@ -647,6 +698,7 @@ class _Reader:
             place,
             parameters={} if "context" in offered and context is None else {"context": _Value(context)},
             offered=tuple(name for name in offered if name != "context" or context is None),
+            dimensions=dimensions,
             around=scope,
             inside_callback=True,
             calls=scope.calls,
@@ -920,6 +972,19 @@ def _added(arguments: dict[str, Any], dimensions: dict[str, str]) -> tuple[dict[
     return {**arguments, "name": here}, {**dimensions, name: here}
 
 
+def _refolded(arguments: dict[str, Any], dimensions: dict[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """`flatten_dimensions` and `unflatten_dimension` with our names; the dimension that is made has its own no more."""
+    made = dict(arguments)
+    for key in ("dimensions", "target_dimensions"):
+        if isinstance(names := made.get(key), list) and all(isinstance(name, str) for name in names):
+            known = dimensions if key == "dimensions" else {}
+            made[key] = [_dimension(name, known) for name in names]
+    target = made.get("target_dimension")
+    if isinstance(target, str) and "dimensions" in made and target not in ("x", "y"):
+        return {**made, "target_dimension": "bands"}, {target: "bands"}
+    return made, dimensions
+
+
 def _called_here(value: Any, key: str, dimensions: Mapping[str, str]) -> Any:
     """An argument in which dimensions have our names."""
     if isinstance(value, str):
@@ -942,6 +1007,8 @@ def _placed(process: str, arguments: dict[str, Any], path: str) -> dict[str, Any
         made["extent"] = _told(extents.box(arguments.get("extent"), path), path)
     elif process == "filter_temporal":
         made["extent"] = extents.interval(arguments.get("extent"))
+    elif process == "apply_polygon" and "geometries" in made and "polygons" not in made:  # as later drafts call them
+        made["polygons"] = made.pop("geometries")
     return {key: value for key, value in made.items() if value is not None or key in arguments}
 
 

@@ -207,6 +207,8 @@ def _read_scene(
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):
         return None
+    if len(layers) == 1:
+        return present[0][None]
     dtype = np.result_type(np.float32, *{v.dtype for v in present})
     out = np.full((len(bands), *rect.shape), np.nan, dtype)
     for number, layer in enumerate(layers):
@@ -243,10 +245,25 @@ def _compute(step: Step, stage: Stage, results: Mapping[str, xr.DataArray], run:
     timing = nullcontext() if fitted else timed(step, grid.pixel_metres(level), need.rect.shape, cubes)
     with timing, cancel.watching(run.check):
         value = step.operator.fn(**cubes, **arguments, **given)
+    _check_dims(step, value)
     dims = tuple(d for d in DIMS if d in value.dims)
     if value.dims != dims:
         value = value.transpose(*dims)
     return value if "halo" in given else cut(value, inner, need.rect)
+
+
+def _check_dims(step: Step, value: Any) -> None:
+    """The functions of users do not always give what they are declared to give."""
+    promised = {"y", "x"} | ({"t"} if step.meta.time else set()) | ({"bands"} if step.meta.bands is not None else set())
+    given = set(value.dims) if isinstance(value, xr.DataArray) else None
+    if given == promised:
+        return
+    told = type(value).__name__ if given is None else f"an array of ({', '.join(map(str, value.dims))})"
+    lost = [f"reduces={dim!r}" for dim in DIMS[:2] if given is not None and dim in promised - given]
+    raise MusesError(
+        f"the function of the operator {step.operator.id!r} gives {told}, and it is declared to give an array of "
+        f"({', '.join(dim for dim in DIMS if dim in promised)})" + (f": {', '.join(lost)} declares it" if lost else "")
+    )
 
 
 @contextmanager
@@ -273,6 +290,7 @@ def _injected(step: Step, stage: Stage, rect: Rect, prepared: PreparedGraph) -> 
         "halo": lambda: step.halo(grid.pixel_metres(level)),
         "groups": lambda: stage.groups,
         "axes": lambda: {name: prepared[child].times for name, child in step.cubes},
+        "rect": lambda: rect,
         "in_extent": lambda: rect.intersection(step.grids.get(grid.id, grid).rect(level)).within(rect),
     }
     return {name: offered[name]() for name in step.operator.injected if name in offered}

@@ -6,7 +6,7 @@ sources to the output: dimensions, bands, grids and dates of every node.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -318,11 +318,24 @@ class PreparedGraph:
         metas: dict[str, Meta] = {}
         for node in graph.walk(root):
             op, arguments = registry[node.process], self._filled(node)
-            if isinstance(op.support, Reading):
-                metas[node.hash] = op.shape(arguments, {op.support.list: self.source(node).meta})
-            else:
-                metas[node.hash] = op.shape(arguments, {n: metas[arguments[n].hash] for n in op.cubes})
+            metas[node.hash] = self._meta(
+                node, op, arguments, {n: metas[arguments[n].hash] for n in op.cubes_in(arguments)}
+            )[0]
         return metas
+
+    def _meta(
+        self, node: Node, op: Operator, arguments: Mapping[str, Any], metas: Mapping[str, Meta]
+    ) -> tuple[Meta, Groups | None]:
+        """What is known of a node's result, with its dates; and of which dates these are made, where of others."""
+        if isinstance(op.support, Reading):
+            source = self.source(node)
+            return replace(op.shape(arguments, {op.support.list: source.meta}), dates=source.axis), None
+        meta = op.shape(arguments, metas)
+        if not meta.time:
+            return meta, None
+        groups = _groups(op, arguments, {name: known.dates or () for name, known in metas.items()})
+        times = tuple(groups) if groups is not None else _times(op, meta, arguments, metas.values())
+        return replace(meta, dates=times), groups
 
     def _read_only_used_bands(self, root: Node) -> Node:
         """`root` with a reading node of its own for every set of bands that a user of a collection needs."""
@@ -332,7 +345,7 @@ class PreparedGraph:
         edges: dict[tuple[str, str], tuple[str, ...] | None] = {}
         for node in reversed(order):
             op, arguments = registry[node.process], self._filled(node)
-            inputs = {name: metas[arguments[name].hash] for name in op.cubes}
+            inputs = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
             for name, bands in op.needs(arguments, inputs, wanted[node.hash]).items():
                 child = arguments[name]
                 edges[node.hash, name] = bands
@@ -372,15 +385,15 @@ class PreparedGraph:
             op, arguments = registry[node.process], dict(node.arguments)
             inputs = {}
             if op.narrowed is not None:
-                own = {name: metas[arguments[name].hash] for name in op.cubes}
+                own = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
                 arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
-            for name in op.cubes:
+            for name in op.cubes_in(arguments):
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
                 if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
                     arguments |= callbacks
                 arguments[name] = with_bands(arguments[name], bands)
-                inputs[name] = Meta(meta.time, bands, meta.common)
+                inputs[name] = replace(meta, bands=bands)
             if op.selects:  # its input has just these bands, in this order
                 (name,) = op.cubes
                 new[node.hash], new_bands[node.hash] = arguments[name], inputs[name].bands
@@ -391,23 +404,16 @@ class PreparedGraph:
 
     def _step(self, node: Node) -> Step:
         op, arguments = registry[node.process], self._filled(node)
-        inputs = {name: self.steps[arguments[name].hash] for name in op.cubes}
-        cubes = tuple((name, arguments[name]) for name in op.cubes if name != op.asks_dates_of)
+        own = op.cubes_in(arguments)
+        inputs = {name: self.steps[arguments[name].hash] for name in own}
+        cubes = tuple((name, arguments[name]) for name in own if name != op.asks_dates_of)
         # The selector of a mask first: what it removes altogether need not be read.
         cubes = tuple(sorted(cubes, key=lambda cube: cube[0] != op.masks))
         metas = {name: step.meta for name, step in inputs.items()}
-        groups = None
-        if isinstance(op.support, Reading):
-            source = self.source(node)
-            meta = op.shape(arguments, {op.support.list: source.meta})
-            grids: Mapping[str, Grid] = source.grids
-            times = source.axis
-        else:
-            meta = op.shape(arguments, metas)
-            grids = self._grids(node, op, arguments, cubes)
-            if meta.time:
-                groups = _groups(op, arguments, {name: step.times for name, step in inputs.items()})
-            times = tuple(groups) if groups is not None else _times(op, meta, arguments, list(inputs.values()))
+        meta, groups = self._meta(node, op, arguments, metas)
+        reads = isinstance(op.support, Reading)
+        grids = self.source(node).grids if reads else self._grids(node, op, arguments, cubes)
+        times = meta.dates or ()
         strict = op.is_strict(arguments) and all(is_strict(a) for a in arguments.values() if isinstance(a, Callback))
         needs = op.needs(arguments, metas, meta.bands) if cubes else {}
         children = [self.steps[child.hash] for _, child in cubes]
@@ -463,10 +469,10 @@ def lists_of(root: Node) -> dict[str, None]:
     return dict.fromkeys(digest for node in graph.walk(root) if (digest := _list_of(node)) is not None)
 
 
-def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: list[Step]) -> Times:
-    if not meta.time:
-        return ()
-    axes = {id(step.times): step.times for step in inputs if step.times}
+def _times(op: Operator, meta: Meta, arguments: Mapping[str, Any], inputs: Iterable[Meta]) -> Times:
+    if not any(known.time for known in inputs):
+        return meta.dates or ()
+    axes = {id(known.dates): known.dates for known in inputs if known.dates}
     times = next(iter(axes.values())) if len(axes) == 1 else tuple(sorted({t for axis in axes.values() for t in axis}))
     return times if op.dates is None else op.dates(arguments, times)
 

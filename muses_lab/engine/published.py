@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact, kinds
@@ -57,13 +58,7 @@ class Published:
     @cached_property
     def hash(self) -> str:
         """Names the payload: the chain, which results came along, and which scenes those lack."""
-        if not self.results:
-            return self.chain_hash
-        digest = hashlib.sha256()
-        for node in sorted(self.results):
-            digest.update(node.encode() + hashlib.sha256(self.results[node]).digest())
-            digest.update(json.dumps(sorted(self.incomplete.get(node, {}).items())).encode())
-        return f"{self.chain_hash}+{digest.hexdigest()[:16]}"
+        return hash_of(self.chain_hash, self.results, self.incomplete)
 
     @cached_property
     def remote(self) -> bool:
@@ -73,11 +68,15 @@ class Published:
     @property
     def payload(self) -> bytes:
         """All of it as bytes, for a worker that does not have it."""
+        return self.packed()
+
+    def packed(self, **more: Any) -> bytes:
+        """The payload with more in its head, which workers do not look at."""
         brought = {f"artefact {digest}": artefact.packed for digest, artefact in self.artefacts.items()}
         results = {f"result {node}": body for node, body in self.results.items()}
         lacking = {node: dict(failed) for node, failed in self.incomplete.items()}
         private = {digest: one.kind.name for digest, one in self.artefacts.items() if one.kind.private}
-        head = {"document": self.document.decode(), "incomplete": lacking, "private": private}
+        head = {**more, "document": self.document.decode(), "incomplete": lacking, "private": private}
         return join({**head, "modules": modules_of(self.root)}, {**brought, **results})
 
     @classmethod
@@ -111,3 +110,16 @@ class Published:
     def prepared(self) -> PreparedGraph:
         """The graph made ready for evaluation."""
         return PreparedGraph(self.root, self.artefacts)
+
+
+def hash_of(
+    chain_hash: str, results: Mapping[str, bytes | memoryview], incomplete: Mapping[str, Mapping[str, str]]
+) -> str:  # fmt: skip
+    """`Published.hash` of a chain with these results."""
+    if not results:
+        return chain_hash
+    digest = hashlib.sha256()
+    for node in sorted(results):
+        digest.update(node.encode() + hashlib.sha256(results[node]).digest())
+        digest.update(json.dumps(sorted(incomplete.get(node, {}).items())).encode())
+    return f"{chain_hash}+{digest.hexdigest()[:16]}"

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from muses_lab.document.graph import Callback, Node
-from muses_lab.errors import BandError
+from muses_lab.errors import BandError, DocumentError
 
 Cube = xr.DataArray
 """A data cube: dims `t, bands, y, x` (those it has, in this order), floating point, NaN where missing."""
@@ -35,6 +35,12 @@ Reducer = typing.NewType("Reducer", object)
 Transform = typing.NewType("Transform", object)
 """A callback with the parameter `data` that gives an array."""
 
+CubeProcess = typing.NewType("CubeProcess", object)
+"""A callback with the parameter `data`, a part of a cube, that gives one of the same size.
+
+It is made of processes of cubes, or is one of arrays where the parts have one dimension.
+"""
+
 Unary = typing.NewType("Unary", object)
 """A callback with the parameter `x`."""
 
@@ -44,11 +50,17 @@ Binary = typing.NewType("Binary", object)
 Element = typing.NewType("Element", object)
 """A callback with the parameters `x`, `index` and `label`: an element of an array, its place, its name."""
 
+Model = typing.NewType("Model", object)
+"""A callback with the parameters `x` and `parameters`, an array: a function that is fitted to values."""
+
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 
 Condition = typing.NewType("Condition", object)
 """A callback with the parameter `value`, a label: a text or a number."""
+
+
+Dates = tuple[np.datetime64, ...]
 
 
 class Computed:
@@ -79,6 +91,9 @@ class Meta:
     """Labels of `bands`; None when it has no such dimension."""
     common: Mapping[str, str] = field(default_factory=dict)
     """Common name (`red`) → band name (`B04`)."""
+    dates: Dates | None = field(default=None, compare=False)
+    """Those of `t`, where they are known: of the cubes of a chain with pinned scenes. Said by an operator whose result
+    has dates and none of whose cubes has."""
 
     def find(self, label: str) -> str:
         """Band name for a band or common name; `BandError` lists what there is."""
@@ -167,6 +182,11 @@ class Structural(Support):
 @dataclass(frozen=True)
 class Tabular(Structural):
     """Gives a table of features, which has no pixels: no engine evaluates it."""
+
+
+@dataclass(frozen=True)
+class Referring(Structural):
+    """Stands for the artefact that it refers to: documents hold the digest in its place."""
 
 
 @dataclass(frozen=True)
@@ -287,8 +307,6 @@ DimensionOf = str | Callable[[Mapping[str, Any]], str | None] | None
 MethodOf = str | Callable[..., Node] | None
 """How chains have an operator as a method; see `operator`."""
 
-Dates = tuple[np.datetime64, ...]
-
 Groups = Mapping[np.datetime64, Dates]
 """The dates of a result, each with the dates that it is made of."""
 
@@ -304,6 +322,23 @@ Narrowed = Callable[[Mapping[str, Any], Mapping[str, Meta], tuple[str, ...] | No
 def same_shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     """The shape of a result that has the dimensions and bands of the first cube."""
     return next(iter(metas.values()), Meta(time=False))
+
+
+def reduced_shape(dimension: str) -> Shape:
+    """The shape of a result that has one value instead of the first cube's dimension `t` or `bands`."""
+
+    def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+        meta = next(iter(metas.values()))
+        if not (meta.time if dimension == "t" else meta.bands is not None):
+            raise DocumentError(f"the dimension {dimension!r} has been reduced already: there is nothing to reduce")
+        return Meta(False, meta.bands, meta.common) if dimension == "t" else Meta(meta.time)
+
+    return shape
+
+
+def reduced_bands(dimension: str) -> Needs:
+    """The needs of such an operator: the bands that are wanted, or all of them where they are reduced."""
+    return same_bands if dimension == "t" else lambda arguments, metas, wanted: {n: m.bands for n, m in metas.items()}
 
 
 def same_bands(

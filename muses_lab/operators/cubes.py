@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyproj
@@ -209,6 +210,41 @@ def load_stac(
     raise DocumentError(f"{url!r} has not been resolved")
 
 
+RASTER_FORMATS = ("gtiff", "geotiff", "tiff", "cog")
+"""Of `load_url`, in lower case."""
+
+
+def _check_raster_format(arguments: Mapping[str, Any]) -> None:
+    if arguments["format"].lower() not in RASTER_FORMATS:
+        raise Refused("FormatUnsuitable", f"{arguments['format']!r:.40} is none of the formats of rasters: GTiff, COG")
+    url = arguments["url"]
+    if not urlsplit(url).path.lower().endswith((".tif", ".tiff")):
+        raise Refused("FormatUnsuitable", f"{url!r:.200} is no address of a GeoTIFF: it ends in .tif or .tiff")
+    if arguments["options"]:
+        raise ValueError(f"there are no options of {arguments['format']}, such as {sorted(arguments['options'])[0]!r}")
+
+
+@operator(
+    "load_url", support=Structural(), shape=_source, rule=_check_raster_format, method=None,
+    partly="GTiff and COG, and features of GeoJSON, Parquet, GPKG and zipped ESRI Shapefiles; no options",
+)  # fmt: skip
+def load_url(
+    url: Annotated[str, Field(min_length=1, max_length=2000)],
+    format: str,
+    options: dict[str, Any] = {},  # noqa: B006 (openEO's default; it is never changed)
+) -> Cube:
+    """A GeoTIFF or COG on the web, by its address (.tif), as an image of its bands without a date (openEO `load_url`).
+
+    ```python
+    ml.Chain.from_json({"l": {"process_id": "load_url", "arguments": {"url": url, "format": "COG"}, "result": True}})
+    ```
+
+    Only https, and no private address (`MUSES_ALLOWED_HOSTS` has others). Of the formats GeoJSON, Parquet and GPKG it
+    gives features: `muses:load_features`.
+    """
+    raise DocumentError(f"{url!r} has not been resolved")
+
+
 THINNING = (128, 96, 64, 48)
 """Observations of a grid that a reduction over time uses at level 3, 4, 5, and 6 and beyond (see `engine.thinning`)."""
 Limits = Annotated[Sequence[Annotated[int, Field(ge=1)]], Field(max_length=16)]
@@ -347,7 +383,7 @@ def filter_temporal(data: Cube, extent: Interval) -> Cube:
         keep &= data.t.values >= instant(start)
     if end is not None:
         keep &= data.t.values < instant(end)
-    return data.isel(t=keep)
+    return data if keep.all() else data.isel(t=keep)  # mostly all: what is read has been chosen already
 
 
 def _crop(

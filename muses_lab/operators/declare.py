@@ -23,10 +23,12 @@ import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+from weakref import WeakValueDictionary
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from muses_lab.cached import cached_property
 from muses_lab.document.artefacts import Artefact, OfKind, kinds, known
 from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import DocumentError
@@ -41,6 +43,7 @@ from muses_lab.operators.contract import (
     Cost,
     CostOf,
     Cube,
+    CubeProcess,
     Date,
     Dates,
     DimensionOf,
@@ -51,10 +54,14 @@ from muses_lab.operators.contract import (
     ImagesOf,
     LabelsOf,
     LengthOf,
+    Meta,
     MethodOf,
+    Model,
     Narrowed,
     Needs,
+    Pixel,
     Reducer,
+    Referring,
     Region,
     Rule,
     Scalar,
@@ -63,16 +70,24 @@ from muses_lab.operators.contract import (
     Support,
     Transform,
     Unary,
+    reduced_bands,
+    reduced_shape,
     same_bands,
     same_shape,
 )
+from muses_lab.operators.refused import REFUSED
 from muses_lab.times import parse_moment
 
 DIGEST = "^[0-9a-f]{64}$"
 """How a document refers to an artefact: by its SHA-256."""
 
 SERIES = "data"
-"""The one parameter of callbacks that is a series; all others are single values."""
+"""The parameter of callbacks that is a series."""
+
+PARAMETERS = "parameters"
+"""The parameter of model functions that is an array of numbers; all others are single values."""
+
+_ARRAYS = (SERIES, PARAMETERS)
 
 OWN = "own"
 """The namespace of operators that are declared in notebooks."""
@@ -81,8 +96,8 @@ CONTEXT = "context"
 """The parameter of callbacks that is a constant, from the argument of the same name of what has the callback."""
 
 _CALLBACKS = {
-    Reducer: (SERIES,), Transform: (SERIES,), Unary: ("x",), Binary: ("x", "y"), Element: ("x", "index", "label"),
-    Conditions: ("value",), Condition: ("value",),
+    Reducer: (SERIES,), Transform: (SERIES,), CubeProcess: (SERIES,), Unary: ("x",), Binary: ("x", "y"),
+    Element: ("x", "index", "label"), Model: ("x", PARAMETERS), Conditions: ("value",), Condition: ("value",),
 }  # fmt: skip
 
 
@@ -91,13 +106,15 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent", "rect",
+             "features")  # fmt: skip
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
-# given that lie on the grid's extent.
+# given that lie on the grid's extent; `rect`, where that is: rows and columns of the level's pixels, from the grid's
+# origin on; `features`, those of the table that it is given (of what is fitted to tables).
 
 
 @dataclass(frozen=True)
@@ -115,6 +132,8 @@ class Argument:
     """What a callback's place may hold instead."""
     computed: bool = False
     """Whether a value may also be that of a node of the same callback."""
+    named: bool = False
+    """Whether the place of an artefact may hold a text that is no digest, a name."""
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -164,6 +183,7 @@ class Traits:
     private: bool = False
     anywhere: bool = False
     texts: bool = False
+    partly: str = ""
 
 
 class Operator:
@@ -183,8 +203,9 @@ class Operator:
         self.id = id
         self.version = version
         self.support = support
-        self.shape = shape or same_shape
-        self.needs = needs or same_bands
+        dropped = traits.reduces if traits.reduces in ("t", "bands") and traits.groups is None else None
+        self.shape = shape or (reduced_shape(dropped) if dropped else same_shape)
+        self.needs = needs or (reduced_bands(dropped) if dropped else same_bands)
         self.rule = rule
         self.dates = traits.dates
         """(arguments, dates) → the dates that it keeps; None: all of them."""
@@ -224,7 +245,10 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.gives = _kind_of(hints.get("return"))
-        """The kind of artefact that it makes: it runs when a document is read; empty: it is a step of a chain."""
+        """The kind of artefact that it makes; empty: it is a step of a chain.
+
+        It runs when a document is read, or, where it takes cubes (`fits`), when the document is published.
+        """
         self.is_cube_process = bool(self.cubes or self.gives) or hints.get("return") is Cube
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
@@ -259,6 +283,8 @@ class Operator:
         """(node of a chain, what is given to the method) → node; None: as `operators.methods` makes it."""
         self.method = self._method_name(traits.method)
         """Name of the method that chains have for it; None: they have none."""
+        self.partly = traits.partly
+        """How much of openEO's process of its id it is; empty: nothing is known to be missing."""
         self.takes_text = traits.texts
         """Whether its values may be texts; only in conditions on properties and labels, cubes hold numbers."""
         self._adapters = {a.name: TypeAdapter(a.annotation) for a in self.arguments.values() if a.kind == "value"}
@@ -307,7 +333,17 @@ class Operator:
 
     def referred(self, arguments: Mapping[str, Any]) -> dict[str, str]:
         """Argument → digest of the artefact that it refers to."""
-        return {name: arguments[name] for name in self.artefacts if arguments.get(name) is not None}
+        given = {name: arguments.get(name) for name in self.artefacts}
+        return {name: v for name, v in given.items() if isinstance(v, str) and re.fullmatch(DIGEST, v)}
+
+    def cubes_in(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its cubes that are given: one that may be left out is not."""
+        return tuple(name for name in self.cubes if arguments.get(name) is not None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it makes an artefact of the values of tables, such as a model."""
+        return bool(self.gives and self.cubes)
 
     @property
     def needs_extent(self) -> bool:
@@ -338,6 +374,11 @@ class Operator:
             return Cost(VALUE * rows * columns)
         return self.cost(arguments, pixel_size, rows, columns)
 
+    @cached_property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """JSON schemas of its arguments by name; making one takes a millisecond, and a chain has many."""
+        return {argument.name: argument.schema() for argument in self.arguments.values()}
+
     def takes(self, argument: str) -> bool:
         """Whether it has an argument of this name."""
         return argument in self.arguments
@@ -349,9 +390,11 @@ class Operator:
 
     def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
         """Checked, normalised arguments without those that equal their defaults."""
-        if self.is_cube_process == inside_callback and not (inside_callback and self.anywhere):
-            place = "inside a callback" if self.is_cube_process else "outside of callbacks (apply, reduce_dimension, …)"
-            raise DocumentError(f"node {node!r}: process {self.id!r} cannot be used {place}", node=node)
+        if not (self.is_cube_process or inside_callback):
+            raise DocumentError(
+                f"node {node!r}: process {self.id!r} cannot be used outside of callbacks (apply, reduce_dimension, …)",
+                node=node,
+            )
         context = arguments.get(CONTEXT) if self.takes_context else None
         ignored = {CONTEXT} if self.takes_context or arguments.get(CONTEXT) is None else set()
         unknown = sorted(set(arguments) - set(self.arguments) - ignored)
@@ -417,6 +460,8 @@ class Operator:
             )
 
         match argument.kind:
+            case "cube" if value is None and not argument.required:
+                return None
             case "cube":
                 if not isinstance(value, Node) or registry[value.process].gives:
                     raise wrong("a data cube (the result of another node)")
@@ -445,14 +490,21 @@ class Operator:
             case "date":
                 return self._check_date(value, wrong)
             case "array" if isinstance(value, list | tuple):
-                return [self._check_scalar(item, lambda: wrong("an array of numbers")) for item in value]
+                return [
+                    item
+                    if isinstance(item, str) and self.takes_text
+                    else self._check_scalar(item, lambda: wrong("an array of numbers"))
+                    for item in value
+                ]
             case "array":
                 if not (is_array(value) or _is_context(value)):
                     raise wrong(f"an array: a list, or the parameter {SERIES!r} of a reducer")
             case "artefact" if value is None and not argument.required:
                 return None
             case "artefact":
-                return self._check_artefact(argument.artefact, value, wrong)
+                return value if argument.named and isinstance(value, str) else self._check_artefact(
+                    argument.artefact, value, wrong
+                )  # fmt: skip
             case "value" if _is_context(value) and inside_callback:
                 return value
             case "value" if argument.computed and isinstance(value, Node | Parameter):
@@ -474,8 +526,15 @@ class Operator:
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
         """A digest, an artefact, or what documents may hold in its place; a path of this machine never.
 
-        What a process makes that gives artefacts is made now: documents hold its digest.
+        What a process makes that gives artefacts is made now, and documents hold its digest; what is fitted stays a
+        node until the document is published.
         """
+        made = registry[value.process] if isinstance(value, Node) else None
+        if made is not None and made.gives == name:
+            if made.fits:
+                return value
+            if isinstance(made.support, Referring):
+                return next(iter(made.referred(value.arguments).values()))
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
@@ -516,7 +575,7 @@ class Operator:
             if op.is_cube_process or op.gives_date or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
-            if value.name == SERIES and not arrays:
+            if value.name in _ARRAYS and not arrays:
                 raise wrong()
         elif not isinstance(value, int | float | bool | None):
             raise wrong()
@@ -528,12 +587,23 @@ class Operator:
         if not isinstance(value, Callback):
             raise wrong("a process graph")
         gives_array, process = is_array(value.root), value.root.process
+        if argument.annotation is CubeProcess:
+            _check_cubes(value.root, node, argument.name, wrong)
+        elif registry[process].is_cube_process and not registry[process].anywhere:
+            raise DocumentError(
+                f"node {node!r}: argument {argument.name!r}: process {process!r} cannot be used inside a callback of "
+                f"{self.id!r}, which is one of values",
+                node=node,
+                argument=argument.name,
+            )
         op = registry[process]
-        no_value = (op.is_cube_process and not op.anywhere) or op.gives_date
-        if no_value or (gives_array and argument.annotation is not Transform):
+        if op.gives_date or (gives_array and argument.annotation not in (Transform, CubeProcess)):
             raise wrong(f"a process graph that gives one value ({process!r} does not)")
-        if argument.annotation not in (Conditions, Condition, Element) and _compares_text(value.root):
-            raise wrong("a process graph of numbers; only properties of scenes and labels may be compared with texts")
+        if argument.annotation not in (Conditions, Condition, Element) and (text := _text_in(value.root)) is not None:
+            raise wrong(
+                "a process graph of numbers; only properties of scenes and labels may be compared with texts such as "
+                f"{text!r:.60}"
+            )
         offered = argument.offers
         # Inside a callback the parameters of what is around it may be used; what is outside of all of them says no.
         for name in sorted(parameters_of(value.root) - set(offered)) if not inside_callback else ():
@@ -545,10 +615,37 @@ class Operator:
             )
 
 
+def _check_cubes(root: Node, node: str, argument: str, wrong: Callable[[str], DocumentError]) -> None:
+    """Refuses what is no process of parts of cubes: what loads, needs a whole extent, or another grid."""
+    if not registry[root.process].is_cube_process:
+        if not is_array(root):
+            raise wrong(f"a process graph that gives as much as it is given ({root.process!r} gives one value)")
+        return
+    for one in walk(root):
+        op = registry[one.process]
+        reason = ""
+        if not op.cubes:
+            reason = "makes no cube of `data`"
+        elif op.artefacts:
+            reason = f"refers to a {kinds[op.arguments[op.artefacts[0]].artefact].noun}; do that before or after"
+        elif not isinstance(op.support, Pixel | Focal):
+            reason = f"depends on {op.depends_on}" if op.needs_extent else "changes the grid, or is no cube of pixels"
+        elif "rect" in op.injected:
+            reason = "is of parts of the grid itself"
+        elif op.groups is not None:
+            reason = "makes dates of others (DataCubePropertiesImmutable)"
+        if reason:
+            raise DocumentError(
+                f"node {node!r}: {op.id!r} cannot be used in the callback {argument!r}, which gets parts of a cube: it "
+                f"{reason}",
+                node=node, argument=argument, process=op.id,
+            )  # fmt: skip
+
+
 def is_array(value: Any) -> bool:
     """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
     if isinstance(value, Parameter):
-        return value.name == SERIES
+        return value.name in _ARRAYS
     if not isinstance(value, Node):
         return isinstance(value, list)
     global _arrays
@@ -568,8 +665,9 @@ _arrays: dict[str, bool] = {}
 def _gives_array(node: Node, known: Mapping[str, bool]) -> bool:
     op = registry[node.process]
     values = [node.arguments.get(a.name) for a in op.arguments.values() if a.kind == "scalar"]
-    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name == SERIES for v in values)
-    return op.gives_series or (op.is_elementwise and any(arrays))
+    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name in _ARRAYS for v in values)
+    made = op.gives_series or (op.anywhere and op.length is not None)
+    return made or (op.is_elementwise and any(arrays))
 
 
 def _is_context(value: Any) -> bool:
@@ -595,13 +693,11 @@ def _with_context(callback: Callback, context: Any) -> Callback:
     return Callback(rebuild(callback.root, with_it))
 
 
-def _compares_text(root: Node) -> bool:
-    return any(
-        isinstance(value, str)
-        for node in walk(root)
-        if registry[node.process].takes_text
-        for value in node.arguments.values()
-    )
+def _text_in(root: Node) -> str | None:
+    """A text that a callback compares values with."""
+    given = (value for node in walk(root) if registry[node.process].takes_text for value in node.arguments.values())
+    listed = (one for value in given for one in (value if isinstance(value, list) else (value,)))
+    return next((one for one in listed if isinstance(one, str)), None)
 
 
 def _plain(value: Any) -> Any:
@@ -634,7 +730,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
-    if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
+    if len(members) == 1 and (members[0] in (Cube, *_CALLBACKS) or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
     constants: tuple[Any, ...] = ()
     callbacks = [t for t in members if t in _CALLBACKS]
@@ -660,12 +756,13 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
     default = None if required else default
-    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed)
+    named = kind == "artefact" and str in members
+    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed, named)
 
 
 def _kind_of(annotation: Any) -> str:
     """The kind of artefact that a parameter refers to; empty: none."""
-    about = getattr(annotation, "__metadata__", ())
+    about = [one for t in (annotation, *typing.get_args(annotation)) for one in getattr(t, "__metadata__", ())]
     return next((one.kind for one in about if isinstance(one, OfKind)), "")
 
 
@@ -700,12 +797,21 @@ def references(root: Node) -> dict[str, str]:
     return found
 
 
+_COMMON = frozenset({
+    "coastal", "blue", "green", "green05", "yellow", "pan", "red", "rededge", "rededge071", "rededge075", "rededge078",
+    "rededge1", "rededge2", "rededge3", "nir", "nir08", "nir09", "cirrus", "swir16", "swir22", "lwir", "lwir11",
+    "lwir12",
+})  # fmt: skip
+"""Names that bands may be asked for by, and are not called: those of STAC."""
+
+
 class OperatorRegistry:
     """All operators by id: the profile of openEO processes that this release supports."""
 
     def __init__(self) -> None:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
+        self._lent: WeakValueDictionary[str, Operator] = WeakValueDictionary()
         self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
@@ -730,6 +836,10 @@ class OperatorRegistry:
         """Knows an operator of this session by its id, beside those that are declared for everybody."""
         self._held[op.id] = op
 
+    def lend(self, op: Operator) -> None:
+        """Knows an operator by its id for as long as somebody else holds it."""
+        self._lent[op.id] = op
+
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
         if op.method is not None and (other := self._methods.get(op.method)) is not None:
@@ -753,7 +863,7 @@ class OperatorRegistry:
         return self._operators.get(self._methods.get(name, "")) or self._offered.get(name)
 
     def __getitem__(self, id: str) -> Operator:
-        return self._operators.get(id) or self._held[id]
+        return self._operators.get(id) or self._held.get(id) or self._lent[id]
 
     def __iter__(self):
         return iter(self._operators.values())
@@ -777,12 +887,47 @@ class OperatorRegistry:
                     f"; operators of {namespace!r} come from a package, which must be installed here and name its "
                     "module in the entry-point group muses_lab.operators"
                 )
+            if process in REFUSED:
+                hint = f": {REFUSED[process]}"
             raise DocumentError(
                 f"node {node!r}: there is no process {process!r} here{hint}",
                 openeo="ProcessUnsupported",
                 node=node,
                 process=process,
             ) from None
+
+    def labels(self, node: Node, dimension: str) -> list[str]:
+        """The labels of a dimension of a cube, as far as its document says them: names of bands.
+
+        Raises
+        ------
+        DocumentError
+            There is no such dimension, or its labels are those of scenes that are not known yet.
+        """
+        metas: dict[str, Meta] = {}
+        for one in walk(node):
+            op = self[one.process]
+            arguments = {a.name: one.arguments.get(a.name, a.default) for a in op.arguments.values()}
+            if cubes := [name for name in op.cubes if arguments[name] is not None]:
+                metas[one.hash] = op.shape(arguments, {name: metas[arguments[name].hash] for name in cubes})
+                continue
+            bands = tuple(arguments.get("bands") or ())
+            if dimension == "bands" and (not bands or not _COMMON.isdisjoint(bands)):
+                said = f"{sorted(_COMMON.intersection(bands))[0]!r}, a common name," if bands else "no `bands`"
+                raise DocumentError(
+                    f"the labels of 'bands' are not known before scenes are found: {op.id!r} says {said}; give the "
+                    "names of bands"
+                )
+            metas[one.hash] = Meta(True, bands)
+        meta = metas[node.hash]
+        if dimension == "t" and meta.time:
+            raise DocumentError(
+                "the labels of 't' are not known before scenes are found; a callback along 't' has array_labels"
+            )
+        if dimension != "bands" or meta.bands is None:
+            text = "x and y have no labels here" if dimension in ("x", "y") else f"there is no dimension {dimension!r}"
+            raise DocumentError(text, openeo="DimensionNotAvailable")
+        return list(meta.bands)
 
     def artefact(self, node: Node) -> Artefact:
         """What a node makes whose operator gives artefacts (`Operator.gives`).
@@ -841,6 +986,7 @@ def operator(
     private: bool = False,
     anywhere: bool = False,
     texts: bool = False,
+    partly: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declares a function as the operator `id` and leaves it an ordinary function.
 
@@ -851,10 +997,11 @@ def operator(
     support
         What an output pixel depends on.
     shape
-        (arguments, metas of its cubes) → meta of its result; the first cube's by default.
+        (arguments, metas of its cubes) → meta of its result; by default the first cube's, without what it `reduces`.
     needs
-        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; the same ones by default. Who
-        declares a shape declares the needs, too (`same_bands` are those of the default): TypeError.
+        (arguments, metas of its cubes, bands wanted of it) → bands needed of each cube; by default the same ones, or
+        all of them where it reduces `bands`. Who declares a shape declares the needs, too (`same_bands` are those of
+        the default): TypeError.
     strict
         Whether the result is missing wherever its input is: dates without data may then be left out. May be told from
         the arguments.
@@ -906,12 +1053,14 @@ def operator(
         `Series`.
     texts
         Whether its values may be texts, in conditions on properties and labels.
+    partly
+        How much of openEO's process of its id it is, where that is not all: for the page of processes.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
         traits = Traits(
             strict, rule, cost, reduces, dates, groups, labels, asks_dates_of, narrowed, masks, selects, code, images,
-            expands, method, along, length, private, anywhere, texts,
+            expands, method, along, length, private, anywhere, texts, partly,
         )  # fmt: skip
         registry.add(Operator(fn, id, version, support, shape, needs, traits))
         return fn

@@ -388,7 +388,10 @@ def _isin(data: Node, values: Iterable[float]) -> Node:
     return on_values(data, "array_contains", "value", data=values)
 
 
-@operator("array_contains", texts=True, strict=False, cost=_contains_cost, rule=_not_empty, method=_isin)
+@operator(
+    "array_contains", texts=True, strict=False, cost=_contains_cost, rule=_not_empty, method=_isin,
+    partly="texts in conditions on properties and labels only",
+)  # fmt: skip
 def array_contains(data: Array, value: Scalar) -> Scalar:
     """1 where the value is one of `data`, else 0 (also where it is missing).
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
-from muses_lab.operators.declare import registry
+from muses_lab.operators.declare import Operator, registry
 from muses_lab.plain import plain, shown
 
 
@@ -47,6 +47,19 @@ def callback(argument: str, given: Any, *parameters: str) -> Callback:
     return Callback(made.of)
 
 
+def cube_callback(argument: str, given: Any) -> Callback:
+    """As `callback`, of a part of a cube: its terms have the processes of cubes as methods, too.
+
+    >>> cube_callback("process", lambda data: data.apply_kernel([[1, 1, 1]]))
+    <Callback apply_kernel>
+    """
+    if callable(given) and not isinstance(given, type):
+        made = given(CubeTerm(Parameter("data")))
+        if isinstance(made, Term):
+            given = lambda _data: made  # noqa: E731
+    return callback(argument, given, "data")
+
+
 class Term:
     """A value or an array in a callback."""
 
@@ -60,9 +73,14 @@ class Term:
 
     def __getattr__(self, name: str) -> Callable[..., Term]:
         process = name.removesuffix("_")
-        if name.startswith("_") or not any(op.id == process and not op.is_cube_process for op in registry):
-            raise AttributeError(f"there is no process {process!r} of values or arrays")
+        if name.startswith("_") or not any(op.id == process and self._has(op) for op in registry):
+            raise AttributeError(f"there is no process {process!r} of {self._of}")
         return lambda *args, **kwargs: _made(process, self, *args, **kwargs)
+
+    _of = "values or arrays"
+
+    def _has(self, op: Operator) -> bool:
+        return op.anywhere or not op.is_cube_process
 
     def __getitem__(self, place: int | str) -> Term:
         return _made("array_element", self, **{"label" if isinstance(place, str) else "index": place})
@@ -83,6 +101,15 @@ class Term:
         return _made("absolute", self)
 
 
+class CubeTerm(Term):
+    """A part of a cube in a callback, or an array where it has one dimension."""
+
+    _of = "cubes, values or arrays"
+
+    def _has(self, op: Operator) -> bool:
+        return bool(op.cubes) or not op.is_cube_process
+
+
 def _operator(process: str, turned: bool = False) -> Callable[[Term, Any], Term]:
     return lambda a, b: _made(process, b, a) if turned else _made(process, a, b)
 
@@ -98,7 +125,7 @@ for _sign, _process in {"lt": "lt", "le": "lte", "gt": "gt", "ge": "gte", "eq": 
     setattr(Term, f"__{_sign}__", _operator(_process))
 
 
-def _made(process: str, *args: Any, **kwargs: Any) -> Term:
+def _made(process: str, /, *args: Any, **kwargs: Any) -> Term:
     op = registry.signature(process, process)
     if len(args) > len(op.arguments):
         raise TypeError(f"{process} takes {', '.join(op.arguments)}; {len(args)} arguments were given")
@@ -106,7 +133,8 @@ def _made(process: str, *args: Any, **kwargs: Any) -> Term:
     if twice := given.keys() & kwargs.keys():
         raise TypeError(f"{process} got two values for {min(twice)!r}")
     arguments = {name: _argument(op, name, value) for name, value in (given | kwargs).items()}
-    return Term(registry.node(process, inside_callback=True, **arguments))
+    kind = CubeTerm if op.is_cube_process else Term
+    return kind(registry.node(process, inside_callback=True, **arguments))
 
 
 def _argument(op: Any, name: str, value: Any) -> Any:
@@ -115,6 +143,7 @@ def _argument(op: Any, name: str, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_argument(op, name, item) for item in value]
     declared = op.arguments.get(name)
-    if declared is not None and declared.kind == "callback" and callable(value):
+    is_named = isinstance(value, str) and declared is not None and value not in declared.constants
+    if declared is not None and declared.kind == "callback" and (callable(value) or is_named):
         return callback(name, value, *declared.offers)
     return plain(value)

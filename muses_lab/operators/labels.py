@@ -47,6 +47,8 @@ def holds(condition: Callback, label: str) -> bool:
             raise DocumentError(
                 f"{node.process!r} orders numbers, and labels are texts: of dates ask `date_between`, `date_difference`"
             )
+        elif node.process == "array_contains" and isinstance(given["value"], str):
+            found[node.hash] = np.float32(given["value"] in given["data"])
         elif node.process in ("eq", "neq") and texts:  # a text is no number
             found[node.hash] = np.float32(node.process == "neq")
         else:
@@ -119,7 +121,10 @@ def _inside(process: str, **arguments: Any) -> Node:
     return registry.node(process, inside_callback=True, **arguments)
 
 
-@operator("filter_labels", shape=_chosen, needs=_chosen_needs, dates=_chosen_dates, method=_filter_labels)
+@operator(
+    "filter_labels", shape=_chosen, needs=_chosen_needs, dates=_chosen_dates, method=_filter_labels,
+    partly="of dates and bands",
+)  # fmt: skip
 def filter_labels(data: Cube, condition: Condition, dimension: Literal["t", "bands"]) -> Cube:
     """The bands or dates whose label fulfils a condition on `value` (openEO).
 
@@ -343,6 +348,7 @@ def _dated(data: Node, date: Any) -> Node:
     rule=_check_added,
     groups=_added_groups,
     method=_dated,
+    partly="`t` or `bands`, where the cube has none",
 )
 def add_dimension(
     data: Cube,
@@ -422,7 +428,11 @@ def drop_dimension(data: Cube, name: Literal["t", "bands"], axes: Mapping[str, D
     return data.isel({name: 0}, drop=True)
 
 
-@operator("trim_cube", images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]))
+@operator(
+    "trim_cube",
+    images=lambda compiling, arguments, inputs, bands: dict(inputs["data"]),
+    partly="the cube as it is: which labels have no data, only pixels tell",
+)
 def trim_cube(data: Cube) -> Cube:
     """The cube as it is: borders without data are cut off by the window, and dates without data are left out of plans.
 

@@ -7,14 +7,17 @@ that the code refers to in the notebook, so that chains keep the code they were 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
+import linecache
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,8 +25,8 @@ import cloudpickle
 
 from muses_lab.document.artefacts import Artefact, Kind, Packing, kinds
 from muses_lab.document.graph import Node, walk_all
-from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.contract import Cube
+from muses_lab.errors import ArgumentError, DocumentError, MusesError, OperatorFailed
+from muses_lab.operators.contract import Cube, Fit
 from muses_lab.operators.declare import OWN, Operator, Traits, registry
 from muses_lab.operators.declare import operator as _declare
 
@@ -62,9 +65,9 @@ def operator(id: Any = None, /, **declaration: Any) -> Any:
     In a module that workers can import it is an operator like any other. Raise its `version` when it gives other
     values; for the service to draw it, its package names the module in the entry-point group `muses_lab.operators`.
 
-    In a notebook its code travels to your own cluster with the chains that use it. Such chains are private: they
-    cannot be published or shared. A chain keeps the code that the operator had when the chain was built; run the cell
-    again to declare it anew.
+    In a notebook its code travels to your own cluster with the chains that use it. Such chains are private: your own
+    maps show them, and they cannot be published or shared. A chain keeps the code that the operator had when the chain
+    was built; run the cell again to declare it anew.
     """
 
     def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +76,7 @@ def operator(id: Any = None, /, **declaration: Any) -> Any:
             _check_id(name)
             return _declare(name, **declaration)(fn)
         _check_id(id or f"{OWN}:{fn.__name__}")
-        own = Declaration(fn, (id or fn.__name__).rpartition(":")[2], declaration)
+        own = Declaration(fn, (id or fn.__name__).rpartition(":")[2], declaration, text_of(fn))
         registry.offer(own.live())
         return fn
 
@@ -113,6 +116,8 @@ class Declaration:
     fn: Callable[..., Any]
     name: str
     options: Mapping[str, Any]
+    cell: str = ""
+    """The text of the notebook's cell, or of the script, in which the function is: errors tell a line of it."""
 
     def live(self) -> Operator:
         """What the method is made of."""
@@ -184,10 +189,65 @@ class Code:
         digest = hashlib.sha256(self.body).hexdigest()
         made = Operator.__new__(Operator)
         _make(made, declaration, f"{OWN}:{declaration.name}_{digest[:_DIGITS]}", digest)
+        made.fn = _guarded(declaration)
+        if isinstance(made.support, Fit):
+            made.support = replace(made.support, fit=_telling(made.support.fit, declaration))
         made.method = None
         made.brings = (Artefact.of(CODE, self),)
         registry.hold(made)
         return made
+
+
+def _telling(fn: Callable[..., Any], declaration: Declaration) -> Callable[..., Any]:
+    """A function of a user whose errors tell the line of their code."""
+
+    @functools.wraps(fn)
+    def told(*arguments: Any, **named: Any) -> Any:
+        try:
+            return fn(*arguments, **named)
+        except (MusesError, MemoryError):
+            raise
+        except Exception as error:  # whatever the code raises
+            where = line_of(error, fn.__code__.co_filename, declaration.cell) if hasattr(fn, "__code__") else ""
+            raise OperatorFailed(
+                f"your operator {declaration.name!r} failed: {type(error).__name__}: {error}{where}"
+            ) from error
+
+    return told
+
+
+def _guarded(declaration: Declaration) -> Callable[..., Any]:
+    """The function of an operator: its errors tell their line, and what it gives is a cube."""
+    fn = _telling(declaration.fn, declaration)
+
+    @functools.wraps(declaration.fn)
+    def checked(*arguments: Any, **named: Any) -> Any:
+        found = fn(*arguments, **named)
+        if not isinstance(found, Cube):
+            raise OperatorFailed(
+                f"your operator {declaration.name!r} gave {type(found).__name__}: it is to give a cube "
+                "(xarray.DataArray), for example data.copy(data=values)"
+            )
+        return found
+
+    return checked
+
+
+def text_of(fn: Callable[..., Any], limit: int = 100_000) -> str:
+    """The text of the file, or the notebook's cell, that holds a function; empty where nobody knows it."""
+    code = getattr(fn, "__code__", None)
+    text = "" if code is None else "".join(linecache.getlines(code.co_filename))
+    return text if len(text) <= limit else ""
+
+
+def line_of(error: BaseException, file: str, text: str) -> str:
+    """Where in a user's code an error was raised, as the end of a sentence; empty where it was elsewhere."""
+    numbers = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    if not numbers or numbers[-1] is None:
+        return ""
+    lines, number = text.splitlines(), numbers[-1]
+    shown = f": {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
+    return f" (line {number}{shown})"
 
 
 def _unpack(body: bytes) -> Code:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from muses_lab.document.artefacts import kinds
+from muses_lab.document.openeo import READ
 from muses_lab.operators.contract import Fit, Focal, Pixel, Region, Tabular
 from muses_lab.operators.declare import Operator, registry
 from muses_lab.operators.methods import description, examples
+from muses_lab.operators.refused import REFUSED
 
 _SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit", Tabular: "table"}
 
@@ -32,13 +35,14 @@ def describe(op: Operator) -> dict[str, Any]:
         "parameters": parameters,
         "muses:version": op.version,
         "muses:support": support(op),
+        **({"muses:partly": op.partly} if op.partly else {}),
     }
 
 
 def support(op: Operator) -> str:
     """What an output pixel depends on: `pixel`, `focal`, `region`, `fit`; what it is where it makes no pixels."""
     if op.gives:
-        return "vectors"
+        return "fit" if op.fits else kinds[op.gives].noun.rpartition(" ")[2]
     if not op.is_cube_process:
         return "callback"
     return _SUPPORT.get(type(op.support), "structural")
@@ -52,9 +56,10 @@ def markdown() -> str:
         "Documents of chains are openEO process graphs (processes 2.0). This release knows the following processes;",
         "those under `muses:` are our own. The column *in Python* shows how to write a process: `s2` is a collection,",
         "`ndvi` a chain with dates and without bands, `image` and `other` are chains without either, `water` is a",
-        "condition. *Support* says what an output pixel depends on. Processes of support *callback* work on values and",
-        "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* make features when a document",
-        "is read; those of support *table* give a table of features.",
+        "condition. *Support* says what an output pixel depends on. Processes of support *callback* are of values and",
+        "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* (and *forest*) make features",
+        "(models) when a document is read; those of support *table* a table of features. *Partly* says how much of",
+        "openEO's process there is. Processes that are no steps of chains, and those that are refused, are at the end.",
         "This page is made by `muses-lab operators`.",
         "",
         "| process | in Python | support | arguments | what it does |",
@@ -66,7 +71,12 @@ def markdown() -> str:
             f"`{a.name}`" if a.required else f"`{a.name}`={a.default!r}" for a in op.arguments.values()
         )
         summary = " ".join(description(op.fn.__doc__ or "").split("\n\n")[0].split())
-        lines.append(f"| `{op.id}` | {python} | {support(op)} | {arguments} | {summary.replace('|', '∣')} |")
+        partly = f" *Partly:* {op.partly}." if op.partly else ""
+        lines.append(f"| `{op.id}` | {python} | {support(op)} | {arguments} | {summary.replace('|', '∣')}{partly} |")
+    lines += ["", "## Read, and no steps", "", "| process of openEO | what becomes of it |", "|---|---|"]
+    lines += [f"| `{process}` | {text} |" for process, text in sorted(READ.items())]
+    lines += ["", "## Not supported", "", "| process of openEO | why, and what instead |", "|---|---|"]
+    lines += [f"| `{process}` | {text} |" for process, text in sorted(REFUSED.items())]
     return "\n".join(lines) + "\n"
 
 

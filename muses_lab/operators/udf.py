@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from muses_lab.errors import MusesError
+from muses_lab.errors import MusesError, OperatorFailed
 from muses_lab.operators.callbacks import Series
 from muses_lab.operators.contract import Cube
 from muses_lab.operators.declare import operator
+from muses_lab.operators.own import line_of
 
 _FUNCTIONS = {"apply_datacube": "cube", "apply_hypercube": "cube", "apply_timeseries": "series"}
 """What code may define, and its first parameter."""
@@ -89,7 +90,8 @@ def run_udf(
             "apply_datacube(cube: xarray.DataArray, context: dict) -> xarray.DataArray`"
         ) from None
     except Exception as error:  # whatever the code raises
-        raise MusesError(f"the UDF failed: {type(error).__name__}: {error}") from error
+        where = line_of(error, "<string>", udf)
+        raise OperatorFailed(f"the UDF failed: {type(error).__name__}: {error}{where}") from error
     cubes = found.get_datacube_list() or []
     if len(cubes) != 1:
         raise MusesError(f"the UDF gave {len(cubes)} cubes; it gives one")

@@ -47,6 +47,8 @@ def _text(node: Any, name: str, quoted: str) -> str:
         ) + ")"  # fmt: skip
     if node.process == "not":
         return f"NOT ({_text(arguments['x'], name, quoted)})"
+    if node.process == "array_contains" and not _are_constants(arguments.get("data")):
+        raise _refused(name, "uses 'array_contains' of something else than a list of numbers and texts")
     if (write := _TESTS.get(node.process)) is None or not _is_value(arguments.get(_TESTED.get(node.process, "data"))):
         known = ", ".join((*_COMPARISONS, "and", "or", "all", "any", "not", *_TESTS))
         raise _refused(name, f"uses {node.process!r}; conditions on properties may be {known} of `value` and constants")
@@ -108,6 +110,10 @@ _TESTED = {"between": "x", "date_between": "x", "array_contains": "value", "is_n
 
 def _is_value(argument: Any) -> bool:
     return isinstance(argument, Parameter) and argument.name == "value"
+
+
+def _are_constants(argument: Any) -> bool:
+    return isinstance(argument, list) and all(isinstance(one, int | float | str) for one in argument)
 
 
 def _literal(value: Any) -> str:

@@ -21,7 +21,9 @@ from muses_lab.operators.cubes import BBox, to_degrees
 from muses_lab.publish.conditions import as_text
 from muses_lab.scenes.scene import Scenes
 
-LOADS = ("load_collection", "muses:load_collection", "load_stac")
+LOADS = ("load_collection", "muses:load_collection", "load_stac", "load_url")
+WITHOUT_DATES = ("load_url",)
+"""Those that give an image of the one scene that they stand for."""
 
 _COMPARISONS = {"=": "eq", "<>": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 

@@ -19,8 +19,8 @@ def check_public(root: Node) -> None:
     if node is not None:
         raise PrivateChain(
             f"the chain is private: {node.process!r} runs code of its author, so it is computed on their own cluster "
-            "only and cannot be published, shared, shown by a server or kept for others. Compute or export it from the "
-            "notebook; an operator that others may use belongs into a package that they install",
+            "only and cannot be published, shared or kept for others. Show it on a map (m.add), compute or export it "
+            "from the notebook; an operator that others may use belongs into a package that they install",
             process=node.process,
         )
 

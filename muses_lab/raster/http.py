@@ -57,6 +57,8 @@ _MOVED = frozenset({301, 302, 303, 307, 308})
 _STALE = frozenset({400, 401, 403, 404, 410})
 """What an address that we were sent to earlier answers when it has expired."""
 _REMEMBERED = 1 << 16
+_PIECE = 8 << 20
+"""Bytes of a whole file that are asked for at once."""
 _NAMES = 60.0
 """Seconds for which the addresses of a host are remembered."""
 _NO_NAMES = 10.0
@@ -186,6 +188,28 @@ class Client:
             with self._lock:
                 self.bytes += len(part.body)
             return part
+
+    def whole(self, url: str, most: int) -> bytes:
+        """All of a file, in this thread; what has more than `most` bytes is refused.
+
+        Raises
+        ------
+        ReadError
+            As `fetch`; or the file is too large, or was replaced meanwhile.
+        """
+        first = self.fetch(url, 0, min(most, _PIECE))
+        if first.size is None:
+            raise ReadError(f"{_host(url)} does not say how long the file is")
+        if first.size > most:
+            raise ReadError(f"the file on {_host(url)} has {first.size / 1e6:.0f} MB; the limit is {most / 1e6:.0f} MB")
+        bodies, offset = [first.body], len(first.body)
+        while offset < first.size:
+            part = self.fetch(url, offset, min(_PIECE, first.size - offset))
+            if not part.same_file(first):
+                raise ReadError(f"the file on {_host(url)} was replaced while it was read")
+            bodies.append(part.body)
+            offset += len(part.body)
+        return b"".join(bodies)
 
     def _follow(self, url: str, offset: int, size: int) -> Part:
         """The answer to one request, from where redirects lead."""

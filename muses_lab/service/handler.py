@@ -95,7 +95,15 @@ class Guarded(JupyterHandler):
         user = self._user_name()
         self.service.throttle.enter(user)
         self._entered = user
-        self.service.check_size(self._length)
+        self.check_size(self._length)
+
+    @property
+    def body_limit(self) -> int:
+        """Bytes of the largest body that is taken."""
+        return self.service.max_document
+
+    def check_size(self, size: int) -> None:
+        self.service.check_size(size)
 
     def _refuse(self, error: web.HTTPError | MusesError) -> None:
         """Answers so, after the body has passed by: a connection that is closed before tells the asker nothing."""
@@ -119,7 +127,7 @@ class Guarded(JupyterHandler):
 
     def data_received(self, chunk: bytes) -> None:
         self._length = max(self._length, len(self._body) + len(chunk))
-        if not self._refused and self._length <= self.service.max_document:
+        if not self._refused and self._length <= self.body_limit:
             self._body += chunk
 
     async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:

@@ -9,6 +9,7 @@ from muses_lab.service.cluster import ClusterHandler
 from muses_lab.service.documents import ChainHandler, ChainsHandler, LegendHandler, StyleHandler, StylesHandler
 from muses_lab.service.exports import ExportHandler
 from muses_lab.service.handler import ServiceHandler, UnknownRouteHandler
+from muses_lab.service.private import PrivateHandler
 from muses_lab.service.share_page import SharedHandler
 from muses_lab.service.status import HealthHandler, StatusesHandler, StatusHandler
 from muses_lab.service.tile_service import TileService
@@ -29,6 +30,7 @@ ROUTES: list[tuple[str, type[ServiceHandler]]] = [
     (f"status/{PART}", StatusHandler),
     ("status", StatusesHandler),
     ("view", ViewHandler),
+    ("private", PrivateHandler),
     (f"exports/{PART}", ExportHandler),  # job
     ("cluster", ClusterHandler),
     ("health", HealthHandler),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
 from muses_lab.service.failures import BadRequest, public
 from muses_lab.service.handler import ServiceHandler, answer
+from muses_lab.service.private_chains import PrivateGone
 
 CHAINS = 64
 """How many may be asked for at once."""
@@ -43,7 +45,10 @@ class StatusHandler(ServiceHandler):
 
 
 class StatusesHandler(StatusHandler):
-    """The same of several chains, `?chains=` with commas between their hashes: one request for a whole map."""
+    """The same of several chains, `?chains=` with commas between their hashes: one request for a whole map.
+
+    Private ones that are gone are left out: the other layers of a saved map have their status all the same.
+    """
 
     @answer
     async def get(self) -> None:
@@ -51,7 +56,11 @@ class StatusesHandler(StatusHandler):
         if len(chains) > CHAINS:
             raise BadRequest(f"{len(chains)} chains are more than the {CHAINS} that may be asked for at once")
         self.set_header("Cache-Control", "no-store")
-        self.send_json({"chains": {chain: await self.of(chain) for chain in chains}, **self.everything()})
+        found = {}
+        for chain in chains:
+            with suppress(PrivateGone):
+                found[chain] = await self.of(chain)
+        self.send_json({"chains": found, **self.everything()})
 
 
 class HealthHandler(ServiceHandler):

@@ -15,11 +15,13 @@ import muses_lab.render as rendering
 from muses_lab import compute
 from muses_lab.compute.admission import Admission
 from muses_lab.compute.queue import NOTHING_WAITS
-from muses_lab.errors import MusesError, NotAnImage, NotFound, Timeout, TooLarge
+from muses_lab.errors import MusesError, NotAnImage, NotFound, PrivateChain, Timeout, TooLarge
 from muses_lab.service.loop_delay import LoopDelay
 from muses_lab.service.once import Once
 from muses_lab.service.pools import Pools
 from muses_lab.service.prefetch import LAST, Ring, VisibleTiles
+from muses_lab.service.private_chains import NAME as PRIVATE
+from muses_lab.service.private_chains import PrivateChains
 from muses_lab.service.reports import Reports, SceneNumbers, tile_report
 from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
@@ -61,6 +63,11 @@ class KnownChain:
     numbers: SceneNumbers
 
 
+def is_private(name: str) -> bool:
+    """Whether a chain's name in an address is that of a private one, which no store has."""
+    return name.startswith(PRIVATE)
+
+
 class TileService:
     """State of one Jupyter server. Its methods are for the event loop's thread unless they say otherwise.
 
@@ -81,6 +88,7 @@ class TileService:
         self._prefetches = number("MUSES_PREFETCH") > 0
         self.computed = False
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
+        self.private: PrivateChains[KnownChain] = PrivateChains(int(number("MUSES_PRIVATE_BYTES")))
         self._chains: Once[KnownChain] = Once(32)
         self._styles: Once[Style] = Once(256)
         self._with_results: Once[Any] = Once(32, lambda made: INCOMPLETE_SECONDS if made.incomplete else None)
@@ -110,8 +118,17 @@ class TileService:
     # Documents
 
     async def chain(self, chain_hash: str) -> Any:
-        """The published chain with this hash; `NotFound` if the store has none."""
+        """The published chain with this hash; `NotFound` if the store has none.
+
+        Of a private one (`private-<hash>`) what its kernel has handed over: a `Sealed` in the place of a `Published`.
+        """
         return (await self._known_chain(chain_hash)).published
+
+    async def take_private(self, body: bytes, kernel: tuple[int, str]) -> str:
+        """Keeps a private chain for the maps of this server's user; returns the name by which tiles ask for it."""
+        known = await self.pools.publishing.run(_open_private, body)
+        self.private.keep(known.published.chain_hash, known, len(body), kernel)
+        return PRIVATE + known.published.chain_hash
 
     async def style(self, style_hash: str) -> Style:
         """The style with this hash; `NotFound` if the store has none."""
@@ -119,6 +136,9 @@ class TileService:
         return await self._styles.get(style_hash, lambda key: self.pools.loading.run(_load_style, key, self.store))
 
     async def _known_chain(self, chain_hash: str) -> KnownChain:
+        if is_private(chain_hash):
+            check_hash("chain", chain_hash.removeprefix(PRIVATE))
+            return self.private.get(chain_hash.removeprefix(PRIVATE))
         check_hash("chain", chain_hash)
         return await self._chains.get(chain_hash, lambda key: self.pools.loading.run(_load_chain, key, self.store))
 
@@ -172,7 +192,7 @@ class TileService:
 
     async def _ask(self, published: Any, request: TileRequest) -> None:
         """Asks for the blocks of a tile."""
-        if published.prepared.whole_nodes():
+        if len(published.results) < len(published.prepared.whole_nodes()):
             published = await self._with_results.get(
                 published.chain_hash,
                 lambda _: self.pools.results.run(_prepare, published, request.place, self.admission, self.store),
@@ -336,6 +356,26 @@ def _load_chain(chain_hash: str, store: Callable[[], Store]) -> KnownChain:
     return KnownChain(published, SceneNumbers.of(published))
 
 
+def _open_private(body: bytes) -> KnownChain:
+    """A private chain as its plan: nothing of its code is looked at."""
+    from muses_lab.engine.sealed import Sealed
+
+    sealed = Sealed.opened(body)
+    _ = sealed.prepared  # what is wrong with it is told to the kernel, not in a tile
+    return KnownChain(sealed, SceneNumbers.of(sealed))
+
+
+def _check_place(published: Any) -> None:
+    """Refuses to evaluate a private chain in this process, which runs no code of users."""
+    from muses_lab.engine.sealed import Sealed
+
+    if isinstance(published, Sealed) and compute.kind() == "threads":
+        raise PrivateChain(
+            "This layer uses an operator that is declared in the notebook, which runs on a cluster only, and this "
+            "Jupyter server computes in threads of its own: start it without MUSES_COMPUTE=threads."
+        )
+
+
 def _prepare(published: Any, place: float, admission: Admission, store: Callable[[], Store]) -> Any:
     """The chain with the results of its `region` and `fit` nodes, evaluated once for all tiles that wait for it.
 
@@ -357,6 +397,7 @@ def _request_tile(published: Any, tile: Tile, place: float, admission: Admission
     from muses_lab.compute.windows import request_window
     from muses_lab.raster.window import Window
 
+    _check_place(published)
     executor = compute.executor()
     expected = 0.0
 

@@ -12,6 +12,7 @@ from muses_lab.service.failures import BadRequest
 from muses_lab.service.handler import IMMUTABLE, ServiceHandler, answer
 from muses_lab.service.reports import HEADER
 from muses_lab.service.tile import Tile
+from muses_lab.service.tile_service import is_private
 from muses_lab.service.views import View
 
 
@@ -54,13 +55,14 @@ class TileHandler(PictureHandler):
     """One tile of a published chain, drawn with a style: 256 × 256 PNG, cached by the browser for good.
 
     A failed tile has an error status, the error's code in `X-Muses-Error`, and a picture that shows that it failed.
-    A tile for which scenes could not be read is a picture too (`X-Muses-Warning`), but not cached.
+    A tile for which scenes could not be read is a picture too (`X-Muses-Warning`), but not cached; nor is one of a
+    private chain, which is gone with the code.
     """
 
     @answer
     async def get(self, chain: str, style: str, z: str, x: str, y: str) -> None:
         tile = Tile.parse(z, x, y)
-        if self.is_known(etag(chain, style, z, x, y), IMMUTABLE):
+        if not is_private(chain) and self.is_known(etag(chain, style, z, x, y), IMMUTABLE):
             return
         picture = await self.while_connected(self.service.picture(chain, style, tile))
         self.set_header(HEADER, picture.report)

@@ -10,10 +10,11 @@ import nbformat
 import pytest
 from playwright.sync_api import Browser, Page
 
+from muses_lab.notebooks import TUTORIALS
 from tests.helpers.hubs import PASSWORD, RunningHub, alive, running_hub, until
 from tests.helpers.jupyterlab import SCREENSHOTS, VIEWPORT, Notebook, Traffic
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "notebooks/01-first-map.ipynb"
 
@@ -118,6 +119,10 @@ def corrected(place: Path, text: str) -> None:
     part.replace(place)
 
 
+def visible(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def is_mine(copy: Path) -> bool:
     """Whether it is what the user wrote, into the first version."""
     text = copy.read_text()
@@ -149,7 +154,7 @@ def test_users_land_on_notebook_01_and_get_its_correction_with_their_copy_untouc
     assert page.url.endswith(f"/user/carol/lab/tree/{NAME}")
     notebook = Notebook(page, Place(f"{hub.url}/user/carol/"), Traffic(Place(hub.url)))  # type: ignore[arg-type]
     assert "Your first map" in heading.inner_text(timeout=60_000)
-    assert [path.name for path in home.iterdir() if path.name[0] != "."] == ["01-first-map.ipynb"]
+    assert visible(home) == set(TUTORIALS)
     notebook.until(notebook.is_idle, 90, "the kernel is not ready")
     notebook.save()  # opened and saved, with what JupyterLab notes in it: that is no change
 
@@ -157,7 +162,7 @@ def test_users_land_on_notebook_01_and_get_its_correction_with_their_copy_untouc
     corrected(published / "01-first-map.ipynb", "Corrected once")
     start()
     notebook.until(lambda: heading.count() and "Corrected once" in heading.inner_text(), 90, "no correction")
-    assert [path.name for path in home.iterdir() if path.name[0] != "."] == ["01-first-map.ipynb"]
+    assert visible(home) == set(TUTORIALS)
 
     notebook.until(notebook.is_idle, 90, "the kernel is not ready")
     notebook.run("mine = 1")

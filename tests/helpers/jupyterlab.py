@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
     def __init__(self, root: Path, home: Path, **environment: str) -> None:
-        self.root = root
+        self.root, self.home = root, home
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
         self.port = free_ports(1)[0]
@@ -91,6 +92,11 @@ class Lab:
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
         nbformat.write(book, self.root / name)
         return name
+
+    def empty(self) -> None:
+        """Deletes the files of users."""
+        for path in self.root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -191,7 +197,7 @@ class Notebook:
             end = time.monotonic() + 30
             while not started() and time.monotonic() < end:
                 self.page.wait_for_timeout(200)
-            if started():
+            if started() or not self.is_idle():  # of a long notebook only the last cells are in the page, not yet run
                 break
         self.idle(timeout)
         return self
@@ -231,7 +237,8 @@ class Notebook:
     def idle(self, timeout: float = 180) -> None:
         def finished() -> bool:
             prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").all_inner_texts()
-            return bool(prompts) and not any("*" in p or "[ ]" in p for p in prompts)
+            done = bool(prompts) and not any("*" in p or "[ ]" in p for p in prompts)
+            return done and self.is_idle()  # of a long notebook the page has some of the cells only
 
         self.until(finished, timeout, "the notebook did not finish")
 

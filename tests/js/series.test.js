@@ -128,7 +128,7 @@ test("a server that does not hand out Bokeh is a problem that names it", async (
   const { made, sent, tell, problems } = section();
   made.clicked(PLACE);
   const { plots } = answer("", "NDVI");
-  tell({ ...answer(sent[0].asked), plots: [{ ...plots[0], item: { root_id: "p1", doc: {} } }] });
+  tell({ ...answer(sent[0].asked), plots: [{ ...plots[0], item: JSON.stringify({ root_id: "p1", doc: {} }) }] });
   const script = document.head.querySelector("script[src]");
   assert.equal(script.getAttribute("src"), "/user/ann/panel-preview/static/js/bokeh.min.js");
   script.dispatchEvent(new page.Event("error"));

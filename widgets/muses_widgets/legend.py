@@ -45,13 +45,11 @@ def _colours(layer: ml.Layer) -> dict[str, Any]:
         )
     look, bands = layer.look, step.meta.bands
     if look.bands:
-        for name in look.bands:
-            if name not in (bands or ()):
-                raise BandError(f"the style shows band {name!r}; the chain has {_listed(bands)}", band=name)
-    elif bands and len(bands) == 3:
+        return layer.drawn.legend()
+    if bands and len(bands) == 3:
         low, high = look.range_of("rgb")
         return look.legend() | {"kind": "rgb", "bands": list(bands), "vmin": low, "vmax": high, "gamma": look.gamma}
-    elif bands and len(bands) != 1:
+    if bands and len(bands) != 1:
         raise BandError(
             f"the chain has the bands {_listed(bands)}, and a map shows one or three: choose with .style(bands=...)"
         )

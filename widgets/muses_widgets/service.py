@@ -13,6 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from muses_lab.compute import leases
+from muses_widgets.inputs import NotShown
+
 CURE = "jupyter server extension enable muses_lab.service --sys-prefix"
 
 
@@ -34,14 +37,8 @@ def find_service(timeout: float = 2.0) -> Service:
     if server is None:
         return Service("unknown", None, "this Python was not started by a Jupyter server")
     url = server["url"].rstrip("/") + "/muses/health"
-    request = urllib.request.Request(url, headers={"Authorization": f"token {server['token']}"})
-    context = ssl.create_default_context()
-    if server.get("secure"):  # the server's own certificate, on this machine, is often self-signed
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with opener.open(request, timeout=timeout) as response:
+        with _asked(server, url, timeout) as response:
             kind = response.headers.get_content_type()
             answer = json.load(response) if kind == "application/json" else {}
             if "status" not in answer:
@@ -53,6 +50,58 @@ def find_service(timeout: float = 2.0) -> Service:
         return Service("unknown", url, f"HTTP {error.code}")
     except (OSError, ValueError) as error:
         return Service("unknown", url, str(error))
+
+
+def _asked(server: dict[str, Any], url: str, timeout: float, body: bytes | None = None) -> Any:
+    """The answer of the server that started this kernel; with a body it is a POST."""
+    headers = {"Authorization": f"token {server['token']}"}
+    if body is not None:
+        headers["Content-Type"] = "application/octet-stream"
+    request = urllib.request.Request(url, body, headers)
+    context = ssl.create_default_context()
+    if server.get("secure"):  # the server's own certificate, on this machine, is often self-signed
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+    return opener.open(request, timeout=timeout)
+
+
+def give_private(body: bytes, timeout: float = 60.0) -> None:
+    """Hands a private chain (`Layer.sealed`) to the service of the server that started this kernel.
+
+    Raises
+    ------
+    NotShown
+        The server is there and does not take it, with its reason. Where there is none, nothing is raised: a map in a
+        plain script has no tiles of any chain.
+    """
+    server = _server()
+    if server is None:
+        return
+    process = f"{os.getpid()}-{leases.process_start(os.getpid())}"
+    url = f"{server['url'].rstrip('/')}/muses/private?process={process}"
+    try:
+        with _asked(server, url, timeout, body):
+            return
+    except urllib.error.HTTPError as error:
+        if error.code == 404 and not error.headers.get("X-Muses-Error"):
+            return  # there is no service, as the map says by itself
+        reason = _reason(error, bool(server["token"]))
+        raise NotShown(f"a layer with an operator of your own is not shown: {reason}") from None
+    except (OSError, ValueError) as error:
+        raise NotShown(f"a layer with an operator of your own is not shown: {url} does not answer ({error})") from None
+
+
+def _reason(error: urllib.error.HTTPError, token: bool) -> str:
+    if error.code in (401, 403) and not token:
+        return (
+            "the Jupyter server has no token by which it could know this kernel. Start it with one, beside the "
+            "password: jupyter lab --IdentityProvider.token=…"
+        )
+    try:
+        return str(json.load(error)["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"the Jupyter server answered {error.code} {error.reason}"
 
 
 def _server() -> dict[str, Any] | None:

@@ -9,6 +9,8 @@ import ipyleaflet
 
 import muses_lab as ml
 from muses_lab.errors import NoScenes, NotFound
+from muses_lab.service.private_chains import NAME as PRIVATE
+from muses_widgets import service
 from muses_widgets.legend import legend_of
 
 MAX_ZOOM = 20
@@ -22,6 +24,7 @@ class ChainTiles(ipyleaflet.TileLayer):
     `layers`."""
 
     def __init__(self, layer: ml.Layer | ml.TimeLayer, name: str, date: str = "") -> None:
+        self._again = 0
         self._take(layer, date)
         super().__init__(name=name, max_zoom=MAX_ZOOM, url=self._address())
         self.observe(self._follow, "url")
@@ -38,11 +41,13 @@ class ChainTiles(ipyleaflet.TileLayer):
                 raise NoScenes("no scene fits the chain's dates, place and filter")
             first = self._layers[0]
             legend = legend_of(first)  # before anything is published: what cannot be drawn is an error of the cell
-            names = [layer.publish() for layer in self._layers]
+            private = first.chain.is_private
+            names = [_handed_over(layer) if private else layer.publish() for layer in self._layers]
             problems = first.chain.problems
             told: dict[str, Any] = {
                 "chain": names[self._frame][0],
                 "style": names[self._frame][1],
+                "private": private,
                 "legend": legend,
                 "remarks": {"count": len(problems), "shown": list(problems[:_REMARKS])},
             }
@@ -71,12 +76,16 @@ class ChainTiles(ipyleaflet.TileLayer):
     def _address(self) -> str:
         if self.is_empty:
             return CLEAR_PIXEL
-        return f"muses:tiles/{self._told['chain']}/{self._told['style']}/{{z}}/{{x}}/{{y}}.png"
+        address = f"muses:tiles/{self._told['chain']}/{self._told['style']}/{{z}}/{{x}}/{{y}}.png"
+        return f"{address}?again={self._again}" if self._again else address
 
     def show(self, layer: ml.Layer | ml.TimeLayer, before_loading: Callable[[], None], date: str = "") -> None:
         """Shows another layer in its place; `before_loading` is called before the page asks for its tiles."""
+        before = self._address()
         self._take(layer, date)
         before_loading()
+        if self._told.get("private") and self._address() == before:
+            self._again += 1  # tiles that failed, for lack of the code or of what it reads, are asked for again
         self.url = self._address()
 
     def show_date(self, date: str) -> None:
@@ -113,3 +122,13 @@ class ChainTiles(ipyleaflet.TileLayer):
         if isinstance(item, ml.Chain):
             return self.chain.identical(item)
         return self.shown.hash == item.hash
+
+
+def _handed_over(layer: ml.Layer) -> tuple[str, str]:
+    """Gives the service a layer whose chain is private; returns the names of chain and style in tiles' addresses.
+
+    Without a service (in a plain script) the map can be made and saved all the same, as with any chain.
+    """
+    sealed = layer.sealed()
+    service.give_private(sealed.body)
+    return PRIVATE + sealed.chain, sealed.style

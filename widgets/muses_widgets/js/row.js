@@ -15,6 +15,10 @@ import { joinReports } from "./tilereport.js";
 import { noTiles, tileLoader } from "./tiles.js";
 
 const WATCHED = "change:visible change:opacity change:url";
+/** Failures that only the notebook's cells can cure. */
+const RUN_AGAIN = new Set(["made-elsewhere", "private-gone"]);
+const PRIVATE =
+  "This layer uses an operator declared in the notebook. It runs on your own cluster, for you; it cannot be published or shared.";
 /** While there is no Leaflet layer. */
 const NO_TILES = noTiles();
 
@@ -48,9 +52,12 @@ export class Row {
     this.enlarged = null;
     /** @type {number | null} scenes that touch the tiles shown */
     this.found = null;
+    /** @type {number | null} those of them that the tiles are made of */
+    this.used = null;
     this.box = h("input", { type: "checkbox" });
     this.box.addEventListener("change", () => panel.guard(() => this.setModel({ visible: this.box.checked })));
     this.name = h("span", { class: "muses-name" });
+    this.private = h("span", { class: "muses-private", title: PRIVATE, hidden: true }, "private");
     this.up = this.arrow("Move up", "▲", -1);
     this.down = this.arrow("Move down", "▼", +1);
     this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity" });
@@ -82,7 +89,7 @@ export class Row {
     this.element = h(
       "div",
       { class: "muses-layer" },
-      h("div", { class: "muses-layer-head" }, h("label", {}, this.box, this.name), this.up, this.down),
+      h("div", { class: "muses-layer-head" }, h("label", {}, this.box, this.name, this.private), this.up, this.down),
       this.bar,
       this.details,
     );
@@ -124,6 +131,7 @@ export class Row {
     this.entry = entry;
     this.name.textContent = entry.name;
     this.name.title = entry.empty ? entry.name : `${entry.name}\nchain ${entry.chain}\nstyle ${entry.style}`;
+    this.private.hidden = !entry.private;
     this.nothing.textContent = this.empty.replace(/^./, (first) => first.toUpperCase());
     this.nothing.hidden = !this.empty;
     this.element.classList.toggle("muses-empty", Boolean(this.empty));
@@ -187,7 +195,7 @@ export class Row {
     this.panel.queue.watch();
     clearTimeout(this.reportTimer);
     const state = tileLoader().state(this.layer);
-    for (const { code, reason } of state.failed.values()) if (code === "made-elsewhere") this.panel.showProblem(reason);
+    for (const { code, reason } of state.failed.values()) if (RUN_AGAIN.has(code)) this.panel.showProblem(reason);
     if (state.jobs.size) return;
     this.queue = null;
     const unread = [...state.reports.values()].some((report) => report.failed);
@@ -261,6 +269,7 @@ export class Row {
     const reports = [...state.reports.values()].filter((report) => report.source === this.layer?._url);
     const report = joinReports(reports);
     this.found = report?.found ?? null;
+    this.used = report?.used ?? null;
     this.enlarged = enlargement(report, metres);
     showLines(this.note, [
       loading && describeWait(state, this.queue, this.expectation),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -126,7 +127,7 @@ def _plot(group: _Group, place: Point) -> dict[str, Any]:
         "text": told,
         "quantity": f"{name} ({unit})" if name and unit else name or unit,
         "curves": labels if len(labels) > 1 else [],
-        "item": _item([table for _, table in curves], colours),
+        "item": json.dumps(_item([table for _, table in curves], colours)),
     }
 
 

@@ -29,7 +29,7 @@ const ANSWER_MS = 2500;
  * @property {string} text
  * @property {string} [quantity]
  * @property {{ label: string, colour: string }[]} [curves]
- * @property {object} [item] Bokeh's
+ * @property {string} [item] Bokeh's, as JSON: in a notebook's file objects lose the order of their keys, which Bokeh goes by
  * @property {boolean} [failed]
  */
 
@@ -186,13 +186,13 @@ class Series {
   }
 
   /**
-   * @param {object} item
+   * @param {string} item
    * @param {HTMLElement} canvas
    */
   async embed(item, canvas) {
     try {
       const bokeh = await loadBokeh(this.state?.bokeh ?? "");
-      return await bokeh.embed.embed_item(item, canvas);
+      return await bokeh.embed.embed_item(JSON.parse(item), canvas);
     } catch (error) {
       this.panel.guard(() => Promise.reject(error));
       return null;

@@ -98,7 +98,7 @@ class Time {
 
   connected() {
     this.panel.map.getContainer().append(this.element);
-    this.panel.onModel("change:date", () => this.update());
+    this.panel.onModel("change:date", () => this.follow());
     this.size = new ResizeObserver(() => this.panel.guard(() => this.drawTicks()));
     this.size.observe(this.element);
   }
@@ -188,22 +188,38 @@ class Time {
   }
 
   /**
-   * Shows a date: each layer its last one until then.
+   * Shows a date, and tells it.
    * @param {number} number
    */
   show(number) {
     const frame = this.frames[number];
     if (!frame) return;
+    this.panel.save({ date: frame.label });
+    this.apply(frame);
+  }
+
+  /** Somebody else has chosen a date: the kernel, or a map that this one is linked to. */
+  follow() {
+    const frame = this.frames[this.current];
+    if (frame) this.apply(frame);
+  }
+
+  /**
+   * Each layer shows its last date until that of the frame.
+   * @param {Frame} frame
+   */
+  apply({ time }) {
     const chosen = new Map();
     for (const row of this.rows) {
-      const own = until(row.entry.frames ?? [], frame.time);
+      const own = until(row.entry.frames ?? [], time);
       if (own.chain === row.entry.chain) continue;
       row.setModel({ url: `muses:tiles/${own.chain}/${row.entry.style}/{z}/{x}/{y}.png` });
       chosen.set(row.entry.id, own.chain);
     }
-    const { model } = this.panel;
-    const layers = model.get("layers").map((entry) => (chosen.has(entry.id) ? { ...entry, chain: chosen.get(entry.id) } : entry));
-    this.panel.save({ date: frame.label, layers });
+    if (chosen.size) {
+      const entries = this.panel.model.get("layers");
+      this.panel.save({ layers: entries.map((entry) => (chosen.has(entry.id) ? { ...entry, chain: chosen.get(entry.id) } : entry)) });
+    }
     this.update();
   }
 
@@ -349,7 +365,7 @@ class Time {
       const frame = frames[(current + step + frames.length) % frames.length];
       return this.rows.flatMap((row) => {
         const own = until(row.entry.frames ?? [], frame?.time ?? "");
-        if (own.chain === row.entry.chain) return [];
+        if (own.chain === row.entry.chain || row.entry.private) return []; // no browser keeps what is private
         return tilesOf(row)
           .map((url) => url.replace(`/${row.entry.chain}/`, `/${own.chain}/`))
           .filter((url) => !this.fetched.has(url));
