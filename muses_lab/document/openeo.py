@@ -231,9 +231,8 @@ class _Reader:
                 pass
             except (TypeError, ValueError) as error:
                 if not scope.inside_callback:
-                    raise DocumentError(
-                        f"node {path!r}: {process!r}: {error}", openeo="ProcessParameterInvalid", node=path
-                    ) from None
+                    name = getattr(error, "openeo", "ProcessParameterInvalid")
+                    raise DocumentError(f"node {path!r}: {process!r}: {error}", openeo=name, node=path) from None
         return self._node(name, node, arguments, data, scope)
 
     def _labels(self, arguments: dict[str, Any], data: Value, path: str) -> Value:
@@ -261,9 +260,21 @@ class _Reader:
         return Value(self._written(chosen, scope, path, ""))
 
     def _folds(self, node: dict[str, Any], arguments: dict[str, Any], scope: Scope) -> bool:
-        if node["namespace"] or (scope.inside_callback and (self.ours or node["result"] or len(scope.nodes) == 1)):
+        if node["namespace"] or (scope.inside_callback and self.ours) or not Value(arguments).is_constant:
             return False
-        return Value(arguments).is_constant
+        alone = scope.inside_callback and (node["result"] or len(scope.nodes) == 1)
+        return not alone or self._is_no_node(node["process_id"], arguments, scope.path)
+
+    def _is_no_node(self, process: str, arguments: dict[str, Any], path: str) -> bool:
+        """Whether constants have to become their value, as there are no such nodes: of texts, or of arrays of them."""
+        if any(isinstance(value, list) for value in arguments.values()):
+            return True
+        try:
+            signature = self.registry.signature(process, path)
+            signature.check(dict(arguments), path, True)
+        except DocumentError:
+            return True
+        return signature.takes_text and any(isinstance(value, str) for value in arguments.values())
 
     def _node(self, name: str, node: dict[str, Any], arguments: dict[str, Any], data: Value, scope: Scope) -> Value:
         """A node that is written, in our words."""
@@ -411,7 +422,9 @@ class _Reader:
         inner.nodes[marked[0]]["result"] = True
         root = self.values(inner)[marked[0]]
         if not root.is_node:
-            inner.out = {marked[0]: as_node("constant", {"x": root.json})}
+            as_array = isinstance(root.json, list)
+            made = as_node("array_create", {"data": root.json}) if as_array else as_node("constant", {"x": root.json})
+            inner.out = {marked[0]: made}
             return {"process_graph": reduced_to(inner.out, marked[0])}
         return {"process_graph": reduced_to(inner.out, root.json["from_node"])}
 

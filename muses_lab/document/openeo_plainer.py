@@ -127,6 +127,13 @@ def renamed_dimension(arguments: dict[str, Any], data: Value, path: str) -> Valu
             node=path,
             argument="source",
         )
+    if (other := dimension_here(target, data.dimensions)) != here and other in ("x", "y"):  # which all cubes have
+        raise DocumentError(
+            f"node {path!r}: there is a dimension {target!r} already",
+            openeo="DimensionExists",
+            node=path,
+            argument="target",
+        )
     return replace(data, dimensions={**data.dimensions, target: here})
 
 

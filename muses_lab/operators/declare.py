@@ -450,11 +450,11 @@ class Operator:
         return False
 
     def _check_one(self, argument: Argument, value: Any, node: str, inside_callback: bool) -> Any:
-        def wrong(expected: str) -> DocumentError:
+        def wrong(expected: str, openeo: str = "ProcessParameterInvalid") -> DocumentError:
             text = repr(value)[:60]
             return DocumentError(
                 f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
-                openeo="ProcessParameterInvalid",
+                openeo=openeo,
                 node=node,
                 argument=argument.name,
             )
@@ -516,7 +516,8 @@ class Operator:
                 except ValidationError as error:
                     every = error.errors()
                     choice = next((one for one in every if one["type"] == "literal_error"), every[0])
-                    raise wrong(_expected(choice)) from None
+                    named = getattr(choice.get("ctx", {}).get("error"), "openeo", "ProcessParameterInvalid")
+                    raise wrong(_expected(choice), named) from None
                 except TypeError:
                     raise wrong("a value, not another node or process graph") from None
         return value
@@ -948,7 +949,7 @@ class OperatorRegistry:
         try:
             return Artefact.of(kinds[op.gives], op.fn(**arguments))
         except ValueError as error:
-            raise DocumentError(f"{op.id!r}: {error}", process=op.id) from None
+            raise DocumentError(f"{op.id!r}: {error}", openeo=getattr(error, "openeo", ""), process=op.id) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""
