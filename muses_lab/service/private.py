@@ -17,6 +17,9 @@ class PrivateHandler(ServiceHandler):
     `process` tells the kernel's process: once it has ended, the chain is dropped when nobody looks at it any more.
     """
 
+    auth_resource = "kernels"
+    """Where a server's authorizer lets others look at maps only: what runs code is for who may start kernels."""
+
     @property
     def body_limit(self) -> int:
         return self.service.private.limit
