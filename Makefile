@@ -1,7 +1,8 @@
 # make install | lab | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
-JOBS ?= 2
+# Processes that run tests: more than cores, because tests wait for what they have started.
+JOBS ?= 3
 # For pytest: make test ARGS="-k tiles -x"
 ARGS ?=
 # Where `make lab` keeps the user's own notebooks, copies of those in notebooks/, and which of them it opens.
@@ -15,6 +16,9 @@ PROXY := node_modules/.package-lock.json
 JS_TOOLS := node_modules/.bin/eslint
 STEP := @sh tools/step
 SOURCES := muses_lab widgets tests notebooks benchmarks deploy tools docs/*.py jupyterhub_config.py
+
+# Images of Python set this: each process that is started here would compile what it imports once more, for seconds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: install lab hub docs test test-thorough bench lint format lock browser clean
 .DEFAULT_GOAL := install
@@ -80,20 +84,13 @@ $(JS_TOOLS): package-lock.json
 	npm ci --no-audit --no-fund --loglevel=error
 	@touch $@ $(PROXY)
 
-# Everything: slow tests too, and those in a real browser, which get the machine to themselves. ARGS choose within all.
+# Everything: slow tests too, and those in a real browser, which one worker runs while the others run the rest.
 test: install browser $(JS_TOOLS)
-ifeq ($(strip $(ARGS)),)
-	@failed=0; set -x; \
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup -m "not browser" || failed=1; \
-	$(BIN)/pytest -m browser || failed=1; \
-	exit $$failed
-else
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup $(ARGS)
-endif
+	$(BIN)/pytest -n $(JOBS) $(ARGS)
 
 # The long hunts, and every property on many more random examples.
 test-thorough: install browser $(PROXY)
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --hypothesis-profile thorough -o timeout=3600 -m "thorough or property" $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --hypothesis-profile thorough -o timeout=3600 -m "thorough or property" $(ARGS)
 
 browser:
 	$(call need,command -v chromium || command -v chromium-browser || command -v google-chrome,chromium)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -29,8 +30,11 @@ from benchmarks.samples import Sample
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8")
 MORE = ("many", "remote", "long", "embedded", "gateway")
+OPERATORS = ("series", "pixels")
+"""Operators beside other packages: programs of their own, run after the views."""
 WAYS = ("embedded", "gateway")
 """Through HTTP and Dask."""
+ALL = (*WORKLOADS, *MORE, *OPERATORS)
 DELIVERED = ("W1", "W2", "W3", "W4")
 CLEAR, OTHERS = [4, 5, 6], [4, 5, 6, 7, 11]
 THRESHOLD = {"W4": 0.08}
@@ -230,7 +234,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--dates", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rounds", type=int, default=2, help="peers take seconds a view (default: 2)")
-    parser.add_argument("--only", default="", help=f"of {', '.join((*WORKLOADS, *MORE))}; by default all but long")
+    parser.add_argument("--only", default="", help=f"of {', '.join(ALL)}; by default all but long")
     parser.add_argument("--cold", action="store_true", help="first looks only, not what follows them")
     parser.add_argument("--peers", action="store_true", help="make the peers' environments where they are missing")
     parser.add_argument("--no-peers", action="store_true")
@@ -245,15 +249,25 @@ def options() -> argparse.Namespace:
     found.no_peers |= (
         found.data == "unlike"
     )  # they warp every date, and so take another for the one in another projection
-    names = [name for name in found.only.split(",") if name] or [*WORKLOADS, "many", "remote", *WAYS]
-    if unknown := set(names) - {*WORKLOADS, *MORE}:
-        parser.error(f"there is no workload {', '.join(sorted(unknown))}; there are {', '.join((*WORKLOADS, *MORE))}")
+    names = [name for name in found.only.split(",") if name] or [name for name in ALL if name != "long"]
+    if unknown := set(names) - {*ALL}:
+        parser.error(f"there is no workload {', '.join(sorted(unknown))}; there are {', '.join(ALL)}")
     found.only = names
     return found
 
 
 def main() -> None:
     wanted = options()
+    if not set(wanted.only) <= {*OPERATORS}:
+        views(wanted)
+    for name in OPERATORS:
+        if name in wanted.only:
+            print(f"\n{name}", flush=True)
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=contestants.HERE.parent, check=True)
+
+
+def views(wanted: argparse.Namespace) -> None:
+    """Views of everybody."""
     also = [folder for name, folder in SETS.items() if name in wanted.only]
     data.prepare(wanted.folder, wanted.size, wanted.dates, also, wanted.data)
     with Run(wanted) as run:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from muses_lab.api.frames import OverTime, TimeLayer
     from muses_lab.api.jobs import jobs
     from muses_lab.api.layer import Layer
+    from muses_lab.api.parameters import parameter
     from muses_lab.api.plotting import plots
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.reading import read_graph
@@ -55,6 +56,7 @@ __all__ = [
     "open_catalog",
     "open_raster",
     "operator",
+    "parameter",
     "plots",
     "read_graph",
     "register_catalog",
@@ -87,6 +89,7 @@ _HOMES = {
     "open_catalog": "catalog",
     "open_raster": "api.rasters",
     "operator": "operators.own",
+    "parameter": "api.parameters",
     "plots": "api.plotting",
     "read_graph": "api.reading",
     "register_catalog": "catalog",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import math
 import os
 import re
@@ -63,6 +64,13 @@ def path(argument: str, value: Any, example: str) -> Path:
             argument=argument,
         )
     return Path(value).expanduser()
+
+
+class Status(dict[str, Any]):
+    """What something is doing, as values of JSON; `str` and `print` give the text."""
+
+    def __str__(self) -> str:
+        return json.dumps(self, indent=1, ensure_ascii=False)
 
 
 def slug(text: str, otherwise: str, longest: int = 40, ascii: bool = True) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from muses_lab import compute, settings
+from muses_lab import compute, readings, settings
 from muses_lab.compute.windows import Pixels, WindowReport, request_window
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.engine import Published
@@ -40,29 +40,75 @@ class OutsideScenes(UserWarning):
     """Values were asked for at a place where the chain has no scene: they are missing."""
 
 
-def at(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
-    """See `Chain.at`; `single`: one place was given, not a list of one."""
+class Sampled(NamedTuple):
+    """A chain at places: the pixel of each, with the report of it."""
+
+    published: Published
+    pixels: tuple[Pixels, ...]
+
+    def stacked(self) -> xr.DataArray:
+        """The values with the dims that the chain has, and `point`."""
+        arrays = [pixels.array.isel(y=0, x=0) for pixels in self.pixels]
+        values = np.stack([array.values for array in arrays], axis=-1)
+        return xr.DataArray(values, arrays[0].coords, (*arrays[0].dims, "point"), name="values")
+
+    @property
+    def ids(self) -> list[list[list[str]]]:
+        """Ids of the scenes of each date of each place; where several lie there, of those that gave valid pixels."""
+        times = self.published.prepared.output.times
+        return [_scenes(self.published, pixels.report, times) for pixels in self.pixels]
+
+    @property
+    def systems(self) -> list[str]:
+        """Reference system of the grid of each place; empty where there is none."""
+        return [", ".join(pixels.report.systems) for pixels in self.pixels]
+
+    @property
+    def metres(self) -> list[float]:
+        """Size of the pixel of each place; NaN where there is none."""
+        return [min(pixels.report.levels, default=np.nan) for pixels in self.pixels]
+
+
+def sampled(published: Published, places: Sequence[Point], resolution: float | None) -> Sampled:
+    """A chain at places, of the native pixels or those of the level of `resolution` metres."""
     size = _NATIVE if resolution is None else number("resolution", resolution)
     if size <= 0:
         raise ArgumentError(f"resolution={size:g} is not the size of a pixel in metres", argument="resolution")
     if not places:
         raise ArgumentError("at was given an empty list of places")
-    found = _pixels(published, places, size)
-    _check_inside(published, places, found)
+    return Sampled(published, tuple(_pixels(published, places, size)))
+
+
+def at(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
+    """See `Chain.at`; `single`: one place was given, not a list of one."""
+    return at_places(published, places, single, resolution)[0]
+
+
+def at_places(
+    published: Published, places: Sequence[Point], single: bool, resolution: float | None
+) -> tuple[xr.DataArray, Sampled]:
+    """What `Chain.at` gives, and the pixels that it is made of."""
+    found = sampled(published, places, resolution)
+    _check_inside(published, places, found.pixels)
     if single:
-        return _described(found[0].array.isel(y=0, x=0), published, found[0].report, places[0])
-    return _many(published, places, found)
+        (pixels,) = found.pixels
+        return _described(pixels.array.isel(y=0, x=0), published, pixels.report, places[0]), found
+    return _many(found, places), found
 
 
-def series(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
-    """See `Chain.series`."""
+def nearest_dated(published: Published) -> tuple[Published, str]:
+    """The chain, or the nearest part that its values are made of which has dates; and a sentence that says which."""
+    if published.prepared.output.meta.time:
+        return published, ""
     parts = dated(published)
     if len(parts) != 1:
         raise ArgumentError(
             f"the values of the chain are made of {len(parts)} series, not of one: ask for each, before it is reduced "
             "over time, by .at(lon, lat)"
         )
-    return at(parts[0].published, places, single, resolution)
+    part = parts[0].published
+    process = part.root.process.rpartition(":")[2]
+    return part, f"the chain has no dates: this is what it reduces over time, the result of {process!r}"
 
 
 class Dated(NamedTuple):
@@ -116,7 +162,7 @@ def _data_of(step: Step) -> list[Node]:
         if isinstance(value, Callback) and value.root.process == "if":  # as in `Chain.where`
             condition = value.root.arguments["value"]
             conditions.add(_CUBES.get(condition.name) if isinstance(condition, Parameter) else None)
-    return [step.arguments[name] for name in step.operator.cubes if name not in conditions]
+    return [step.arguments[name] for name in step.operator.cubes_in(step.arguments) if name not in conditions]
 
 
 def check_known(published: Published) -> None:
@@ -147,6 +193,8 @@ def labels_of(array: xr.DataArray, published: Published) -> list[str]:
 def _pixels(published: Published, places: Sequence[Point], size: float) -> list[Pixels]:
     check_extents(published.root)
     check_known(published)
+    if len(places) == 1 and (read := readings.pixels(published, _window(places[0], size))) is not None:
+        return [read]  # somebody looks at this place, and will ask for more there
     executor = compute.executor()
     found: list[Pixels] = []
     for start in range(0, len(places), _TOGETHER):
@@ -192,7 +240,7 @@ def _described(array: xr.DataArray, published: Published, report: WindowReport, 
     array = array.assign_coords(lon=place[0], lat=place[1]).rename("values")
     array.attrs = attributes(published, report)
     if "t" in array.dims:  # not as a coordinate: `series.hvplot()` would draw an image over dates and names
-        names = _scenes(published, report, array.t.values)
+        names = [", ".join(ids) for ids in _scenes(published, report, array.t.values)]
         times = np.datetime_as_string(array.t.values)
         array.attrs["scenes"] = [f"{time[:23]} {name}" for time, name in zip(times, names, strict=True)]
         if labels := labels_of(array, published):
@@ -202,47 +250,51 @@ def _described(array: xr.DataArray, published: Published, report: WindowReport, 
     return array
 
 
-def _many(published: Published, places: Sequence[Point], found: Sequence[Pixels]) -> xr.DataArray:
-    arrays = [pixels.array.isel(y=0, x=0) for pixels in found]
+def _many(found: Sampled, places: Sequence[Point]) -> xr.DataArray:
+    published, array = found.published, found.stacked()
     lon, lat = np.array(places, float).T
-    values = np.stack([array.values for array in arrays], axis=-1)
-    coords = {**arrays[0].coords, "lon": ("point", lon), "lat": ("point", lat)}
-    array = xr.DataArray(values, coords, (*arrays[0].dims, "point"), name="values")
-    report = _together(pixels.report for pixels in found)
+    array = array.assign_coords(lon=("point", lon), lat=("point", lat))
+    report = _together(pixels.report for pixels in found.pixels)
     array.attrs = attributes(published, report)
     if "t" not in array.dims:
         array.attrs["scenes"] = _in_order(published, report)
         return array
-    names = [_scenes(published, pixels.report, array.t.values) for pixels in found]
     if labels := labels_of(array, published):
         array = array.assign_coords(label=("t", labels))
-    return array.assign_coords(scene=(("t", "point"), np.array(names).T))
+    names = [[", ".join(date) for date in place] for place in found.ids]
+    return array.assign_coords(scene=(("t", "point"), np.array(names, dtype=object).T.astype(str)))
 
 
 def _in_order(published: Published, report: WindowReport) -> list[str]:
     """Ids of the scenes that lie there, in order of time."""
-    at_time = _by_time(published, report)
+    at_time = _by_time(published, report.found)
     return [id for time in sorted(at_time) for id in at_time[time]]
 
 
-def _scenes(published: Published, report: WindowReport, times: np.ndarray) -> list[str]:
-    """Id of the scene of each date; where several lie there, of those that gave valid pixels."""
-    at_time, prepared = _by_time(published, report), published.prepared
+def _scenes(published: Published, report: WindowReport, times: Sequence[np.datetime64]) -> list[list[str]]:
+    """Ids of the scenes of each date; where several lie there, of those that gave valid pixels."""
+    return ids_by_date(published, report.found, report.used, times)
+
+
+def ids_by_date(
+    published: Published, found: Collection[str], used: Collection[str], times: Sequence[np.datetime64]
+) -> list[list[str]]:
+    """Of the scenes that are `found` at a place the ids for each date; of several, of those that are `used`."""
+    at_time, prepared = _by_time(published, found), published.prepared
     names = []
     for time in times:
         made_of = sorted(prepared.dates_read(prepared.root, time))
         ids = list(dict.fromkeys(id for instant in made_of for id in at_time.get(instant, [])))
-        used = [id for id in ids if id in report.used]
-        names.append(", ".join(used or ids))
+        names.append([id for id in ids if id in used] or ids)
     return names
 
 
-def _by_time(published: Published, report: WindowReport) -> dict[np.datetime64, list[str]]:
+def _by_time(published: Published, found: Collection[str]) -> dict[np.datetime64, list[str]]:
     """The scenes that lie there, by observation."""
     at_time: dict[np.datetime64, list[str]] = {}
     for source in published.prepared.sources.values():
         for id, observation in zip(source.columns.ids, source.columns.observation, strict=True):
-            if id in report.found:
+            if id in found:
                 ids = at_time.setdefault(source.columns.instants[observation], [])
                 ids += [] if id in ids else [id]
     return at_time

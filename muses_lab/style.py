@@ -27,6 +27,13 @@ MAX_CLASSES = 255
 _DEFAULT_RANGE: dict[str, tuple[float, float]] = {"continuous": (0.0, 1.0), "rgb": (0.0, 0.3), "classes": (0.0, 1.0)}
 
 
+PALETTES = (
+    "viridis", "cividis", "magma", "turbo", "Greys", "YlGn", "Blues", "YlOrRd", "RdYlGn", "BrBG", "RdBu", "Spectral",
+    "terrain", "twilight",
+)  # fmt: skip
+"""Colormaps that are offered: for values that grow, that differ from a middle, for heights, for cycles."""
+
+
 class StyleError(MusesError):
     """A style is not valid; details name the `argument`."""
 

@@ -12,6 +12,6 @@ from muses_lab.engine import warm as kernels
 
 if __name__ == "__main__":
     kernels.warm()
-    kernels.operators()
+    kernels.seldom()
     render.warm()
     prepare()

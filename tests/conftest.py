@@ -19,8 +19,8 @@ import muses_lab as ml
 from muses_lab import compute
 from muses_lab.store import default_store
 from muses_lab.style import Style
-from tests.helpers import REPOSITORY
-from tests.helpers.examples import MANY
+from tests.helpers import REPOSITORY, durations, groups
+from tests.helpers.examples import FEW, MANY
 from tests.helpers.hubs import HubUser, RunningHub
 from tests.helpers.made_scenes import Made
 from tests.helpers.service import Server, running_server
@@ -33,45 +33,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell that runs th
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no error: no deadlines. `make test-thorough` loads the second profile, see `helpers/examples.py`.
-hypothesis.settings.register_profile("few", deadline=None, max_examples=30)
+hypothesis.settings.register_profile("few", deadline=None, max_examples=FEW)
 hypothesis.settings.register_profile("thorough", deadline=None, max_examples=30 * MANY)
 hypothesis.settings.load_profile("few")
 
 
-@pytest.hookimpl(tryfirst=True)  # before marks are chosen by, and before xdist looks for groups
+@pytest.hookimpl(tryfirst=True)  # before marks are chosen by
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Thorough tests run where they are asked for; long groups begin first; a module's tests run on one worker.
-
-    A module's fixtures (a hub, a cluster, a browser, a cache of blocks) are thus made once. Modules that share an
-    expensive one, or must not run at once, name their group themselves.
-    """
+    """Thorough tests run where they are asked for."""
     if "thorough" not in config.option.markexpr:
-        left = [item for item in items if item.get_closest_marker("thorough")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if item not in left]
-    turns: dict[str, int] = {}
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("property")
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        turns[_group(item)] = min(turns.get(_group(item), LAST), _turn(item))
-    items.sort(key=lambda item: turns[_group(item)])
+    items[:] = groups.in_order(items)
 
 
-LONG = ("browser", "slow")
-LAST = len(LONG)
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> groups.WholeGroups:
+    return groups.WholeGroups(config, log)
 
 
-def _group(item: pytest.Item) -> str:
-    marker = item.get_closest_marker("xdist_group")
-    assert marker is not None
-    return marker.args[0]
-
-
-def _turn(item: pytest.Item) -> int:
-    """Long groups first, so that no worker begins one when the others have ended."""
-    return next((n for n, mark in enumerate(LONG) if item.get_closest_marker(mark)), LAST)
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    durations.tell(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -79,6 +64,8 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Settings, store, registered catalogues, embedded cluster and Jupyter's files of a test run are its own."""
     home = tmp_path_factory.mktemp("home")
     with pytest.MonkeyPatch.context() as patch:
+        # Images of Python set it: each of the many processes that tests start would compile all that it imports.
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
         for name in list(os.environ):
             if name.startswith(("MUSES_", "DASK_", "JUPYTERHUB_")) and not name.startswith("MUSES_TEST_"):
                 patch.delenv(name)

@@ -158,7 +158,7 @@ def test_artefacts_travel_with_what_refers_to_them(red: ml.Chain, store: SqlStor
         assert chain.publish(store) == name
     del chain
     forget()
-    with pytest.raises(NotFound, match="no artefact"):
+    with pytest.raises(NotFound, match="is not in the store"):
         ml.Chain.from_json(bare).compute(WINDOW)
 
 

@@ -55,7 +55,7 @@ def test_random_and_mutated_documents_are_chains_or_refused() -> None:
     assert found["valid"] > 50, "the documents are too wild to reach what comes after the first check"
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_hundred_thousand_random_and_mutated_documents_are_chains_or_refused() -> None:
     assert set(outcomes(100_000, seed=2)) == {"valid", "document-invalid"}
 
@@ -72,7 +72,7 @@ def nearly_valid(rng: random.Random) -> Any:
     return document
 
 
-@pytest.mark.parametrize("number", [300, pytest.param(4_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [300, pytest.param(4_000, marks=pytest.mark.thorough)])
 def test_what_is_published_is_planned_or_refused(sample_catalog: Path, fresh_home: Path, number: int) -> None:
     """Beyond the document: the catalogue is searched, grids and dates are worked out, tiles are planned."""
     ml.register_catalog(sample_catalog)

@@ -15,11 +15,7 @@ from muses_lab.service.tile import Tile
 from muses_lab.style import Style
 from tests.helpers.service import ABSENT, HERE, LAT, LON, ZOOM, Server, assert_failure, path, picture, running_server
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("in_threads"),
-    pytest.mark.xdist_group("server"),
-]  # they share a Jupyter server
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_threads")]  # they share a Jupyter server
 
 Z, X, Y = HERE.tile
 

@@ -374,19 +374,19 @@ def test_the_series_of_an_image_is_what_its_reducer_reduces(s2: ml.Collection):
         doubled = doubled + doubled
     later = (image > 0.4, (image > 0.4).where(~few), ((image * 2) > 0.8).mask(few), doubled)
     for chain in (clear.ndvi(), image, image.style(), *later):
-        found = chain.series(LON, LAT)
+        found = chain.series(LON, LAT).array
         assert found.dims == ("t",) and list(found.t.values) == list(expected.t.values)
         np.testing.assert_array_equal(found, expected)
         assert found.attrs["scenes"] == expected.attrs["scenes"]
-    assert np.nanmedian(image.series(LON, LAT)) == pytest.approx(image.at(LON, LAT).item(), abs=1e-6)
-    many = image.series([LON, 1.45], [LAT, 43.57])
+    assert np.nanmedian(image.series(LON, LAT).array) == pytest.approx(image.at(LON, LAT).item(), abs=1e-6)
+    many = image.series([LON, 1.45], [LAT, 43.57]).array
     assert many.dims == ("t", "point") and many.sizes["point"] == 2
     np.testing.assert_array_equal(many.isel(point=0), expected)
 
 
 def test_the_series_of_an_image_has_the_bands_that_the_image_uses(s2: ml.Collection):
     clear = s2.mask_clouds()
-    found = clear.median("t").bands("red", "green").series(LON, LAT)
+    found = clear.median("t").bands("red", "green").series(LON, LAT).array
     assert found.dims == ("t", "bands") and set(found.bands.values) == {"B04", "B03"}
     np.testing.assert_array_equal(found, clear.at(LON, LAT).sel(bands=found.bands))
 
@@ -578,6 +578,11 @@ CASES: list[Case] = [
     ("collection", lambda s2, red: ml.collection(5), r"collection\(5\).*for example 'sentinel-2-l2a'"),
     ("collection", lambda s2, red: ml.collection("sentinel-2-l2a", 5), r"catalog=5.*ml.open_catalog"),
     ("operator", lambda s2, red: ml.operator("edges")(lambda data: data), r"'edges'.*'namespace:name'.*'own:edges'"),
+    ("parameter", lambda s2, red: ml.parameter("least one", 1), r"'least one' is no name of a parameter.*'threshold'"),
+    ("parameter", lambda s2, red: ml.parameter("p", red), r"is no value of a parameter: give a number"),
+    ("parameter", lambda s2, red: ml.parameter("p", 2, maximum=1), r"p=2: the parameter is at most 1"),
+    ("over_time", lambda s2, red: red.over_time().frames, r"no dates any more.*s2.ndvi\(\).over_time\(\)"),
+    ("with_parameters", lambda s2, red: red.with_parameters(t=1), r"no parameter 't'; it has .*see .parameters"),
     ("rgb", lambda s2, red: ml.rgb("red", "green", "blue"), r"rgb\('red'\) takes a chain"),
     ("rgb", lambda s2, red: ml.rgb(red, red, 1), r"rgb\(1\) takes a chain"),
     ("indices", lambda s2, red: red.indices(), r"no bands to make an index of.*s2.indices\(\)"),
@@ -621,6 +626,8 @@ CASES: list[Case] = [
     ("at", lambda s2, red: red.style().at("x"), r"at\('x'\) is no place"),
     ("series", lambda s2, red: red.series("Toulouse"), r"'Toulouse'.*lon=…, lat=…"),
     ("series", lambda s2, red: red.style().series([]), r"empty list of places"),
+    ("over", lambda s2, red: red.over("nowhere.gpkg"), r"over\('nowhere.gpkg'\).*"),
+    ("over", lambda s2, red: red.over(shapely.Point(LON, LAT), stats=["mode"]), r"'mode' is none; there are mean"),
     ("series", lambda s2, red: (red - s2.ndvi().max("t")).series(1.41, 43.58), r"made of 2 series.*ask for each"),
     ("compute", lambda s2, red: red.compute(BOX), r"\(1.3, 43.5, 1.5, 43.7\).*Window.from_bounds"),
     ("compute", lambda s2, red: red.style().compute("here"), r"'here'.*Window.from_bounds"),
@@ -776,6 +783,7 @@ def test_what_is_wrong_is_answered_with_the_value_and_the_cure(s2: ml.Collection
 WITHOUT_ARGUMENTS = {
     "items", "hash", "identical", "is_pinned", "is_private", "masks", "problems", "product", "query", "resolve",
     "table", "to_json", "catalog", "indices", "chain", "look", "plots", "shares", "Collection", "__version__",
+    "parameters", "status",
 }  # fmt: skip
 
 

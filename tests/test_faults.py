@@ -31,7 +31,7 @@ from tests.helpers.waiting import within
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-TILE_SECONDS = 15
+TILE_SECONDS = 10
 """What the service allows a tile; workers are slower than that only where a test says so."""
 PATIENCE = 120
 """Within so many seconds the service works again once a fault is over."""

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import muses_lab as ml
-from muses_lab.document import graph, openeo
+from muses_lab.document import graph, openeo, openeo_plainer
 from muses_lab.document.constants import NotConstant, folded
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, MusesError
@@ -461,7 +461,7 @@ def test_extents_in_all_their_forms():
 
     expected = {**BOX, "crs": 4326}
     assert extent({**BOX, "crs": None}) == extent([1, 43, 2, 44]) == extent({**BOX, "crs": 4326}) == expected
-    with pytest.warns(openeo.OpeneoWarning, match="'base'"):
+    with pytest.warns(openeo_plainer.OpeneoWarning, match="'base'"):
         assert extent({**BOX, "base": 0, "height": None}) == expected
     utm = {"west": 300_000, "south": 4_800_000, "east": 310_000, "north": 4_810_000, "crs": 32631}
     assert extent(utm) == utm

@@ -22,7 +22,7 @@ from muses_lab.notebooks import TUTORIALS
 from tests.helpers import PYTHON_PATH
 from tests.helpers.hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 DAY = 86400
 TILE = "muses/tiles/{}/{}/12/2063/1495.png"

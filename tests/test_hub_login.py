@@ -20,7 +20,7 @@ import requests
 
 from tests.helpers.hubs import HubUser, running_hub
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 # An identity provider

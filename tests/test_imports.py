@@ -25,7 +25,7 @@ PIXELS = BASE | {"document", "operators", "raster", "scenes", "engine"}
 DRAWING = {"style", "render"}
 CATALOG = {"catalog", "products"}
 PUBLISHED = PIXELS | CATALOG | {"store", "publish"}
-FACE = PUBLISHED | DRAWING | {"compute", "export", "series", "zonal", "api"}
+FACE = PUBLISHED | DRAWING | {"compute", "export", "readings", "series", "tables", "training", "zonal", "api"}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "cached": set(),
@@ -56,8 +56,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sample": BASE | CATALOG | {"raster"},
     "publish": PIXELS | CATALOG | {"store", "style"},
     "export": PUBLISHED | DRAWING | {"compute"},
-    "series": PUBLISHED | {"compute"},
+    "readings": PIXELS | {"compute"},
+    "series": PUBLISHED | {"compute", "readings"},
     "zonal": PUBLISHED | {"compute", "series"},
+    "tables": PUBLISHED | {"compute", "series", "zonal"},
+    "training": PUBLISHED | {"zonal"},
     "api": FACE,
     "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
     "hub": {"document", "errors", "resources", "settings", "store"},

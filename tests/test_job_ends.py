@@ -37,6 +37,7 @@ from muses_lab.raster.window import to_json
 from muses_lab.store import default_store
 from muses_lab.store.sql import SqlStore
 from tests.helpers import PYTHON_PATH
+from tests.helpers.examples import always
 from tests.helpers.export_moments import MOMENTS, at, is_waited_for, stops, until
 from tests.helpers.made_scenes import ndvi_of, window
 
@@ -264,7 +265,7 @@ def test_a_killed_one_is_interrupted_and_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", always(MOMENTS, ["pieces", "last stage"]))
 def test_a_script_that_ends_is_waited_for(
     expected: np.ndarray, target: Path, script: Callable[..., Script], moment: str
 ) -> None:

@@ -29,6 +29,7 @@ from muses_lab.export.formats import geotiff
 from muses_lab.raster.window import to_json
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.store.sql import SqlStore
+from tests.helpers.examples import always
 from tests.helpers.made_scenes import CORNER, ndvi_of, window
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -170,7 +171,7 @@ def expected(chain: Chain) -> np.ndarray:
         return chain.compute(WHOLE).values
 
 
-@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("how", always(DAMAGES, ["a hole", "truncated", "replaced"]))
 @pytest.mark.parametrize("moment", ["under way", "when all are there", "while they are put together"])
 def test_pieces_that_are_damaged_meanwhile_are_made_again(
     chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str, moment: str
@@ -203,7 +204,7 @@ def test_pieces_that_are_damaged_meanwhile_are_made_again(
     assert job.done == job.total and (job.total > 9 or unharmed), "the header is made anew, an open file stays"
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "an overview"])
+@pytest.mark.parametrize("how", always([*DAMAGES, "an overview"], ["a bit", "truncated", "gone", "an overview"]))
 def test_a_finished_file_that_is_damaged_before_it_is_in_place_is_made_again(
     chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -223,7 +224,7 @@ def test_a_finished_file_that_is_damaged_before_it_is_in_place_is_made_again(
         assert np.array_equal(overview.read(1), expected[::2, ::2], equal_nan=True)
 
 
-@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("how", always(DAMAGES, ["a bit", "truncated", "emptied", "gone"]))
 @pytest.mark.parametrize("file", [pieces.VALUES, pieces.DONE])
 def test_pieces_that_were_damaged_in_between_are_made_again(
     chain: Chain, expected: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, how: str

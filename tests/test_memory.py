@@ -30,6 +30,7 @@ from muses_lab.raster.grid import block_rect
 from muses_lab.resources.cache import Cache
 from muses_lab.resources.memory import Memory
 from muses_lab.scenes.scene import Scene, Scenes
+from tests.helpers.examples import always
 from tests.helpers.made_scenes import Made, chain_of, never, pixels, window, write_tif
 from tests.helpers.range_server import serving
 from tests.helpers.waiting import within
@@ -121,11 +122,16 @@ def thin(piece: int) -> Engine:
 # --------------------------------------------------------------------------------------------------------- strips
 
 
-BOTH_WAYS = [
-    pytest.param(name, programs, marks=[pytest.mark.slow] if name == "quantiles" and not programs else [])
-    for name in CHAINS
-    for programs in (True, False)
-]
+ONE_BY_ONE = (
+    "a median of an index", "double precision with dates", "a halo in every date", "an anomaly", "days",
+    "the highest of days", "differences of dates",
+    "another lattice", "a coarser resolution",
+)  # fmt: skip
+"""Chains of which operator by operator each kind is there; the others in a thorough run."""
+BOTH_WAYS = always(
+    [(name, programs) for name in CHAINS for programs in (True, False)],
+    [(name, True) for name in CHAINS if name != "a large median of every date"] + [(n, False) for n in ONE_BY_ONE],
+)
 
 
 @pytest.mark.parametrize(("name", "programs"), BOTH_WAYS)
@@ -208,7 +214,13 @@ def _offset(file, row: int) -> int:
 # ------------------------------------------------------------------------------------------------------ estimates
 
 
-@pytest.mark.parametrize("name", [n for n in CHAINS if "lattice" not in n and "resolution" not in n])
+ESTIMATED = (
+    "a median of an index", "all bands", "double precision with dates", "halo upon halo", "a large kernel",
+    "an anomaly", "a long expression", "the highest of days",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", always([n for n in CHAINS if "lattice" not in n and "resol" not in n], ESTIMATED))
 def test_no_evaluation_needs_more_than_was_estimated(scenes: Scenes, name: str) -> None:
     chain = CHAINS[name](scenes)
     prepared = chain.published.prepared
@@ -313,7 +325,7 @@ def apart(call: str) -> str:
     return done.stdout
 
 
-def in_this_process(folder: str) -> None:
+def in_this_process(folder: str, dates: int) -> None:
     """Long series in one process: prints the budget and how much the resident memory grew, both in MiB."""
     made = Made(Path(folder))
     rng = np.random.default_rng(3)
@@ -322,7 +334,7 @@ def in_this_process(folder: str) -> None:
         values = rng.integers(1, 9000, (size, size), dtype=np.uint16)
         source[band] = write_tif(made.folder / f"{band}.tif", values, tiled=True, blockxsize=512, blockysize=512)
     found = []
-    for n in range(96):  # names of their own for the same bytes: as many files as dates
+    for n in range(dates):  # names of their own for the same bytes: as many files as dates
         assets = {}
         for band, path in source.items():
             os.link(path, other := made.folder / f"{n}-{band}.tif")
@@ -356,8 +368,9 @@ def in_this_process(folder: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path) -> None:
-    budget, grown = map(int, apart(f"in_this_process({str(tmp_path / 'scenes')!r})").split())
+@pytest.mark.parametrize("dates", always([24, 96], [24]))
+def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, dates: int) -> None:
+    budget, grown = map(int, apart(f"in_this_process({str(tmp_path / 'scenes')!r}, {dates})").split())
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"
 
 
@@ -450,8 +463,7 @@ def test_many_threads_and_a_tiny_budget_end(scenes: Scenes) -> None:
     memory = engine.memory
     memory.together = memory.piece = 4 << 20
     memory.most = 1 << 30
-    names = ("a median of an index", "quantiles", "an anomaly", "dates", "a finer resolution")
-    asked = [CHAINS[name](scenes) for name in names for _ in range(3)]
+    asked = [CHAINS[name](scenes) for name in ("a median of an index", "dates", "a finer resolution") for _ in range(4)]
     key = BlockKey("MADE-1@10", 1, 0, 0)
     expected = [run(Engine(256 << 20), chain, key).values for chain in asked]
     with ThreadPoolExecutor(12) as pool:

@@ -25,6 +25,7 @@ from muses_lab.errors import Cancelled
 from muses_lab.operators import Cost, Fit, Focal, Operator, Region, Series, Structural, operator, registry, run
 from muses_lab.operators.contract import Cube, Meta, same_bands
 from muses_lab.operators.declare import Traits
+from muses_lab.operators.functions import callback
 from muses_lab.operators.vectors import Features
 from muses_lab.raster.asset import Band
 from muses_lab.resources import cancel, rates
@@ -197,7 +198,8 @@ def test_every_operator_tells_what_it_takes() -> None:
     inner = registry.node("apply_kernel", inside_callback=True, data=Parameter("data"), kernel=[[1, 1, 1]])
     some = {
         "radius": 3, "metres": 30, "kernel": [[1, 2, 1]], "data": [1, 2, 3], "probabilities": [0.1, 0.9],
-        "model": forest(), "process": Callback(inner),
+        "model": forest(), "process": Callback(inner), "parameters": [0.5, 0.1],
+        "function": callback("function", lambda x, p: p[0] + p[1] * x, "x", "parameters"),
         "polygons": Features.of(4326, [shapely.box(1, 43, 1.01, 43.01)]),
     }  # fmt: skip
     for op in registry:

@@ -236,7 +236,7 @@ def test_the_series_of_a_place(made) -> None:
     assert len(found.attrs["scenes"][2].split(", ")) == in_march > 0
     many = chain.at([lon, lon], [lat, lat])
     assert many.label.values[-1] == "2019-02" and len(str(many.scene.values[2, 1]).split(", ")) == in_march
-    series = chain.mean("t").series(lon, lat)
+    series = chain.mean("t").series(lon, lat).array
     assert series.t.values.tolist() == values.t.values.tolist()
     np.testing.assert_array_equal(series.values, values.values)
 

@@ -19,7 +19,7 @@ from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
 from tests.helpers.service import ABSENT, Server, assert_failure, route
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("server")]  # they share a Jupyter server
+pytestmark = pytest.mark.slow  # they share a Jupyter server
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

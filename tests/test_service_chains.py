@@ -39,11 +39,7 @@ from tests.helpers.service import (
 from tests.helpers.stac_items import item, write_tif
 from tests.helpers.waiting import within
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("in_threads"),
-    pytest.mark.xdist_group("server"),
-]  # they share a Jupyter server
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_threads")]  # they share a Jupyter server
 
 
 # Tiles

@@ -14,11 +14,7 @@ from muses_lab.operators.focal import MAX_RADIUS
 from muses_lab.service.tile import TilePixel
 from tests.helpers.service import LAT, LON, Server, path, picture
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.usefixtures("in_threads"),
-    pytest.mark.xdist_group("server"),
-]  # they share a Jupyter server
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_threads")]  # they share a Jupyter server
 
 HERE = TilePixel.at(LON, LAT, 15)
 SIZE = 2 * MAX_RADIUS + 1

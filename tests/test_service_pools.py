@@ -24,7 +24,7 @@ from tests.helpers.service import HERE, Server, path, running_server
 from tests.helpers.stac_items import item
 from tests.helpers.stac_server import Api, serving
 
-pytestmark = [pytest.mark.usefixtures("in_threads"), pytest.mark.xdist_group("server")]
+pytestmark = pytest.mark.usefixtures("in_threads")
 
 
 IDLE = {"running": 0, "waiting": 0, "abandoned": 0}

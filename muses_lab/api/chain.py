@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from muses_lab import zonal
+from muses_lab import training, zonal
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.frames import OverTime
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
+from muses_lab.api.parameters import declared_by, replayable
 from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
@@ -24,6 +25,7 @@ from muses_lab.operators.zonal import is_table, reduces_over_features
 from muses_lab.plain import shown
 from muses_lab.publish import bundle
 from muses_lab.publish.pinning import LOADS, Searches
+from muses_lab.store import default_store
 from muses_lab.style import Style
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class Chain(Evaluable):
         problems: Mapping[str, tuple[str, ...]],
         searches: Mapping[str, Searches],
     ) -> Any:
-        return _kind(reduces_over_features(node))(node, artefacts, problems, searches)
+        return (Table if reduces_over_features(node) else Chain)(node, artefacts, problems, searches)
 
     def to_json(self, artefacts: bool = False) -> dict[str, Any]:
         """The openEO document: `process_graph`, and the versions of the operators.
@@ -73,9 +75,10 @@ class Chain(Evaluable):
     def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:
         """A chain from an openEO document (text, or parsed JSON), with the artefacts that it brings.
 
-        `parameters` are values of the document's parameters. Of a document with several results, `ml.read_graph` gives
-        them all, with the formats that they are saved in. A document whose result is a table of features
-        (`aggregate_spatial`) gives a `Table`.
+        `parameters` are values of the document's parameters; they are the chain's, and `with_parameters` changes them.
+        Of a document with several results, `ml.read_graph` gives them all, with the formats that they are saved in. A
+        document whose result is a table of features (`aggregate_spatial`) gives a `Table`, one that ends in a model
+        (`save_ml_model`) a `Model`.
 
         `trust_code`: a document may hold code of whoever wrote it (openEO's `run_udf`), which would run on your cluster
         with all that you may do. It is refused unless you have read it and say that you trust it.
@@ -88,7 +91,11 @@ class Chain(Evaluable):
             Naming the node and the argument that is wrong (see `graph.parse`), or the artefact: one whose content is
             not what its digest names, or that is not of the kind that the document takes it for.
         """
-        return chain_of(*bundle.parse(document, parameters, trust_code))
+
+        def made(values: Mapping[str, Any]) -> Chain:
+            return chain_of(*bundle.parse(document, values, trust_code))
+
+        return replayable(made)(declared_by(bundle.declared(document), parameters or {}))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a document, which is flat however deep the chain is; what has been worked out of it stays behind."""
@@ -175,14 +182,30 @@ class Table(Chain):
             raise ArgumentError(f"compute({shown(resolution)}): a table has no window; its features are its places")
 
 
-def _kind(table: bool) -> type[Chain]:
+class Model(Chain):
+    """A deferred model, as a document has it that ends in one (`ml_fit_class_random_forest`, `save_ml_model`).
+
+    ```python
+    forest = ml.Chain.from_json(document).compute()
+    features.random_forest(forest)
+    forest.digest                           # what `load_ml_model` takes, wherever this store is
+    ```
+    """
+
+    def compute(self) -> Any:  # type: ignore[override]
+        """The fitted model; it is fitted once, and kept in the user's store."""
+        self._tell_problems()
+        return training.model_of(self.published, default_store()).value
+
+
+def _kind(root: Node) -> type[Chain]:
     """What a document becomes: a chain, or one that has no pixels."""
-    return Table if table else Chain
+    return Model if registry[root.process].fits else Table if is_table(root) else Chain
 
 
 def chain_of(root: Node, artefacts: Mapping[str, Artefact]) -> Chain:
     """The chain of a document that was read, with the artefacts that it brought."""
-    return _kind(is_table(root))(root, artefacts, searches=_searches_of(root))
+    return _kind(root)(root, artefacts, searches=_searches_of(root))
 
 
 def _searches_of(root: Node) -> dict[str, Searches]:
@@ -202,6 +225,6 @@ def _restored(
         if artefact.kind.private:
             _ = artefact.value  # the operator that the document names
     root = graph.parse(document, registry)
-    chain = _kind(is_table(root))(root, artefacts, problems, searches)
+    chain = _kind(root)(root, artefacts, problems, searches)
     chain._written = text(written)
     return chain

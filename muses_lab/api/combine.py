@@ -10,6 +10,7 @@ from functools import reduce
 from typing import Any
 
 from muses_lab.api.chain import Chain
+from muses_lab.api.parameters import replayable
 from muses_lab.api.written import called
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
@@ -22,6 +23,7 @@ Number = int | float
 X, Y = Parameter("x"), Parameter("y")
 
 
+@replayable
 def rgb(red: Chain, green: Chain, blue: Chain) -> Chain:
     """Three chains (images without bands) as the bands `red`, `green`, `blue` of one.
 
@@ -36,6 +38,7 @@ def rgb(red: Chain, green: Chain, blue: Chain) -> Chain:
     return merged
 
 
+@replayable
 def hsv(hue: Chain, saturation: Chain | Number = 1, value: Chain | Number = 1) -> Chain:
     """Hue, saturation and value (brightness) as the bands `red`, `green`, `blue`, from 0 to 1.
 
@@ -71,6 +74,7 @@ def _do(process: str, **arguments: Any) -> Node:
     return registry.node(process, inside_callback=True, **arguments)
 
 
+@replayable
 def stack(*chains: Chain, **named: Chain) -> Chain:
     """The bands of chains side by side, in order; an image without bands becomes the band that it is given as.
 
@@ -91,6 +95,7 @@ def stack(*chains: Chain, **named: Chain) -> Chain:
     return merged
 
 
+@replayable
 def where(condition: Chain, a: Chain | Number, b: Chain | Number) -> Chain:
     """`a` where the condition is true, `b` where it is false; missing where it is unknown.
 
@@ -119,6 +124,7 @@ def _chosen(condition: Chain, values: Chain | Number, when: Any) -> Chain:
     return _applied(condition, _do("if", value=when, accept=values))
 
 
+@replayable
 def mosaic(chains: Iterable[Chain]) -> Chain:
     """Of each pixel the first value that is not missing, in the order of the chains.
 
@@ -144,6 +150,7 @@ def _first_valid(a: Chain, b: Chain) -> Chain:
     return _merged(a, b, _do("if", value=_do("is_nodata", x=X), accept=Y, reject=X))
 
 
+@replayable
 def blend(a: Chain, b: Chain | Number, alpha: Chain | Number) -> Chain:
     """`b` over `a`: a × (1 - alpha) + b × alpha; missing where one of them is.
 

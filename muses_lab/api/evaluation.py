@@ -11,10 +11,11 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import compute, series, settings
+from muses_lab import compute, series, settings, training
 from muses_lab.api import spectral
 from muses_lab.api.arguments import points
 from muses_lab.api.expression import Expression
+from muses_lab.api.features import noted, read
 from muses_lab.api.written import recorded
 from muses_lab.cached import cached_property
 from muses_lab.compute.wholes import prepare
@@ -25,12 +26,13 @@ from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan, plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.engine.sealed import seal
-from muses_lab.errors import ArgumentError, TooLarge
+from muses_lab.errors import ArgumentError, MusesError, NoScenes, TooLarge
 from muses_lab.export import Job, export, materialize
 from muses_lab.operators import references, registry
 from muses_lab.operators.cubes import THINNING
 from muses_lab.operators.methods import over
-from muses_lab.plain import shown, users_line
+from muses_lab.operators.vectors import Features
+from muses_lab.plain import Status, shown, users_line
 from muses_lab.products import SkippedItems
 from muses_lab.publish import artefacts, documents, sharing
 from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
@@ -38,6 +40,8 @@ from muses_lab.raster.window import checked
 from muses_lab.scenes.lists import as_artefact
 from muses_lab.scenes.source import source_of
 from muses_lab.store import Store, default_store
+from muses_lab.tables.points import PointSeries, point_series
+from muses_lab.tables.zones import ZonalSeries, zonal_series
 
 _INSIDE = frozenset({"pixels", "published", "sealed", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
@@ -105,12 +109,13 @@ class Evaluable(Expression):
 
     @cached_property
     def published(self) -> Published:
-        """What the engine evaluates: the document with pinned scenes."""
+        """What the engine evaluates: the document with pinned scenes, and with the models that it fits."""
         chain = self._published_chain
         used = references(chain._node)
         if used.keys() - chain._artefacts.keys():
             chain = chain.with_artefacts_of(default_store())
-        return Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        pinned = Published(chain._node, {digest: chain._artefacts[digest] for digest in used}, problems=chain._problems)
+        return training.with_models(pinned, default_store())
 
     def publish(self, store: Store | None = None) -> str:
         """Pins the scenes, checks the chain, keeps it in the store; returns the hash that names it.
@@ -174,6 +179,32 @@ class Evaluable(Expression):
     def _title(self) -> str:
         steps = [n.process.rpartition(":")[2] for n in graph.walk(self._node)]
         return " → ".join(steps[-4:])
+
+    def status(self, ask: bool = False) -> Status:
+        """What the chain is, and what is known of its scenes; `print` gives JSON.
+
+        ```python
+        print(ndvi.status())
+        ndvi.status(ask=True)["state"]          # asks the catalogue, where that has not been done
+        ```
+
+        The state is `not resolved` as long as nobody has asked for its scenes, then `ok`, `partial` (items were left
+        out, see `problems`), `empty` (no scene fits) or `failed`, and `why` says why. Nothing is computed by it.
+        """
+        told = Status(
+            kind="chain", state="not resolved", why=None, hash=self.hash, written=str(self._written),
+            private=self.is_private, pinned=self.is_pinned,
+            parameters={name: one.value for name, one in self._named.items()}, problems=[],
+        )  # fmt: skip
+        if not ask and "published" not in self.__dict__:
+            return told
+        try:
+            problems, _ = list(self.problems), self.published.prepared
+        except NoScenes as nothing:
+            return Status(told, state="empty", why=str(nothing))
+        except MusesError as error:
+            return Status(told, state="failed", why=str(error))
+        return Status(told, state="partial" if problems else "ok", problems=problems)
 
     # ------------------------------------------------------------------------------------------- windows
 
@@ -252,17 +283,21 @@ class Evaluable(Expression):
         places, single = points(lon, lat)
         return series.at(self.published, places, single, resolution)
 
-    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
-        """The values of every date from which the chain's values at places are made.
+    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> PointSeries:
+        """The values of every date from which the chain's values at places are made, with what is known of each date.
 
         ```python
         ndvi = s2.mask_clouds().ndvi().median("t")
-        ndvi.series(m.clicked)                            # the same as s2.mask_clouds().ndvi().at(m.clicked)
+        found = ndvi.series(m.clicked)                    # the values of s2.mask_clouds().ndvi()
+        found.table                                       # pandas: date, value, scene, mask, sun, clouds, …
+        found.value_of(s2.index("EVI"))                   # another expression there, without reading again
+        found.plot(overlays=["whittaker", "trend"])
+        found.to_csv("place.csv")
         ```
 
         A chain with dates gives its own values. One without gives those that its reducer over time reduces, with the
-        bands that the chain uses, whatever is done to the result later. Places and what is returned are as for `at`;
-        `t` is always among the dims.
+        bands that the chain uses, whatever is done to the result later; `.note` says so. Places are given as to `at`.
+        What was read of a place is kept: other expressions there, and its neighbours, are evaluated without reading.
 
         Raises
         ------
@@ -272,7 +307,44 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         places, single = points(lon, lat)
-        return series.series(self.published, places, single, resolution)
+        return point_series(self.published, places, single, resolution)
+
+    def over(
+        self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
+        progress: bool | None = None,
+    ) -> ZonalSeries:  # fmt: skip
+        """Statistics over polygons of every date, each pixel weighted by the share of it that a polygon covers.
+
+        ```python
+        found = s2.mask_clouds().ndvi().over("parcels.gpkg", stats=["mean", "q10", "q90"])
+        found.table                                       # a GeoDataFrame: a row for each polygon and date
+        found.to_parquet("parcels.parquet")
+        ```
+
+        Parameters
+        ----------
+        polygons
+            What `ml.vectors` gives or takes: a file (GeoPackage, GeoJSON, Shapefile, Parquet), a GeoDataFrame, GeoJSON.
+            Lines and points have the pixels that they touch.
+        stats
+            Of `mean`, `median`, `std` (of all pixels, not of a sample), `min`, `max`, `sum`, `count` (of valid pixels,
+            as shares of them), `share` (of the polygon that is valid), and quantiles such as `q10` and `q97.5`.
+        resolution
+            Metres; by default native pixels.
+        progress
+            Whether to tell how far it has come; by default where there are many polygons.
+
+        Of the grid in which a polygon's middle lies, also where it reaches into another one. A polygon without data is
+        missing, and `OutsideData` warns of it. A chain without dates gives a row for each polygon.
+
+        Raises
+        ------
+        ArgumentError
+            There is no such statistic, or a polygon crosses the antimeridian without being cut there.
+        """
+        self._tell_problems()
+        features = polygons if isinstance(polygons, Features) else noted(read("over", polygons))
+        return zonal_series(self.published, features, stats, resolution, progress)
 
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain on a window to a file, block by block; see `muses_lab.export.export`."""

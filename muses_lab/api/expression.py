@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
+from muses_lab.api.adjustable import Adjustable
+from muses_lab.api.parameters import replayable
 from muses_lab.api.written import Written, infix, prefix, recorded, text
 from muses_lab.cached import cached_property
 from muses_lab.document import graph
@@ -32,7 +34,7 @@ _NEVER_COMBINED = (str, bytes, list, tuple, dict, set, complex)
 
 
 @recorded
-class Expression:
+class Expression(Adjustable):
     """A node of a process graph, with what is known of the scenes that it stands for: immutable.
 
     Arithmetic and comparison build new expressions, pixel by pixel, so an expression is not a truth value. Only where
@@ -138,10 +140,12 @@ class Expression:
             made._searches |= other._searches
         return made
 
+    @replayable
     def _apply(self, process: str, argument: str = "x", /, **arguments: Any) -> Self:
         callback = registry.node(process, inside_callback=True, **{argument: Parameter("x")}, **plain(arguments))
         return self._with("apply", data=self._node, process=Callback(callback))
 
+    @replayable
     def _combine(
         self, other: Expression | Number, process: str, a: str = "x", b: str = "y", swap: bool = False
     ) -> Self:

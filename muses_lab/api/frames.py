@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ import numpy as np
 
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.layer import Layer
+from muses_lab.api.parameters import Parameters
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import shown
 from muses_lab.style import Style
@@ -123,6 +124,16 @@ class TimeLayer:
 
     def __repr__(self) -> str:
         return f"<TimeLayer {self.look.written()} of {self.over!r}>"
+
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the chain with all of its dates, and of the style; see `Layer.parameters`."""
+        return Layer(self.over.cube, self.look).parameters
+
+    def with_parameters(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> TimeLayer:
+        """The frames with other values for parameters of chain or style; see `Layer.with_parameters`."""
+        layer = Layer(self.over.cube, self.look).with_parameters(values, **named)
+        return TimeLayer(OverTime(layer.chain), layer.look)
 
     def __len__(self) -> int:
         return len(self.over)

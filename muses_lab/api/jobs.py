@@ -12,7 +12,7 @@ from muses_lab.api.chain import Chain
 from muses_lab.errors import MusesError
 from muses_lab.export import Job, at_exit, files, journal, materialized, pieces
 from muses_lab.export.formats import writer_of
-from muses_lab.plain import whole
+from muses_lab.plain import Status, whole
 from muses_lab.publish import sharing
 from muses_lab.raster.window import from_json
 from muses_lab.store import JobRecord, Store, default_store
@@ -99,6 +99,14 @@ class KnownJob:
     def share(self, user: sharing.Names = None, group: sharing.Names = None, **options: Any) -> sharing.Link:
         """Lets other users of the hub make the same file; see `Chain.share`."""
         return journal.share(self.store, self.record, user, group, **options)
+
+    def status(self) -> Status:
+        """How far it is, and why it failed if it did; `print` gives JSON."""
+        r, state = self.record, self.state
+        return Status(
+            kind="job", id=r.id, name=r.name, state=state, why=r.error if r.error and state == "failed" else None,
+            done=r.done, total=r.total, left_out=r.failed, path=r.target, chain=r.chain,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         r = self.record

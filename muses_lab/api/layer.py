@@ -11,16 +11,25 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from muses_lab.api.evaluation import Evaluable
+from muses_lab.api.parameters import Parameter, Parameters, unknown
 from muses_lab.cached import cached_property
 from muses_lab.engine.cost import Plan
 from muses_lab.errors import ArgumentError, NotAnImage
 from muses_lab.export import Job
-from muses_lab.plain import shown
+from muses_lab.plain import Status, shown
 from muses_lab.publish import sharing
 from muses_lab.raster.window import Window
 from muses_lab.render import render
 from muses_lab.store import Store, default_store
-from muses_lab.style import Style
+from muses_lab.style import PALETTES, Style
+from muses_lab.tables.points import PointSeries
+from muses_lab.tables.zones import ZonalSeries
+
+_STYLE = "style."
+"""How the names of a style's parameters begin."""
+_TITLES = {
+    "cmap": "Palette", "vmin": "Colours from", "vmax": "Colours to", "gamma": "Gamma", "opacity": "Opacity",
+}  # fmt: skip
 
 
 class SealedLayer(NamedTuple):
@@ -80,6 +89,29 @@ class Layer:
         """The same chain with another style; see `Chain.style`."""
         return Layer(self.chain, Style.of(cmap=cmap, **style))
 
+    @property
+    def parameters(self) -> Parameters:
+        """Those of the chain, and `style.cmap`, `style.vmin`, `style.vmax`, `style.gamma`, `style.opacity`."""
+        known = self.chain.parameters
+        named = {name: known[name] for name in known.named}
+        return Parameters(named, {name: known[name] for name in known if name not in named} | _of_style(self.look))
+
+    def with_parameters(self, values: Mapping[str, Any] | None = None, /, **named: Any) -> Layer:
+        """The layer with other values for parameters of its chain or its style; see `Chain.with_parameters`.
+
+        ```python
+        layer.with_parameters({"style.cmap": "magma", "style.vmax": 0.8}, threshold=0.5)
+        ```
+        """
+        values = {**(values or {}), **named}
+        of_style = {name: value for name, value in values.items() if name.startswith(_STYLE)}
+        known = _of_style(self.look)
+        for name in of_style:
+            if name not in known:
+                raise unknown(name, list(known))
+        chain = self.chain.with_parameters({name: value for name, value in values.items() if name not in of_style})
+        return Layer(chain, replace(self.look, **{name.removeprefix(_STYLE): v for name, v in of_style.items()}))
+
     def plan(self, window: GeoBox) -> Plan:
         """What the chain would cost on a window; see `Chain.plan`."""
         return self.chain.plan(window)
@@ -92,9 +124,18 @@ class Layer:
         """The chain's values at places; see `Chain.at`."""
         return self.chain.at(lon, lat, resolution)
 
-    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
-        """The series from which the chain's values at places are made; see `Chain.series`."""
-        return self.chain.series(lon, lat, resolution)
+    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> PointSeries:
+        """The series from which the chain's values at places are made, in the style's unit; see `Chain.series`."""
+        found = self.chain.series(lon, lat, resolution)
+        return replace(found, unit=self.look.unit or "", label=self.look.label or "")
+
+    def over(
+        self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
+        progress: bool | None = None,
+    ) -> ZonalSeries:  # fmt: skip
+        """Statistics over polygons of every date, in the style's unit; see `Chain.over`."""
+        found = self.chain.over(polygons, stats, resolution, progress)
+        return replace(found, unit=self.look.unit or "", label=self.look.label or "")
 
     def export(self, path: Any, window: Any = None, **options: Any) -> Job:
         """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
@@ -107,6 +148,10 @@ class Layer:
             return self.look
         meta = self.chain.published.prepared.output.meta
         return replace(self.look, bands=tuple(meta.find(name) for name in self.look.bands))
+
+    def status(self, ask: bool = False) -> Status:
+        """That of the chain, and the style; see `Chain.status`."""
+        return Status(self.chain.status(ask), kind="layer", hash=self.hash, style=self.look.to_json())
 
     @cached_property
     def drawn(self) -> Style:
@@ -156,3 +201,20 @@ class Layer:
     ) -> sharing.Link:
         """Lets other users of the hub open this layer; see `Chain.share`."""
         return sharing.share(self.chain.published, self.drawn, title or self.chain._title(), user, group, days, view)
+
+
+def _of_style(look: Style) -> dict[str, Parameter]:
+    low, high = look.range
+    number = {"type": "number"}
+    palettes = list(dict.fromkeys([*PALETTES, *([look.cmap] if isinstance(look.cmap, str) else [])]))
+    told: dict[str, tuple[Any, dict[str, Any]]] = {
+        "vmin": (low, number),
+        "vmax": (high, number),
+        "gamma": (look.gamma, {**number, "minimum": 0.05, "maximum": 20}),
+        "opacity": (look.opacity, {**number, "minimum": 0, "maximum": 1}),
+    }
+    if look.kind == "continuous":
+        told = {"cmap": (look.cmap, {"type": "string", "enum": palettes, "format": "palette"}), **told}
+    return {
+        _STYLE + name: Parameter(_STYLE + name, value, schema, _TITLES[name]) for name, (value, schema) in told.items()
+    }

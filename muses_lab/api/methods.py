@@ -9,13 +9,14 @@ from inspect import Signature
 from typing import Any
 
 from muses_lab.api.expression import Expression
+from muses_lab.api.parameters import replayable
 from muses_lab.api.written import call
 from muses_lab.document.graph import Node
 from muses_lab.errors import ArgumentError
 from muses_lab.operators import Operator, registry
 from muses_lab.operators.cubes import BBox
 from muses_lab.operators.given import extent
-from muses_lab.operators.methods import Method, method_of
+from muses_lab.operators.methods import Method, method_of, schemas_of
 from muses_lab.plain import shown
 
 
@@ -86,7 +87,7 @@ def _function(method: Method, cls: type[Expression]) -> Any:
     function.__module__, function.__doc__ = cls.__module__, method.doc
     function.__signature__ = signature  # type: ignore[attr-defined]
     function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()} | {"return": "Chain"}
-    return function
+    return replayable(function, lambda: schemas_of(method.name))
 
 
 def _types(annotation: Any) -> set[Any]:

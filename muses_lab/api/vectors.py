@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 from muses_lab.api.chain import Chain
+from muses_lab.api.features import RepairedVectors, noted, read, told
 from muses_lab.api.written import called
 from muses_lab.catalog.condition import Condition
 from muses_lab.document.artefacts import Artefact
-from muses_lab.errors import ArgumentError, MusesError
+from muses_lab.errors import ArgumentError
 from muses_lab.operators import registry
-from muses_lab.operators.vectors import RELATIONS, VECTORS, Features, filter_vector, given
-from muses_lab.plain import number, shown, users_line
-
-_NOTES = 5
-"""So many notes are told by a warning."""
-
-
-class RepairedVectors(UserWarning):
-    """Features were repaired or left out when they were read."""
+from muses_lab.operators.vectors import RELATIONS, VECTORS, Features, filter_vector
+from muses_lab.plain import number, shown
 
 
 class Vectors(Features):
@@ -58,7 +51,7 @@ class Vectors(Features):
             keep = [asked.matches({"id": id, "properties": row}) for id, row in self._rows()]
         for name, wanted in equal.items():
             values = wanted if isinstance(wanted, list | tuple | set | frozenset) else [wanted]
-            keep = [k and v in values for k, v in zip(keep, _told(self.column, name), strict=True)]
+            keep = [k and v in values for k, v in zip(keep, told(self.column, name), strict=True)]
         if not any(keep):
             raise ArgumentError(f"none of the {len(self)} features fits filter({shown(condition or equal)})")
         return self.chosen(keep)
@@ -73,18 +66,18 @@ class Vectors(Features):
         if relation not in RELATIONS:
             raise ArgumentError(f"relation={shown(relation)} is none; there are {', '.join(RELATIONS)}")
         others = other if isinstance(other, Features) else vectors(other)
-        return _told(filter_vector, self, others, relation)
+        return told(filter_vector, self, others, relation)
 
     def buffer(self, metres: float) -> Self:
         """Grown by so many metres on the ground; shrunk where they are negative, what shrinks to nothing is left out.
 
         Features in degrees are grown in the metres of their UTM zone.
         """
-        return _noted(_told(super().buffer, number("metres", metres)))
+        return noted(told(super().buffer, number("metres", metres)))
 
     def reproject(self, crs: Any) -> Self:
         """Their corners in another reference system."""
-        return _told(super().reproject, crs)
+        return told(super().reproject, crs)
 
     def burn(self, attribute: str | None = None, all_touched: bool = False) -> Chain:
         """An image of them on the grid of whatever it is combined with: 1, or the attribute's number; else missing.
@@ -98,7 +91,7 @@ class Vectors(Features):
         features that have a pixel the last one counts. `classes(attribute)` says what the numbers of texts stand for.
         """
         if attribute is not None:
-            _told(self.numbers, attribute)
+            told(self.numbers, attribute)
         features = self.with_columns(*([] if attribute is None else [attribute]))
         artefact = Artefact.of(VECTORS, features)
         node = registry.node("muses:burn", vectors=artefact, attribute=attribute, all_touched=all_touched)
@@ -108,7 +101,7 @@ class Vectors(Features):
 
     def classes(self, attribute: str) -> dict[int, str]:
         """What the numbers of an attribute that is text stand for, in an image that is burnt of it."""
-        return _told(self.numbers, attribute).classes
+        return told(self.numbers, attribute).classes
 
     def _rows(self) -> list[tuple[Any, dict[str, Any]]]:
         columns = list(self.properties)
@@ -135,27 +128,9 @@ def vectors(source: Any, layer: str | None = None, crs: Any = None) -> Vectors:
         The source is none of these, says another reference system or none, has coordinates that are not of it, or has
         a feature that cannot be repaired.
     """
-    try:
-        found = given(source, layer, crs, repair=True)
-    except (ValueError, TypeError, MusesError) as error:
-        raise ArgumentError(f"vectors({shown(source)}): {error}", argument="source") from None
+    found = read("vectors", source, layer, crs)
     made = Vectors(found.crs, found.ids, found.shapes, found.properties, found.notes)
-    return _noted(made)
+    return noted(made)
 
 
-def _noted(found: Any) -> Any:
-    """Warns of what was repaired or left out."""
-    if found.notes:
-        more = f"; and {len(found.notes) - _NOTES} more, see .notes" if len(found.notes) > _NOTES else ""
-        warnings.warn("; ".join(found.notes[:_NOTES]) + more, RepairedVectors, stacklevel=users_line())
-    return found
-
-
-def _told(function: Any, *args: Any) -> Any:
-    """What a function gives; what it refuses is an error of the arguments."""
-    try:
-        return function(*args)
-    except ValueError as error:
-        if isinstance(error, MusesError):
-            raise
-        raise ArgumentError(str(error)) from None
+__all__ = ["RepairedVectors", "Vectors", "vectors"]

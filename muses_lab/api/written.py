@@ -7,6 +7,7 @@ from collections.abc import Callable
 from inspect import isfunction
 from typing import Any, NamedTuple, TypeVar
 
+from muses_lab.api.parameters import replayable
 from muses_lab.plain import plain, shown
 
 LONGEST = 400
@@ -87,13 +88,13 @@ C = TypeVar("C", bound=type)
 
 
 def recorded(cls: C) -> C:
-    """A class whose public methods that give a chain write down in it how they were called.
+    """A class whose public methods that give a chain write down in it how they were called, and take named parameters.
 
     A method that calls others of them on the way overwrites what those wrote.
     """
     for name, method in list(vars(cls).items()):
         if isfunction(method) and not name.startswith("_") and method.__annotations__.get("return") in _CHAINS:
-            setattr(cls, name, _recording(method))
+            setattr(cls, name, replayable(_recording(method)))
     return cls
 
 

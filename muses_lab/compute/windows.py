@@ -45,6 +45,8 @@ class WindowReport:
     """(dates used, dates there are) where a long series was thinned (see `engine.thinning`)."""
     native: tuple[float, ...] = ()
     """Metres per pixel that the grids have at their finest; equal to `levels` where the map shows native pixels."""
+    systems: tuple[str, ...] = ()
+    """Reference systems of the grids."""
 
     @property
     def scenes_used(self) -> int:
@@ -212,6 +214,16 @@ def _share(placed: Layout) -> float:
     return sum(part.around.pixels / part.tasks[0].rect.pixels for part in placed.parts)
 
 
+def _fills(placed: Layout) -> bool:
+    """Whether every pixel of a window comes from its one block: memory of a series is not written twice."""
+    return (
+        len(placed.parts) == 1
+        and placed.parts[0].where is None
+        and len(placed.parts[0].tasks) == 1
+        and placed.parts[0].tasks[0].rect.contains(placed.parts[0].around)
+    )
+
+
 def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
     report = Report()
@@ -222,7 +234,9 @@ def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixel
         report = report | result.report
     double = any(v.dtype == np.float64 for v in pieces.values())
     shape = placed.step.shape((placed.window.shape.y, placed.window.shape.x))
-    out = np.full(shape, np.nan, np.float64 if double else np.float32)
+    out = np.empty(shape, np.float64 if double else np.float32)
+    if not _fills(placed):
+        out[...] = np.nan
     for part in placed.parts:
         fill(part, pieces, out)
     found = WindowReport(
@@ -232,5 +246,6 @@ def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixel
         levels=tuple(sorted(set(placed.levels.values()))),
         thinned=(placed.thinning.used, placed.thinning.of) if placed.thinning else None,
         native=tuple(sorted({part.grid.pixel_metres(0) for part in placed.parts})),
+        systems=tuple(sorted({part.grid.crs for part in placed.parts})),
     )
     return Pixels(out, found, placed.step)

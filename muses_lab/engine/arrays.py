@@ -207,6 +207,8 @@ def _read_scene(
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):
         return None
+    if len(layers) == 1:
+        return present[0][None]
     dtype = np.result_type(np.float32, *{v.dtype for v in present})
     out = np.full((len(bands), *rect.shape), np.nan, dtype)
     for number, layer in enumerate(layers):

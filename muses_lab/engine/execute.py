@@ -73,7 +73,7 @@ class Evaluator:
         """A block or rectangle of a step, kept in the cache; one evaluation for all who ask."""
 
         def compute() -> Value:
-            found = self._materialized.block(step, key) if isinstance(key, BlockKey) else None
+            found = self._on_disk(step, key)
             if found is not None:
                 return found
             self._count()
@@ -85,6 +85,24 @@ class Evaluator:
         value = self._cache.get_or_compute((step.node.hash, *key, *run.mark(step)), compute, _nbytes, _complete)
         run.add(value[1])
         return value
+
+    def _on_disk(self, step: Step, key: BlockKey | RectKey) -> Value | None:
+        """A block, or a rectangle of a series, of materialized blocks; plans find those of images themselves."""
+        if isinstance(key, BlockKey):
+            return self._materialized.block(step, key)
+        if not step.meta.time or not self._materialized.covers(step.node.hash, key.grid, key.level, key.rect):
+            return None
+        out: xr.DataArray | None = None
+        report = Report()
+        for row, col in key.rect.blocks():
+            found = self._materialized.block(step, BlockKey(key.grid, key.level, row, col))
+            if found is None:
+                return None
+            array, report, rect = found[0], report | found[1], block_rect(row, col)
+            out = _empty_like(array, key.rect) if out is None else out
+            inner = key.rect.intersection(rect)
+            out.data[(..., *inner.within(key.rect))] = array.data[(..., *inner.within(rect))]
+        return None if out is None else (out, report)
 
     def window(self, run: Run, step: Step, window: GeoBox) -> xr.DataArray:
         """A step on any window, put together from blocks of its grids by nearest neighbour."""

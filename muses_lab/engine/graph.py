@@ -318,7 +318,9 @@ class PreparedGraph:
         metas: dict[str, Meta] = {}
         for node in graph.walk(root):
             op, arguments = registry[node.process], self._filled(node)
-            metas[node.hash] = self._meta(node, op, arguments, {n: metas[arguments[n].hash] for n in op.cubes})[0]
+            metas[node.hash] = self._meta(
+                node, op, arguments, {n: metas[arguments[n].hash] for n in op.cubes_in(arguments)}
+            )[0]
         return metas
 
     def _meta(
@@ -343,7 +345,7 @@ class PreparedGraph:
         edges: dict[tuple[str, str], tuple[str, ...] | None] = {}
         for node in reversed(order):
             op, arguments = registry[node.process], self._filled(node)
-            inputs = {name: metas[arguments[name].hash] for name in op.cubes}
+            inputs = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
             for name, bands in op.needs(arguments, inputs, wanted[node.hash]).items():
                 child = arguments[name]
                 edges[node.hash, name] = bands
@@ -383,9 +385,9 @@ class PreparedGraph:
             op, arguments = registry[node.process], dict(node.arguments)
             inputs = {}
             if op.narrowed is not None:
-                own = {name: metas[arguments[name].hash] for name in op.cubes}
+                own = {name: metas[arguments[name].hash] for name in op.cubes_in(arguments)}
                 arguments |= op.narrowed(self._filled(node), own, wanted[node.hash])
-            for name in op.cubes:
+            for name in op.cubes_in(arguments):
                 meta, bands = metas[arguments[name].hash], edges[node.hash, name]
                 if op.along(self._filled(node)) == "bands":
                     callbacks = {n: with_labels(a, meta) for n, a in arguments.items() if isinstance(a, Callback)}
@@ -402,8 +404,9 @@ class PreparedGraph:
 
     def _step(self, node: Node) -> Step:
         op, arguments = registry[node.process], self._filled(node)
-        inputs = {name: self.steps[arguments[name].hash] for name in op.cubes}
-        cubes = tuple((name, arguments[name]) for name in op.cubes if name != op.asks_dates_of)
+        own = op.cubes_in(arguments)
+        inputs = {name: self.steps[arguments[name].hash] for name in own}
+        cubes = tuple((name, arguments[name]) for name in own if name != op.asks_dates_of)
         # The selector of a mask first: what it removes altogether need not be read.
         cubes = tuple(sorted(cubes, key=lambda cube: cube[0] != op.masks))
         metas = {name: step.meta for name, step in inputs.items()}

@@ -55,14 +55,20 @@ class Part:
     cols: np.ndarray
     reach: int = 0
     """Pixels beyond a rectangle that it takes to evaluate it, see `stages.reach`."""
+    dated: bool = False
+    """Whether the values have dates: of a place there are then as many as of an image."""
 
     @cached_property
     def tasks(self) -> tuple[BlockKey, ...] | tuple[RectKey, ...]:
         """What is asked of the engine: the blocks, or just what a small window shows where neighbourhoods reach out.
 
-        For a few pixels beside each of its blocks, a window would read all of the blocks around them.
+        For a few pixels beside each of its blocks, a window would read all of the blocks around them. A place of a
+        series is asked for with the cell of pixels around it: all dates of a block are a hundred times as many values.
         """
         inside = self.around.intersection(self.grid.rect(self.level))
+        if self.blocks and self.dated and max(inside.shape) <= BLOCK // 2:
+            around = [*cells(inside)] if max(inside.shape) <= CELL else [inside]
+            return tuple(RectKey(self.grid.id, self.level, *rect) for rect in around)
         if not self.blocks or not self.reach or max(inside.shape) > BLOCK - 2 * self.reach:
             return self.blocks
         return (RectKey(self.grid.id, self.level, *inside),)
@@ -96,6 +102,16 @@ class Part:
 
 
 _ALL = np.ones((1, 1), np.bool_)
+
+CELL = 32
+"""Rows and columns of the pixels that the series of a place are evaluated with: its neighbours cost nothing more."""
+
+
+def cells(rect: Rect) -> Iterator[Rect]:
+    """The cells of the lattice that a rectangle touches."""
+    for row in range(rect.r0 // CELL, (rect.r1 - 1) // CELL + 1):
+        for col in range(rect.c0 // CELL, (rect.c1 - 1) // CELL + 1):
+            yield Rect(row * CELL, (row + 1) * CELL, col * CELL, (col + 1) * CELL)
 
 
 @dataclass(frozen=True)
@@ -239,8 +255,8 @@ def _layout(prepared: PreparedGraph, node: str, place: _WindowKey) -> Layout:
             continue
         around = reach(prepared, step, grid, level) if place.like is window else 0
         part = at.part
-        if where is not None or around:
-            part = Part(grid, level, where, part.rows, part.cols, around)
+        if where is not None or around or step.meta.time:
+            part = Part(grid, level, where, part.rows, part.cols, around, step.meta.time)
         if not part.blocks:
             continue
         parts.append(part)

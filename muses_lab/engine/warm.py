@@ -6,22 +6,9 @@ import imagecodecs
 import numpy as np
 import xarray as xr
 
+from muses_lab import operators
 from muses_lab.engine.compiled import vm
-from muses_lab.operators import (
-    breaks,
-    composites,
-    focal,
-    gaps,
-    geomedian,
-    harmonic,
-    lagged,
-    multivariate,
-    phenology,
-    smoothing,
-    timescan,
-    trees,
-    trend,
-)
+from muses_lab.operators import focal
 from muses_lab.raster import pixels, warping
 from muses_lab.raster.differences import undo_differences
 
@@ -51,36 +38,14 @@ def warm() -> None:
     windows()
 
 
-def operators() -> None:
-    """Calls the kernels of operators that few views have: they are compiled once after installing, loaded when used.
+def seldom() -> None:
+    """Calls the kernels that few views have: they are compiled once after installing, loaded when used.
 
     Loading all of them takes two seconds of a process's start.
     """
     for precision in (np.float32, np.float64):
-        image = xr.DataArray(np.zeros((8, 8), precision), dims=("y", "x"))
-        multivariate.nearest(image.data, np.zeros(8), np.ones(8), np.zeros((1, 8)), np.empty(8, np.float32))
         warping.warm(precision)
-        series = image.expand_dims("t")
-        spectra = series.expand_dims(bands=["one"], axis=1)
-        for composite in (geomedian.geomedian, geomedian.medoid, geomedian.closest_to_median):
-            composite(spectra)
-        composites.best_pixel(series, series)
-        timescan.temporal_statistics(series)
-    trees.warm()
-    _series()
-
-
-def _series() -> None:
-    """The operators on series; all of them work in double precision."""
-    times = np.arange(8).astype("M8[D]").astype("M8[ns]")
-    data = xr.DataArray(np.arange(32.0).reshape(8, 2, 2), dims=("t", "y", "x"), coords={"t": times})
-    for of_one in (
-        gaps.fill_gaps, smoothing.whittaker, smoothing.savitzky_golay, harmonic.harmonic_regression,
-        harmonic.harmonic_fit, trend.trend, trend.theil_sen, trend.seasonal_mann_kendall, phenology.phenology,
-        breaks.cusum, breaks.largest_drop, breaks.drop_alert,
-    ):  # fmt: skip
-        of_one(data)
-    lagged.lagged_correlation(data, data)
+    operators.warm()
 
 
 def windows() -> None:

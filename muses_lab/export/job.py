@@ -14,6 +14,7 @@ from muses_lab.errors import Cancelled, ComputeError, MusesError
 from muses_lab.export import at_exit
 from muses_lab.export.bar import Bar
 from muses_lab.export.journal import Journal
+from muses_lab.plain import Status
 from muses_lab.publish import sharing
 from muses_lab.resources import cancel
 
@@ -86,7 +87,17 @@ class Job:
 
     def __repr__(self) -> str:
         state = "running, to be cancelled" if self.state == "running" and self.stopping else self.state
-        return f"<Job {self.name}: {state}, {self.done} of {self.total} pieces>"
+        left_out = f", {len(self.failed)} scenes left out" if self.failed else ""
+        why = f" ({self.error})" if self.error is not None and str(self.error) else ""
+        return f"<Job {self.name}: {state}{why}, {self.done} of {self.total} pieces{left_out}>"
+
+    def status(self) -> Status:
+        """How far it is, what it left out, and why it failed if it did; `print` gives JSON."""
+        return Status(
+            kind="job", id=self.id, name=self.name, state=self.state, why=str(self.error) if self.error else None,
+            stage=self.stage, progress=round(self.progress, 4), done=self.done, total=self.total,
+            left_out=dict(self.failed), path=str(self.path),
+        )  # fmt: skip
 
     @property
     def state(self) -> str:

@@ -32,5 +32,12 @@ __all__ = [
 
 GROUP = "muses_lab.operators"
 
-plugins.folder(__name__)
+MODULES = plugins.folder(__name__)
 registry.broken.update(plugins.load(GROUP)[1])
+
+
+def warm() -> None:
+    """Compiles the kernels of all operators, or loads them: each module that has some has a function `warm`."""
+    for module in MODULES:
+        if hasattr(module, "warm"):
+            module.warm()

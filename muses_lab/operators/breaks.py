@@ -11,7 +11,7 @@ from scipy import special
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cost, Cube
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, Date, cost, day_of, few_pixels, one_band, reduced, to_bands
 
 _VALUE, _MIXED, _ALERT = 12e-9, 4e-9, 60e-9
 """Seconds for a value: of a series that is passed through once; of each permutation; of an alert."""
@@ -142,3 +142,10 @@ def drop_alert(
         return np.stack([date, confirmed, size, count])
 
     return reduced(data, _ALERTED, alerted, _ALERT)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    cusum(few_pixels())
+    largest_drop(few_pixels())
+    drop_alert(few_pixels())

@@ -209,7 +209,7 @@ def is_strict(callback: Callback) -> bool:
         return missing[argument.hash] if isinstance(argument, Node) else argument is None or _is_parameter(argument)
 
     def keeps_places(array: Any) -> bool:
-        return in_place[array.hash] if isinstance(array, Node) else _is_parameter(array)
+        return in_place[array.hash] if isinstance(array, Node) else _is_parameter(array) and array.name == SERIES
 
     for node in walk(callback.root):
         op, arguments = registry[node.process], node.arguments

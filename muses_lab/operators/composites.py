@@ -176,3 +176,10 @@ def frequency(data: Cube) -> Cube:
     return xr.DataArray(
         share, dims=data.dims[1:], coords={d: data.coords[d] for d in data.dims[1:] if d in data.coords}
     )
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    for precision in (np.float32, np.float64):
+        series = xr.DataArray(np.zeros((1, 8, 8), precision), dims=("t", "y", "x"))
+        best_pixel(series, series)

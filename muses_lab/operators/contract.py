@@ -50,6 +50,9 @@ Binary = typing.NewType("Binary", object)
 Element = typing.NewType("Element", object)
 """A callback with the parameters `x`, `index` and `label`: an element of an array, its place, its name."""
 
+Model = typing.NewType("Model", object)
+"""A callback with the parameters `x` and `parameters`, an array: a function that is fitted to values."""
+
 Conditions = typing.NewType("Conditions", object)
 """Callbacks by the name of a property; each has the parameter `value`."""
 
@@ -179,6 +182,11 @@ class Structural(Support):
 @dataclass(frozen=True)
 class Tabular(Structural):
     """Gives a table of features, which has no pixels: no engine evaluates it."""
+
+
+@dataclass(frozen=True)
+class Referring(Structural):
+    """Stands for the artefact that it refers to: documents hold the digest in its place."""
 
 
 @dataclass(frozen=True)

@@ -368,7 +368,7 @@ def filter_temporal(data: Cube, extent: Interval) -> Cube:
         keep &= data.t.values >= instant(start)
     if end is not None:
         keep &= data.t.values < instant(end)
-    return data.isel(t=keep)
+    return data if keep.all() else data.isel(t=keep)  # mostly all: what is read has been chosen already
 
 
 def _crop(

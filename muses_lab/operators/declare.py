@@ -29,6 +29,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
+from muses_lab.cached import cached_property
 from muses_lab.document.artefacts import Artefact, OfKind, kinds, known
 from muses_lab.document.graph import Callback, Node, Parameter, make, rebuild, walk
 from muses_lab.errors import DocumentError
@@ -56,10 +57,12 @@ from muses_lab.operators.contract import (
     LengthOf,
     Meta,
     MethodOf,
+    Model,
     Narrowed,
     Needs,
     Pixel,
     Reducer,
+    Referring,
     Region,
     Rule,
     Scalar,
@@ -80,7 +83,12 @@ DIGEST = "^[0-9a-f]{64}$"
 """How a document refers to an artefact: by its SHA-256."""
 
 SERIES = "data"
-"""The one parameter of callbacks that is a series; all others are single values."""
+"""The parameter of callbacks that is a series."""
+
+PARAMETERS = "parameters"
+"""The parameter of model functions that is an array of numbers; all others are single values."""
+
+_ARRAYS = (SERIES, PARAMETERS)
 
 OWN = "own"
 """The namespace of operators that are declared in notebooks."""
@@ -90,7 +98,7 @@ CONTEXT = "context"
 
 _CALLBACKS = {
     Reducer: (SERIES,), Transform: (SERIES,), CubeProcess: (SERIES,), Unary: ("x",), Binary: ("x", "y"),
-    Element: ("x", "index", "label"), Conditions: ("value",), Condition: ("value",),
+    Element: ("x", "index", "label"), Model: ("x", PARAMETERS), Conditions: ("value",), Condition: ("value",),
 }  # fmt: skip
 
 
@@ -99,14 +107,15 @@ _DATED = ("value", "label")
 
 Kind = Literal["cube", "scalar", "date", "array", "callback", "conditions", "artefact", "value"]
 
-_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent", "rect")
+_INJECTED = ("meta", "pixel_size", "fitted", "places", "geobox", "halo", "groups", "axes", "in_extent", "rect",
+             "features")  # fmt: skip
 # What the engine gives to a function that asks for it by name: `meta`, the Meta of its first cube; `pixel_size` in
 # metres; `fitted`, what `Fit.fit` returned; `places(crs)`, the coordinates (x, y) of all pixel centres; `geobox`, the
 # window of what it is given; `halo`, the pixels on each side of that which are not to be in its result; `groups`, the
 # dates of its result that are wanted, each with the dates that it is made of (of an operator that declares groups);
 # `axes`, the dates that each of its cubes can have, by argument; `in_extent`, slices of rows and columns of what it is
 # given that lie on the grid's extent; `rect`, where that is: rows and columns of the level's pixels, from the grid's
-# origin on.
+# origin on; `features`, those of the table that it is given (of what is fitted to tables).
 
 
 @dataclass(frozen=True)
@@ -124,6 +133,8 @@ class Argument:
     """What a callback's place may hold instead."""
     computed: bool = False
     """Whether a value may also be that of a node of the same callback."""
+    named: bool = False
+    """Whether the place of an artefact may hold a text that is no digest, a name."""
 
     @property
     def offers(self) -> tuple[str, ...]:
@@ -235,7 +246,10 @@ class Operator:
         }
         self.cubes = tuple(a.name for a in self.arguments.values() if a.kind == "cube")
         self.gives = _kind_of(hints.get("return"))
-        """The kind of artefact that it makes: it runs when a document is read; empty: it is a step of a chain."""
+        """The kind of artefact that it makes; empty: it is a step of a chain.
+
+        It runs when a document is read, or, where it takes cubes (`fits`), when the document is published.
+        """
         self.is_cube_process = bool(self.cubes or self.gives) or hints.get("return") is Cube
         self.artefacts = tuple(a.name for a in self.arguments.values() if a.kind == "artefact")
         if self.artefacts and not self.is_cube_process:
@@ -320,7 +334,17 @@ class Operator:
 
     def referred(self, arguments: Mapping[str, Any]) -> dict[str, str]:
         """Argument → digest of the artefact that it refers to."""
-        return {name: arguments[name] for name in self.artefacts if arguments.get(name) is not None}
+        given = {name: arguments.get(name) for name in self.artefacts}
+        return {name: v for name, v in given.items() if isinstance(v, str) and re.fullmatch(DIGEST, v)}
+
+    def cubes_in(self, arguments: Mapping[str, Any]) -> tuple[str, ...]:
+        """Its cubes that are given: one that may be left out is not."""
+        return tuple(name for name in self.cubes if arguments.get(name) is not None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether it makes an artefact of the values of tables, such as a model."""
+        return bool(self.gives and self.cubes)
 
     @property
     def needs_extent(self) -> bool:
@@ -350,6 +374,11 @@ class Operator:
         if isinstance(self.support, Fit):
             return Cost(VALUE * rows * columns)
         return self.cost(arguments, pixel_size, rows, columns)
+
+    @cached_property
+    def schemas(self) -> dict[str, dict[str, Any]]:
+        """JSON schemas of its arguments by name; making one takes a millisecond, and a chain has many."""
+        return {argument.name: argument.schema() for argument in self.arguments.values()}
 
     def takes(self, argument: str) -> bool:
         """Whether it has an argument of this name."""
@@ -432,6 +461,8 @@ class Operator:
             )
 
         match argument.kind:
+            case "cube" if value is None and not argument.required:
+                return None
             case "cube":
                 if not isinstance(value, Node) or registry[value.process].gives:
                     raise wrong("a data cube (the result of another node)")
@@ -472,7 +503,9 @@ class Operator:
             case "artefact" if value is None and not argument.required:
                 return None
             case "artefact":
-                return self._check_artefact(argument.artefact, value, wrong)
+                return value if argument.named and isinstance(value, str) else self._check_artefact(
+                    argument.artefact, value, wrong
+                )  # fmt: skip
             case "value" if _is_context(value) and inside_callback:
                 return value
             case "value" if argument.computed and isinstance(value, Node | Parameter):
@@ -493,8 +526,15 @@ class Operator:
     def _check_artefact(name: str, value: Any, wrong: Callable[[str], DocumentError]) -> Any:
         """A digest, an artefact, or what documents may hold in its place; a path of this machine never.
 
-        What a process makes that gives artefacts is made now: documents hold its digest.
+        What a process makes that gives artefacts is made now, and documents hold its digest; what is fitted stays a
+        node until the document is published.
         """
+        made = registry[value.process] if isinstance(value, Node) else None
+        if made is not None and made.gives == name:
+            if made.fits:
+                return value
+            if isinstance(made.support, Referring):
+                return next(iter(made.referred(value.arguments).values()))
         if isinstance(value, str) and re.fullmatch(DIGEST, value):
             return value
         if isinstance(value, Artefact) and value.kind.name == name:
@@ -535,7 +575,7 @@ class Operator:
             if op.is_cube_process or op.gives_date or (is_array(value) and not arrays):
                 raise wrong()
         elif isinstance(value, Parameter):
-            if value.name == SERIES and not arrays:
+            if value.name in _ARRAYS and not arrays:
                 raise wrong()
         elif not isinstance(value, int | float | bool | None):
             raise wrong()
@@ -605,7 +645,7 @@ def _check_cubes(root: Node, node: str, argument: str, wrong: Callable[[str], Do
 def is_array(value: Any) -> bool:
     """Whether an argument in a callback is an array: `data`, a list, what gives one, or values computed of one."""
     if isinstance(value, Parameter):
-        return value.name == SERIES
+        return value.name in _ARRAYS
     if not isinstance(value, Node):
         return isinstance(value, list)
     global _arrays
@@ -625,8 +665,9 @@ _arrays: dict[str, bool] = {}
 def _gives_array(node: Node, known: Mapping[str, bool]) -> bool:
     op = registry[node.process]
     values = [node.arguments.get(a.name) for a in op.arguments.values() if a.kind == "scalar"]
-    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name == SERIES for v in values)
-    return op.gives_series or (op.is_elementwise and any(arrays))
+    arrays = (known[v.hash] if isinstance(v, Node) else isinstance(v, Parameter) and v.name in _ARRAYS for v in values)
+    made = op.gives_series or (op.anywhere and op.length is not None)
+    return made or (op.is_elementwise and any(arrays))
 
 
 def _is_context(value: Any) -> bool:
@@ -689,7 +730,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _argument(name: str, annotation: Any, default: Any) -> Argument:
     required = default is inspect.Parameter.empty
     members = [t for t in typing.get_args(annotation) if t is not type(None)]
-    if len(members) == 1 and (members[0] in _CALLBACKS or _kind_of(members[0])):  # that may be left out
+    if len(members) == 1 and (members[0] in (Cube, *_CALLBACKS) or _kind_of(members[0])):  # that may be left out
         annotation = members[0]
     constants: tuple[Any, ...] = ()
     callbacks = [t for t in members if t in _CALLBACKS]
@@ -715,12 +756,13 @@ def _argument(name: str, annotation: Any, default: Any) -> Argument:
     if isinstance(default, tuple):  # as documents have it
         default = list(default)
     default = None if required else default
-    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed)
+    named = kind == "artefact" and str in members
+    return Argument(name, kind, annotation, required, default, _kind_of(annotation), constants, computed, named)
 
 
 def _kind_of(annotation: Any) -> str:
     """The kind of artefact that a parameter refers to; empty: none."""
-    about = getattr(annotation, "__metadata__", ())
+    about = [one for t in (annotation, *typing.get_args(annotation)) for one in getattr(t, "__metadata__", ())]
     return next((one.kind for one in about if isinstance(one, OfKind)), "")
 
 

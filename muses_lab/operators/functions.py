@@ -80,7 +80,7 @@ class Term:
     _of = "values or arrays"
 
     def _has(self, op: Operator) -> bool:
-        return not op.is_cube_process
+        return op.anywhere or not op.is_cube_process
 
     def __getitem__(self, place: int | str) -> Term:
         return _made("array_element", self, **{"label" if isinstance(place, str) else "index": place})

@@ -10,7 +10,7 @@ from pydantic import Field
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cube, same_bands
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import cost, each_series, with_dates
+from muses_lab.operators.series import cost, each_series, few_pixels, with_dates
 
 _VALUE = 12e-9
 """Seconds."""
@@ -60,3 +60,8 @@ def fill_gaps(
         kernels.fill(values, days, _METHODS[method], most, ends, out)
 
     return each_series(data, filled, _VALUE)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    fill_gaps(few_pixels())

@@ -385,3 +385,13 @@ def image_of(data: xr.DataArray, values: np.ndarray, bands: list[str] | None) ->
     if bands is None:
         return xr.DataArray(values, dims=("y", "x"), coords=coords)
     return xr.DataArray(values, dims=("bands", "y", "x"), coords={"bands": bands, **coords})
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    for precision in (np.float32, np.float64):
+        spectra = xr.DataArray(
+            np.zeros((1, 1, 8, 8), precision), dims=("t", "bands", "y", "x"), coords={"bands": ["one"]}
+        )
+        for composite in (geomedian, medoid, closest_to_median):
+            composite(spectra)

@@ -11,7 +11,7 @@ from pydantic import Field
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cost, Cube, same_bands
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import cost, each_series, one_band, reduced, to_bands, with_dates
+from muses_lab.operators.series import cost, each_series, few_pixels, one_band, reduced, to_bands, with_dates
 
 _DETERMINED = 1e-8
 """What the dates must leave of each regressor that those before it do not explain, as a share of its mean square."""
@@ -119,3 +119,9 @@ def _coefficients(values: np.ndarray, days: np.ndarray, harmonics: int, period: 
     out = np.empty((2 * harmonics + 2, values.shape[1]))
     kernels.least_squares(values, _design(days, harmonics, period), _DETERMINED, out)
     return out
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    harmonic_regression(few_pixels())
+    harmonic_fit(few_pixels())

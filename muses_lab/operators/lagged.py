@@ -12,7 +12,7 @@ from scipy import special
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cost, Cube
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import cost, one_band, reduced, to_bands
+from muses_lab.operators.series import cost, few_pixels, one_band, reduced, to_bands
 
 _LAG = 6e-9
 """Seconds for a value and a lag."""
@@ -86,3 +86,8 @@ def lagged_correlation(
         return np.stack([lag, r, p, np.minimum(p * len(lags), 1), count])
 
     return reduced(data, _BANDS, correlated, _LAG * len(lags), other)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    lagged_correlation(few_pixels(), few_pixels())

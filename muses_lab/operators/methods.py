@@ -18,10 +18,14 @@ import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from inspect import Parameter as Argument
 from inspect import Signature
 from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
 
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Callback, Node, Parameter
@@ -32,6 +36,7 @@ from muses_lab.operators.declare import Argument as Declared
 from muses_lab.plain import number, plain, shown
 
 Dimension = Literal["t", "bands"]
+Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,32 @@ def method_of(op: Operator) -> Method | None:
         return over(data, arguments.pop("dim", "t"), id, **arguments)
 
     return Method(op.method, declared, build, inspect.cleandoc(op.fn.__doc__ or ""))
+
+
+def schemas_of(method: str) -> dict[str, Schema]:
+    """JSON schemas of a method's arguments: as declared, where the method has the process's arguments."""
+    operator = registry.of_method(method)
+    assert operator is not None
+    made = method_of(operator)
+    assert made is not None
+    schemas: dict[str, Schema] = {}
+    for parameter in made.signature.parameters.values():
+        declared = operator.arguments.get(parameter.name)
+        if declared is not None:
+            schemas[parameter.name] = declared.schema()
+        else:
+            with suppress(PydanticUserError):  # chains, functions: given as arguments, or written as values
+                schemas[parameter.name] = TypeAdapter(parameter.annotation).json_schema()
+    return schemas
+
+
+def single(schema: Schema) -> tuple[Schema, bool]:
+    """A schema without null, and whether null was allowed."""
+    options = schema.get("anyOf")
+    if not options:
+        return schema, False
+    others = [one for one in options if one.get("type") != "null"]
+    return (others[0] if len(others) == 1 else {}), len(others) < len(options)
 
 
 def _signature(fn: Callable[..., Any], names: list[str] | None = None) -> Signature:

@@ -11,7 +11,7 @@ from pydantic import Field
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cube
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import EPOCH, Date, cost, day_of, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, Date, cost, day_of, few_pixels, one_band, reduced, to_bands
 
 _VALUE = 15e-9
 """Seconds."""
@@ -85,3 +85,8 @@ def phenology(
         )
 
     return reduced(data, _BANDS, season, _VALUE)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    phenology(few_pixels())

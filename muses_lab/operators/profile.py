@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from muses_lab.document.openeo import READ
+from muses_lab.document.artefacts import kinds
+from muses_lab.document.openeo_plainer import READ
 from muses_lab.operators.contract import Fit, Focal, Pixel, Region, Tabular
 from muses_lab.operators.declare import Operator, registry
 from muses_lab.operators.methods import description, examples
@@ -41,7 +42,7 @@ def describe(op: Operator) -> dict[str, Any]:
 def support(op: Operator) -> str:
     """What an output pixel depends on: `pixel`, `focal`, `region`, `fit`; what it is where it makes no pixels."""
     if op.gives:
-        return "vectors"
+        return "fit" if op.fits else kinds[op.gives].noun.rpartition(" ")[2]
     if not op.is_cube_process:
         return "callback"
     return _SUPPORT.get(type(op.support), "structural")
@@ -56,9 +57,9 @@ def markdown() -> str:
         "those under `muses:` are our own. The column *in Python* shows how to write a process: `s2` is a collection,",
         "`ndvi` a chain with dates and without bands, `image` and `other` are chains without either, `water` is a",
         "condition. *Support* says what an output pixel depends on. Processes of support *callback* are of values and",
-        "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* make features when a document",
-        "is read; those of support *table* give a table of features. *Partly* says how much of openEO's process there",
-        "is. Processes that are no steps of chains, and those that are refused, are at the end.",
+        "series inside `apply`, `reduce_dimension` and `merge_cubes`; those of *vectors* (and *forest*) make features",
+        "(models) when a document is read; those of support *table* a table of features. *Partly* says how much of",
+        "openEO's process there is. Processes that are no steps of chains, and those that are refused, are at the end.",
         "This page is made by `muses-lab operators`.",
         "",
         "| process | in Python | support | arguments | what it does |",

@@ -121,7 +121,7 @@ def each_series(data: xr.DataArray, kernel: Kernel, seconds: float, by_date: boo
     out = np.empty(values.shape, values.dtype)
     for place in np.ndindex(values.shape[1:-2]):
         one, result = values[(slice(None), *place)], out[(slice(None), *place)]
-        for first, last in _pieces(one.shape, seconds):
+        for first, last in pieces(one.shape, seconds):
             piece = _flat(one[:, first:last], by_date)
             made = np.empty_like(piece)
             kernel(piece, days, made)
@@ -153,7 +153,7 @@ def reduced(
     cubes = [_in_order(np.asarray(cube.data), order) for cube in (data, *others)]
     rows, columns = cubes[0].shape[1:]
     out = np.empty((len(bands), rows, columns), cubes[0].dtype)
-    for first, last in _pieces(cubes[0].shape, seconds):
+    for first, last in pieces(cubes[0].shape, seconds):
         made = kernel(days, *[_flat(values[:, first:last], by_date) for values in cubes])
         out[:, first:last] = made.reshape(len(bands), last - first, columns)
     coords = {"bands": list(bands), **{d: data.coords[d] for d in ("y", "x") if d in data.coords}}
@@ -168,7 +168,7 @@ def _in_order(values: np.ndarray, order: np.ndarray) -> np.ndarray:
     return values if (order[1:] > order[:-1]).all() else values[order]
 
 
-def _pieces(shape: tuple[int, ...], seconds: float) -> Iterator[tuple[int, int]]:
+def pieces(shape: tuple[int, ...], seconds: float) -> Iterator[tuple[int, int]]:
     """First rows and ends of pieces, of (dates, rows, columns); the cancel flag is looked at now and then."""
     dates, rows, columns = shape
     most = max(1, _AT_ONCE // max(dates * columns, 1))
@@ -181,3 +181,9 @@ def _flat(values: np.ndarray, by_date: bool) -> np.ndarray:
     """(dates, rows, columns) as (pixels, dates), or (dates, pixels), in double precision."""
     flat = values.reshape(len(values), values.shape[1] * values.shape[2])
     return np.array(flat if by_date else flat.T, dtype=np.float64, order="C")
+
+
+def few_pixels() -> xr.DataArray:
+    """A short series of four pixels in double precision, which all operators on series work in: to compile them."""
+    times = np.arange(8).astype("M8[D]").astype("M8[ns]")
+    return xr.DataArray(np.arange(32.0).reshape(8, 2, 2), dims=("t", "y", "x"), coords={"t": times})

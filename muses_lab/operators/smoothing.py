@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cube, same_bands
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import cost, each_series, with_dates
+from muses_lab.operators.series import cost, each_series, few_pixels, with_dates
 
 _WHITTAKER = 8e-9
 """Seconds for a value."""
@@ -130,3 +130,9 @@ def savitzky_golay(
         kernels.savitzky_golay(values, days, window, degree, out)
 
     return each_series(data, smooth, _POLYNOMIAL)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    whittaker(few_pixels())
+    savitzky_golay(few_pixels())

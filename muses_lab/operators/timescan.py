@@ -190,3 +190,9 @@ def temporal_statistics(
     labels = _labels(tuple(data.bands.values) if "bands" in data.dims else None, statistics)
     coords = {"bands": list(labels), **{d: data.coords[d] for d in ("y", "x") if d in data.coords}}
     return xr.DataArray(out.reshape(-1, rows, columns), dims=("bands", "y", "x"), coords=coords)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    for precision in (np.float32, np.float64):
+        temporal_statistics(xr.DataArray(np.zeros((1, 8, 8), precision), dims=("t", "y", "x")))

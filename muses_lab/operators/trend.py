@@ -10,7 +10,7 @@ from scipy import special
 from muses_lab.operators import series_kernels as kernels
 from muses_lab.operators.contract import Cube
 from muses_lab.operators.declare import operator
-from muses_lab.operators.series import EPOCH, YEAR, Date, cost, day_of, one_band, reduced, to_bands
+from muses_lab.operators.series import EPOCH, YEAR, Date, cost, day_of, few_pixels, one_band, reduced, to_bands
 
 _LINE, _SLOPES, _SIGNS, _SEASONS = 15e-9, 400e-9, 60e-9, 100e-9
 """Seconds for a value of a series of 72 dates."""
@@ -168,3 +168,10 @@ def seasonal_mann_kendall(data: Cube, season: Literal["month", "quarter"] = "mon
         return np.stack([slope, s, tau, z, p, count])
 
     return reduced(data, _SEASONAL, tested, _SEASONS)
+
+
+def warm() -> None:
+    """Calls what is compiled, with the types that it is used with."""
+    trend(few_pixels())
+    theil_sen(few_pixels())
+    seasonal_mann_kendall(few_pixels())

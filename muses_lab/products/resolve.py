@@ -382,6 +382,7 @@ class _Builder:
             orbit_state=_text(properties.get("sat:orbit_state")),
             baseline=_text(processing_baseline(properties)),
             processed=_processed(properties),
+            sun_elevation=_sun_elevation(properties),
         )
 
     def _assets(self, key: str, asset: dict[str, Any], item: dict[str, Any]) -> tuple[str, dict[str, Asset]]:
@@ -563,6 +564,17 @@ def _cover(stated: Any) -> float | None:
     if isinstance(stated, bool) or not isinstance(stated, int | float) or not 0 <= stated <= 100:
         return None
     return stated
+
+
+def _sun_elevation(properties: dict[str, Any]) -> float | None:
+    """Also from the zenith angle that Sentinel-2 items state."""
+    for field, turned in (("view:sun_elevation", False), ("s2:mean_solar_zenith", True)):
+        stated = properties.get(field)
+        if isinstance(stated, int | float) and not isinstance(stated, bool) and -90 <= stated <= 180:
+            angle = 90 - stated if turned else stated
+            if angle <= 90:
+                return angle
+    return None
 
 
 def _utc(time: str) -> str:

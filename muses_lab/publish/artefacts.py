@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from muses_lab.document import artefacts, graph
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.engine import Published
-from muses_lab.errors import MusesError, PrivateChain
+from muses_lab.errors import MusesError, NotFound, PrivateChain
 from muses_lab.operators import references, registry
 from muses_lab.publish.private import check_public
 from muses_lab.store import Store
@@ -51,7 +51,15 @@ def stored(store: Store, kind: str, digest: str) -> Artefact:
         name = store.result(_named(packing.name, digest))
         if name is not None and store.has_artefact(name):
             return Artefact.unpacked(kinds[kind], digest, _whole(store, name))
-    return Artefact.read(kinds[kind], digest, store.artefact(digest))
+    try:
+        body = store.artefact(digest)
+    except NotFound:
+        raise NotFound(
+            f"the {kinds[kind].noun} {digest[:12]}… is not in the store: it has those of chains that were published or "
+            "fitted here; a document brings it along where it was written with to_json(artefacts=True)",
+            artefact=digest,
+        ) from None
+    return Artefact.read(kinds[kind], digest, body)
 
 
 def keep_problems(store: Store, digest: str, problems: Sequence[str]) -> None:

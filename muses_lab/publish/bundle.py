@@ -45,6 +45,15 @@ def parse(
     return results[0].root, found
 
 
+def declared(document: Any) -> list[dict[str, Any]]:
+    """The parameters that a document declares, see `openeo.declared`; none of what is no document."""
+    try:
+        document = _loads(document) if isinstance(document, str | bytes) else document
+        return openeo.declared({key: value for key, value in document.items() if key != KEY})
+    except (DocumentError, AttributeError):
+        return []  # reading it says what is wrong
+
+
 def read(
     document: Any,
     parameters: Mapping[str, Any] | None = None,

@@ -63,6 +63,8 @@ class Stored:
     def physical(self, shape: tuple[int, int]) -> np.ndarray:
         """Values of the rectangle's pixels: floating point, NaN where missing."""
         values = to_physical(self.values, self.nodata, self.scale, self.offset)
+        if (self.rows.place, self.cols.place) == (slice(0, shape[0]), slice(0, shape[1])):
+            return resample(values, self.rows, self.cols)
         out = np.full(shape, np.nan, dtype=values.dtype)
         out[self.rows.place, self.cols.place] = resample(values, self.rows, self.cols)
         return out

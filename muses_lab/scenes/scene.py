@@ -45,6 +45,8 @@ class Scene:
     """Version of the processing; of two copies of one acquisition the higher one is used."""
     processed: str | None = None
     """When it was processed (ISO 8601, UTC); of two copies of one baseline the later one is used."""
+    sun_elevation: float | None = None
+    """STAC `view:sun_elevation`, degrees above the horizon; None: not said."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def scene_to_json(scene: Scene) -> dict[str, Any]:
         "orbit_state": scene.orbit_state,
         "baseline": scene.baseline,
         "processed": scene.processed,
+        "sun_elevation": scene.sun_elevation,
     }
     return {k: v for k, v in fields.items() if v is not None}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             terminalreporter.write_line(text)
 
 
-@pytest.fixture(scope="session")
+# Of the package, not of the session: Playwright's loop runs in the worker's main thread as long as it is there, and
+# other tests have loops of their own.
+@pytest.fixture(scope="package")
 def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -37,9 +40,8 @@ def repository() -> Path:
     return REPOSITORY
 
 
-@pytest.fixture(scope="module")
-def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
-    """Starts JupyterLabs, each with a home of its own that knows one catalogue, and with other settings if need be."""
+@contextmanager
+def _starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
     started: list[Lab] = []
 
     def start(name: str, catalog: Path, **environment: str) -> Lab:
@@ -56,9 +58,17 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
 
 @pytest.fixture(scope="module")
-def lab(start_lab: Callable[..., Lab], sample_catalog: Path) -> Lab:
-    """A JupyterLab that knows the small sample."""
-    return start_lab("lab", sample_catalog)
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """Starts JupyterLabs, each with a home of its own that knows one catalogue, and with other settings if need be."""
+    with _starting(tmp_path_factory) as start:
+        yield start
+
+
+@pytest.fixture(scope="package")
+def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Iterator[Lab]:
+    """A JupyterLab that knows the small sample, and its cluster. Modules that want other ones have their own `lab`."""
+    with _starting(tmp_path_factory) as start:
+        yield start("lab", sample_catalog)
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +85,7 @@ def page(browser: Browser, lab: Lab, traffic: Traffic) -> Iterator[Page]:
     yield page
     context.close()
     lab.stop_kernels()
+    lab.empty()
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -120,15 +121,25 @@ def first_map(lab: MakeLab, browser) -> tuple[float, float, str]:
     return shown, silence, told
 
 
+def link(there: str, here: str) -> None:
+    """Where files of both can be one, else a copy."""
+    try:
+        os.link(there, here)
+    except OSError:
+        shutil.copy2(there, here)
+
+
 def changed(clone: Path) -> str:
     return subprocess.run(["git", "status", "--porcelain"], cwd=clone, capture_output=True, text=True).stdout
 
 
 @pytest.mark.timeout(PATIENCE)
-def test_make_lab_opens_a_copy_and_leaves_the_clone_alone(make_lab, browser, record_property):
+def test_make_lab_opens_a_copy_and_leaves_the_clone_alone(make_lab, browser, lab_sample, tmp_path, record_property):
+    """With a sample that is there already: the one below makes it as well."""
     if not (REPOSITORY / ".venv" / ".installed").exists():
         pytest.skip("`make lab` would install here first; run `make install`")
     before = changed(REPOSITORY)
+    shutil.copytree(lab_sample, tmp_path / "new-home" / "state" / "sample", copy_function=link)
     lab = make_lab(REPOSITORY)
     record_property("measured", first_map(lab, browser)[2])
     notebooks = lab.home / "state" / "notebooks"

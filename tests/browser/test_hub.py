@@ -14,7 +14,7 @@ from muses_lab.notebooks import TUTORIALS
 from tests.helpers.hubs import PASSWORD, RunningHub, alive, running_hub, until
 from tests.helpers.jupyterlab import SCREENSHOTS, VIEWPORT, Notebook, Traffic
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("hub")]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(900)]
 
 NAME = "notebooks/01-first-map.ipynb"
 

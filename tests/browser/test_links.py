@@ -33,14 +33,11 @@ def elsewhere(tmp_path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def test_a_page_of_another_origin_opens_a_share_by_a_users_click_only(
-    browser: Browser, tmp_path: Path, elsewhere: tuple[str, Path]
+    browser: Browser, lab: Lab, elsewhere: tuple[str, Path]
 ) -> None:
-    home = tmp_path / "home"
-    home.mkdir()
-    lab = Lab(tmp_path / "root", home)
     context = browser.new_context()
     try:
-        store = open_store(f"sqlite:///{home / 'store.sqlite'}")
+        store = open_store(f"sqlite:///{lab.home / 'store.sqlite'}")
         chain = hashlib.sha256(b"{}").hexdigest()
         store.put_document(chain, "{}")
         share = store.put_share(Share(new_id(), "NDVI", {"chain": chain}, users=("bob",)))
@@ -79,4 +76,5 @@ def test_a_page_of_another_origin_opens_a_share_by_a_users_click_only(
         assert len(list((lab.root / "shared").glob("*.ipynb"))) == 1
     finally:
         context.close()
-        lab.close()
+        lab.stop_kernels()
+        lab.empty()

@@ -64,7 +64,7 @@ def test_a_click_draws_the_series_of_every_visible_layer(shown, traffic):
     assert element.locator(".muses-rgb").inner_text().split() == ["red", "green", "blue"]
     series_text = element.locator(".muses-series-plot").first.locator(".muses-note").inner_text()
     assert series_text == shown.run(
-        "s = ndvi.series(m.clicked)\n"
+        "s = ndvi.series(m.clicked).array\n"
         "print(f'{int(s.notnull().sum())} of {s.size} dates, {float(s.min()):.4g} to {float(s.max()):.4g}')"
     )
     assert traffic.left_the_machine() == [] and traffic.troubles == [] and shown.errors() == []
@@ -82,7 +82,7 @@ def test_the_pointer_tells_date_value_and_scene(shown):
             break
     shown.screenshot("series-2-hover")
     date, value, scene = tooltip.first.inner_text().split("\n")
-    found = shown.run(f"s = ndvi.series(m.clicked); print([f'{{v:.4g}}' for v in s.sel(t={date[:10]!r}).values])")
+    found = shown.run(f"s = ndvi.series(m.clicked); print([f'{{v:.4g}}' for v in s.array.sel(t={date[:10]!r}).values])")
     assert value in found
     assert scene.startswith("S2") and date[:10].replace("-", "") in scene
 
@@ -163,7 +163,7 @@ def test_a_small_map_s_folded_panel_draws_when_it_is_unfolded(shown):
 def test_plots_of_the_notebook_and_of_the_panel_live_together(shown):
     series(shown, 2)
     shown.run("ml.plots()")
-    shown.run("ndvi.series(m.clicked).hvplot.scatter(x='t')")
+    shown.run("ndvi.series(m.clicked).hvplot.scatter()")
     assert shown.errors() == []
     shown.click(0.35, 0.55)
     series(shown, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Lab:
     """A JupyterLab of its own: folder, port, token, and MUSES Lab home (with whatever catalogues it knows)."""
 
     def __init__(self, root: Path, home: Path, **environment: str) -> None:
-        self.root = root
+        self.root, self.home = root, home
         root.mkdir(parents=True, exist_ok=True)
         self.token = secrets.token_hex(16)
         self.port = free_ports(1)[0]
@@ -91,6 +92,11 @@ class Lab:
         book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
         nbformat.write(book, self.root / name)
         return name
+
+    def empty(self) -> None:
+        """Deletes the files of users."""
+        for path in self.root.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         self.process.send_signal(signal.SIGTERM)

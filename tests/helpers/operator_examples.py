@@ -28,7 +28,7 @@ def names(s2: ml.Collection) -> dict[str, Any]:
     return {
         "ml": _Here(s2.catalog), "date": datetime.date, "polygon": polygon, "s2": s2, "ndvi": ndvi,
         "image": image, "other": other, "water": s2.ndwi().median("t") > 0, "forest": forest(),
-        "everywhere": partial(everywhere, f"{s2.catalog.id}:{s2.query.collection}"),
+        "everywhere": partial(everywhere, f"{s2.catalog.id}:{s2.query.collection}"), "trained": trained,
     }  # fmt: skip
 
 
@@ -42,6 +42,30 @@ def everywhere(collection: str, node: dict[str, Any], **others: Any) -> dict[str
     values = {"process_graph": {"node": node, **others}}
     there = {"process_id": "apply", "arguments": {"data": {"from_node": "first"}, "process": values}, "result": True}
     return {"scenes": apart, "first": first, "there": there}
+
+
+def trained(process: str, chain: ml.Chain, **changes: Any) -> dict[str, Any]:
+    """A document: a model fitted to the means of a chain over squares of two classes, and applied to the chain."""
+    squares = [
+        {"type": "Feature", "properties": {"target": 1 + n % 2}, "geometry": {"type": "Polygon", "coordinates": [
+            [[w, 43.58], [w + 0.002, 43.58], [w + 0.002, 43.581], [w, 43.581], [w, 43.58]]
+        ]}}
+        for n, w in enumerate(np.linspace(1.40, 1.44, 12).tolist())
+    ]  # fmt: skip
+    sites = {"type": "FeatureCollection", "features": squares}
+    nodes = chain.to_json()["process_graph"]
+    (last,) = (name for name, node in nodes.items() if node.pop("result", False))
+    image, mean = {"from_node": last}, {"process_id": "mean", "arguments": {"data": {"from_parameter": "data"}}}
+    reducer = {"process_graph": {"mean": {**mean, "result": True}}}
+    fit = {"predictors": {"from_node": "table"}, "target": sites, "max_variables": "all", "num_trees": 5, **changes}
+    made = {
+        "table": ("aggregate_spatial", {"data": image, "geometries": sites, "reducer": reducer}),
+        "fit": (process, {name: value for name, value in fit.items() if value is not None}),
+        "predict": ("ml_predict", {"data": image, "model": {"from_node": "fit"}, "dimensions": ["bands"]}),
+    }
+    nodes |= {name: {"process_id": id, "arguments": arguments} for name, (id, arguments) in made.items()}
+    nodes["predict"]["result"] = True
+    return nodes
 
 
 class _Here:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import ipywidgets
 import traitlets as t
-from pydantic import TypeAdapter
-from pydantic.errors import PydanticUserError
 
 import muses_lab as ml
 from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.operators import registry
-from muses_lab.operators.methods import description, method_of
-
-Schema = Mapping[str, Any]
+from muses_lab.operators.methods import Schema, description, schemas_of, single
+from muses_lab.plain import Status
 
 _STYLE = {"description_width": "11em"}
 _WIDTH = "30em"
@@ -53,7 +50,7 @@ class Form(ipywidgets.VBox):
                     f"{self._method} has no argument {argument!r}; it has {', '.join(parameters) or 'none'}",
                     argument=argument,
                 )
-        schemas = _schemas(self._method)
+        schemas = schemas_of(self._method)
         self._several = next((p.name for p in parameters.values() if p.kind is p.VAR_POSITIONAL), None)
         self._inputs = {
             p.name: _Input(p.name, {"type": "array"} if p.name == self._several else schemas.get(p.name, {}), p.default)
@@ -61,6 +58,7 @@ class Form(ipywidgets.VBox):
             if p.name not in given and p.kind is not p.VAR_KEYWORD
         }
         self._problem = ipywidgets.HTML()
+        self._why = ""
         says = description(inspect.getdoc(self._bound) or "").split("\n\n")[0]
         head = ipywidgets.HTML(f"<b>{_escaped(self._method)}</b> {_escaped(says)}")
         super().__init__([head, *(one.widget for one in self._inputs.values()), self._problem])
@@ -78,6 +76,14 @@ class Form(ipywidgets.VBox):
         filled = {name: one.value for name, one in self._inputs.items() if not one.is_left_out}
         return {**self._given, **filled}
 
+    def status(self) -> Status:
+        """What is filled in, and why there is no chain yet if there is none; `print` gives JSON."""
+        state = {"state": "ok", "why": None} if self.chain is not None else {"state": "failed", "why": self._why}
+        return Status(kind="form", method=self._method, **state, chain=None if self.chain is None else self.chain.hash)
+
+    def __repr__(self) -> str:
+        return f"<Form of {self._method}: {self.chain if self.chain is not None else self._why}>"
+
     def on_change(self, use: Callable[[ml.Chain], Any]) -> None:
         """Calls a function with the chain, now and whenever the form gives another one."""
         self.observe(lambda change: change["new"] is not None and use(change["new"]), "chain")
@@ -91,6 +97,7 @@ class Form(ipywidgets.VBox):
             problem = f"{', '.join(missing)}: not filled in yet" if missing else ""
         except (MusesError, TypeError, ValueError) as error:
             made, problem = None, str(error)
+        self._why = problem
         self._problem.value = f'<span role="alert" style="color:#c62828">{_escaped(problem)}</span>' if problem else ""
         if made is None or not made.identical(self.chain):
             self.chain = made
@@ -107,7 +114,7 @@ class _Input:
         self.name = name
         self.is_required = default is inspect.Parameter.empty
         self._default = None if self.is_required else default
-        self._schema, self._optional = _single(schema)
+        self._schema, self._optional = single(schema)
         self.widget = self._made()
 
     @property
@@ -158,32 +165,6 @@ def _method(method: Any, name: str | None) -> tuple[Any, str]:
     if registry.of_method(name) is None:
         raise ArgumentError(f"{name!r} is no operator that chains have as a method; docs/operators.md lists them")
     return chain, name
-
-
-def _schemas(method: str) -> dict[str, Schema]:
-    """JSON schemas of a method's arguments: as declared, where the method has the process's arguments."""
-    operator = registry.of_method(method)
-    assert operator is not None
-    made = method_of(operator)
-    assert made is not None
-    schemas: dict[str, Schema] = {}
-    for parameter in made.signature.parameters.values():
-        declared = operator.arguments.get(parameter.name)
-        if declared is not None:
-            schemas[parameter.name] = declared.schema()
-        else:
-            with suppress(PydanticUserError):  # chains, functions: given as arguments, or written as values
-                schemas[parameter.name] = TypeAdapter(parameter.annotation).json_schema()
-    return schemas
-
-
-def _single(schema: Schema) -> tuple[Schema, bool]:
-    """A schema without null, and whether null was allowed."""
-    options = schema.get("anyOf")
-    if not options:
-        return schema, False
-    others = [one for one in options if one.get("type") != "null"]
-    return (others[0] if len(others) == 1 else {}), len(others) < len(options)
 
 
 def _expected(schema: Schema) -> str:

@@ -71,10 +71,16 @@ def _stretched(chain: ml.Chain, said: Mapping[str, str]) -> ml.Layer:
         raise ReadError(f"the raster cannot be read: {found.report.failed[0][1]}")
     seen = found.values[np.isfinite(found.values)]
     low, high = np.percentile(seen, (2, 98)) if seen.size else (0.0, 1.0)
+    low, high = rounded(float(low), float(high))
+    return chain.style(vmin=low, vmax=high, **said)
+
+
+def rounded(low: float, high: float) -> tuple[float, float]:
+    """The ends of a range, told to a hundredth of it; of no range, to both sides of the value."""
     if low == high:
         low, high = low - 0.5, high + 0.5
-    digits = 2 - math.floor(math.log10(high - low))  # a hundredth of the range is told
-    return chain.style(vmin=round(float(low), digits), vmax=round(float(high), digits), **said)
+    digits = 2 - math.floor(math.log10(high - low))
+    return round(low, digits), round(high, digits)
 
 
 def _kind(item: Any) -> str:

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipyleaflet
+import numpy as np
 from ipywidgets import Layout
 from odc.geo.geobox import GeoBox
 from traitlets import validate
 
 import muses_lab as ml
 from muses_lab.api.frames import as_date
-from muses_lab.errors import NotFound
+from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
+from muses_lab.plain import Status
 from muses_widgets import basemaps, inputs, picture, sections, view
+from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
-from muses_widgets.panel import Panel
+from muses_widgets.legend import legend_of
+from muses_widgets.panel import Panel, joined_state
+from muses_widgets.sections.histogram import shown_images
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
 from muses_widgets.tiles import ChainTiles
@@ -149,13 +155,44 @@ class Map(ipyleaflet.Map):
         return layer
 
     def __repr__(self) -> str:
+        return f"<Map of {self._contents()}: {self.panel.status()['state']}>"
+
+    def _contents(self) -> str:
         lat, lon = self.center
         shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
-        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}>"
+        return f"{shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}"
+
+    def status(self) -> Status:
+        """What the map shows and whether it came, for a terminal or a program; `print` gives JSON.
+
+        >>> m.status()["state"]
+        'ok'
+        >>> print(m.status())
+
+        The state of a layer, and of all as one, is `loading`, `ok`, `partial` (some tiles failed, or scenes were left
+        out), `failed`, `empty` (no scene fits its chain), `hidden`, or `not shown`: no page shows the map, so
+        nothing has been computed. `why` has the reasons. `remarks` are what choosing the scenes left out. The page
+        tells it, so a cell that runs on does not see it change.
+        """
+        told = {entry["id"]: self.panel.layer_state(entry) for entry in self.panel.layers}
+        layers = [
+            {
+                "name": tiles.name, **told[tiles.model_id], "visible": tiles.visible, "opacity": tiles.opacity,
+                "chain": tiles.entry.get("chain"), "style": tiles.shown.look.to_json(),
+                "remarks": list(tiles.entry.get("remarks", {}).get("shown", ())),
+            }
+            for tiles in reversed(self.stack())
+        ]  # fmt: skip
+        return Status(
+            kind="map", state=joined_state(layers), center=list(self.center), zoom=self.zoom,
+            basemap=self.panel.basemap, layers=layers, sections=self.panel.status()["sections"],
+        )  # fmt: skip
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # The text is seen where widgets are not drawn: in a colleague's notebook that is not trusted yet, on GitHub.
-        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self!r}: run the notebook's cells to see it"}
+        return super()._repr_mimebundle_(**options) | {
+            "text/plain": f"<Map of {self._contents()}>: run the notebook's cells to see it"
+        }
 
     def __add__(self, item: Any) -> Map:
         self.add(item)
@@ -184,6 +221,31 @@ class Map(ipyleaflet.Map):
         if found is None:
             raise self._nothing(f"no layer {name!r}")
         return found
+
+    def control_panel(self, *names: str, layers: Any = None) -> Controls:
+        """Sliders, lists and the like that change parameters of the layers; show it below the map.
+
+        >>> threshold = ml.parameter("threshold", 0.4, minimum=0, maximum=1)
+        >>> m.add(ndvi > threshold, name="Green")
+        >>> m.add(ndwi > threshold, name="Wet")
+        >>> m.control_panel()                                        # one slider that changes both
+        >>> m.control_panel("focal_mean.radius", "style.cmap", layers="NDVI")
+
+        `names` are those of `m.layer(name).parameters`: named parameters, `process.argument` (or a process alone: all
+        its arguments), `style.cmap` and the like. Without them it has the named parameters; where there are none, all
+        but texts. A control changes every one of the `layers` (a name or several; by default all) that has its
+        parameter. `Controls` says more.
+        """
+        chosen = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
+        tiles = list(reversed(self.stack())) if layers is None else [self._found(one) for one in chosen]
+        if not tiles:
+            raise NotFound("the map has no layer to control; add one with m.add(chain, name=...)")
+        for one in tiles:
+            if not isinstance(one, ChainTiles):
+                raise NotShown(f"{one!r} is no layer of a chain, so it has no parameters")
+        made = Controls([_OnMap(self, one) for one in tiles], *names)
+        self.panel.observe(lambda change: made.refresh(), "layers")
+        return made
 
     @property
     def date(self) -> str:
@@ -271,6 +333,23 @@ class Map(ipyleaflet.Map):
         """
         width, height = self._size()
         self.center, self.zoom = view.fitting(inputs.bounds(bounds), width, height, _MAX_ZOOM)
+
+    def stretch(self, name: str, low: float = 2, high: float = 98) -> Any:
+        """Spreads a layer's colours between two percentiles of what is visible now; returns the layer as it is shown.
+
+        >>> m.stretch("NDVI")
+
+        The limits become part of its style: they stay when the map is moved. As the button of the panel's histogram.
+        """
+        if not 0 <= low < high <= 100:
+            raise NotShown(f"m.stretch(…, {low!r}, {high!r}): give two percentiles, the lower one first, as 2 and 98")
+        tiles = self.tiles(name)
+        values = shown_images(tiles.layer.chain.pixels(self.view()), tiles.layer)
+        values = values[np.isfinite(values)]
+        if not values.size:
+            raise NotShown(f"{name!r} has no value in this view, so there is nothing to stretch its colours to")
+        vmin, vmax = inputs.rounded(*np.percentile(values.astype(float), (low, high)).tolist())
+        return self.add(tiles.shown.with_parameters({"style.vmin": vmin, "style.vmax": vmax}), name=name)
 
     def save(self, outfile: Any, title: str = "Map", **unknown: Any) -> None:
         """Writes what the map shows now as a page of its own: a picture with its legends, in one HTML file.
@@ -429,6 +508,30 @@ class Map(ipyleaflet.Map):
             return west, south, east, north
         lat, lon = self.center
         return view.around(lat, lon, self.zoom, *self._size())
+
+
+class _OnMap:
+    """A layer of a map, as controls change it."""
+
+    def __init__(self, map: Map, tiles: ChainTiles) -> None:
+        self._map, self._tiles = map, tiles
+
+    @property
+    def name(self) -> str:
+        return self._tiles.name
+
+    @property
+    def item(self) -> ml.Layer | ml.TimeLayer:
+        return self._tiles.shown
+
+    def check(self, item: Any) -> None:
+        with suppress(NoScenes):  # which the panel says of the layer
+            for layer in item.layers()[:1] if isinstance(item, ml.TimeLayer) else [item]:
+                legend_of(layer)
+
+    def show(self, item: Any) -> None:
+        if self._tiles in self._map.layers:
+            self._map.add(item, name=self.name)
 
 
 def _moved(layers: Sequence[ipyleaflet.Layer], layer: ipyleaflet.Layer, index: int) -> tuple[ipyleaflet.Layer, ...]:

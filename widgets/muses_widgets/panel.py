@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from threading import RLock
 from typing import Any
 
@@ -10,8 +10,18 @@ import anywidget
 import traitlets as t
 from ipywidgets import DOMWidget, widget_serialization
 
+from muses_lab.plain import Status
 from muses_widgets.modules import JS, joined
 from muses_widgets.sections import Section, scripts, styles
+
+_WORST = ("loading", "failed", "partial", "not shown", "ok", "empty", "hidden")
+"""States of layers; the first of them that one has is the map's."""
+
+
+def joined_state(layers: Iterable[Mapping[str, Any]]) -> str:
+    """The state of several layers as one; `ok` of none."""
+    there = {layer["state"] for layer in layers}
+    return next((state for state in _WORST if state in there), "ok")
 
 
 class Panel(anywidget.AnyWidget):
@@ -41,11 +51,43 @@ class Panel(anywidget.AnyWidget):
     sections: t.Dict[str, Any] = t.Dict(t.Dict()).tag(sync=True)
     """What the parts of the sections in the kernel tell those in the browser, by the section's name."""
 
+    shown: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    """{layers: {id: {chain, style, state, why, tiles, scenes}}}: what the page that shows the map tells of it; empty as
+    long as none does."""
+
     def __init__(self, **traits: Any) -> None:
         super().__init__(**traits)
         self._parts: dict[str, Section] = {}
         self._telling = RLock()  # exports tell from threads of their own
         self.on_msg(self._receive)
+
+    def __repr__(self) -> str:
+        names = ", ".join(repr(entry["name"]) for entry in self.layers) or "no layers"
+        return f"<Panel of {names}: {self.status()['state']}>"
+
+    def layer_state(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        """What is known of one of the `layers`: its state, and why it is that."""
+        if "empty" in entry:
+            return {"state": "empty", "why": [entry["empty"]]}
+        if not self.shown:
+            return {"state": "not shown", "why": ["no page shows the map"]}
+        told = self.shown["layers"].get(entry["id"])
+        if told is None:
+            return {"state": "hidden", "why": []}
+        chains = {entry["chain"], *(frame["chain"] for frame in entry.get("frames", ()))}
+        if told["chain"] not in chains or told["style"] != entry["style"]:
+            return {"state": "loading", "why": []}  # the page is still at what was there before
+        return {name: value for name, value in told.items() if name not in ("chain", "style")}
+
+    def status(self) -> Status:
+        """The state of the layers and of the sections that do something; `print` gives JSON."""
+        layers = {entry["name"]: self.layer_state(entry) for entry in self.layers}
+        sections = {
+            name: {"state": told["state"], "why": told.get("text") or None}
+            for name, told in self.sections.items()
+            if "state" in told
+        }
+        return Status(kind="panel", state=joined_state(layers.values()), layers=layers, sections=sections)
 
     def connect(self, parts: Iterable[Section]) -> None:
         """Lets the browser's parts of sections reach those in the kernel."""

@@ -343,10 +343,7 @@ class _Machine:
         return _Register(self._line(vm.MASK, self._short(operation, *bare), removed, missing))
 
     def _short(self, operation: int, *registers: int) -> int:
-        """A line; one for a quotient that is missing where its divisor is 0.
-
-        Wins 5 % of the median of an index with a quotient (EVI).
-        """
+        """A line; one for a quotient that is missing where its divisor is 0."""
         if self._keeps(operation, registers):
             divisor, accept = registers[:2]
             quotient = next((line for line in reversed(self.lines) if line[1] == accept), None)

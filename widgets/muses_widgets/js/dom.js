@@ -31,6 +31,28 @@ export function h(tag, attributes = {}, ...children) {
  */
 export const present = (items) => /** @type {T[]} */ (items.filter(Boolean));
 
+/**
+ * Keeps the keys of an element's inputs from JupyterLab, to which an arrow on a slider is its command to fold a heading;
+ * Shift+Enter and Escape it may have. A press outside takes the keys away again: JupyterLab lets the focus where it is.
+ * @param {HTMLElement} root
+ * @param {AbortSignal} signal
+ */
+export function keepKeys(root, signal) {
+  root.addEventListener("keydown", (event) => {
+    const command = event.shiftKey || event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+    if (!command) event.stopPropagation();
+  });
+  /** @param {Event} event */
+  const leave = (event) => {
+    const { activeElement } = document;
+    if (activeElement instanceof HTMLElement && root.contains(activeElement) && !root.contains(/** @type {Node} */ (event.target))) {
+      activeElement.blur();
+    }
+  };
+  document.addEventListener("pointerdown", leave, true);
+  signal.addEventListener("abort", () => document.removeEventListener("pointerdown", leave, true));
+}
+
 /** "light" or "dark", as JupyterLab, Notebook 7 and Voilà say of their theme. */
 export const theme = () => (document.body.dataset.jpThemeLight === "false" ? "dark" : "light");
 

@@ -51,6 +51,17 @@ export async function findModel(manager, reference, signal) {
   return until(attempt, 20, `The widget ${id} is not in this page. Run the cell again.`, signal);
 }
 
+/**
+ * Whether a kernel is behind a widget.
+ * @param {WidgetManager | undefined} manager
+ * @param {WidgetModel | null} model
+ */
+export function hasKernel(manager, model) {
+  const kernel = manager?.kernel; // JupyterLab's; elsewhere only the widget itself is asked
+  if (kernel && (kernel.isDisposed || ["dead", "unknown", "terminating"].includes(kernel.status))) return false;
+  return Boolean(model?.comm_live);
+}
+
 /** @param {{ views?: Record<string, Promise<WidgetView>> }} model */
 const viewsOf = async (model) => (await Promise.allSettled(Object.values(model.views ?? {}))).flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));
 

@@ -4,8 +4,9 @@
 /** @import { KernelMessage, LeafletMap, MapView, Model, PanelTraits, WidgetManager, WidgetModel } from "./types" */
 /** @import { Section } from "./sections.js" */
 
-import { h } from "./dom.js";
-import { findMapView, findModel, teachLeaflet } from "./mapview.js";
+import { h, keepKeys } from "./dom.js";
+import { MapState } from "./mapstate.js";
+import { findMapView, findModel, hasKernel, teachLeaflet } from "./mapview.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
 import { sectionKinds } from "./sections.js";
@@ -50,6 +51,7 @@ export class Panel {
     this.view = new ViewReport(this);
     this.queue = new Queue(this);
     this.status = new StatusLine(this);
+    this.mapState = new MapState(this);
     this.fold = h(
       "button",
       { class: "muses-fold", type: "button", onclick: () => this.setFolded(!this.isFolded) },
@@ -79,11 +81,7 @@ export class Panel {
     );
     // Leaflet looks up from a click's target for a control that keeps clicks; a button that removes itself has none.
     for (const name of ["click", "dblclick"]) this.root.addEventListener(name, (event) => event.stopPropagation());
-    // To JupyterLab an arrow on a slider is its command to fold a heading; Shift+Enter and Escape it may have.
-    this.root.addEventListener("keydown", (event) => {
-      const command = event.shiftKey || event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-      if (!command) event.stopPropagation();
-    });
+    keepKeys(this.root, signal);
     this.el.classList.add("muses-panel-host");
     this.el.append(this.root);
     this.showFolded();
@@ -337,9 +335,7 @@ export class Panel {
   // ---- the kernel
 
   get hasKernel() {
-    const kernel = this.manager?.kernel; // JupyterLab's; elsewhere only the widget itself is asked
-    if (kernel && (kernel.isDisposed || ["dead", "unknown", "terminating"].includes(kernel.status))) return false;
-    return Boolean(this.self?.comm_live);
+    return hasKernel(this.manager, this.self);
   }
 
   /** @param {KernelMessage} message */

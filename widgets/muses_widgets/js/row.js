@@ -52,6 +52,8 @@ export class Row {
     this.enlarged = null;
     /** @type {number | null} scenes that touch the tiles shown */
     this.found = null;
+    /** @type {number | null} those of them that the tiles are made of */
+    this.used = null;
     this.box = h("input", { type: "checkbox" });
     this.box.addEventListener("change", () => panel.guard(() => this.setModel({ visible: this.box.checked })));
     this.name = h("span", { class: "muses-name" });
@@ -267,6 +269,7 @@ export class Row {
     const reports = [...state.reports.values()].filter((report) => report.source === this.layer?._url);
     const report = joinReports(reports);
     this.found = report?.found ?? null;
+    this.used = report?.used ?? null;
     this.enlarged = enlargement(report, metres);
     showLines(this.note, [
       loading && describeWait(state, this.queue, this.expectation),

@@ -108,6 +108,7 @@ export class StatusLine {
     this.retry.hidden = failed === 0 || (failing < 2 && !root.classList.contains("muses-folded"));
     root.dataset.loading = String(loading);
     root.dataset.failed = String(failed);
+    this.panel.mapState.report();
     this.keepTime(loading > 0 || failed > 0);
   }
 

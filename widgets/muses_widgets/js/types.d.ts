@@ -9,7 +9,7 @@ export interface Model<T> {
   save_changes(): void;
   on(names: string, callback: (value: any) => void): void;
   off(names: string, callback: (value: any) => void): void;
-  send(message: SectionMessage): void;
+  send(message: SectionMessage | ControlsMessage): void;
   widget_manager: WidgetManager;
 }
 
@@ -31,6 +31,56 @@ export interface PanelTraits {
   swipe: { left?: string; right?: string; at?: number };
   /** What each section's Python part tells its JavaScript, by the section's name. */
   sections: Record<string, any>;
+  /** What the page tells of the layers that it shows, by their ids. */
+  shown: { layers?: Record<string, LayerState> };
+}
+
+/** What the kernel is told of a layer: js/mapstate.js. */
+export interface LayerState {
+  chain: string;
+  style: string;
+  state: string;
+  /** Reasons of what failed or was left out. */
+  why: string[];
+  tiles?: { total: number; done: number; failed: number };
+  scenes?: { used: number; found: number; left_out: number };
+}
+
+/** muses_widgets/controls.py */
+export interface ControlsTraits {
+  rows: ControlRow[];
+  /** Names of the layers that are changed. */
+  bound: string[];
+  told: { state: "ok" | "working" | "failed"; text?: string };
+  /** The model's id: anywidget does not tell it. */
+  own_id: string;
+}
+
+/** A control: muses_widgets/rows.py. */
+export interface ControlRow {
+  name: string;
+  title: string;
+  kind: string;
+  value: unknown;
+  /** Of a number: the ends and the step of its slider; `low` and `high`, where there are any, limit what is typed. */
+  min?: number;
+  max?: number;
+  step?: number;
+  whole?: boolean;
+  low?: number | null;
+  high?: number | null;
+  choices?: ControlChoice[];
+  /** Why its last value was not taken. */
+  problem?: string;
+  /** Whether the layers that it changes have different values. */
+  differs?: boolean;
+}
+
+export interface ControlChoice {
+  value: unknown;
+  label: string;
+  /** Of a palette: [offset 0…1, colour] */
+  stops?: [number, string][];
 }
 
 /** One layer of the panel: a chain in a style, or (without both) the sentence why there is no scene for it. */
@@ -120,6 +170,13 @@ export interface ExportState {
 export type KernelMessage = { kind: "heard"; section: string } | { kind: "problem"; text: string };
 
 // ---- JavaScript → Python
+
+export interface ControlsMessage {
+  do: "set";
+  values: Record<string, unknown>;
+  /** By which the answer is known. */
+  asked: string;
+}
 
 /** A section's message to its Python part. */
 export interface SectionMessage {

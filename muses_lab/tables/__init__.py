@@ -1,0 +1,1 @@
+"""Series as tables: of places, of polygons; written to files, smoothed, drawn."""
