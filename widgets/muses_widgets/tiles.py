@@ -38,10 +38,10 @@ class ChainTiles(ipyleaflet.TileLayer):
             layers = [shown] if isinstance(shown, ml.Layer) else shown.layers()
             if not layers:
                 raise NoScenes("no scene fits the chain's dates, place and filter")
-            told = {"legend": legend_of(layers[0])}  # before anything is published: what cannot be drawn is refused
+            legend = legend_of(layers[0])  # before anything is published: what cannot be drawn is an error of the cell
             names = _handed_over(layers) if layers[0].chain.is_private else [layer.publish() for layer in layers]
             frame = _number(over, date)
-            told |= _entry(layers[0].chain, *names[frame])
+            told = {**_entry(layers[0].chain, *names[frame]), "legend": legend}
             if over is not None:
                 told["frames"] = [
                     {"label": one.label, "date": one.date, "time": f"{one.time.astype('M8[us]')}Z", "chain": chain}
@@ -126,7 +126,7 @@ def _number(over: ml.TimeLayer | None, date: str) -> int:
     return last_until(over.over, date) if date else len(over) - 1
 
 
-def _entry(chain: ml.Chain, name: str, style: str) -> dict[str, Any]:
+def _entry(chain: Any, name: str, style: str) -> dict[str, Any]:
     problems = chain.problems
     return {
         "chain": name,
