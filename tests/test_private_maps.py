@@ -299,7 +299,7 @@ def test_values_series_and_zonal_statistics_are_those_of_the_code(s2: ml.Collect
     lon, lat = (BOUNDS[0] + BOUNDS[2]) / 2, (BOUNDS[1] + BOUNDS[3]) / 2
     assert float(image.scaled(by=3).at(lon, lat)) == 3 * float(image.at(lon, lat))
     series, before = (chain.median("t").series(lon, lat) for chain in (s2.band("B4").scaled(by=3), s2.band("B4")))
-    np.testing.assert_array_equal(series, 3 * before)
+    np.testing.assert_array_equal(series.array, 3 * before.array)
     w, s, e, n = BOUNDS
     ring = [[w, s], [e, s], [e, n], [w, n], [w, s]]
     outline = {"type": "Polygon", "coordinates": [ring]}
