@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import muses_lab as ml
-from muses_lab.document import graph, openeo
+from muses_lab.document import graph, openeo, openeo_plainer
 from muses_lab.document.constants import NotConstant, folded
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, MusesError
@@ -309,7 +309,7 @@ def test_all_faults_are_found_each_at_its_node():
         ("all", {"data": [True, None]}, True),
         ("if", {"value": False, "accept": 1}, None), ("array_create", {"data": [1, 2], "repeat": 2}, [1, 2, 1, 2]),
         ("array_element", {"data": {"a": 5}, "label": "a"}, 5), ("mean", {"data": [1, None, 3]}, 2),
-        ("max", {"data": [1, None], "ignore_nodata": False}, None), ("sum", {"data": []}, 0),
+        ("max", {"data": [1, None], "ignore_nodata": False}, None), ("sum", {"data": []}, None),
         ("date_shift", {"date": "2020-01-31", "value": 1, "unit": "month"}, "2020-02-29"),
         ("date_shift", {"date": "2016-02-29T08:00:00Z", "value": -1, "unit": "year"}, "2015-02-28T08:00:00Z"),
         ("date_shift", {"date": "2020-01-01T00:00:00Z", "value": 90, "unit": "minute"}, "2020-01-01T01:30:00Z"),
@@ -451,6 +451,8 @@ def test_dimensions_have_any_name(name: str):
     assert one(renamed).hash == one(plain).hash
     swapped = {**renamed, "n": node("rename_dimension", data=of("l"), source="heights", target="when")}
     assert refused(swapped).openeo == "DimensionNotAvailable"
+    taken = {**renamed, "n": node("rename_dimension", data=of("l"), source=name, target="x")}
+    assert refused(taken).openeo == "DimensionExists"
     bands = {**PLAIN, "r": node("reduce_dimension", result=True, data=of("l"), dimension="spectral", reducer=MEDIAN)}
     assert one(bands).arguments["dimension"] == "bands"
 
@@ -461,7 +463,7 @@ def test_extents_in_all_their_forms():
 
     expected = {**BOX, "crs": 4326}
     assert extent({**BOX, "crs": None}) == extent([1, 43, 2, 44]) == extent({**BOX, "crs": 4326}) == expected
-    with pytest.warns(openeo.OpeneoWarning, match="'base'"):
+    with pytest.warns(openeo_plainer.OpeneoWarning, match="'base'"):
         assert extent({**BOX, "base": 0, "height": None}) == expected
     utm = {"west": 300_000, "south": 4_800_000, "east": 310_000, "north": 4_810_000, "crs": 32631}
     assert extent(utm) == utm

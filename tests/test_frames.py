@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+import threading
+from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
 import pytest
 
 import muses_lab as ml
+from muses_lab.api.frames import as_date
 from muses_lab.errors import ArgumentError, NotAnImage
-from muses_widgets import Map
+from muses_widgets import Map, link
+from muses_widgets.inputs import NotShown
+from muses_widgets.sections.newest import Newest
 from muses_widgets.sections.time import Time
+from tests.helpers.made_stacks import stack
 
 pytestmark = pytest.mark.usefixtures("in_threads")
 
@@ -108,3 +113,126 @@ def test_the_bar_is_told_how_much_of_the_view_each_date_has(s2) -> None:
     expected = values.notnull().mean(("y", "x"))
     assert told[-1]["busy"] is False
     np.testing.assert_allclose(told[-1]["shares"], expected, atol=0.05)  # of fewer pixels
+
+
+# ------------------------------------------------------------------------------------------------- what a date means
+
+DAYS = ["2018-01-03", "2018-01-15", "2018-02-04", "2018-02-20", "2018-04-01"]
+
+
+@pytest.fixture(scope="module")
+def dated(tmp_path_factory: pytest.TempPathFactory) -> ml.Chain:
+    values = np.random.default_rng(4).integers(1, 900, (5, 2, 8, 8)).astype(np.int16)
+    return stack(values, tmp_path_factory.mktemp("dated"), dates=DAYS).band("B4")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("2018", "2018-12-31"),
+        ("2018-02", "2018-02-28"),
+        (" 2018-02-04 ", "2018-02-04"),
+        ("2018-02-04T01:00+02:00", "2018-02-03 23:00"),
+        (date(2018, 2, 4), "2018-02-04"),
+        (datetime(2018, 2, 4, 10, 50, 31, tzinfo=UTC), "2018-02-04 10:50:31"),
+        (np.datetime64("2018-02-04"), "2018-02-04"),
+        (np.datetime64("2018-02-04T10:50:31.461250123"), "2018-02-04 10:50:31.461250"),
+    ],
+)
+def test_dates_are_written_in_one_way(given: Any, expected: str) -> None:
+    assert as_date(given) == expected == as_date(expected)
+
+
+def test_several_observations_of_a_day_and_of_a_minute_have_names_of_their_own() -> None:
+    from muses_lab.api.frames import Frame, _dates, last_until
+
+    texts = ("2018-01-03T10:50:31.5", "2018-01-05T10:50:31", "2018-01-05T10:50:45", "2018-01-05T11:00")
+    times = tuple(np.datetime64(text, "ns") for text in texts)
+    dates = _dates(times)
+    assert dates == ["2018-01-03", "2018-01-05 10:50:31.000000", "2018-01-05 10:50:45.000000", "2018-01-05 11:00"]
+    frames = [Frame(day, day, time, None) for day, time in zip(dates, times, strict=True)]
+    assert [last_until(frames, day) for day in dates] == [0, 1, 2, 3]
+    assert [last_until(frames, day) for day in ("2018-01-01", "2018-01-05", "2018-01-05 10:50")] == [0, 3, 2]
+
+
+def test_odd_dates_leave_a_map_as_it_is(dated: ml.Chain) -> None:
+    m = Map()
+    for given in ("soon", 3, "2018-13", np.datetime64("NaT")):
+        with pytest.raises(ArgumentError, match="is no date; give for example '2018-07-03'"):
+            m.date = given
+    m.add(dated.over_time(), name="a")
+    m.date = "2018-02-10"
+    with pytest.raises(ArgumentError):
+        m.date = "2018-13"
+    assert m.date == "2018-02-10" and m.layer("a").chain.identical(dated.over_time()[2].chain)
+    for nothing in (None, ""):
+        m.date = "2018-01-03"
+        m.date = nothing
+        assert m.date == "" and m.layer("a").chain.identical(dated.over_time()[-1].chain)
+
+
+def test_periods_of_other_lengths_and_dates_move_together(dated: ml.Chain) -> None:
+    m = Map()
+    seasons, dekads, months = (dated.over_time(period) for period in ("season", "dekad", "month"))
+    m.add(seasons, name="seasons")
+    m.date = "2018-djf"
+    assert m.date == "2017-12-01"
+    m.add(dated.over_time(), name="dates")  # none until then
+    assert m.layer("dates").chain.identical(dated.over_time()[0].chain)
+    m.add(dekads, name="dekads")
+    m.date = "2018-02"  # the second dekad's name
+    assert m.date == "2018-01-11" and m.layer("dekads").chain.identical(dekads.at("2018-02").chain)
+    m.add(months, name="months")
+    assert m.layer("months").chain.identical(months[0].chain)
+    with pytest.raises(NotShown, match="'2018-02' begins 2018-01-11 in 'dekads' and 2018-02-01 in 'months': say which"):
+        m.date = "2018-02"
+    m.date = "2018-02-12"
+    assert m.layer("dekads").chain.identical(dekads.at("2018-05").chain)
+    assert m.layer("dates").chain.identical(dated.over_time()[2].chain)
+
+
+def test_what_cannot_be_shown_leaves_the_layer_as_it_was(dated: ml.Chain, s2) -> None:
+    m = Map()
+    m.add(dated.over_time(), name="a")
+    before, entry, address = m.layer("a").hash, m.panel.layers[0], m.tiles("a").url
+    with pytest.raises(ml.errors.MusesError, match="a map shows one or three"):
+        m.add(s2.bands(["B02", "B03"]).over_time(), name="a")
+    assert (m.layer("a").hash, m.tiles("a").entry, m.tiles("a").url) == (before, entry, address)
+
+
+def test_a_page_that_does_not_know_yet_what_is_shown_does_not_bring_back_what_was(dated: ml.Chain) -> None:
+    m = Map()
+    m.add(dated.over_time(), name="a")
+    old = m.tiles("a").url.replace(m.panel.layers[0]["chain"], m.panel.layers[0]["frames"][0]["chain"])
+    m.add((dated * 2).over_time(), name="a")
+    address = m.tiles("a").url
+    m.tiles("a").url = old  # the page's step, on its way while the cell ran
+    assert m.tiles("a").url == address and f"/{m.panel.layers[0]['chain']}/" in address
+
+
+def test_linked_maps_begin_at_the_same_date(dated: ml.Chain) -> None:
+    a, b = Map(), Map()
+    for one in (a, b):
+        one.add(dated.over_time(), name="a")
+    b.date = "2018-01-03"
+    link(a, b)
+    assert a.date == b.date == "" and b.layer("a").hash == a.layer("a").hash
+    for wrong in ((), (a,), (a, a), (a, "b")):
+        with pytest.raises(NotShown, match="takes two maps or more, each of them once"):
+            link(*wrong)
+
+
+def test_a_message_that_fails_does_not_end_the_answers() -> None:
+    failed, done = threading.Event(), threading.Event()
+
+    def work(message: dict[str, Any], is_stale: Any) -> None:
+        if message["fails"]:
+            failed.set()
+            raise RuntimeError("for the test")
+        done.set()
+
+    newest = Newest("test", work)
+    newest.take({"fails": True})
+    assert failed.wait(5)
+    newest.take({"fails": False})
+    assert done.wait(5)

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "notebooks": set(),
     "kernel": set(),
     "resources": {"errors", "settings"},
-    "document": {"errors"},
+    "document": {"errors", "times"},
     "raster": BASE,
     "operators": BASE | {"document", "raster"},
     "scenes": BASE | {"document", "operators", "raster"},

@@ -11,6 +11,7 @@ from muses_lab.document.graph import Callback, Parameter
 from muses_lab.errors import MusesError
 from muses_lab.operators import registry
 from tests.helpers.made_stacks import own_window, stack
+from tests.helpers.refusals import refused
 
 pytestmark = pytest.mark.usefixtures("in_threads")
 
@@ -88,11 +89,11 @@ def test_bands_are_renamed_and_only_what_is_used_is_read(made) -> None:
     same(swapped.band("B8").compute(WINDOW), cube.sel(bands="B4", drop=True))
     same(renamed.ndvi().compute(WINDOW), a.ndvi().compute(WINDOW))  # common names go along
     for names, said in (({"B4": "B8"}, "LabelExists"), ({"B99": "x"}, "no band 'B99'")):
-        with pytest.raises(MusesError, match=said):
+        with refused(said):
             a.rename_bands(names).compute(WINDOW)
-    with pytest.raises(MusesError, match="LabelMismatch"):
+    with refused("LabelMismatch"):
         a._with("rename_labels", data=a._node, dimension="bands", target=["a", "b"], source=["B4"])
-    with pytest.raises(MusesError, match="LabelMismatch"):
+    with refused("LabelMismatch"):
         a._with("rename_labels", data=a._node, dimension="bands", target=["a", "b", "c", "d"]).compute(WINDOW)
 
 
@@ -151,7 +152,7 @@ def test_dimensions_of_one_label(made) -> None:
         (a.drop("bands"), "3 labels"), (a.drop("t"), "5 labels"), (image.drop("t"), "DimensionNotAvailable"),
         (image.drop("bands"), "no dimension 'bands'"), (a.dated("2020-01-01"), "DimensionExists"),
     ):  # fmt: skip
-        with pytest.raises(MusesError, match=said):
+        with refused(said):
             chain.compute(WINDOW)
     with pytest.raises(MusesError, match="must be a date"):
         image._with("add_dimension", data=image._node, name="t", label="May", type="temporal")
@@ -178,9 +179,9 @@ def test_series_of_other_dates_and_bands_are_put_together(made) -> None:
     same(merged(early, late).median("t").compute(WINDOW), expected.median("t"))
     same(merged(early, late).dates("2020-01").band("B8").compute(WINDOW),
          expected.sel(bands="B8", drop=True).sel(t=slice("2020-01-01", "2020-01-31")))  # fmt: skip
-    with pytest.raises(MusesError, match="OverlapResolverMissing"):
+    with refused("OverlapResolverMissing"):
         merged(a.bands("B4", "B8"), late).compute(WINDOW)
-    with pytest.raises(MusesError, match="OverlapResolverMissing"):
+    with refused("OverlapResolverMissing"):
         merged(a.median("t"), b.median("t")).compute(WINDOW)
 
 

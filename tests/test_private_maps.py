@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -177,6 +178,16 @@ def test_stand_ins_go_with_who_holds_them_and_never_run(image: ml.Chain) -> None
         keep(sealed.plan, default_store())
 
 
+def test_a_chain_that_is_gone_takes_no_stand_in_of_another_along(image: ml.Chain) -> None:
+    stays, goes = (Sealed.opened((image.scaled() + n).sealed()) for n in (1, 2))
+    assert stays.operators == goes.operators
+    (op,) = (op.id for op in goes.operators)
+    del goes
+    gc.collect()
+    assert registry[op] is stays.operators[0]
+    assert layout(stays.prepared, WINDOW).tasks
+
+
 def test_threads_of_the_server_do_not_run_it(image: ml.Chain, tmp_path: Path) -> None:
     marks = tmp_path / "ran"
 
@@ -267,11 +278,28 @@ def test_a_map_says_which_layers_are_private(
     assert "Own" in (tmp_path / "map.html").read_text()
 
 
+def test_more_dates_than_the_server_keeps_are_refused_at_once(
+    s2: ml.Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    own, given = s2.band("B4").scaled(), []
+
+    def give(body: bytes) -> int:
+        given.append(body)
+        return 3 * len(body) - 1
+
+    monkeypatch.setattr(service, "give_private", give)
+    m = Map()
+    with pytest.raises(MusesError, match="the 3 dates .*keeps .*MUSES_PRIVATE_BYTES.*choose fewer dates"):
+        m.add(own.over_time(), name="Own")
+    assert len(given) == 1 and not m.panel.layers
+    m.add(own.median("t"), name="Own")
+
+
 def test_values_series_and_zonal_statistics_are_those_of_the_code(s2: ml.Collection, image: ml.Chain) -> None:
     lon, lat = (BOUNDS[0] + BOUNDS[2]) / 2, (BOUNDS[1] + BOUNDS[3]) / 2
     assert float(image.scaled(by=3).at(lon, lat)) == 3 * float(image.at(lon, lat))
     series, before = (chain.median("t").series(lon, lat) for chain in (s2.band("B4").scaled(by=3), s2.band("B4")))
-    np.testing.assert_array_equal(series, 3 * before)
+    np.testing.assert_array_equal(series.array, 3 * before.array)
     w, s, e, n = BOUNDS
     ring = [[w, s], [e, s], [e, n], [w, n], [w, s]]
     outline = {"type": "Polygon", "coordinates": [ring]}

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import requests
+from jupyter_server.auth import User
+from tornado.httputil import HTTPServerRequest
+from tornado.web import HTTPError
 
 import muses_lab as ml
 from muses_lab.errors import MusesError
 from muses_lab.operators import Cube, registry
+from muses_lab.service.private import PrivateHandler
 from muses_widgets import Map, service
 from tests.helpers.service import ABSENT, HERE, LAT, LON, ZOOM, Server, assert_failure, path, picture, running_server
 
@@ -140,6 +148,22 @@ def test_a_layer_whose_code_is_gone_says_so_at_once(lab: Server, s2: ml.Collecti
     public = s2.ndvi().median("t").publish()
     assert list(lab.get(f"status?chains=private-{ABSENT},{public}").json()["chains"]) == [public]
     assert "64 lower-case" in assert_failure(lab.get("status/private-x"), 404, "not-found")["message"]
+
+
+def test_only_who_may_start_kernels_hands_over_code() -> None:
+    class Asker(PrivateHandler):
+        current_user, log = User("reader"), logging.getLogger()
+        request = HTTPServerRequest("POST", "/muses/private")
+
+        def __init__(self) -> None:
+            """Of no application."""
+
+        @property
+        def authorizer(self) -> Any:
+            return SimpleNamespace(is_authorized=lambda handler, user, action, resource: resource == "muses")
+
+    with pytest.raises(HTTPError, match="not authorized to write on resource: kernels"):
+        asyncio.run(Asker().post())
 
 
 def test_only_kernels_hand_over_code(lab: Server, s2: ml.Collection) -> None:

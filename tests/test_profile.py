@@ -17,7 +17,7 @@ from muses_lab.products import page as products_page
 from muses_lab.products import profile_of, profiles
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-BUILDING = {"clouds", "from_json", "mask_clouds", "pin", "resolve", "with_artefacts_of"}
+BUILDING = {"clouds", "from_json", "mask_clouds", "pin", "resolve", "with_artefacts_of", "with_parameters"}
 """Methods that give a chain and are no operator's."""
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -18,12 +19,16 @@ from muses_lab.plain import shown
 from muses_lab.style import Style
 from muses_lab.times import parse_time
 
+_DAY, _MINUTE, _SECOND = len("2018-07-03"), len("2018-07-03 10:50"), len("2018-07-03 10:50:31")
+
 
 class Frame(NamedTuple):
     """One date of a chain."""
 
     label: str
-    """What it is called: its day (with the time where a day has several), or its period (`2018-03`)."""
+    """What it is called: its period (`2018-03`), else its date."""
+    date: str
+    """Its day, with the time where a day has several: this and no other frame is the last one until then."""
     time: np.datetime64
     chain: Any
     """The chain's values at that date, without `t`: an image."""
@@ -59,8 +64,11 @@ class OverTime:
                 "over_time: the chain has no dates any more; begin with the chain as it is before it reduces them, for "
                 "example s2.ndvi().over_time() instead of s2.ndvi().median('t').over_time()"
             )
-        names = _names(output.times, output.labels or {})
-        return tuple(Frame(name, time, _at(self.cube, time)) for name, time in zip(names, output.times, strict=True))
+        labels = output.labels or {}
+        return tuple(
+            Frame(labels.get(time) or date, date, time, _at(self.cube, time))
+            for date, time in zip(_dates(output.times), output.times, strict=True)
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -75,15 +83,16 @@ class OverTime:
         return f"<OverTime {self.cube!r}>"
 
     def index(self, date: Any) -> int:
-        """Number of the frame of a date (text, `date`, `datetime`): the one of that label, else the last until then.
+        """Number of the frame of a date: the one of that label, else the last one until then.
 
-        The first one for dates before it.
+        Dates are texts, `date`, `datetime` and `numpy.datetime64`; without a time zone they are in UTC. A year, month
+        or day is meant to its end. The first frame stands for dates before it.
         """
         if isinstance(date, str):
             for number, frame in enumerate(self.frames):
                 if frame.label == date:
                     return number
-        return _until([frame.time for frame in self.frames], date)
+        return last_until(self, as_date(date))
 
     def at(self, date: Any) -> Frame:
         """The frame of a date, see `index`."""
@@ -143,20 +152,41 @@ def _at(cube: Any, time: np.datetime64) -> Any:
     return cube.dates(str(start), str(start + 1)).drop("t")
 
 
-def _names(times: tuple[np.datetime64, ...], labels: Any) -> list[str]:
-    days = Counter(str(time)[:10] for time in times)
+def _dates(times: tuple[np.datetime64, ...]) -> list[str]:
+    """As short as they are each the only one: days, minutes, or all of it."""
+    texts = [str(time.astype("M8[us]")).replace("T", " ") for time in times]
+    days, minutes = (Counter(text[:length] for text in texts) for length in (_DAY, _MINUTE))
     return [
-        labels.get(time) or (str(time)[:10] if days[str(time)[:10]] == 1 else str(time)[:16].replace("T", " "))
-        for time in times
+        text[:_DAY] if days[text[:_DAY]] == 1 else text[:_MINUTE] if minutes[text[:_MINUTE]] == 1 else text
+        for text in texts
     ]
 
 
-def _until(times: list[np.datetime64], date: Any) -> int:
+def as_date(date: Any) -> str:
+    """A date as frames have it: a day (of a year or month the last one), or a time in UTC; `ArgumentError` for others.
+
+    >>> as_date("2018-02"), as_date("2018-07-03T12:50+02:00")
+    ('2018-02-28', '2018-07-03 10:50')
+    """
     try:
-        text = date if isinstance(date, str) else date.isoformat()
-        moment = np.datetime64(parse_time(text).replace(tzinfo=None), "us")
+        text = str(date) if isinstance(date, str | np.datetime64) else date.isoformat()
+        time = parse_time(text).replace(tzinfo=None)
     except (AttributeError, TypeError, ValueError):
-        raise ArgumentError(f"{shown(date)} is no date; give for example '2018-07-03'", argument="date") from None
-    if len(text) <= len("2018-07-03"):
-        moment += np.timedelta64(1, "D") - np.timedelta64(1, "us")  # all of that day
-    return max(int(np.searchsorted(np.array(times), moment, side="right")) - 1, 0)
+        raise ArgumentError(
+            f"{shown(date)} is no date; give for example '2018-07-03', '2018-07-03T10:50', a date or a datetime",
+            argument="date",
+        ) from None
+    text = text.strip()
+    if re.fullmatch(r"\d{4}(-\d{2})?", text):
+        return str((np.datetime64(text) + 1).astype("M8[D]") - 1)
+    if len(text) <= _DAY:
+        return str(time.date())
+    full = time.isoformat(" ")
+    return full[:_MINUTE] if not time.second and not time.microsecond else full
+
+
+def last_until(frames: Iterable[Frame], date: str) -> int:
+    """Number of the last frame until the end of a date (see `as_date`); the first one for dates before it."""
+    lengths = {_DAY: np.timedelta64(1, "D"), _MINUTE: np.timedelta64(1, "m"), _SECOND: np.timedelta64(1, "s")}
+    end = np.datetime64(date, "us") + lengths.get(len(date), np.timedelta64(1, "us"))
+    return max(sum(1 for frame in frames if frame.time < end) - 1, 0)

@@ -8,19 +8,14 @@ folded("date_shift", {"date": "2020-01-31", "value": 1, "unit": "month"})   # "2
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-MAX_VALUES = 100_000
-"""Of one constant: elements of an array, characters of a text."""
-
-
-class NotConstant(Exception):
-    """The process is none of those here, or its result is no JSON value (a division by zero)."""
+from muses_lab.document import constant_arrays as arrays
+from muses_lab.document.constant_arrays import MAX_VALUES, Impossible, NotConstant, array, equal, number
+from muses_lab.times import MONTHS, UNITS, difference, is_between, months_later, shifted, written_like
 
 
 def folded(process: str, arguments: Mapping[str, Any]) -> Any:
@@ -31,7 +26,7 @@ def folded(process: str, arguments: Mapping[str, Any]) -> Any:
     NotConstant
         There is no such value.
     ValueError, TypeError
-        The arguments do not fit the process.
+        The arguments do not fit the process; `Impossible` where openEO has a name for that.
     """
     if (fold := _FOLDS.get(process)) is None:
         raise NotConstant(process)
@@ -51,12 +46,6 @@ def folded(process: str, arguments: Mapping[str, Any]) -> Any:
 # ---------------------------------------------------------------------------------------------------------- numbers
 
 
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{value!r:.60} is no number")
-    return value
-
-
 def _of_numbers(compute: Callable[..., Any], *names: str, **defaults: float) -> Callable[..., Any]:
     """A process of numbers, which is null where one of them is."""
 
@@ -69,7 +58,9 @@ def _of_numbers(compute: Callable[..., Any], *names: str, **defaults: float) -> 
         if any(values[name] is None for name in names):
             return None
         try:
-            return compute(*(_number(values[name]) for name in (*names, *defaults)))
+            return compute(*(number(values[name]) for name in (*names, *defaults)))
+        except Impossible:
+            raise
         except ValueError as error:  # a logarithm of -1
             raise NotConstant(str(error)) from None
 
@@ -77,7 +68,16 @@ def _of_numbers(compute: Callable[..., Any], *names: str, **defaults: float) -> 
 
 
 def _round(x: float, p: float) -> float:
-    return round(x, int(p)) if p > 0 else round(x / 10**-p) * 10**-p
+    if p != int(p):
+        raise TypeError(f"p={p:g} is no number of digits")
+    factor = 10.0 ** abs(p)
+    return round(x * factor) / factor if p > 0 else round(x / factor) * factor
+
+
+def _clipped(x: float, low: float, high: float) -> float:
+    if low > high:
+        raise Impossible("MinMaxSwapped", f"min must not be above max; they are {low:g} and {high:g}")
+    return min(max(x, low), high)
 
 
 def _sgn(x: float) -> int:
@@ -85,7 +85,8 @@ def _sgn(x: float) -> int:
 
 
 def _scaled(x: float, low: float, high: float, to_low: float, to_high: float) -> float:
-    return (min(max(x, low), high) - low) / (high - low) * (to_high - to_low) + to_low
+    inside = min(max(x, min(low, high)), max(low, high))
+    return (inside - low) / (high - low) * (to_high - to_low) + to_low
 
 
 def _power(base: float, p: float) -> float:
@@ -100,40 +101,30 @@ def _mod(x: float, y: float) -> float:
 # ------------------------------------------------------------------------------------------ truth values, comparisons
 
 
-def _comparison(compare: Callable[[Any, Any], bool]) -> Callable[..., bool | None]:
+def _comparison(compare: Callable[[Any, Any], bool], or_equal: bool = False) -> Callable[..., bool | None]:
+    """An order of numbers; of anything else it is false, but for what is equal."""
+
     def fold(x: Any, y: Any) -> bool | None:
         if x is None or y is None:
             return None
-        if isinstance(x, str) and isinstance(y, str):
-            x, y = _instant(x), _instant(y)
-        elif isinstance(x, bool) or isinstance(y, bool):
-            raise TypeError("truth values have no order")
+        if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in (x, y)):
+            return or_equal and equal(x, y) is True
         return compare(x, y)
 
     return fold
 
 
-def _equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> bool | None:
-    if x is None or y is None:
-        return None
-    if isinstance(x, bool) != isinstance(y, bool) or isinstance(x, str) != isinstance(y, str):
-        return False  # true is not 1
-    if isinstance(x, str):
-        return x == y if case_sensitive else x.casefold() == y.casefold()
-    if isinstance(x, list | dict):
-        return False
-    return abs(x - y) <= delta if delta is not None else x == y
-
-
 def _not_equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> bool | None:
-    equal = _equal(x, y, delta, case_sensitive)
-    return None if equal is None else not equal
+    same = equal(x, y, delta, case_sensitive)
+    return None if same is None else not same
+
+
+_gte, _lte = _comparison(lambda x, y: x >= y, or_equal=True), _comparison(lambda x, y: x <= y, or_equal=True)
+_lt = _comparison(lambda x, y: x < y)
 
 
 def _between(x: Any, min: Any, max: Any, exclude_max: bool = False) -> bool | None:
-    if x is None or min is None or max is None:
-        return None
-    return min <= x and (x < max if exclude_max else x <= max)
+    return _and(_gte(x, number(min)), (_lt if exclude_max else _lte)(x, number(max)))
 
 
 def _truth(value: Any) -> bool | None:
@@ -144,12 +135,12 @@ def _truth(value: Any) -> bool | None:
 
 def _all(data: Sequence[Any], ignore_nodata: bool = True) -> bool | None:
     values = [_truth(v) for v in data if v is not None or not ignore_nodata]
-    return None if not values else False if False in values else None if None in values else True
+    return False if False in values else None if None in values else True
 
 
 def _any(data: Sequence[Any], ignore_nodata: bool = True) -> bool | None:
     values = [_truth(v) for v in data if v is not None or not ignore_nodata]
-    return None if not values else True if True in values else None if None in values else False
+    return True if True in values else None if None in values else False
 
 
 def _and(x: Any, y: Any) -> bool | None:
@@ -172,125 +163,68 @@ def _if(value: Any, accept: Any, reject: Any = None) -> Any:
     return accept if _truth(value) is True else reject
 
 
-# ----------------------------------------------------------------------------------------------------------- arrays
-
-
-def _of_series(compute: Callable[[list[Any]], Any], empty: Any = None) -> Callable[..., Any]:
-    """A reduction; null where nothing is left, or where something is missing that counts."""
-
-    def fold(data: Sequence[Any], ignore_nodata: bool = True) -> Any:
-        values = [v for v in data if v is not None] if ignore_nodata else list(data)
-        if None in values:
-            return None
-        return compute([_number(v) for v in values]) if values else empty
-
-    return fold
-
-
-def _created(data: Any = (), repeat: int = 1) -> list[Any]:
-    values = list(data) if isinstance(data, list | tuple) else [data]
-    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
-        raise ValueError(f"repeat={repeat!r} is no whole number from 1")
-    if len(values) * repeat > MAX_VALUES:
-        raise ValueError(f"the array has {len(values) * repeat} values; the limit is {MAX_VALUES}")
-    return values * repeat
-
-
-def _array(data: Any) -> list[Any]:
-    if not isinstance(data, list):
-        raise TypeError(f"{data!r:.60} is no array")
-    return data
-
-
-def _element(data: Any, index: int | None = None, label: Any = None, return_nodata: bool = False) -> Any:
-    if isinstance(data, dict) and isinstance(label, str) and (label in data or return_nodata):
-        return data.get(label)
-    values = _array(data)
-    if isinstance(index, bool) or not isinstance(index, int):
-        raise TypeError("an array of constants has an `index`")
-    if not 0 <= index < len(values):
-        if return_nodata:
-            return None
-        raise ValueError(f"there is no element {index} in an array of {len(values)}")
-    return values[index]
-
-
-def _first(data: Any, ignore_nodata: bool = True) -> Any:
-    return next((v for v in _array(data) if v is not None or not ignore_nodata), None)
-
-
-def _last(data: Any, ignore_nodata: bool = True) -> Any:
-    return _first(_array(data)[::-1], ignore_nodata)
-
-
-def _contains(data: Any, value: Any) -> bool:
-    return any(_equal(item, value) is True for item in _array(data))
-
-
 # ---------------------------------------------------------------------------------------------------- texts and dates
 
 
 def _joined(data: Any, separator: Any = "") -> str:
-    return _as_text(separator).join(map(_as_text, _array(data)))
+    return _as_text(separator).join(map(_as_text, array(data)))
 
 
 def _as_text(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return {None: "", True: "true", False: "false"}[value]
+        return {None: "null", True: "true", False: "false"}[value]
     return str(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60} is no text")
+    return value
 
 
 def _test(test: Callable[[str, str], bool]) -> Callable[..., bool | None]:
     def fold(data: str | None, pattern: str, case_sensitive: bool = True) -> bool | None:
         if data is None:
             return None
+        data, pattern = _text(data), _text(pattern)
         return test(data, pattern) if case_sensitive else test(data.casefold(), pattern.casefold())
 
     return fold
 
 
-def _instant(text: str) -> dt.datetime:
-    """A date or date-time as a time; without a zone in UTC."""
-    time = dt.datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=dt.UTC)
+def _position(data: str | None, pattern: str, case_sensitive: bool = True) -> int | None:
+    if data is None:
+        return None
+    data, pattern = _text(data), _text(pattern)
+    place = data.find(pattern) if case_sensitive else data.lower().find(pattern.lower())
+    return place if place >= 0 else None
 
 
 def _shifted(date: str, value: int, unit: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"value={value!r:.60} is no whole number")
-    time = _instant(date)
-    if unit in ("month", "year"):
-        months = time.year * 12 + time.month - 1 + (value if unit == "month" else 12 * value)
-        year, month = divmod(months, 12)
-        if not 1 <= year <= 9999:
-            raise ValueError(f"the year {year} cannot be written as a date")
-        day = min(time.day, calendar.monthrange(year, month + 1)[1])
-        time = time.replace(year=year, month=month + 1, day=day)
-    elif unit in _UNITS:
-        time += value * _UNITS[unit]
-    else:
-        raise ValueError(f"unit={unit!r:.60} is none of {', '.join(_UNITS)}, month, year")
-    return _written(time, date)
+    return shifted(_text(date), value, _unit(unit))
 
 
-def _written(time: dt.datetime, like: str) -> str:
-    """A time as text: a date where it was made of one."""
-    if len(like) <= len("2020-01-01"):
-        return time.date().isoformat()
-    precision = "milliseconds" if time.microsecond else "seconds"
-    return time.isoformat(timespec=precision).replace("+00:00", "Z")
+def _difference(date1: str, date2: str, unit: str = "second") -> float:
+    return difference(_text(date1), _text(date2), _unit(unit))
 
 
-_UNITS = {
-    "millisecond": dt.timedelta(milliseconds=1), "second": dt.timedelta(seconds=1), "minute": dt.timedelta(minutes=1),
-    "hour": dt.timedelta(hours=1), "day": dt.timedelta(days=1), "week": dt.timedelta(weeks=1),
-}  # fmt: skip
+def _is_between(x: str, min: str, max: str, exclude_max: bool = False) -> bool:
+    return is_between(_text(x), _text(min), _text(max), exclude_max)
+
+
+def _unit(name: Any) -> str:
+    if name not in (*UNITS, *MONTHS):
+        raise ValueError(f"unit={name!r:.60} is none of {', '.join((*UNITS, *MONTHS))}")
+    return name
 
 
 def _replaced(date: str, value: int, component: str) -> str:
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"value={value!r:.60} is no whole number")
-    time = _instant(date)
+    text = _text(date).strip().upper()
+    time = dt.datetime.fromisoformat(text)
     if component == "millisecond":
         if not 0 <= value < 1000:
             raise ValueError(f"{value} is no millisecond")
@@ -299,23 +233,13 @@ def _replaced(date: str, value: int, component: str) -> str:
         year, month = (value, time.month) if component == "year" else (time.year, value)
         if not (1 <= month <= 12 and 1 <= year <= 9999):
             raise ValueError(f"{value} is no {component}")
-        time = time.replace(year=year, month=month, day=min(time.day, calendar.monthrange(year, month)[1]))
+        time = months_later(time, 12 * (year - time.year) + month - time.month)
     elif component in ("day", "hour", "minute", "second"):
         parts: dict[str, Any] = {component: value}
         time = time.replace(**parts)
     else:
         raise ValueError(f"component={component!r:.60} is none of year, month, day, hour, minute, second, millisecond")
-    return _written(time, date)
-
-
-def _difference(date1: str, date2: str, unit: str = "second") -> float:
-    if unit not in _UNITS:
-        raise NotConstant(f"a difference in the unit {unit!r}")
-    return (_instant(date2) - _instant(date1)) / _UNITS[unit]
-
-
-def _date_between(x: str, min: str, max: str, exclude_max: bool = False) -> bool:
-    return bool(_between(_instant(x), _instant(min), _instant(max), exclude_max))
+    return written_like(time, text)
 
 
 _FOLDS: dict[str, Callable[..., Any]] = {
@@ -334,22 +258,16 @@ _FOLDS: dict[str, Callable[..., Any]] = {
     "sinh": _of_numbers(math.sinh, "x"), "cosh": _of_numbers(math.cosh, "x"), "tanh": _of_numbers(math.tanh, "x"),
     "arsinh": _of_numbers(math.asinh, "x"), "arcosh": _of_numbers(math.acosh, "x"),
     "artanh": _of_numbers(math.atanh, "x"), "arctan2": _of_numbers(math.atan2, "y", "x"),
-    "clip": _of_numbers(lambda x, low, high: min(max(x, low), high), "x", "min", "max"),
+    "clip": _of_numbers(_clipped, "x", "min", "max"),
     "linear_scale_range": _of_numbers(_scaled, "x", "inputMin", "inputMax", outputMin=0, outputMax=1),
     "normalized_difference": _of_numbers(lambda x, y: (x - y) / (x + y), "x", "y"),
-    "lt": _comparison(lambda x, y: x < y), "lte": _comparison(lambda x, y: x <= y),
-    "gt": _comparison(lambda x, y: x > y), "gte": _comparison(lambda x, y: x >= y),
-    "eq": _equal, "neq": _not_equal, "between": _between,
+    "lt": _lt, "lte": _lte, "gt": _comparison(lambda x, y: x > y), "gte": _gte, "eq": equal,
+    "neq": _not_equal, "between": _between,
     "all": _all, "any": _any, "and": _and, "or": _or, "xor": _xor, "not": _not, "if": _if,
     "is_nodata": lambda x: x is None, "is_valid": lambda x: x is not None,
-    "sum": _of_series(sum, empty=0), "product": _of_series(math.prod, empty=1),
-    "min": _of_series(min), "max": _of_series(max), "mean": _of_series(statistics.fmean),
-    "median": _of_series(statistics.median), "extrema": _of_series(lambda v: [min(v), max(v)], empty=[None, None]),
-    "array_create": _created, "array_element": _element, "first": _first, "last": _last, "array_contains": _contains,
-    "array_append": lambda data, value: [*_array(data), value],
-    "array_concat": lambda array1, array2: [*_array(array1), *_array(array2)],
+    "is_nan": lambda x: False, "is_infinite": lambda x: False,  # JSON has neither
     "text_concat": _joined, "text_begins": _test(str.startswith), "text_ends": _test(str.endswith),
-    "text_contains": _test(lambda data, pattern: pattern in data),
+    "text_contains": _test(lambda data, pattern: pattern in data), "text_find": _position,
     "date_replace_component": _replaced, "date_shift": _shifted, "date_difference": _difference,
-    "date_between": _date_between,
+    "date_between": _is_between, **arrays.FOLDS,
 }  # fmt: skip

@@ -84,6 +84,8 @@ class Signature(Protocol):
     version: str
     brings: tuple[Artefact, ...]
     """What it needs wherever it is evaluated, beside what its arguments refer to."""
+    takes_text: bool
+    """Whether its values may be texts."""
 
     @property
     def is_elementwise(self) -> bool:

@@ -55,9 +55,8 @@ def seal(published: Published) -> bytes:
         on_own_grids = on_own_grids or isinstance(support, Region | Regrid)
         if on_own_grids:
             apart.add(node.hash)
-        op = StandIn(_answers(step, on_own_grids))
+        op = registry.lend(StandIn(_answers(step, on_own_grids)))
         operators[op.id] = op
-        registry.lend(op)
         return Node(op.id, {name: arguments[name] for name in op.cubes}, op.version)
 
     hidden: set[str] = set()
@@ -101,9 +100,7 @@ class Sealed:
             if lacking := [name for name, part in parts.items() if len(part) != head["parts"][name]]:
                 raise ValueError(f"{lacking[0]} is cut off")
             told = head[_HEAD]
-            operators = tuple(StandIn(Answers.from_json(answers)) for answers in told["operators"])
-            for op in operators:
-                registry.lend(op)
+            operators = tuple(registry.lend(StandIn(Answers.from_json(answers))) for answers in told["operators"])
             root = graph.parse(told["document"], registry)
             for node in graph.walk(root):
                 if runs_code(node) and not isinstance(registry[node.process], StandIn):

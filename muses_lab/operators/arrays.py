@@ -79,7 +79,7 @@ def _appended(arguments: Mapping[str, Any], lengths: Mapping[str, Length]) -> Le
 
 
 @operator("array_append", length=_appended, method=None)
-def array_append(data: Array, value: Scalar, label: str | None = None) -> Array:
+def array_append(data: Array, value: Scalar, label: str | float | None = None) -> Array:
     """An array with one more value at its end; of a labelled array the index is its label where none is given.
 
     ```python
@@ -88,8 +88,13 @@ def array_append(data: Array, value: Scalar, label: str | None = None) -> Array:
     """
     series = as_series(data)
     labels = series.labels
+    if labels is None and label is not None:
+        raise DocumentError(
+            f"array_append: the array has no labels, so its new element cannot be called {label!r}",
+            openeo="ArrayNotLabeled",
+        )
     if labels is not None:
-        label = str(series.size) if label is None else label
+        label = series.size if label is None else label
         if label in labels:
             raise DocumentError(f"array_append: there is a label {label!r} already", openeo="LabelExists")
         labels = (*labels, label)
@@ -121,11 +126,16 @@ def array_concat(array1: Array, array2: Array) -> Array:
 
 def _modified(arguments: Mapping[str, Any], lengths: Mapping[str, Length]) -> Length:
     data, values = lengths["data"], lengths["values"]
-    removed = arguments["length"]
+    removed = _removed(arguments["length"], arguments["values"])
     if data.times == 0:
         _check_index(arguments["index"], data.plus)
         removed = min(removed, data.plus - arguments["index"])
     return data + values + Length(0, -removed)
+
+
+def _removed(length: int | None, values: Any) -> int:
+    """How many elements are taken out: where that is not said those that are put in are put between the others."""
+    return length if length is not None else int(isinstance(values, list) and not values)
 
 
 def _check_index(index: int, size: int) -> None:
@@ -136,9 +146,12 @@ def _check_index(index: int, size: int) -> None:
         )
 
 
-@operator("array_modify", strict=False, length=_modified, method=None)
+@operator("array_modify", version="2", strict=False, length=_modified, method=None)
 def array_modify(
-    data: Array, values: Array, index: Annotated[int, Field(ge=0)], length: Annotated[int, Field(ge=0)] = 1
+    data: Array,
+    values: Array,
+    index: Annotated[int, Field(ge=0)],
+    length: Annotated[int, Field(ge=0)] | None = None,
 ) -> Array:
     """An array with `length` elements from `index` on replaced by other values, as many as there are.
 
@@ -146,14 +159,23 @@ def array_modify(
     s2.apply_dimension(lambda data: data.array_modify([0], 0, 1), "bands")
     ```
 
-    With `length` 0 the values are put before the index; without values elements are removed. Labels are lost.
+    Without `length` the values are put before the index; an empty list of values removes elements, without `length`
+    one. Labels are kept where both have some, and none is in both, or one of them is empty.
     """
     series = as_series(data)
     _check_index(index, series.size)
     if series.length is not None:
         raise DocumentError("array_modify cannot change an array whose length is another one from pixel to pixel")
-    before, after = (_part(series, part) for part in (slice(0, index), slice(index + length, None)))
-    return joined([before, as_series(values), after])  # type: ignore[return-value]
+    others = as_series(values)
+    parts = slice(0, index), slice(index + _removed(length, values), None)
+    before, after = (_part(series, part) for part in parts)
+    labels = None
+    if series.labels is not None and (others.labels is not None or not others.size):
+        left = [label for part in parts for label in series.labels[part]]
+        if twice := sorted(map(str, set(left) & set(others.labels or ()))):
+            raise DocumentError(f"array_modify: the label {twice[0]!r} is in both arrays", openeo="ArrayLabelConflict")
+        labels = (*series.labels[parts[0]], *(others.labels or ()), *series.labels[parts[1]])
+    return joined([before, others, after], labels)  # type: ignore[return-value]
 
 
 def _part(series: Series, part: slice) -> Series:

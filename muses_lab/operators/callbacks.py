@@ -321,7 +321,10 @@ def with_labels(callback: Callback, meta: Meta) -> Callback:
 def element_label(meta: Meta, index: int | None, label: str | int | None) -> str:
     """The band that `array_element` names by its place or label."""
     if label is not None:
-        return meta.find(str(label))
+        try:
+            return meta.find(str(label))
+        except BandError as error:
+            raise BandError(error.message, openeo="ArrayElementNotAvailable", **error.details) from None
     bands = meta.bands or ()
     if index is None or not 0 <= index < len(bands):
         listed = ", ".join(bands) or "no bands at all"

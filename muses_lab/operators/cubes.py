@@ -122,7 +122,7 @@ def _interval(value: list[str | None]) -> list[str | None]:
             except ValueError:
                 raise ValueError(f"{stamp!r} is not an ISO 8601 date") from None
     if value[0] is not None and value[1] is not None and instant(value[0]) >= instant(value[1]):
-        raise ValueError("the first date must be before the second (half-open interval)")
+        raise Refused("TemporalExtentEmpty", "the first date must be before the second (half-open interval)")
     return value
 
 
@@ -278,7 +278,14 @@ def load_items(
 
 
 def _labels(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
+    if metas["data"].bands is None:
+        raise BandError("the data have no dimension 'bands' to choose from", openeo="DimensionMissing")
     return metas["data"].select(tuple(arguments["bands"]))
+
+
+def _some(arguments: Mapping[str, Any]) -> None:
+    if not arguments["bands"]:
+        raise Refused("BandFilterParameterMissing", "give `bands`, names or common names")
 
 
 def _labels_needed(arguments: Mapping[str, Any], metas: Mapping[str, Meta], wanted: Any) -> dict[str, Any]:
@@ -302,8 +309,14 @@ def _bands(data: Node, *names: Any) -> Node:
     return on_cube(data, "filter_bands", bands=list(band_names(*names)))
 
 
-@operator("filter_bands", shape=_labels, needs=_labels_needed, selects=True, images=_chosen_images, method=_bands)
-def filter_bands(data: Cube, bands: Labels, meta: Meta | None = None) -> Cube:
+@operator(
+    "filter_bands", shape=_labels, needs=_labels_needed, selects=True, images=_chosen_images, rule=_some, method=_bands
+)
+def filter_bands(
+    data: Cube,
+    bands: Annotated[list[str], Field(max_length=200)] = [],  # noqa: B006
+    meta: Meta | None = None,
+) -> Cube:
     """The bands named (band or common names), in that order.
 
     ```python
@@ -322,7 +335,9 @@ def select_bands(data: Node, bands: Sequence[str]) -> Node:
 def _with_time(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     if not metas["data"].time:
         raise DocumentError(
-            "the dimension 't' has been reduced already: there are no dates to choose from; choose them before reducing"
+            "the dimension 't' has been reduced already: there are no dates to choose from; choose them before "
+            "reducing",
+            openeo="DimensionNotAvailable",
         )
     return metas["data"]
 
@@ -426,10 +441,13 @@ def _reduced(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas["data"]
     if arguments["dimension"] == "t":
         if not meta.time:
-            raise DocumentError("the dimension 't' has been reduced already: there is nothing to reduce over time")
+            raise DocumentError(
+                "the dimension 't' has been reduced already: there is nothing to reduce over time",
+                openeo="DimensionNotAvailable",
+            )
         return Meta(False, meta.bands, meta.common)
     if meta.bands is None:
-        raise DocumentError("the dimension 'bands' has been reduced already")
+        raise DocumentError("the dimension 'bands' has been reduced already", openeo="DimensionNotAvailable")
     wanted_labels(arguments["reducer"], meta)  # complains of unknown bands before anything is read
     return Meta(meta.time, None, {})
 
@@ -540,10 +558,10 @@ def merge_cubes(
     ```
 
     A cube without dates, or without bands, is combined with each date or band of the other. Where both have a band and
-    date, or none has any, `overlap_resolver` makes one value of `x` and `y`; without it that is an error
-    (OverlapResolverMissing). Of a date or band that only one cube has, the other's value is missing: a resolver that
-    ignores missing values (the mean, maximum, first value of both) keeps what there is, arithmetic gives missing
-    values. Arithmetic on cubes of which only some bands are the same is refused.
+    date, or none has any, `overlap_resolver` makes one value of `x` and `y`; without it that is an error. Of a
+    date or band that only one cube has, the other's value is missing: a resolver that ignores missing values (the mean,
+    maximum, first value of both) keeps what there is, arithmetic gives missing values. Arithmetic on cubes of which
+    only some bands are the same is refused.
     """
     first, second = (list(c.bands.values) if "bands" in c.dims else [] for c in (cube1, cube2))
     if not first or not second or first == second:
@@ -564,7 +582,8 @@ def _resolved(a: Cube, b: Cube, resolver: Binary | None, axes: Mapping[str, Date
     dated = "t" in a.dims and "t" in b.dims and a.dims == b.dims
     if not dated or set(axes["cube1"] if axes else a.t.values) & set(axes["cube2"] if axes else b.t.values):
         raise DocumentError(
-            "merge_cubes needs an `overlap_resolver` for cubes that share bands and dates (OverlapResolverMissing)"
+            "merge_cubes needs an `overlap_resolver` for cubes that share bands and dates",
+            openeo="OverlapResolverMissing",
         )
     return a.where(a.notnull(), b)
 
@@ -588,10 +607,13 @@ def _data_meta(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
         raise BandError(
             f"a mask with the bands {', '.join(mask.bands)} does not fit data with "
             f"{', '.join(data.bands or ()) or 'no bands'}; a mask has the same bands, or none, or one of another name, "
-            "which is for all"
+            "which is for all",
+            openeo="IncompatibleDataCubes",
         )
     if mask.time and not data.time:
-        raise DocumentError("the mask has dates and the data have none; reduce the mask over 't' first")
+        raise DocumentError(
+            "the mask has dates and the data have none; reduce the mask over 't' first", openeo="IncompatibleDataCubes"
+        )
     return data
 
 
@@ -625,7 +647,7 @@ def _masked_images(
     strict=lambda arguments: arguments["replacement"] is None,  # else dates without data get values, too
     images=_masked_images,
 )
-def mask(data: Cube, mask: Cube, replacement: float | None = None) -> Cube:
+def mask(data: Cube, mask: Cube, replacement: float | bool | None = None) -> Cube:
     """Data without the values where the mask is true (not zero); they become missing, or `replacement`.
 
     ```python

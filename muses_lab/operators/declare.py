@@ -19,6 +19,7 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
+import threading
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -450,11 +451,11 @@ class Operator:
         return False
 
     def _check_one(self, argument: Argument, value: Any, node: str, inside_callback: bool) -> Any:
-        def wrong(expected: str) -> DocumentError:
+        def wrong(expected: str, openeo: str = "ProcessParameterInvalid") -> DocumentError:
             text = repr(value)[:60]
             return DocumentError(
                 f"node {node!r}: argument {argument.name!r} of {self.id!r} must be {expected}, not {text}",
-                openeo="ProcessParameterInvalid",
+                openeo=openeo,
                 node=node,
                 argument=argument.name,
             )
@@ -516,7 +517,8 @@ class Operator:
                 except ValidationError as error:
                     every = error.errors()
                     choice = next((one for one in every if one["type"] == "literal_error"), every[0])
-                    raise wrong(_expected(choice)) from None
+                    named = getattr(choice.get("ctx", {}).get("error"), "openeo", "ProcessParameterInvalid")
+                    raise wrong(_expected(choice), named) from None
                 except TypeError:
                     raise wrong("a value, not another node or process graph") from None
         return value
@@ -804,6 +806,9 @@ _COMMON = frozenset({
 """Names that bands may be asked for by, and are not called: those of STAC."""
 
 
+Lent = typing.TypeVar("Lent", bound=Operator)
+
+
 class OperatorRegistry:
     """All operators by id: the profile of openEO processes that this release supports."""
 
@@ -811,6 +816,7 @@ class OperatorRegistry:
         self._operators: dict[str, Operator] = {}
         self._held: dict[str, Operator] = {}
         self._lent: WeakValueDictionary[str, Operator] = WeakValueDictionary()
+        self._lending = threading.Lock()
         self._offered: dict[str, Operator] = {}
         self._methods: dict[str, str] = {}
         self._uses: list[Callable[[Operator], None]] = []
@@ -835,9 +841,13 @@ class OperatorRegistry:
         """Knows an operator of this session by its id, beside those that are declared for everybody."""
         self._held[op.id] = op
 
-    def lend(self, op: Operator) -> None:
-        """Knows an operator by its id for as long as somebody else holds it."""
-        self._lent[op.id] = op
+    def lend(self, op: Lent) -> Lent:
+        """Knows an operator by its id for as long as somebody else holds what this returns.
+
+        That is the one which is known by this id already, where there is one: it goes with the last of its holders.
+        """
+        with self._lending:
+            return typing.cast(Lent, self._lent.setdefault(op.id, op))
 
     def offer(self, op: Operator) -> None:
         """Tells of an operator of this session (see `each`): it takes the place of what was offered by its name."""
@@ -948,7 +958,7 @@ class OperatorRegistry:
         try:
             return Artefact.of(kinds[op.gives], op.fn(**arguments))
         except ValueError as error:
-            raise DocumentError(f"{op.id!r}: {error}", process=op.id) from None
+            raise DocumentError(f"{op.id!r}: {error}", openeo=getattr(error, "openeo", ""), process=op.id) from None
 
     def node(self, process: str, /, inside_callback: bool = False, **arguments: Any) -> Node:
         """A checked node of `process`."""

@@ -68,24 +68,40 @@ def _is_constant(*values: Any) -> bool:
     return not any(isinstance(v, np.ndarray | xr.DataArray) for v in values)
 
 
+def truth(fn: Callable[..., Any], *values: Any) -> Any:
+    """A truth value of values: 1, 0, or missing; of constants alone a truth value of its own kind, or None."""
+    if not _is_constant(*values):
+        return elementwise(fn, *values)
+    found = elementwise(lambda *given: fn(*map(np.asarray, given)), *values)
+    return None if found != found else bool(found)
+
+
 def _true(compare: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
     """1 where a comparison is true, 0 where it is not; missing where a side is. Of constants a truth value, or None."""
 
-    def truth(a: Any, b: Any) -> Any:
+    def compared(a: Any, b: Any) -> Any:
         # A number takes the precision of the values: 0.2 stored as 2000 × 0.0001 is not more than 0.2.
         return np.where(_missing(a) | _missing(b), NAN, np.asarray(compare(a, b)).astype(np.float32))
 
     if _is_constant(x, y):
         known = x is not None and y is not None and x == x and y == y
         return bool(compare(x, y)) if known else None
-    return elementwise(truth, x, y)
+    return elementwise(compared, x, y)
+
+
+def _kind(value: Any) -> type:
+    return str if isinstance(value, str) else bool if isinstance(value, bool | np.bool_) else float
 
 
 def equal(x: Any, y: Any, delta: float | None = None, case_sensitive: bool = True) -> Any:
     """Whether two values are equal, as `eq` has it."""
-    kinds = [str if isinstance(v, str) else bool if isinstance(v, bool | np.bool_) else float for v in (x, y)]
-    if _is_constant(x, y) and None not in (x, y) and kinds[0] is not kinds[1]:
-        return False  # true is not 1, and "1" is not
+    kinds = [_kind(v) for v in (x, y)]
+    if _is_constant(x, y):
+        if x is None or y is None:
+            return None
+        if kinds[0] is not kinds[1]:
+            return False  # true is not 1, and "1" is not
+        delta = delta if kinds[0] is float else None
     if str in kinds:
         if kinds[0] is not kinds[1]:
             raise DocumentError("a text is never equal to values of a cube, which are numbers; compare it with a label")
@@ -106,8 +122,12 @@ def _declare_equality(id: str, sign: str, doc: str, different: bool) -> None:
     operator(id, code=id.upper(), method=None, texts=True)(equality)
 
 
-def _declare_comparison(id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str) -> None:
+def _declare_comparison(
+    id: str, sign: str, compare: Callable[[Any, Any], Any], doc: str, or_equal: bool = False
+) -> None:
     def comparison(x: Scalar, y: Scalar) -> Scalar:
+        if _is_constant(x, y) and x is not None and y is not None and not _kind(x) is _kind(y) is float:
+            return or_equal and equal(x, y) is True  # type: ignore[return-value]  # only numbers have an order
         return _true(compare, x, y)
 
     comparison.__name__, comparison.__doc__ = id, _with_example(doc, f"image {sign} 0.5", f"image {sign} other")
@@ -125,9 +145,9 @@ _declare_unary("floor", np.floor, "Largest whole number not above x", "FLOOR")
 _declare_unary("ceil", np.ceil, "Smallest whole number not below x", "CEIL")
 
 _declare_comparison("gt", ">", op.gt, "1 where x > y, else 0")
-_declare_comparison("gte", ">=", op.ge, "1 where x ≥ y, else 0")
+_declare_comparison("gte", ">=", op.ge, "1 where x ≥ y, else 0", or_equal=True)
 _declare_comparison("lt", "<", op.lt, "1 where x < y, else 0")
-_declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0")
+_declare_comparison("lte", "<=", op.le, "1 where x ≤ y, else 0", or_equal=True)
 _declare_equality("eq", "==", "1 where x equals y, with `delta` where they are not further apart, else 0", False)
 _declare_equality("neq", "!=", "1 where x differs from y, with `delta` where they are further apart, else 0", True)
 
@@ -167,7 +187,9 @@ def between(x: Scalar, min: float, max: float, exclude_max: bool = False) -> Sca
         upper = v < max if exclude_max else v <= max
         return np.where(_missing(v), NAN, np.asarray((v >= min) & upper).astype(np.float32))
 
-    return elementwise(inside, x)
+    if _kind(x) is not float:
+        return False  # type: ignore[return-value]  # only numbers have an order
+    return truth(inside, x)
 
 
 @operator("clip", rule=_ordered, code="CLIP")
@@ -255,7 +277,7 @@ def not_(x: Scalar) -> Scalar:
     ~water
     ```
     """
-    return elementwise(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
+    return truth(lambda v: np.where(_missing(v), NAN, (v == 0).astype(np.float32)), x)
 
 
 @operator("and", strict=False, code="AND", method=None)
@@ -271,7 +293,7 @@ def and_(x: Scalar, y: Scalar) -> Scalar:
         false = (a == 0) | (b == 0)
         return np.where(false, np.float32(0), np.where(_missing(a) | _missing(b), NAN, np.float32(1)))
 
-    return elementwise(both, x, y)
+    return truth(both, x, y)
 
 
 @operator("or", strict=False, code="OR", method=None)
@@ -288,7 +310,7 @@ def or_(x: Scalar, y: Scalar) -> Scalar:
         true = (~_missing(a) & (a != 0)) | (~_missing(b) & (b != 0))
         return np.where(true, np.float32(1), np.where(missing, NAN, np.float32(0)))
 
-    return elementwise(either, x, y)
+    return truth(either, x, y)
 
 
 @operator("xor", code="XOR", method=None)
@@ -303,7 +325,7 @@ def xor(x: Scalar, y: Scalar) -> Scalar:
     def one(a: Any, b: Any) -> Any:
         return np.where(_missing(a) | _missing(b), NAN, ((a != 0) ^ (b != 0)).astype(np.float32))
 
-    return elementwise(one, x, y)
+    return truth(one, x, y)
 
 
 def _where(data: Node, cond: Node) -> Node:
@@ -343,7 +365,7 @@ def is_nodata(x: Scalar) -> Scalar:
     image.is_nodata()
     ```
     """
-    return elementwise(lambda v: _missing(v).astype(np.float32), x)
+    return truth(lambda v: _missing(v).astype(np.float32), x)
 
 
 def _contains_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:

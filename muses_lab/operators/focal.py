@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from muses_lab.errors import TooLarge
 from muses_lab.operators import kernels
-from muses_lab.operators.contract import Cost, CostOf, Cube, Focal
+from muses_lab.operators.contract import Cost, CostOf, Cube, Focal, Refused
 from muses_lab.operators.declare import operator
 from muses_lab.resources import cancel
 
@@ -54,7 +54,9 @@ def _odd(kernel: list[list[float]]) -> list[list[float]]:
     if any(len(row) != columns for row in kernel):
         raise ValueError("all rows of a kernel must have the same length")
     if rows % 2 == 0 or columns % 2 == 0:
-        raise ValueError(f"a kernel must have an odd number of rows and columns, not {rows} × {columns}")
+        raise Refused(
+            "KernelDimensionsUneven", f"a kernel must have an odd number of rows and columns, not {rows} × {columns}"
+        )
     if max(rows, columns) > 2 * MAX_RADIUS + 1:
         raise ValueError(f"a kernel may have {2 * MAX_RADIUS + 1} rows and columns at most")
     return kernel

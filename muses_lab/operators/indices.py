@@ -90,14 +90,27 @@ Definition = Callable[[Mapping[str, Any]], Callback]
 """(arguments) → the formula, as a process over bands."""
 
 
+def _name_of(error: BandError, arguments: Mapping[str, Any], meta: Meta) -> str:
+    """What openEO calls it that a band of a formula is not there."""
+    if meta.bands is None:
+        return "DimensionAmbiguous"
+    names = {"nir": "NirBandAmbiguous", "red": "RedBandAmbiguous"}
+    return next((n for role, n in names.items() if arguments.get(role) == error.details.get("band")), error.openeo)
+
+
 def declare_formula(id: str, apply: Callable[..., Cube], definition: Definition, **declared: Any) -> None:
     """Declares a function of a cube, with the argument `target_band`, that does what a formula of bands says."""
 
     def shape(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
         meta, target = metas["data"], arguments["target_band"]
-        wanted_labels(definition(arguments), meta)  # complains of bands that are not there
+        try:
+            wanted_labels(definition(arguments), meta)
+        except BandError as error:
+            raise BandError(error.message, _name_of(error, arguments, meta), **error.details) from None
         if target is not None and target in (meta.bands or ()):
-            raise BandError(f"there is a band {target!r} already; give target_band another name", band=target)
+            raise BandError(
+                f"there is a band {target!r} already; give target_band another name", openeo="BandExists", band=target
+            )
         return Meta(meta.time, (*(meta.bands or ()), target), meta.common) if target else Meta(meta.time, None)
 
     def needs(

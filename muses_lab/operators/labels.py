@@ -11,7 +11,7 @@ from pydantic import Field
 
 from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, BandError, DocumentError
-from muses_lab.operators.contract import Compiling, Condition, Cube, Dates, Groups, Images, Meta, same_bands
+from muses_lab.operators.contract import Compiling, Condition, Cube, Dates, Groups, Images, Meta, Refused, same_bands
 from muses_lab.operators.cubes import instant
 from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.given import band_name, moment
@@ -24,6 +24,7 @@ _TEXTS: dict[str, Callable[[str, str], bool]] = {
     "eq": str.__eq__, "neq": str.__ne__, "text_begins": str.startswith, "text_ends": str.endswith,
     "text_contains": str.__contains__,
 }  # fmt: skip
+_ORDERS = ("gt", "gte", "lt", "lte", "between")
 
 
 def holds(condition: Callback, label: str) -> bool:
@@ -42,6 +43,10 @@ def holds(condition: Callback, label: str) -> bool:
             if given.get("case_sensitive") is False:
                 texts = [text.casefold() for text in texts]
             found[node.hash] = np.float32(_TEXTS[node.process](*texts))
+        elif node.process in _ORDERS and texts:
+            raise DocumentError(
+                f"{node.process!r} orders numbers, and labels are texts: of dates ask `date_between`, `date_difference`"
+            )
         elif node.process == "array_contains" and isinstance(given["value"], str):
             found[node.hash] = np.float32(given["value"] in given["data"])
         elif node.process in ("eq", "neq") and texts:  # a text is no number
@@ -51,7 +56,8 @@ def holds(condition: Callback, label: str) -> bool:
                 found[node.hash] = registry[node.process].fn(**given)
             except TypeError:
                 raise DocumentError(f"{node.process!r} cannot be asked of the label {label!r}, a text") from None
-    return bool(np.nan_to_num(float(found[condition.root.hash])))
+    result = found[condition.root.hash]
+    return result is not None and bool(np.nan_to_num(float(result)))
 
 
 def date_label(time: np.datetime64) -> str:
@@ -67,10 +73,15 @@ def _chosen(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas["data"]
     if arguments["dimension"] == "t":
         if not meta.time:
-            raise DocumentError("the dimension 't' has been reduced already: it has no labels to choose from")
+            raise DocumentError(
+                "the dimension 't' has been reduced already: it has no labels to choose from",
+                openeo="DimensionNotAvailable",
+            )
         return meta
     if meta.bands is None:
-        raise DocumentError("the data have no dimension 'bands': it has no labels to choose from")
+        raise DocumentError(
+            "the data have no dimension 'bands': it has no labels to choose from", openeo="DimensionNotAvailable"
+        )
     bands = tuple(band for band in meta.bands if holds(arguments["condition"], band))
     if not bands and meta.bands:
         raise BandError(f"no band is left of {', '.join(meta.bands)}: the condition is true of none")
@@ -137,15 +148,20 @@ def _new_names(arguments: Mapping[str, Any], meta: Meta) -> dict[str, str]:
     """Label → label after."""
     bands = meta.bands
     if bands is None:
-        raise DocumentError("the data have no dimension 'bands': it has no labels to rename")
+        raise DocumentError(
+            "the data have no dimension 'bands': it has no labels to rename", openeo="DimensionNotAvailable"
+        )
     target = [str(name) for name in arguments["target"]]
     if not arguments["source"] and len(target) > len(bands):
-        raise DocumentError(f"{len(target)} labels for {len(bands)} bands ({', '.join(bands)}) (LabelMismatch)")
-    source = [meta.find(str(name)) for name in arguments["source"]] or bands[: len(target)]
+        raise DocumentError(f"{len(target)} labels for {len(bands)} bands ({', '.join(bands)})", openeo="LabelMismatch")
+    try:
+        source = [meta.find(str(name)) for name in arguments["source"]] or bands[: len(target)]
+    except BandError as error:
+        raise BandError(error.message, openeo="LabelNotAvailable", **error.details) from None
     names = dict(zip(source, target, strict=True))
     after = [names.get(band, band) for band in bands]
     if twice := {name for name in after if after.count(name) > 1}:
-        raise BandError(f"there would be two bands {sorted(twice)[0]!r} (LabelExists)", band=sorted(twice)[0])
+        raise BandError(f"there would be two bands {sorted(twice)[0]!r}", openeo="LabelExists", band=sorted(twice)[0])
     return names
 
 
@@ -153,7 +169,9 @@ def _renamed(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas["data"]
     if arguments["dimension"] == "t":
         if not meta.time:
-            raise DocumentError("the data have no dimension 't': it has no labels to rename")
+            raise DocumentError(
+                "the data have no dimension 't': it has no labels to rename", openeo="DimensionNotAvailable"
+            )
         return meta
     names = _new_names(arguments, meta)
     common = {name: names.get(band, band) for name, band in meta.common.items()}
@@ -190,7 +208,7 @@ def _renamed_images(
 def _check_names(arguments: Mapping[str, Any]) -> None:
     source, target = arguments["source"], arguments["target"]
     if source and len(source) != len(target):
-        raise ValueError(f"{len(target)} new labels for {len(source)} old ones (LabelMismatch)")
+        raise Refused("LabelMismatch", f"{len(target)} new labels for {len(source)} old ones")
     for given in (source, target):
         if len(set(map(str, given))) < len(given):
             raise ValueError(f"the labels {given} must differ")
@@ -277,7 +295,7 @@ def rename_labels(
 def _added(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta, name = metas["data"], arguments["name"]
     if meta.time if name == "t" else meta.bands is not None:
-        raise DocumentError(f"the cube has a dimension {name!r} already (DimensionExists)")
+        raise DocumentError(f"the cube has a dimension {name!r} already", openeo="DimensionExists")
     return Meta(True, meta.bands, meta.common) if name == "t" else Meta(meta.time, (str(arguments["label"]),), {})
 
 
@@ -336,7 +354,7 @@ def add_dimension(
     data: Cube,
     name: Literal["bands", "t"],
     label: str | float,
-    type: Literal["spatial", "temporal", "bands", "other"] = "bands",
+    type: Literal["spatial", "temporal", "bands", "geometry", "other"] = "other",
 ) -> Cube:
     """The cube with a dimension of one label: `bands` with its name, or `t` with a date (openEO).
 
@@ -353,13 +371,14 @@ def add_dimension(
 def _dropped(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta, name = metas["data"], arguments["name"]
     if not (meta.time if name == "t" else meta.bands is not None):
-        raise DocumentError(f"the cube has no dimension {name!r} to drop (DimensionNotAvailable)")
+        raise DocumentError(f"the cube has no dimension {name!r} to drop", openeo="DimensionNotAvailable")
     if name == "t":
         return Meta(False, meta.bands, meta.common)
     if len(meta.bands or ()) != 1:
         raise DocumentError(
             f"the dimension 'bands' has {len(meta.bands or ())} labels ({', '.join(meta.bands or ())}), and only one "
-            "of one label can be dropped (DimensionLabelCountMismatch): choose a band, or reduce it"
+            "of one label can be dropped: choose a band, or reduce it",
+            openeo="DimensionLabelCountMismatch",
         )
     return Meta(meta.time, None, {})
 
@@ -400,8 +419,9 @@ def drop_dimension(data: Cube, name: Literal["t", "bands"], axes: Mapping[str, D
     labels = axes["data"] if axes is not None and name == "t" else data[name].values
     if len(labels) != 1:
         raise DocumentError(
-            f"the dimension {name!r} has {len(labels)} labels, and only one of one label can be dropped "
-            "(DimensionLabelCountMismatch): choose one, or reduce it"
+            f"the dimension {name!r} has {len(labels)} labels, and only one of one label can be dropped: choose one, "
+            "or reduce it",
+            openeo="DimensionLabelCountMismatch",
         )
     if not data.sizes[name]:  # its one date has no data here
         return xr.full_like(data.sum(name), np.nan)

@@ -16,7 +16,7 @@ import numpy as np
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.operators.contract import Cost, Scalar
 from muses_lab.operators.declare import operator, registry
-from muses_lab.operators.elementwise import elementwise
+from muses_lab.operators.elementwise import elementwise, truth
 from muses_lab.operators.methods import on_values
 from muses_lab.plain import number
 from muses_lab.resources import cancel
@@ -219,13 +219,13 @@ def arctan2(y: Scalar, x: Scalar) -> Scalar:
 
 @operator("is_nan", strict=False, code="IS_NODATA")
 def is_nan(x: Scalar) -> Scalar:
-    """1 where x is no number (missing), else 0.
+    """1 where x is no number (missing), else 0; of the constant null, which is not NaN, too.
 
     ```python
     image.is_nan()
     ```
     """
-    return elementwise(lambda v: np.isnan(v).astype(np.float32), x)
+    return False if x is None else truth(lambda v: np.isnan(v).astype(np.float32), x)
 
 
 @operator("is_valid", strict=False, code="IS_VALID")
@@ -236,7 +236,7 @@ def is_valid(x: Scalar) -> Scalar:
     image.is_valid()
     ```
     """
-    return elementwise(lambda v: np.isfinite(v).astype(np.float32), x)
+    return truth(lambda v: np.isfinite(v).astype(np.float32), x)
 
 
 @operator("is_infinite", strict=False, code="IS_INFINITE")
@@ -247,7 +247,7 @@ def is_infinite(x: Scalar) -> Scalar:
     (1 / image).is_infinite()
     ```
     """
-    return elementwise(lambda v: np.isinf(v).astype(np.float32), x)
+    return truth(lambda v: np.isinf(v).astype(np.float32), x)
 
 
 def _declare_constant(id: str, value: float, doc: str) -> None:

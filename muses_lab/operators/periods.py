@@ -17,7 +17,7 @@ from pydantic import Field
 from muses_lab.document.graph import Callback, Node
 from muses_lab.errors import ArgumentError, DocumentError, TooLarge
 from muses_lab.operators.callbacks import Series, run
-from muses_lab.operators.contract import Cube, Dates, Groups, Meta, Reducer, same_bands
+from muses_lab.operators.contract import Cube, Dates, Groups, Meta, Reducer, Refused, same_bands
 from muses_lab.operators.cubes import Interval, as_cube, instant
 from muses_lab.operators.declare import operator
 from muses_lab.operators.given import period as given_period
@@ -99,7 +99,10 @@ def label(period: Period, start: np.datetime64) -> str:
 def _with_dates(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
     meta = metas["data"]
     if not meta.time:
-        raise DocumentError("the dimension 't' has been reduced already: there are no dates to make others of")
+        raise DocumentError(
+            "the dimension 't' has been reduced already: there are no dates to make others of",
+            openeo="DimensionNotAvailable",
+        )
     return meta
 
 
@@ -152,15 +155,16 @@ def _check_labels(arguments: Mapping[str, Any]) -> None:
     if labels and len(labels) != len(intervals):
         raise ValueError(f"{len(labels)} labels for {len(intervals)} intervals: each has one, or none has")
     if len(set(map(str, labels))) < len(labels):
-        raise ValueError("the labels must differ (DistinctDimensionLabelsRequired)")
+        raise Refused("DistinctDimensionLabelsRequired", "the labels must differ")
     if sum(start is None for start, _ in intervals) > 1:
         raise ValueError("one interval may begin with null, not several")
     if _instants(labels) is None:
         begins = [None if start is None else instant(start) for start, _ in intervals]
         if len(set(begins)) < len(begins):
-            raise ValueError(
+            raise Refused(
+                "DistinctDimensionLabelsRequired",
                 "two intervals begin at the same time, by which results are told apart: give a date as the label of "
-                "each (DistinctDimensionLabelsRequired)"
+                "each",
             )
 
 

@@ -115,7 +115,7 @@ def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: i
 def mask_polygon(
     data: Cube,
     mask: Annotated[Polygons, OfKind("muses:polygons")],
-    replacement: float | None = None,
+    replacement: float | bool | None = None,
     inside: bool = False,
     geobox: GeoBox | None = None,
 ) -> Cube:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from muses_lab.document.artefacts import kinds
-from muses_lab.document.openeo import READ
+from muses_lab.document.openeo_plainer import READ
 from muses_lab.operators.contract import Fit, Focal, Pixel, Region, Tabular
 from muses_lab.operators.declare import Operator, registry
 from muses_lab.operators.methods import description, examples

@@ -119,7 +119,7 @@ _declare("sd", lambda v, axis: np.sqrt(_variance(v, axis)), "Sample standard dev
 
 
 def _count(data: Node, dim: Dimension = "t", condition: Any = None) -> Node:
-    """Number of valid values; with `condition` true of all, with a function of the value of those where it is true.
+    """Number of finite values; with `condition` true of all, with a function of the value of those where it is true.
 
     ```python
     ndvi.count("t")
@@ -134,7 +134,7 @@ def _count(data: Node, dim: Dimension = "t", condition: Any = None) -> Node:
 
 @operator("count", strict=False, code="COUNT", method=_count)
 def count(data: Array, condition: Unary | Literal[True] | None = None) -> Scalar:
-    """Number of valid values; with `condition` true of all, with a process graph of those where it is true.
+    """Number of finite values; with `condition` true of all, with a process graph of those where it is true.
 
     ```python
     ndvi.count("t")
@@ -146,7 +146,7 @@ def count(data: Array, condition: Unary | Literal[True] | None = None) -> Scalar
             return series.length.astype(series.array.dtype)  # type: ignore[return-value]
         counted = _reduce(series, lambda values, axis: np.full_like(values, 1).sum(axis=axis), True)
     elif condition is None:
-        counted = _reduce(series, lambda values, axis: (~np.isnan(values)).sum(axis=axis), True)
+        counted = _reduce(series, lambda values, axis: np.isfinite(values).sum(axis=axis), True)
     else:
         counted = _reduce(_met(series, condition), bn.nansum, True)
     return counted.fillna(0)  # type: ignore[return-value]
@@ -303,6 +303,9 @@ def _one_of_both(arguments: Mapping[str, Any]) -> None:
     if sum(given) != 1:
         name = "QuantilesParameterConflict" if all(given) else "QuantilesParameterMissing"
         raise Refused(name, "give `probabilities`, or the number of intervals `q` of older documents")
+    asked = arguments["probabilities"]
+    if isinstance(asked, list) and any(a >= b for a, b in zip(asked, asked[1:], strict=False)):
+        raise Refused("AscendingProbabilitiesRequired", f"the probabilities must ascend; they are {asked}")
 
 
 def _intervals(number: int | list[float]) -> list[float]:

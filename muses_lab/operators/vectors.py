@@ -24,7 +24,7 @@ from shapely.geometry.base import BaseGeometry
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
-from muses_lab.operators.contract import Cost, Cube, Meta
+from muses_lab.operators.contract import Cost, Cube, Meta, Refused
 from muses_lab.operators.declare import operator
 from muses_lab.operators.drawing import Drawing, moved
 from muses_lab.plain import plain
@@ -643,9 +643,10 @@ def vector_buffer(geometries: Vectors, distance: Distance) -> Vectors:
     if distance == 0:
         raise ValueError("distance is 0, which changes nothing")
     if known_crs(geometries.crs).axis_info[0].unit_name not in ("metre", "meter"):
-        raise ValueError(
-            f"UnitMismatch: the features are in {geometries.crs}, whose unit is not the metre, and the distance is in "
-            "metres; use vector_reproject first"
+        raise Refused(
+            "UnitMismatch",
+            f"the features are in {geometries.crs}, whose unit is not the metre, and the distance is in "
+            "metres; use vector_reproject first",
         )
     return geometries.buffer(distance)
 
@@ -659,7 +660,7 @@ def vector_reproject(data: Vectors, projection: int | str, dimension: str | None
     ```
     """
     if dimension not in (None, "geometry"):
-        raise ValueError(f"DimensionNotAvailable: there is no dimension {dimension!r}; it is called 'geometry'")
+        raise Refused("DimensionNotAvailable", f"there is no dimension {dimension!r}; it is called 'geometry'")
     return data.reproject(projection)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, DocumentError
-from muses_lab.operators.contract import Cube, Meta, Reducer, Tabular, same_bands
+from muses_lab.operators.contract import Cube, Meta, Reducer, Refused, Tabular, same_bands
 from muses_lab.operators.declare import operator, registry
 from muses_lab.operators.methods import on_cube
 from muses_lab.operators.vectors import Vectors
@@ -25,7 +25,7 @@ def _no_pixels(arguments: Mapping[str, Any], metas: Mapping[str, Meta]) -> Meta:
 
 def _new_dimension(arguments: Mapping[str, Any]) -> None:
     if arguments["target_dimension"] in AXES:
-        raise ValueError(f"TargetDimensionExists: the dimension {arguments['target_dimension']!r} is there already")
+        raise Refused("TargetDimensionExists", f"the dimension {arguments['target_dimension']!r} is there already")
 
 
 def _aggregate_spatial(

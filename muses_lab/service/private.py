@@ -11,10 +11,14 @@ from muses_lab.service.handler import ServiceHandler, answer
 
 
 class PrivateHandler(ServiceHandler):
-    """Takes a private chain (`engine.sealed`) from a kernel of this server, and answers its name in tiles' addresses.
+    """Takes a private chain (`engine.sealed`) from a kernel of this server, and answers its name in tiles' addresses,
+    with how many bytes of such chains are kept.
 
     `process` tells the kernel's process: once it has ended, the chain is dropped when nobody looks at it any more.
     """
+
+    auth_resource = "kernels"
+    """Where a server's authorizer lets others look at maps only: what runs code is for who may start kernels."""
 
     @property
     def body_limit(self) -> int:
@@ -35,4 +39,4 @@ class PrivateHandler(ServiceHandler):
             raise BadRequest("process=<number>-<start> says which kernel's the chain is", argument="process")
         self.check_size(self._length)
         name = await self.service.take_private(bytes(self._body), (int(said[1]), said[2]))
-        self.send_json({"chain": name}, status=201)
+        self.send_json({"chain": name, "limit": self.service.private.limit}, status=201)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipywidgets import jslink
 
+from muses_widgets.inputs import NotShown
 from muses_widgets.map import Map
 
 
@@ -14,13 +15,19 @@ def link(*maps: Map) -> None:
     >>> link(before, after)
     >>> ipywidgets.HBox([before, after])
 
-    The page does it, so it works in a saved notebook without a kernel, too.
+    All begin with the first one's. The page does it, so it works in a saved notebook without a kernel, too.
+
+    Raises
+    ------
+    NotShown
+        These are not two maps or more, each of them once.
     """
+    if len(maps) < 2 or not all(isinstance(one, Map) for one in maps) or len(set(map(id, maps))) < len(maps):
+        raise NotShown(f"link({', '.join(map(repr, maps))}) takes two maps or more, each of them once: link(a, b)")
     first, *others = maps
     for other in others:
         for trait in ("center", "zoom"):
             setattr(other, trait, getattr(first, trait))
             jslink((first, trait), (other, trait))
-        if first.date:
-            other.date = first.date
+        other.date = first.date
         jslink((first.panel, "date"), (other.panel, "date"))

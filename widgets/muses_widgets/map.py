@@ -17,6 +17,7 @@ from odc.geo.geobox import GeoBox
 from traitlets import validate
 
 import muses_lab as ml
+from muses_lab.api.frames import as_date
 from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
 from muses_lab.plain import Status
@@ -154,9 +155,12 @@ class Map(ipyleaflet.Map):
         return layer
 
     def __repr__(self) -> str:
+        return f"<Map of {self._contents()}: {self.panel.status()['state']}>"
+
+    def _contents(self) -> str:
         lat, lon = self.center
         shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
-        return f"<Map of {shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}: {self.panel.status()['state']}>"
+        return f"{shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}"
 
     def status(self) -> Status:
         """What the map shows and whether it came, for a terminal or a program; `print` gives JSON.
@@ -186,7 +190,9 @@ class Map(ipyleaflet.Map):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         # The text is seen where widgets are not drawn: in a colleague's notebook that is not trusted yet, on GitHub.
-        return super()._repr_mimebundle_(**options) | {"text/plain": f"{self!r}: run the notebook's cells to see it"}
+        return super()._repr_mimebundle_(**options) | {
+            "text/plain": f"<Map of {self._contents()}>: run the notebook's cells to see it"
+        }
 
     def __add__(self, item: Any) -> Map:
         self.add(item)
@@ -246,18 +252,32 @@ class Map(ipyleaflet.Map):
         """The date shown of layers with dates (`2018-07-03`); empty where nobody has chosen one: the newest.
 
         >>> m.date = "2018-07-03"
+        >>> m.date = None                                       # the newest again
 
-        Each layer shows its last date until then.
+        Each layer shows its last date until then, until the end of a day, month or year. A period's name, as the bar
+        has it (`2018-djf`), is the day on which it begins. Times without a zone are in UTC.
         """
         return self.panel.date
 
     @date.setter
     def date(self, date: Any) -> None:
-        text = date if isinstance(date, str) else date.isoformat()
+        text = "" if date is None or (isinstance(date, str) and not date.strip()) else self._date(date)
         for tiles in self._chains():
             tiles.show_date(text)
         self.panel.date = text
         self._list_layers()
+
+    def _date(self, date: Any) -> str:
+        """A date that is given, perhaps by the label of a period."""
+        found = {
+            frame.date: tiles.name
+            for tiles in self._chains() if tiles.over is not None and not tiles.is_empty
+            for frame in tiles.over.over if frame.label == date != frame.date
+        }  # fmt: skip
+        if len(found) > 1:
+            said = " and ".join(f"{day} in {name!r}" for day, name in found.items())
+            raise NotShown(f"m.date = {date!r} begins {said}: say which by a day, m.date = {next(iter(found))!r}")
+        return next(iter(found), None) or as_date(date)
 
     def swipe(self, left: Any = None, right: Any = None, at: float = 0.5) -> None:
         """Compares two layers: `left` is shown left of a line over the map, `right` right of it.

@@ -35,9 +35,9 @@ class Panel(anywidget.AnyWidget):
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
     """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
     notebook), legend, remarks}; one without scenes has, in place of the last five, `empty`: the sentence that says
-    so. One with dates has `frames`: {label, time, chain} of each."""
+    so. One with dates has `frames`: {label, date, time, chain} of each."""
     date = t.Unicode().tag(sync=True)
-    """The date that layers with dates show: the label of a frame, or a day."""
+    """The date that layers with dates show: a day, or a time in UTC."""
     base = t.Unicode().tag(sync=True)
     """Model id of the base map's tile layer."""
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)

@@ -66,8 +66,10 @@ def _asked(server: dict[str, Any], url: str, timeout: float, body: bytes | None 
     return opener.open(request, timeout=timeout)
 
 
-def give_private(body: bytes, timeout: float = 60.0) -> None:
+def give_private(body: bytes, timeout: float = 60.0) -> int | None:
     """Hands a private chain (`Layer.sealed`) to the service of the server that started this kernel.
+
+    Returns how many bytes of such chains that server keeps; None where there is no service.
 
     Raises
     ------
@@ -77,18 +79,18 @@ def give_private(body: bytes, timeout: float = 60.0) -> None:
     """
     server = _server()
     if server is None:
-        return
+        return None
     process = f"{os.getpid()}-{leases.process_start(os.getpid())}"
     url = f"{server['url'].rstrip('/')}/muses/private?process={process}"
     try:
-        with _asked(server, url, timeout, body):
-            return
+        with _asked(server, url, timeout, body) as response:
+            return int(json.load(response)["limit"])
     except urllib.error.HTTPError as error:
         if error.code == 404 and not error.headers.get("X-Muses-Error"):
-            return  # there is no service, as the map says by itself
+            return None  # there is no service, as the map says by itself
         reason = _reason(error, bool(server["token"]))
         raise NotShown(f"a layer with an operator of your own is not shown: {reason}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise NotShown(f"a layer with an operator of your own is not shown: {url} does not answer ({error})") from None
 
 

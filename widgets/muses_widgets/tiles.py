@@ -8,9 +8,11 @@ from typing import Any
 import ipyleaflet
 
 import muses_lab as ml
+from muses_lab.api.frames import last_until
 from muses_lab.errors import NoScenes, NotFound
 from muses_lab.service.private_chains import NAME as PRIVATE
 from muses_widgets import service
+from muses_widgets.inputs import NotShown
 from muses_widgets.legend import legend_of
 
 MAX_ZOOM = 20
@@ -30,36 +32,24 @@ class ChainTiles(ipyleaflet.TileLayer):
         self.observe(self._follow, "url")
 
     def _take(self, shown: ml.Layer | ml.TimeLayer, date: str) -> None:
-        self.over = shown if isinstance(shown, ml.TimeLayer) else None
-        self._layers = [] if isinstance(shown, ml.TimeLayer) else [shown]
-        self._frame = 0
+        """Takes what is shown, all of it or, where it cannot be shown, nothing."""
+        over = shown if isinstance(shown, ml.TimeLayer) else None
         try:
-            if isinstance(shown, ml.TimeLayer):
-                self._layers = shown.layers()
-                self._frame = shown.over.index(date) if date else len(self._layers) - 1
-            if not self._layers:
+            layers = [shown] if isinstance(shown, ml.Layer) else shown.layers()
+            if not layers:
                 raise NoScenes("no scene fits the chain's dates, place and filter")
-            first = self._layers[0]
-            legend = legend_of(first)  # before anything is published: what cannot be drawn is an error of the cell
-            private = first.chain.is_private
-            names = [_handed_over(layer) if private else layer.publish() for layer in self._layers]
-            problems = first.chain.problems
-            told: dict[str, Any] = {
-                "chain": names[self._frame][0],
-                "style": names[self._frame][1],
-                "private": private,
-                "legend": legend,
-                "remarks": {"count": len(problems), "shown": list(problems[:_REMARKS])},
-            }
-            if self.over is not None:
-                frames = zip(self.over.over, names, strict=True)
+            legend = legend_of(layers[0])  # before anything is published: what cannot be drawn is an error of the cell
+            names = _handed_over(layers) if layers[0].chain.is_private else [layer.publish() for layer in layers]
+            frame = _number(over, date)
+            told = {**_entry(layers[0].chain, *names[frame]), "legend": legend}
+            if over is not None:
                 told["frames"] = [
-                    {"label": frame.label, "time": f"{frame.time.astype('M8[ms]')}Z", "chain": chain}
-                    for frame, (chain, _) in frames
+                    {"label": one.label, "date": one.date, "time": f"{one.time.astype('M8[us]')}Z", "chain": chain}
+                    for one, (chain, _) in zip(over.over, names, strict=True)
                 ]
         except NoScenes as nothing:
-            told = {"empty": str(nothing)}
-        self._told = told
+            layers, frame, told = [shown] if isinstance(shown, ml.Layer) else [], 0, {"empty": str(nothing)}
+        self.over, self._layers, self._frame, self._told = over, layers, frame, told
 
     @property
     def layer(self) -> ml.Layer:
@@ -89,18 +79,23 @@ class ChainTiles(ipyleaflet.TileLayer):
         self.url = self._address()
 
     def show_date(self, date: str) -> None:
-        """Of a layer with dates that of this one; nothing is told to the panel."""
+        """Of a layer with dates that of this one (see `api.frames.as_date`), the last one of an empty text; nothing is
+        told to the panel."""
         if self.over is not None and not self.is_empty:
-            self._frame = self.over.over.index(date)
+            self._frame = _number(self.over, date)
             self._told["chain"] = self._told["frames"][self._frame]["chain"]
             self.url = self._address()
 
     def _follow(self, change: Any) -> None:
         """The page has chosen a date: it asks for another chain's tiles."""
+        if change["new"] == self._address():
+            return
         for number, frame in enumerate(self._told.get("frames", ())):
-            if f"/{frame['chain']}/" in change["new"]:
+            if f"/{frame['chain']}/{self._told['style']}/" in change["new"]:
                 self._frame = number
                 self._told["chain"] = frame["chain"]
+                return
+        self.url = self._address()  # of what was shown before: the page did not know yet what is now
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -124,11 +119,38 @@ class ChainTiles(ipyleaflet.TileLayer):
         return self.shown.hash == item.hash
 
 
-def _handed_over(layer: ml.Layer) -> tuple[str, str]:
-    """Gives the service a layer whose chain is private; returns the names of chain and style in tiles' addresses.
+def _number(over: ml.TimeLayer | None, date: str) -> int:
+    """Of the frame that is shown at a date."""
+    if over is None:
+        return 0
+    return last_until(over.over, date) if date else len(over) - 1
+
+
+def _entry(chain: Any, name: str, style: str) -> dict[str, Any]:
+    problems = chain.problems
+    return {
+        "chain": name,
+        "style": style,
+        "private": chain.is_private,
+        "remarks": {"count": len(problems), "shown": list(problems[:_REMARKS])},
+    }
+
+
+def _handed_over(layers: list[ml.Layer]) -> list[tuple[str, str]]:
+    """Gives the service layers whose chains are private; returns the names of chain and style in tiles' addresses.
 
     Without a service (in a plain script) the map can be made and saved all the same, as with any chain.
     """
-    sealed = layer.sealed()
-    service.give_private(sealed.body)
-    return PRIVATE + sealed.chain, sealed.style
+    names = []
+    for layer in layers:
+        sealed = layer.sealed()
+        limit = service.give_private(sealed.body)
+        needed = len(sealed.body) * len(layers)
+        if limit is not None and needed > limit:
+            raise NotShown(
+                f"the {len(layers)} dates of a layer with an operator of your own take about "
+                f"{needed / 1e6:.1f} MB, and the Jupyter server keeps {limit / 1e6:.1f} MB "
+                "(MUSES_PRIVATE_BYTES): choose fewer dates, or longer periods"
+            )
+        names.append((PRIVATE + sealed.chain, sealed.style))
+    return names

@@ -417,14 +417,14 @@ class _Machine:
         if any(not leaf.step.reads for leaf in self.inputs):
             return True
         out = np.empty((layers.size, 1, 1), np.float32)
-        reducers = np.array([(vm.COUNT, k) for k in range(layers.size)], np.int32)
+        reducers = np.array([(vm.FIRST, k) for k in range(layers.size)], np.int32)
         no_planes = np.zeros((0, 10), np.int64), np.zeros((0, 2)), np.zeros(1, np.int32), np.zeros(1, np.float32)
         vm.run(
             code, *self.numbers(), registers, np.zeros((len(self.inputs), 2), np.int32), *no_planes,
             np.array([leaf.absent for leaf in self.inputs], np.float32), np.ones((len(self.allowed), 1), np.bool_),
             layers, reducers, np.zeros(layers.size), *vm.networks(0, False), 32, 0, 1, out,
         )  # fmt: skip
-        return bool((out > 0).any())
+        return not bool(np.isnan(out).all())
 
 
 def _arguments(line: tuple[int, ...]) -> tuple[int, ...]:

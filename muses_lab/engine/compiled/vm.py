@@ -724,9 +724,14 @@ def _better(kind, stack, t, spare, old, new, n):
 def _in_order(kind, stack, valid, spare, wide, out, n):
     """Reducers that take the dates as they come; missing values are left out, nothing left is missing."""
     times, missing = stack.shape[0], np.float32(np.nan)
-    if kind == COUNT:
+    if kind == COUNT:  # of finite values
         for i in range(n):
-            out[i] = np.float32(valid[i])
+            spare[0, i] = np.float32(valid[i])
+        for t in range(times):
+            for i in range(n):
+                spare[0, i] -= np.float32(1) if np.isinf(stack[t, i]) else np.float32(0)
+        for i in range(n):
+            out[i] = spare[0, i]
     elif kind <= LAST or kind in (MIN, MAX):
         for i in range(n):
             spare[0, i] = missing

@@ -25,7 +25,7 @@ export interface PanelTraits {
   /** [latitude, longitude] of the last click. */
   clicked: [number, number] | null;
   folded: boolean;
-  /** The label of the frame that layers with dates show; empty: nobody has chosen one. */
+  /** The date that layers with dates show, as `Frame.date`; empty: nobody has chosen one. */
   date: string;
   /** The layers (by id) that are compared left and right of a line, and where that is; empty: none. */
   swipe: { left?: string; right?: string; at?: number };
@@ -99,8 +99,10 @@ export interface LayerEntry {
 }
 
 export interface Frame {
-  /** Its day or period. */
+  /** What it is called: its period or date. */
   label: string;
+  /** Its day, or time where a day has several of the layer; in UTC. */
+  date: string;
   /** ISO, in UTC. */
   time: string;
   chain: string;

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
+
+_LOG = logging.getLogger(__name__)
 
 Message = dict[str, Any]
 
@@ -32,7 +35,10 @@ class Newest:
 
     def _work(self) -> None:
         while (message := self._next()) is not None:
-            self._do(message, self._is_stale)
+            try:
+                self._do(message, self._is_stale)
+            except Exception:  # the next message is answered all the same
+                _LOG.exception("%s failed", self._name)
 
     def _is_stale(self) -> bool:
         return self._waiting is not None

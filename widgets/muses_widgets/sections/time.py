@@ -36,16 +36,17 @@ class Time(Section):
     def _answer(self, message: dict[str, Any], is_stale: Callable[[], bool]) -> None:
         told = {"asked": message["asked"], "layer": message["layer"]}
         tiles = next((t for t in self.map.stack() if t.model_id == message["layer"]), None)
-        if tiles is None or tiles.over is None or tiles.is_empty:
+        if tiles is None or (over := tiles.over) is None or tiles.is_empty:
             return
-        shares: list[float | None] = [None] * len(tiles.over)
+        frames, cube = over.over.frames, over.over.cube  # a cell may show something else meanwhile
+        shares: list[float | None] = [None] * len(frames)
         try:
             window = _coarse(message["bounds"], message["zoom"])
             for start in range(0, len(shares), _AT_ONCE):
                 if is_stale():
                     return
-                some = tiles.over.over[start : start + _AT_ONCE]
-                shares[start : start + len(some)] = _shares(tiles.over.over.cube, some, window)
+                some = frames[start : start + _AT_ONCE]
+                shares[start : start + len(some)] = _shares(cube, some, window)
                 self.tell({**told, "shares": shares, "busy": None in shares})
         except Exception as error:  # nobody else would tell of it
             self.tell({**told, "shares": shares, "busy": False, "text": str(error) or type(error).__name__})

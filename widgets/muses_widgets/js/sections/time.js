@@ -103,8 +103,9 @@ class Time {
     this.size.observe(this.element);
   }
 
+  /** A layer may have been hidden, or its map not drawn, when the date was chosen. */
   layersChanged() {
-    this.update();
+    this.follow();
   }
 
   moved() {
@@ -141,7 +142,7 @@ class Time {
 
   /** Number of the frame that is shown. */
   get current() {
-    return Math.max(0, indexOf(this.frames, this.panel.model.get("date") || (this.frames.at(-1)?.label ?? "")));
+    return Math.max(0, indexOf(this.frames, this.panel.model.get("date")));
   }
 
   /** Follows the layers and the date, whoever changed them. */
@@ -194,24 +195,15 @@ class Time {
   show(number) {
     const frame = this.frames[number];
     if (!frame) return;
-    this.panel.save({ date: frame.label });
-    this.apply(frame);
+    this.panel.save({ date: frame.date });
+    this.follow();
   }
 
-  /** Somebody else has chosen a date: the kernel, or a map that this one is linked to. */
+  /** Each visible layer shows its last date until the chosen one, whoever chose it: here, the kernel, a linked map. */
   follow() {
-    const frame = this.frames[this.current];
-    if (frame) this.apply(frame);
-  }
-
-  /**
-   * Each layer shows its last date until that of the frame.
-   * @param {Frame} frame
-   */
-  apply({ time }) {
     const chosen = new Map();
     for (const row of this.rows) {
-      const own = until(row.entry.frames ?? [], time);
+      const own = until(row.entry.frames ?? [], this.panel.model.get("date"));
       if (own.chain === row.entry.chain) continue;
       row.setModel({ url: `muses:tiles/${own.chain}/${row.entry.style}/{z}/{x}/{y}.png` });
       chosen.set(row.entry.id, own.chain);
@@ -266,7 +258,7 @@ class Time {
     const frame = this.frames[number];
     const row = this.rows[0];
     if (!frame || !state || state.layer !== row?.entry.id) return null;
-    const own = row.entry.frames?.findIndex(({ label }) => label === frame.label) ?? -1;
+    const own = row.entry.frames?.findIndex(({ date }) => date === frame.date) ?? -1;
     return own < 0 ? null : (state.shares[own] ?? null);
   }
 
@@ -324,7 +316,7 @@ class Time {
     if (!row || !this.panel.hasKernel) return;
     const bounds = map.getBounds();
     const edges = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => Number(v.toFixed(6)));
-    const asked = JSON.stringify([row.entry.id, row.entry.frames?.map(({ chain }) => chain.slice(0, 8)).join(""), edges]);
+    const asked = JSON.stringify([row.entry.id, row.entry.frames?.map(({ chain }) => chain.slice(-8)).join(""), edges]);
     if (asked === this.asked) return;
     this.asked = asked;
     model.send({ section: NAME, asked, layer: row.entry.id, bounds: edges, zoom: map.getZoom() });
@@ -364,7 +356,7 @@ class Time {
     return steps.flatMap((step) => {
       const frame = frames[(current + step + frames.length) % frames.length];
       return this.rows.flatMap((row) => {
-        const own = until(row.entry.frames ?? [], frame?.time ?? "");
+        const own = until(row.entry.frames ?? [], frame?.date ?? "");
         if (own.chain === row.entry.chain || row.entry.private) return []; // no browser keeps what is private
         return tilesOf(row)
           .map((url) => url.replace(`/${row.entry.chain}/`, `/${own.chain}/`))
@@ -386,38 +378,44 @@ function tilesOf({ layer }) {
 }
 
 /**
- * The dates of several layers, each once.
+ * The dates of several layers, each once: a day is one for all layers that have it once.
  * @param {Row[]} rows
  */
 export function joined(rows) {
   /** @type {Map<string, Frame>} */
   const found = new Map();
-  for (const { entry } of rows) for (const frame of entry.frames ?? []) if (!found.has(frame.time)) found.set(frame.time, frame);
-  return [...found.values()].sort((a, b) => (a.time < b.time ? -1 : 1));
+  for (const { entry } of rows) for (const frame of entry.frames ?? []) if (!found.has(frame.date)) found.set(frame.date, frame);
+  return [...found.values()].sort((a, b) => (endOf(a.date) < endOf(b.date) ? -1 : 1));
 }
 
 /**
- * The last frame until a time; the first one where all are later.
+ * The last frame until the end of a date; the first one where all are later.
  * @param {Frame[]} frames
- * @param {string} time
+ * @param {string} date
  * @returns {Frame}
  */
-export function until(frames, time) {
-  const found = frames.filter((frame) => frame.time <= time).at(-1) ?? frames[0];
+export function until(frames, date) {
+  const found = frames[Math.max(0, indexOf(frames, date))];
   if (!found) throw new Error("a layer with dates has none");
   return found;
 }
 
 /**
- * Number of the frame of a label, or the last one until a day.
+ * Number of the frame of a date, or of the last one until then; without a date, of the last one.
  * @param {Frame[]} frames
  * @param {string} date
  */
 export function indexOf(frames, date) {
-  const found = frames.findIndex(({ label }) => label === date);
-  if (found >= 0) return found;
-  const end = date.length <= 10 ? `${date}T99` : date.replace(" ", "T");
-  return frames.findLastIndex(({ time }) => time <= end);
+  const found = frames.findIndex((frame) => frame.date === date);
+  return found >= 0 ? found : frames.findLastIndex(({ time }) => time <= endOf(date));
+}
+
+/**
+ * What comes after all times that begin with a date (`2018-07-03`, `2018-07-03 10:50`).
+ * @param {string} date
+ */
+function endOf(date) {
+  return `${date.replace(" ", "T")}~`;
 }
 
 addSection(NAME, (panel) => new Time(panel), { order: 5 });
