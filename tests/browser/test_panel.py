@@ -165,10 +165,10 @@ def test_click_gives_the_values_of_every_visible_layer(shown):
 def test_failed_tiles_are_shown_with_their_reason_and_can_be_retried(shown, traffic):
     """A layer whose style is not in the store: the service says so; once it is there, Retry loads all of it."""
     shown.run(
-        "from muses_lab.style import Style\n"
-        "late = Style(cmap='plasma')\n"
-        "tiles = m.tiles('NDVI')\n"
-        "tiles.url = tiles.url.replace(m.layer('NDVI').look.hash, late.hash)"
+        "from unittest.mock import patch\n"
+        "from muses_lab.store.sql import SqlStore\n"
+        "with patch.object(SqlStore, 'put_style'):\n"
+        "    late = m.add(ndvi.style(cmap='plasma'), name='NDVI').drawn"
     )
     shown.until(lambda: shown.panel.get_attribute("data-loading") == "0", 60, "tiles hang")
     shown.until(lambda: int(shown.panel.get_attribute("data-failed")) >= 12, 10, "failures are not shown")
