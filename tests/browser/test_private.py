@@ -111,7 +111,8 @@ def test_a_saved_map_says_that_its_code_is_gone_and_its_cells_heal_it(opened, la
         problem = opened.panel.locator(".muses-problem")
         opened.until(lambda: "Run the notebook's cells again" in "".join(problem.all_inner_texts()), 60, "not told")
         assert len(problem.all_inner_texts()) == 1
-        assert "tiles failed" in opened.panel.locator(".muses-summary").inner_text()
+        summary = opened.panel.locator(".muses-summary")
+        opened.until(lambda: "tiles failed" in summary.inner_text(), 30, "the tiles are not told")
         opened.screenshot("private-3-gone")
         opened.page.get_by_role("menuitem", name="Run", exact=True).click()
         opened.page.get_by_text("Run All Cells", exact=True).click()
