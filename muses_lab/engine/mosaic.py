@@ -253,10 +253,11 @@ def _layout(prepared: PreparedGraph, node: str, place: _WindowKey) -> Layout:
             where = None
         if where is not None and not where.any():
             continue
-        around = reach(prepared, step, grid, level) if place.like is window else 0
+        whole = place.like is window  # not some of the pixels of another: those have its blocks
+        around, dated = (reach(prepared, step, grid, level), step.meta.time) if whole else (0, False)
         part = at.part
-        if where is not None or around or step.meta.time:
-            part = Part(grid, level, where, part.rows, part.cols, around, step.meta.time)
+        if where is not None or around or dated:
+            part = Part(grid, level, where, part.rows, part.cols, around, dated)
         if not part.blocks:
             continue
         parts.append(part)
