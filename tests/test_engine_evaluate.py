@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
 from muses_lab.engine import Engine, NodeKey, Published, RectKey
+from muses_lab.engine.execute import compact
 from muses_lab.engine.mosaic import layout
 from muses_lab.errors import Cancelled, NotFound, TooLarge
 from muses_lab.raster.asset import Band
@@ -488,3 +491,23 @@ def test_a_small_cache_gives_the_same_pixels(cloudy: Chain) -> None:
     small, large = Engine(3 << 20), Engine(256 << 20)
     assert np.array_equal(pixels(small, chain, box).values, pixels(large, chain, box).values, equal_nan=True)
     assert small.counters()["cache_bytes"] <= 3 << 20
+
+
+def test_threads_choose_dates_of_one_array_at_once() -> None:
+    """pandas finds out for itself whether labels are unique, and threads that ask meanwhile are told that they are not."""
+    times = np.arange(400).astype("M8[D]").astype("M8[ns]")
+    together = threading.Barrier(6)
+
+    def first(array: xr.DataArray) -> int:
+        together.wait()
+        return array.sel(t=[*array.t.values[:5]]).sizes["t"]
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as threads:
+            for _ in range(200):
+                array = compact(xr.DataArray(np.zeros((400, 1)), dims=("t", "x"), coords={"t": times}))
+                assert [*threads.map(first, [array] * 6)] == [5] * 6
+    finally:
+        sys.setswitchinterval(interval)

@@ -75,7 +75,7 @@ class Evaluator:
         def compute() -> Value:
             found = self._on_disk(step, key)
             if found is not None:
-                return found
+                return shareable(found[0]), found[1]
             self._count()
             own = run.own()
             piece, shares = Piece(step, grid, key.level, key.rect), isinstance(key, RectKey)
@@ -202,7 +202,7 @@ class Evaluator:
             for row, col in one.rect.blocks():
                 block = block_rect(row, col)
                 if one.rect.contains(block) and one.rect != block:
-                    value = cut(array, one.rect, block).copy(), report
+                    value = compact(cut(array, one.rect, block)), report
                     name = (one.step.node.hash, *BlockKey(one.grid.id, one.level, row, col))
                     self._cache.put(name, value, _nbytes(value), time.perf_counter() - start)
         return array, report
@@ -326,7 +326,15 @@ def compact(array: xr.DataArray) -> xr.DataArray:
     values: Any = array.data
     while isinstance(values.base, np.ndarray):
         values = values.base
-    return array.copy() if values.nbytes > array.nbytes else array
+    return shareable(array.copy() if values.nbytes > array.nbytes else array)
+
+
+def shareable(array: xr.DataArray) -> xr.DataArray:
+    """The same for several threads: where they look for labels at once, pandas tells some that these are not unique,
+    unless it has found that out before."""
+    for index in array.indexes.values():
+        _ = index.is_unique
+    return array
 
 
 def _nbytes(value: tuple[xr.DataArray, Report]) -> int:
