@@ -494,7 +494,7 @@ def test_a_small_cache_gives_the_same_pixels(cloudy: Chain) -> None:
 
 
 def test_threads_choose_dates_of_one_array_at_once() -> None:
-    """pandas finds out for itself whether labels are unique, and threads that ask meanwhile are told that they are not."""
+    """pandas finds out by itself whether labels are unique; threads that ask meanwhile are told that they are not."""
     times = np.arange(400).astype("M8[D]").astype("M8[ns]")
     together = threading.Barrier(6)
 

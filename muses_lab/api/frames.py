@@ -45,7 +45,7 @@ class OverTime:
     months.style(cmap="RdYlGn", vmin=0, vmax=1)     # a layer that a map moves through
     ```
 
-    Building it computes nothing; a frame is computed where somebody looks at it. `len` and iteration give its `Frame`s.
+    Building it computes nothing; a frame is computed where somebody looks at it. `len` and iteration give its frames.
     """
 
     cube: Any
