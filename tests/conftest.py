@@ -225,3 +225,16 @@ def alice(hub: RunningHub) -> HubUser:
 def bob(hub: RunningHub) -> HubUser:
     """Another one."""
     return HubUser(hub, "bob").start()
+
+
+@pytest.fixture
+def own() -> Iterator[None]:
+    """Operators that a test declares as in a notebook are gone after it."""
+    from muses_lab.operators import registry
+
+    before, attributes = dict(registry._offered), set(vars(ml.Chain))
+    yield
+    for name in set(vars(ml.Chain)) - attributes:
+        delattr(ml.Chain, name)
+    registry._offered.clear()
+    registry._offered.update(before)

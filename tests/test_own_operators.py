@@ -8,7 +8,7 @@ import json
 import pickle
 import textwrap
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,17 +56,6 @@ def made(numbers: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> ml.Co
 @pytest.fixture(scope="module")
 def image(made: ml.Collection) -> ml.Chain:
     return made.band("B4").median("t")
-
-
-@pytest.fixture
-def own() -> Iterator[None]:
-    """What a test declares is gone after it."""
-    before, attributes = dict(registry._offered), set(vars(ml.Chain))
-    yield
-    for name in set(vars(ml.Chain)) - attributes:
-        delattr(ml.Chain, name)
-    registry._offered.clear()
-    registry._offered.update(before)
 
 
 def scaled() -> None:

@@ -21,7 +21,7 @@ from tornado.web import HTTPError
 
 import muses_lab as ml
 from muses_lab.errors import MusesError
-from muses_lab.operators import Cube, registry
+from muses_lab.operators import Cube
 from muses_lab.service.private import PrivateHandler
 from muses_widgets import Map, service
 from tests.helpers.service import ABSENT, HERE, LAT, LON, ZOOM, Server, assert_failure, path, picture, running_server
@@ -29,7 +29,6 @@ from tests.helpers.service import ABSENT, HERE, LAT, LON, ZOOM, Server, assert_f
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("in_threads", "own"),  # the server has a cluster; this process, as a kernel, threads
-    pytest.mark.xdist_group("private"),
 ]
 
 PROCESS = f"{os.getpid()}-1"
@@ -46,16 +45,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Iterat
 def kernel(lab: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """This process hands over what it shows as a kernel of that server does."""
     monkeypatch.setattr(service, "_server", lambda: {"url": lab.url, "token": lab.token})
-
-
-@pytest.fixture
-def own() -> Iterator[None]:
-    before, attributes = dict(registry._offered), set(vars(ml.Chain))
-    yield
-    for name in set(vars(ml.Chain)) - attributes:
-        delattr(ml.Chain, name)
-    registry._offered.clear()
-    registry._offered.update(before)
 
 
 def shown(layer: ml.Layer) -> tuple[str, str]:

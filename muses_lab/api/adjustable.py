@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from muses_lab.api.parameters import (
     Parameter,
@@ -24,9 +24,10 @@ class Adjustable:
 
     _recipe: Recipe | None = None
 
-    @property
-    def _node(self) -> Node:
-        raise NotImplementedError
+    if TYPE_CHECKING:
+
+        @property
+        def _node(self) -> Node: ...
 
     @property
     def parameters(self) -> Parameters:

@@ -5,35 +5,23 @@ from __future__ import annotations
 import json
 from collections import deque
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from pystac.errors import STACError
 from pystac_client.exceptions import APIError
 
 from muses_lab.cached import cached_property
 from muses_lab.catalog.api import TIMEOUT, CheckedIO, max_items
-from muses_lab.catalog.local import no_collection
-from muses_lab.catalog.query import Query
-from muses_lab.catalog.table import ListTable, search
+from muses_lab.catalog.at_url import AtUrl
 from muses_lab.errors import AccessDenied, NotFound, ReadError, TooLarge
 from muses_lab.products.items import normalised
-from muses_lab.raster import access
 
 
-class WebDocument:
+class WebDocument(AtUrl):
     """
     >>> catalog = WebDocument("https://example.com/scenes/S2A_31TCJ_20180412.json")     # doctest: +SKIP
     >>> catalog.search(Query(catalog.only))                                             # doctest: +SKIP
     """
-
-    def __init__(self, url: str) -> None:
-        self.source = access.check_url(url)
-        parts = urlsplit(url)
-        self.root = urljoin(url, ".").rstrip("/")
-        self.id = (parts.netloc.rpartition("@")[2] + parts.path).strip("/")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return WebDocument, (self.source,)
 
     def __repr__(self) -> str:
         return f"Catalogue {self.id!r}, a STAC document at {self.source}"
@@ -42,21 +30,6 @@ class WebDocument:
     def only(self) -> str:
         """Id of its one collection."""
         return self._collection["id"]
-
-    def collections(self) -> list[dict[str, Any]]:
-        return [self._collection]
-
-    def collection(self, id: str) -> dict[str, Any]:
-        if id != self.only:
-            raise no_collection(self.id, id, [self.only])
-        return self._collection
-
-    def search(self, query: Query) -> list[dict[str, Any]]:
-        self.collection(query.collection)
-        return search(ListTable(self._items), query)
-
-    def count(self, query: Query) -> int:
-        return len(self.search(query))
 
     @cached_property
     def _document(self) -> dict[str, Any]:
