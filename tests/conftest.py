@@ -19,7 +19,7 @@ import muses_lab as ml
 from muses_lab import compute
 from muses_lab.store import default_store
 from muses_lab.style import Style
-from tests.helpers import REPOSITORY, durations, groups
+from tests.helpers import REPOSITORY, durations, groups, real_series
 from tests.helpers.examples import FEW, MANY
 from tests.helpers.hubs import HubUser, RunningHub
 from tests.helpers.made_scenes import Made
@@ -238,3 +238,15 @@ def own() -> Iterator[None]:
         delattr(ml.Chain, name)
     registry._offered.clear()
     registry._offered.update(before)
+
+
+@pytest.fixture(scope="module")
+def eolearn(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, isolated_home: Path) -> Any:
+    """The real series of `eolearn`, see `helpers/real_series.py`."""
+    return real_series.eolearn(shared_data, tmp_path_factory.mktemp("eolearn"))
+
+
+@pytest.fixture(scope="module")
+def masked(eolearn: Any) -> ml.Chain:
+    """Its NDVI where it is valid."""
+    return eolearn[0].band("NDVI").mask(eolearn[0].band("IS_VALID") == 0)

@@ -59,16 +59,6 @@ def bounds_of(shape: tuple[int, ...], size: float = 10) -> tuple[float, float, f
     return ORIGIN[0], ORIGIN[1] - rows * size, ORIGIN[0] + columns * size, ORIGIN[1]
 
 
-@pytest.fixture(scope="module")
-def eolearn(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, isolated_home: Path):
-    return real_series.eolearn(shared_data, tmp_path_factory.mktemp("eolearn"))
-
-
-@pytest.fixture(scope="module")
-def masked(eolearn) -> ml.Chain:
-    return eolearn[0].band("NDVI").mask(eolearn[0].band("IS_VALID") == 0)
-
-
 # ------------------------------------------------------------------------------------------------------ numbers
 
 

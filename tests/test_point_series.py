@@ -30,16 +30,6 @@ LON, LAT = 1.41, 43.58
 PIXELS = [(0, 0), (50, 50), (100, 99), (33, 70)]
 
 
-@pytest.fixture(scope="module")
-def eolearn(shared_data: Path, tmp_path_factory: pytest.TempPathFactory, isolated_home: Path):
-    return real_series.eolearn(shared_data, tmp_path_factory.mktemp("eolearn"))
-
-
-@pytest.fixture(scope="module")
-def masked(eolearn) -> ml.Chain:
-    return eolearn[0].band("NDVI").mask(eolearn[0].band("IS_VALID") == 0)
-
-
 # ---------------------------------------------------------------------------------------------------- the table
 
 
