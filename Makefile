@@ -1,4 +1,4 @@
-# make install | lab | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
+# make install | lab | app | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
 # Processes that run tests: more than cores, because tests wait for what they have started.
@@ -8,6 +8,8 @@ ARGS ?=
 # Where `make lab` keeps the user's own notebooks, copies of those in notebooks/, and which of them it opens.
 LAB ?= $(if $(MUSES_LAB_HOME),$(MUSES_LAB_HOME)/notebooks,$(HOME)/muses-lab)
 NOTEBOOK ?= 01-first-map.ipynb
+# The one that `make app` shows without its code.
+APP ?= app-history-of-fields.ipynb
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,7 +22,7 @@ SOURCES := muses_lab widgets tests notebooks benchmarks deploy tools docs/*.py j
 # Images of Python set this: each process that is started here would compile what it imports once more, for seconds.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install lab hub docs test test-thorough bench lint format lock browser clean
+.PHONY: install lab app hub docs test test-thorough bench lint format lock browser clean
 .DEFAULT_GOAL := install
 
 # $(call need,command that succeeds when it is there,Debian packages): installs them where we may, else names them.
@@ -56,17 +58,30 @@ $(INSTALLED): requirements.lock pyproject.toml $(wildcard jupyter-config/*.json)
 	  $(UV) install --python $(BIN)/python --no-deps --reinstall-package muses-lab --editable . \
 	  || $(PIP) install --no-deps --editable .'
 	$(STEP) "Compiling what draws maps, once: about a minute" $(BIN)/python -m muses_lab.warm
+	@echo '{}' > $(VENV)/package.json  # JupyterLab's scripts for Node below are no ES modules, as ours are
 	@touch $@
+
+# What one opens: sample scenes, and copies of the notebooks.
+define prepare
+	@echo "── Sample scenes, once: under a minute"
+	@$(BIN)/muses-lab sample
+	@$(BIN)/python -m muses_lab.notebooks notebooks "$(LAB)"
+endef
 
 # JupyterLab prints its URL, which carries the token that keeps other users of this machine out. Nothing that is run
 # there is a file of this repository. In its terminals and in notebooks `muses-lab` is a command.
 lab: install
-	@echo "── Sample scenes, once: under a minute"
-	@$(BIN)/muses-lab sample
-	@$(BIN)/python -m muses_lab.notebooks notebooks "$(LAB)"
+	$(prepare)
 	@echo "── JupyterLab: its address is below, Ctrl-C ends it"
 	@PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  --ServerApp.root_dir="$(LAB)" --LabApp.default_url="/lab/tree/$(NOTEBOOK)"
+
+# A notebook as an app: Voilà in a Jupyter server, which has the map's service beside it. Its address carries a token, too.
+app: install
+	$(prepare)
+	@echo "── The app: its address is below, Ctrl-C ends it"
+	@PATH="$(abspath $(BIN)):$$PATH" exec $(BIN)/jupyter server $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  --ServerApp.root_dir="$(LAB)" --ServerApp.default_url="/voila/render/$(APP)"
 
 # JupyterHub with a Dask cluster for each user, on loopback; jupyterhub_config.py lists the settings. Ctrl-C ends it.
 hub: install $(PROXY)

@@ -1,4 +1,4 @@
-// What eslint says of the widgets' JavaScript and of its tests: `make lint`.
+// What eslint says of the widgets' and the hub's JavaScript and of its tests: `make lint`.
 
 import js from "@eslint/js";
 import globals from "globals";
@@ -33,6 +33,6 @@ export default [
       ],
     },
   },
-  { files: ["widgets/muses_widgets/js/**/*.js"], languageOptions: { globals: globals.browser } },
+  { files: ["widgets/muses_widgets/js/**/*.js", "muses_lab/hub/static/*.js"], languageOptions: { globals: globals.browser } },
   { files: ["tests/js/**/*.js", "*.mjs"], languageOptions: { globals: { ...globals.node, ...globals.browser } } },
 ];

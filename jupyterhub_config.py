@@ -15,13 +15,14 @@ import shutil
 import sys
 from pathlib import Path
 
-from muses_lab import deployment
+from muses_lab import deployment, logs
 from muses_lab.compute import tuning
 from muses_lab.deployment.accounts import Accounts, separated
 from muses_lab.deployment.config import HubSettings
 from muses_lab.deployment.gateway import HubAuthenticator, UserClusters, cluster_options, encryption_key
 
 c = get_config()  # noqa: F821 (given by JupyterHub and Dask Gateway)
+c.Application.logging_config = logs.for_traitlets(os.environ.get("JUPYTERHUB_SERVICE_NAME") or "hub")
 
 hub = HubSettings.from_environment()
 HERE = Path(__file__).resolve().parent
@@ -37,11 +38,15 @@ HUB_API = f"http://127.0.0.1:{hub.port('API')}"
 GATEWAY = f"127.0.0.1:{hub.port('GATEWAY')}"
 GATEWAY_PREFIX = "/services/dask-gateway"
 STORE = f"127.0.0.1:{hub.port('STORE')}"
+COURSE = f"127.0.0.1:{hub.port('COURSE')}"
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+NICE = os.environ.get("MUSES_WORKER_NICE") or "10"  # users' evaluations give way to servers and the class's evaluator
 STORE_LIMITS = ("MUSES_MAX_", "MUSES_AUDIT_", "MUSES_HUB_USER_BYTES", "MUSES_HUB_TOKEN_SECONDS")
+# What a user's own server computes with, where there are no clusters; `threads` costs least.
+OWN_COMPUTE = os.environ.get("MUSES_COMPUTE") or "threads"
 # What the workers must see as the servers do: where files may be read from, where the code is.
-SHARED = {name: os.environ[name] for name in ("MUSES_ALLOWED_HOSTS", "PYTHONPATH") if os.environ.get(name)}
+SHARED = {name: os.environ[name] for name in ("MUSES_ALLOWED_HOSTS", "MUSES_LOG", "PYTHONPATH") if os.environ.get(name)}
 
 
 def configure_hub() -> None:
@@ -124,63 +129,98 @@ def configure_hub() -> None:
         "MUSES_HUB_PUBLISHED": str(hub.published),
         "MUSES_HUB_START": hub.start,
         "MUSES_HUB_CATALOGS": str(STATE / "catalogs.json"),
+        "MUSES_COURSES": str(hub.courses),
         # Straight to the services, not through the hub's proxy: one part less that may fail, and less to pass.
-        "MUSES_COMPUTE": "gateway",  # the limits below are the hub's, not the notebook's
-        "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}{GATEWAY_PREFIX}",
-        "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
-        "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
-        "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
         "MUSES_STORE_URL": f"http://{STORE}/services/muses",
+        "MUSES_COMPUTE": OWN_COMPUTE,
+        "MUSES_WORKER_NICE": NICE,
     }
+    if hub.evaluator:
+        c.Spawner.environment["MUSES_COURSE_URL"] = f"http://{COURSE}/services/course"
+    if hub.gateway:
+        c.Spawner.environment |= {
+            "MUSES_COMPUTE": "gateway",  # the limits below are the hub's, not the notebook's
+            "DASK_GATEWAY__ADDRESS": f"http://{GATEWAY}{GATEWAY_PREFIX}",
+            "DASK_GATEWAY__PROXY_ADDRESS": f"gateway://{GATEWAY}",
+            "DASK_GATEWAY__PUBLIC_ADDRESS": GATEWAY_PREFIX,
+            "DASK_GATEWAY__AUTH__TYPE": "jupyterhub",
+        }
 
     # Services, started and kept by the hub: the clusters, and the store of documents, jobs, shares and audit
 
     ONCE = [sys.executable, "-m", "muses_lab.deployment.once"]
-    c.JupyterHub.services = [
-        {
-            "name": "dask-gateway",
-            "url": f"http://{GATEWAY}",
-            "command": [
-                *ONCE,
-                str(STATE / "gateway.json"),
-                sys.executable,
-                "-m",
-                "dask_gateway_server",
-                "-f",
-                __file__,
-            ],
-            "environment": {
-                **SHARED,
-                **hub.without_secrets(),
-                "MUSES_HUB_STATE": str(STATE),
-                "MUSES_HUB_ACCOUNTS": "separate" if separate else "one",
-                "PATH": PATH,
-            },
-            "display": False,
+    gateway = {
+        "name": "dask-gateway",
+        "url": f"http://{GATEWAY}",
+        "command": [
+            *ONCE,
+            str(STATE / "gateway.json"),
+            sys.executable,
+            "-m",
+            "dask_gateway_server",
+            "-f",
+            __file__,
+        ],
+        "environment": {
+            **SHARED,
+            **hub.without_secrets(),
+            "MUSES_HUB_STATE": str(STATE),
+            "MUSES_HUB_ACCOUNTS": "separate" if separate else "one",
+            "PATH": PATH,
         },
-        {
-            "name": "muses",
-            "url": f"http://{STORE}",
-            "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
-            "environment": {
-                **SHARED,
-                **{name: value for name, value in os.environ.items() if name.startswith(STORE_LIMITS)},
-                "MUSES_HUB_DATABASE": hub.database,
-                "MUSES_LAB_HOME": str(STATE),
-                "PATH": PATH,
-            },
-            "oauth_no_confirm": True,
-            "display": False,
+        "display": False,
+    }
+    store = {
+        "name": "muses",
+        "url": f"http://{STORE}",
+        "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
+        "environment": {
+            **SHARED,
+            **{name: value for name, value in os.environ.items() if name.startswith(STORE_LIMITS)},
+            "MUSES_HUB_DATABASE": hub.database,
+            "MUSES_HUB_TRAINERS": hub.trainers,
+            "MUSES_HUB_ADMINS": ",".join(sorted(hub.admins)),
+            "MUSES_COURSES": str(hub.courses),
+            "MUSES_LAB_HOME": str(STATE),
+            "PATH": PATH,
         },
-    ]
+        "oauth_no_confirm": True,
+        "display": False,
+    }
+    uid = accounts.of_service("course")
+    evaluator = {
+        "name": "course",
+        "url": f"http://{COURSE}",
+        "command": [
+            *ONCE,
+            str(STATE / "course.json"),
+            sys.executable,
+            "-m",
+            "muses_lab.deployment.course",
+            str(STATE / "course"),
+            *([] if uid is None else [str(uid)]),
+        ],
+        "environment": {
+            **SHARED,
+            **tuning.VARIABLES,
+            **{name: value for name, value in os.environ.items() if name.startswith(("MUSES_MAX_", "MUSES_COURSE_"))},
+            "MUSES_COURSES": str(hub.courses),
+            "MUSES_HUB_CATALOGS": str(STATE / "catalogs.json"),
+            "PATH": PATH,
+        },
+        "display": False,
+    }
+    wanted = {"dask-gateway": hub.gateway, "muses": True, "course": hub.evaluator}
+    c.JupyterHub.services = [one for one in (gateway, store, evaluator) if wanted[one["name"]]]
     # Both roles: the browser comes as a user, the kernel with its server's token.
-    SERVICES = ["access:services!service=dask-gateway", "access:services!service=muses"]
+    SERVICES = [f"access:services!service={service['name']}" for service in c.JupyterHub.services]
     c.JupyterHub.load_roles = [
         {"name": "user", "scopes": ["self", *SERVICES]},
         {"name": "server", "scopes": ["users:activity!user", "access:servers!server", *SERVICES]},
-        # Clusters end with their user's server: the gateway asks whether there is one.
-        {"name": "clusters", "scopes": ["read:users:name", "read:servers"], "services": ["dask-gateway"]},
     ]
+    if hub.gateway:  # clusters end with their user's server: the gateway asks whether there is one
+        scopes = ["read:users:name", "read:servers"]
+        c.JupyterHub.load_roles.append({"name": "clusters", "scopes": scopes, "services": ["dask-gateway"]})
 
     whose = "each under an account of its own"
     if not separate:
@@ -213,6 +253,7 @@ def configure_gateway() -> None:
         {
             **SHARED,
             **tuning.environment(),
+            "MUSES_WORKER_NICE": NICE,
             "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]",  # pages that show code, paths and logs
             "DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]",
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # MUSES Lab tries again, and knows what it tries

@@ -81,8 +81,8 @@ class Page:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(f"{url}api?token={token}") as answer:
             cookies = [SimpleCookie(line) for line in answer.headers.get_all("Set-Cookie") or []]
         cookie = "; ".join(f"{morsel.key}={morsel.value}" for one in cookies for morsel in one.values())
-        self._headers = {"Cookie": cookie, "Referer": url}
-        self._token = token
+        self.headers = {"Cookie": cookie, "Referer": url}
+        self.token = token
         self._local = threading.local()
 
     def get(self, path: str, **headers: str) -> Answer:
@@ -90,13 +90,13 @@ class Page:
 
     def post(self, path: str, body: Any = None) -> Answer:
         text = json.dumps({} if body is None else body).encode()
-        return self._ask("POST", path, {"Authorization": f"token {self._token}"}, text)
+        return self._ask("POST", path, {"Authorization": f"token {self.token}"}, text)
 
     def _ask(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> Any:
         if not hasattr(self._local, "connection"):
             self._local.connection = http.client.HTTPConnection(str(self.place.hostname), self.place.port, timeout=300)
         connection = self._local.connection
-        connection.request(method, self.place.path + path, body, {**self._headers, **headers})
+        connection.request(method, self.place.path + path, body, {**self.headers, **headers})
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read()
 
@@ -196,11 +196,7 @@ class Delivery:
 
     def view(self, view: View, palette: bool = False, status: bool = False) -> dict[str, Any]:
         """`palette`: in colours that it has not had; `status`: beside other requests to the server."""
-        days = tuple(day_of(item) for item in view.choose(self._items))
-        layer, _ = self._engine._chain(view.workload, view.classes, view.threshold, days)
-        if palette:
-            layer = self._repainted(layer)
-        chain, style = layer.publish()
+        chain, style = self.published(view, palette)
         seen = what_is_seen(view, f"{chain}/{style}")
         asked = [partial(self.page.get, f"muses/tiles/{chain}/{style}/{z}/{x}/{y}.png") for x, y, z in outwards(view)]
         before, used = self._counters(), processor_seconds()
@@ -227,6 +223,12 @@ class Delivery:
                 "status_seconds": waits,
             },
         }
+
+    def published(self, view: View, palette: bool = False) -> tuple[str, str]:
+        """Names of the chain and style of a view, as tiles' addresses have them."""
+        days = tuple(day_of(item) for item in view.choose(self._items))
+        layer, _ = self._engine._chain(view.workload, view.classes, view.threshold, days)
+        return (self._repainted(layer) if palette else layer).publish()
 
     def _counters(self) -> dict[str, int]:
         return json.loads(self.page.get("benchmarks/counters")[2])

@@ -37,6 +37,19 @@ class ForgetHandler(APIHandler):
         self.finish("{}")
 
 
+class RestHandler(APIHandler):
+    """POST {"on": bool}: whether nothing is begun for a map that is under way (`tile_service.Rest`)."""
+
+    @tornado.web.authenticated
+    async def post(self) -> None:
+        from muses_lab.service.tile_service import Rest
+
+        service, body = self.settings["muses_service"], self.get_json_body() or {}
+        service._hold(False)
+        service._rest = Rest(service._hold if body["on"] else lambda held: None)
+        self.finish("{}")
+
+
 class CountersHandler(APIHandler):
     """GET: the workers' counters."""
 
@@ -57,6 +70,7 @@ def _load_jupyter_server_extension(serverapp: Any) -> None:
         ".*$",
         [
             (url_path_join(base, "benchmarks", "forget"), ForgetHandler),
+            (url_path_join(base, "benchmarks", "rest"), RestHandler),
             (url_path_join(base, "benchmarks", "counters"), CountersHandler),
         ],
     )

@@ -174,7 +174,9 @@ class Muses:
         }
 
     def calls(self, view: View) -> dict[str, Any]:
-        """How many of our functions run for the view's middle tile from request to pixels: by room, and each how often.
+        """How many of our functions run for the view's middle tile from request to pixels, and how often: by room.
+
+        And in how many files they are.
 
         The headers of its files are known, nothing else is: two zooms up, its ground was looked at.
         """
@@ -193,7 +195,7 @@ class Muses:
             room = rooms.setdefault(Path(code.co_filename).relative_to(_PACKAGE).parts[0].removesuffix(".py"), [0, 0])
             room[0] += times
             room[1] += 1
-        return {"calls": rooms}
+        return {"calls": rooms, "files": len({code.co_filename for code in counted})}
 
     def _resolved(
         self, workload: str, classes: tuple[int, ...], threshold: float | None, days: tuple[str, ...]

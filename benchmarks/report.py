@@ -327,11 +327,13 @@ def _calls(found: Measured) -> str:
     for who, workload, zoom, variant in found.cells():
         if variant != "calls":
             continue
-        rounds = [s.counters["calls"] for s in found.samples(who, workload, zoom, variant).values()]
-        fewest = min(rounds, key=lambda rooms: sum(times for times, _ in rooms.values()))
-        every = sorted(fewest.items(), key=lambda room: -room[1][0])
-        total = [sum(counts) for counts in zip(*fewest.values(), strict=True)]
-        lines.append([who, *(f"{room} {times} · {functions}" for room, (times, functions) in [("all", total), *every])])
+        rounds = [s.counters for s in found.samples(who, workload, zoom, variant).values()]
+        fewest = min(rounds, key=lambda counted: sum(times for times, _ in counted["calls"].values()))
+        rooms = fewest["calls"]
+        every = sorted(rooms.items(), key=lambda room: -room[1][0])
+        total = [sum(counts) for counts in zip(*rooms.values(), strict=True)]
+        told = (f"{room} {times} · {functions}" for room, (times, functions) in [("all", total), *every])
+        lines.append([who, f"in {fewest.get('files', '?')} files", *told])
     width = max(map(len, lines), default=0)
     lines = [line + [""] * (width - len(line)) for line in lines]
     title = "Our functions for one W2 tile with known headers, by room: calls · functions (fewest of the rounds)"

@@ -30,11 +30,15 @@ from benchmarks.samples import Sample
 
 WORKLOADS = ("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8")
 MORE = ("many", "remote", "long", "embedded", "gateway")
-OPERATORS = ("series", "pixels")
-"""Operators beside other packages: programs of their own, run after the views."""
+PROGRAMS = ("series", "pixels", "places", "pans", "first_points", "medians", "exports")
+"""Operators, values of places and polygons beside other packages, what pans cost, exports and their files: programs of
+their own, run after the views."""
+BESIDE_PEERS = ("places", "medians")
+FULL_TOO = ("medians",)
+"""Programs that have a whole tile's data, too."""
 WAYS = ("embedded", "gateway")
 """Through HTTP and Dask."""
-ALL = (*WORKLOADS, *MORE, *OPERATORS)
+ALL = (*WORKLOADS, *MORE, *PROGRAMS)
 DELIVERED = ("W1", "W2", "W3", "W4")
 CLEAR, OTHERS = [4, 5, 6], [4, 5, 6, 7, 11]
 THRESHOLD = {"W4": 0.08}
@@ -258,12 +262,15 @@ def options() -> argparse.Namespace:
 
 def main() -> None:
     wanted = options()
-    if not set(wanted.only) <= {*OPERATORS}:
+    if not set(wanted.only) <= {*PROGRAMS}:
         views(wanted)
-    for name in OPERATORS:
+    for name in PROGRAMS:
         if name in wanted.only:
             print(f"\n{name}", flush=True)
-            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=contestants.HERE.parent, check=True)
+            peers = ["--peers"] * wanted.peers + ["--no-peers"] * wanted.no_peers if name in BESIDE_PEERS else []
+            full = ["--full"] * (wanted.full and name in FULL_TOO)
+            command = [sys.executable, "-m", f"benchmarks.{name}", *peers, *full]
+            subprocess.run(command, cwd=contestants.HERE.parent, check=True)
 
 
 def views(wanted: argparse.Namespace) -> None:

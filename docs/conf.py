@@ -49,6 +49,7 @@ exclude_patterns = [
     "muses_lab",
     "widgets",
     "**/.ipynb_checkpoints",
+    "notebooks/courses",  # each runs in its own folder, beside its course.yml, and `course check` runs them
     "**/__pycache__",
 ]
 suppress_warnings = ["mystnb.unknown_mime_type"]

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     from muses_lab.api.chain import Chain, Table
     from muses_lab.api.collection import Collection, collection
     from muses_lab.api.combine import blend, hsv, mosaic, rgb, stack, where
+    from muses_lab.api.difference import Difference, compare
     from muses_lab.api.frames import OverTime, TimeLayer
+    from muses_lab.api.history import history, remake
     from muses_lab.api.jobs import jobs
     from muses_lab.api.layer import Layer
+    from muses_lab.api.own_files import open_file
     from muses_lab.api.parameters import parameter
     from muses_lab.api.plotting import plots
+    from muses_lab.api.production import produce
     from muses_lab.api.rasters import from_array, open_raster
     from muses_lab.api.reading import read_graph
     from muses_lab.api.shared import shared, shares
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from muses_lab.api.vectors import Vectors, vectors
     from muses_lab.catalog import open_catalog, register_catalog, remove_catalog
     from muses_lab.compute import use
+    from muses_lab.exercises.participant import course
     from muses_lab.operators.own import operator
     from muses_lab.raster.window import Window
 
@@ -39,6 +44,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Chain",
     "Collection",
+    "Difference",
     "Layer",
     "OverTime",
     "Table",
@@ -48,18 +54,24 @@ __all__ = [
     "__version__",
     "blend",
     "collection",
+    "compare",
+    "course",
     "from_array",
+    "history",
     "indices",
     "hsv",
     "jobs",
     "mosaic",
     "open_catalog",
+    "open_file",
     "open_raster",
     "operator",
     "parameter",
     "plots",
+    "produce",
     "read_graph",
     "register_catalog",
+    "remake",
     "remove_catalog",
     "rgb",
     "shared",
@@ -73,6 +85,7 @@ __all__ = [
 _HOMES = {
     "Chain": "api.chain",
     "Collection": "api.collection",
+    "Difference": "api.difference",
     "Layer": "api.layer",
     "OverTime": "api.frames",
     "Table": "api.chain",
@@ -81,18 +94,24 @@ _HOMES = {
     "Window": "raster.window",
     "blend": "api.combine",
     "collection": "api.collection",
+    "compare": "api.difference",
+    "course": "exercises.participant",
     "from_array": "api.rasters",
+    "history": "api.history",
     "indices": "api.spectral",
     "hsv": "api.combine",
     "jobs": "api.jobs",
     "mosaic": "api.combine",
     "open_catalog": "catalog",
+    "open_file": "api.own_files",
     "open_raster": "api.rasters",
     "operator": "operators.own",
     "parameter": "api.parameters",
     "plots": "api.plotting",
+    "produce": "api.production",
     "read_graph": "api.reading",
     "register_catalog": "catalog",
+    "remake": "api.history",
     "remove_catalog": "catalog",
     "rgb": "api.combine",
     "shared": "api.shared",

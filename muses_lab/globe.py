@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import shapely
@@ -41,6 +41,24 @@ def wrap_bounds(west: float, south: float, east: float, north: float) -> tuple[f
     if east - west >= 360:
         return -180.0, south, 180.0, north
     return _wrapped(west), south, _wrapped(east), north
+
+
+def around(spans: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """West and east of the shortest span that holds others, in degrees of longitude; beyond 180 where it crosses it.
+
+    >>> around([(179.0, 179.5), (-179.5, -179.0)])
+    (179.0, 181.0)
+    """
+    found = sorted(
+        ((west + 180) % 360 - 180, (east - west) % 360 or (360.0 if east > west else 0.0)) for west, east in spans
+    )
+    best: tuple[float, float] | None = None
+    for begin, _ in found:
+        ends = max(west + (0 if west >= begin else 360) + width for west, width in found)
+        if best is None or ends - begin < best[1] - best[0]:
+            best = begin, ends
+    assert best is not None
+    return (-180.0, 180.0) if best[1] - best[0] >= 360 else best
 
 
 def _wrapped(longitude: float) -> float:

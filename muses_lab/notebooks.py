@@ -19,7 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-TUTORIALS = ("01-first-map.ipynb", "02-operators.ipynb")
+TUTORIALS = (
+    "01-first-map.ipynb",
+    "02-operators.ipynb",
+    "04-time-series.ipynb",
+    "05-comparing-and-change.ipynb",
+    "06-exports-and-animations.ipynb",
+    "app-history-of-fields.ipynb",
+)
 """What this release has for all its users. Whatever else lies in a clone's `notebooks/` is somebody's own."""
 
 FILE_BYTES = 100 << 20
@@ -71,8 +78,8 @@ class Entry(NamedTuple):
     place: str
 
 
-def originals(source: Path) -> tuple[dict[str, Original], dict[str, str]]:
-    """The files of a folder that can be given, by name, and those that cannot, with the reason.
+def originals(source: Path, only: Collection[str] | None = None) -> tuple[dict[str, Original], dict[str, str]]:
+    """The files of a folder that can be given, by name, and those that cannot, with the reason; of all or `only` some.
 
     Folders are looked through, the upper ones first, in order of names. Hidden files are nobody's business; links are
     not followed, for they may lead anywhere; size and number are bounded.
@@ -82,6 +89,8 @@ def originals(source: Path) -> tuple[dict[str, Original], dict[str, str]]:
     total = 0
     for file, status in _files(source, left):
         name = file.relative_to(source).as_posix()
+        if only is not None and name not in only:
+            continue
         if stat.S_ISLNK(status.st_mode):
             left[name] = "it is a link"
         elif not stat.S_ISREG(status.st_mode):
@@ -135,10 +144,9 @@ def give(source: Path, target: Path, only: Collection[str] | None = None, runnin
     `only` names the files to give, all others are passed over. With `running` the user may have copies open in
     JupyterLab: one that was opened once counts as changed, so that no file changes under an editor.
     """
-    found, left = originals(source)
+    found, left = originals(source, only)
     if only is not None:
         found = {name: found[name] for name in only if name in found}
-        left = {name: why for name, why in left.items() if name in only}
     given = Given(left=left)
     target.mkdir(parents=True, exist_ok=True)
     before = _known(target)
@@ -163,6 +171,36 @@ def latest(target: Path, name: str) -> str | None:
     last = _known(target).get(name)
     places = [last.place, name] if last else [name]
     return next((place for place in places if (target / place).is_file()), None)
+
+
+def restore(source: Path, target: Path, name: str) -> Path | None:
+    """Gives the original of a file once more; the user's own is kept beside it, its place is returned.
+
+    None where the user's is what the original is, or is not there. `OSError` where it cannot be done; then the user's
+    own is where it was.
+    """
+    found = originals(source, (name,))[0].get(name)
+    if found is None:
+        raise FileNotFoundError(f"{source} has no {name} to give")
+    mine = target / name
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    part = mine.with_name(f".given-{os.getpid()}.part")
+    try:
+        digest = _copy(found, part)
+        kept = None
+        if os.path.lexists(mine) and _digest(mine, mine.suffix) != digest:
+            kept = _free(mine, "mine")
+            mine.rename(kept)
+        try:
+            part.replace(mine)
+        except OSError:
+            if kept is not None:
+                kept.rename(mine)
+            raise
+    finally:
+        part.unlink(missing_ok=True)
+    _remember(target, {**_known(target), name: Entry(digest, found.size, found.time, name)})
+    return kept
 
 
 def _give(original: Original, target: Path, name: str, last: Entry | None, running: bool, given: Given) -> Entry:
@@ -226,13 +264,13 @@ def _was_opened(copy: Path) -> bool:
     return (copy.parent / ".ipynb_checkpoints" / f"{copy.stem}-checkpoint{copy.suffix}").exists()
 
 
-def _free(copy: Path) -> Path:
+def _free(copy: Path, ending: str = "new") -> Path:
     """`name-new.ipynb`, or `name-new-2.ipynb` where the user kept that one."""
     for n in range(1, 1000):
-        place = copy.with_name(f"{copy.stem}-new{f'-{n}' if n > 1 else ''}{copy.suffix}")
+        place = copy.with_name(f"{copy.stem}-{ending}{f'-{n}' if n > 1 else ''}{copy.suffix}")
         if not os.path.lexists(place):
             return place
-    raise FileExistsError(f"{copy.parent} has a thousand newer versions of {copy.name}; delete some")
+    raise FileExistsError(f"{copy.parent} has a thousand other versions of {copy.name}; delete some")
 
 
 def _known(target: Path) -> dict[str, Entry]:

@@ -7,7 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from typing import Any
 import numpy as np
 
 from muses_lab.errors import ArgumentError
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a text begins with that spreadsheets may run: https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def plain(value: Any) -> Any:
@@ -35,9 +39,31 @@ def plain(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value in a message: short, and on one line."""
-    text = " ".join(repr(value).split())
+    """A value in a message: short, and on one line; of a long list no more is looked at than is shown."""
+    text, seen = "", 0
+    for piece in _pieces(value):
+        text += piece
+        seen += len("".join(piece.split()))
+        if seen > 80:
+            break
+    text = " ".join(text.split())
     return text if len(text) <= 80 else f"{text[:60]}… ({type(value).__name__})"
+
+
+def _pieces(value: Any) -> Iterator[str]:
+    """`repr` of a value in parts: of lists in lists, each there many times, the whole may be more than memory holds."""
+    if type(value) not in (list, tuple, dict) or not value:
+        yield repr(value)
+        return
+    first, last = ("[", "]") if type(value) is list else ("(", ")") if type(value) is tuple else ("{", "}")
+    yield first
+    for n, item in enumerate(value):
+        yield ", " if n else ""
+        yield from _pieces(item)
+        if type(value) is dict:
+            yield ": "
+            yield from _pieces(value[item])
+    yield f",{last}" if type(value) is tuple and len(value) == 1 else last
 
 
 def number(argument: str, value: Any) -> float:
@@ -66,6 +92,17 @@ def path(argument: str, value: Any, example: str) -> Path:
     return Path(value).expanduser()
 
 
+def duration(seconds: float) -> str:
+    """A time that is about so long, as people say it.
+
+    >>> duration(95), duration(600), duration(20_000)
+    ('95 s', '10 min', '5.6 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
 class Status(dict[str, Any]):
     """What something is doing, as values of JSON; `str` and `print` give the text."""
 
@@ -82,6 +119,11 @@ def slug(text: str, otherwise: str, longest: int = 40, ascii: bool = True) -> st
     return re.sub(r"[^\w-]+", "-", text, flags=re.ASCII if ascii else 0).strip("-_")[:longest].strip("-_") or otherwise
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, without what libraries write below it; its kind where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def users_line() -> int:
     """The `stacklevel` with which a warning points to the line of the user's own that led to it."""
     frame = inspect.currentframe()
@@ -89,3 +131,17 @@ def users_line() -> int:
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "muses_lab":
         level, frame = level + 1, frame.f_back
     return max(level, 1)
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """A value as CSV has it: a text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell("ndvi"), spreadsheet_cell(-3)
+    ("'=1+1", 'ndvi', -3)
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    with suppress(ValueError):
+        float(value)
+        return value
+    return f"'{value}"

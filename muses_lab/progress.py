@@ -5,16 +5,22 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from tqdm import tqdm
 
 EVERY_SECONDS = 5.0
+MANY = 200
+"""Things from which on progress is shown where nothing is said."""
+
+Told = bool | Callable[[int, int], object] | None
+"""Whether progress is shown, or what is called with how many are done of how many; what it raises ends the work."""
 
 
 class Progress:
-    """Counts `total` things; says nothing where it is not `shown`.
+    """Counts `total` things; says nothing where it is not `shown`. `told` is called with how many are done of how many.
 
     Examples
     --------
@@ -22,8 +28,10 @@ class Progress:
     ...     progress.update()
     """
 
-    def __init__(self, total: int, what: str, unit: str, shown: bool = True) -> None:
-        self._total, self._what, self._unit = total, what, unit
+    def __init__(
+        self, total: int, what: str, unit: str, shown: bool = True, told: Callable[[int, int], object] | None = None
+    ) -> None:
+        self._total, self._what, self._unit, self._told = total, what, unit, told
         self._begun = time.monotonic()
         self.done = 0
         self._ended = threading.Event()
@@ -46,6 +54,8 @@ class Progress:
     def update(self, more: int = 1, note: str = "") -> None:
         """`more` of the things are done; `note` says which the last one was."""
         self.done += more
+        if self._told is not None:
+            self._told(self.done, self._total)
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.update(more)
 
@@ -57,3 +67,9 @@ class Progress:
         seconds = time.monotonic() - self._begun
         line = f"{self._what}: {self.done} of {self._total} {self._unit}s, {seconds:.0f} s"
         print(line, file=sys.stderr, flush=True)
+
+
+def progress_of(total: int, what: str, unit: str, told: Told) -> Progress:
+    """The progress of what users ask for: shown, or told to their function."""
+    shown = total >= MANY if told is None else told is True
+    return Progress(total, what, unit, shown, told if callable(told) else None)

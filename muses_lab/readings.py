@@ -110,7 +110,7 @@ class _KeptReader(Reader):
 
     def stored(
         self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Callable[[], bool] | None = None, once: bool = False,
     ) -> Stored | None:  # fmt: skip
         out: np.ndarray | None = None
         for cell in cells(rect):
@@ -227,7 +227,7 @@ def _missing(prepared: PreparedGraph, loads: list[tuple[Stage, Load]]) -> Iterat
 
 def _read(published: Published, loads: list[tuple[Stage, Load]], failed: dict[tuple[_Place, Asset, Band], str]) -> None:
     """Has the workers read what is not kept, all at once."""
-    prepared, runs = published.prepared, compute.executor()
+    prepared, runs = published.prepared, compute.shared()
     asked = []
     lacking = list(_missing(prepared, loads))
     threads = max(1, int(runs.status().get("threads") or 1))

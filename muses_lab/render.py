@@ -75,12 +75,18 @@ class Drawing:
 
 def draw(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> Drawing:
     """The picture of `values` (see `render`), good for all styles with the same `shapes`."""
+    drawn = pixels(values, style, bands)
+    return _drawing_rgba(drawn) if drawn.ndim == 3 else _drawing_indexed(drawn)
+
+
+def pixels(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> np.ndarray:
+    """The picture of `values` (see `render`) before it is encoded: indices of the palette (y, x), or RGBA (y, x, 4)."""
     picked = np.ascontiguousarray(pick(values, style, bands))  # the compiled code is for these
     if picked.ndim == 3:
-        return _drawing_rgba(_rgba(picked, style))
+        return _rgba(picked, style)
     if style.classes:
-        return _drawing_indexed(_classified(picked, style))
-    return _drawing_indexed(_stretched(picked, *style.range_of("continuous"), style.gamma))
+        return _classified(picked, style)
+    return _stretched(picked, *style.range_of("continuous"), style.gamma)
 
 
 def shapes(style: Style) -> Hashable:
@@ -90,9 +96,7 @@ def shapes(style: Style) -> Hashable:
 
 def pick(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> np.ndarray:
     """The one (y, x) or three (3, y, x) bands of `values` that `style` shows."""
-    values = np.asarray(values)
-    if values.dtype not in (np.float32, np.float64):
-        values = values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
+    values = as_floats(values)
     if values.ndim == 2:
         return values
     if values.ndim != 3:
@@ -108,6 +112,14 @@ def pick(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -
         there = f": {', '.join(bands)}" if bands else ""
         raise BandError(f"{len(values)} bands cannot be drawn at once{there}; choose with .style(bands=...)")
     return values
+
+
+def as_floats(values: np.ndarray) -> np.ndarray:
+    """Values as float32 or float64, whichever has all of them."""
+    values = np.asarray(values)
+    if values.dtype in (np.float32, np.float64):
+        return values
+    return values.astype(np.float32 if values.dtype.itemsize <= 2 else np.float64)
 
 
 def empty_tile() -> bytes:
@@ -239,7 +251,7 @@ def _rgb(colour: str) -> tuple[int, int, int]:
 
 
 @lru_cache(maxsize=64)
-def _palette(style: Style) -> np.ndarray:
+def palette(style: Style) -> np.ndarray:
     """RGB of each index: 0 is transparent, a colormap runs from 1 to 255 (gamma is in the indices)."""
     if style.classes:
         return np.array([(0, 0, 0), *(_rgb(colour) for _, colour in style.classes.values())], np.uint8)
@@ -278,9 +290,9 @@ def _body(rows: np.ndarray) -> bytes:
 @lru_cache(maxsize=64)
 def _colours(style: Style) -> bytes:
     """The chunks that say what the indices look like."""
-    palette = _palette(style)
-    alpha = b"\0" if style.opacity >= 1 else b"\0" + bytes([round(255 * style.opacity)]) * (len(palette) - 1)
-    return _chunk(b"PLTE", palette.tobytes()) + _chunk(b"tRNS", alpha)
+    colours = palette(style)
+    alpha = b"\0" if style.opacity >= 1 else b"\0" + bytes([round(255 * style.opacity)]) * (len(colours) - 1)
+    return _chunk(b"PLTE", colours.tobytes()) + _chunk(b"tRNS", alpha)
 
 
 def _drawing_indexed(index: np.ndarray) -> Drawing:

@@ -20,6 +20,7 @@ from muses_lab.engine.graph import Step
 from muses_lab.engine.thinning import sentence
 from muses_lab.errors import ArgumentError
 from muses_lab.plain import number, users_line
+from muses_lab.progress import Told, progress_of
 from muses_lab.publish.documents import check_extents
 from muses_lab.raster import access
 
@@ -59,6 +60,11 @@ class Sampled(NamedTuple):
         return [_scenes(self.published, pixels.report, times) for pixels in self.pixels]
 
     @property
+    def failed(self) -> dict[str, str]:
+        """Scenes that could not be read and were left out: id → reason."""
+        return {id: why for pixels in self.pixels for id, why in pixels.report.failed}
+
+    @property
     def systems(self) -> list[str]:
         """Reference system of the grid of each place; empty where there is none."""
         return [", ".join(pixels.report.systems) for pixels in self.pixels]
@@ -69,26 +75,28 @@ class Sampled(NamedTuple):
         return [min(pixels.report.levels, default=np.nan) for pixels in self.pixels]
 
 
-def sampled(published: Published, places: Sequence[Point], resolution: float | None) -> Sampled:
+def sampled(published: Published, places: Sequence[Point], resolution: float | None, progress: Told = False) -> Sampled:
     """A chain at places, of the native pixels or those of the level of `resolution` metres."""
     size = _NATIVE if resolution is None else number("resolution", resolution)
     if size <= 0:
         raise ArgumentError(f"resolution={size:g} is not the size of a pixel in metres", argument="resolution")
     if not places:
         raise ArgumentError("at was given an empty list of places")
-    return Sampled(published, tuple(_pixels(published, places, size)))
+    return Sampled(published, tuple(_pixels(published, places, size, progress)))
 
 
-def at(published: Published, places: Sequence[Point], single: bool, resolution: float | None) -> xr.DataArray:
+def at(
+    published: Published, places: Sequence[Point], single: bool, resolution: float | None, progress: Told = False
+) -> xr.DataArray:
     """See `Chain.at`; `single`: one place was given, not a list of one."""
-    return at_places(published, places, single, resolution)[0]
+    return at_places(published, places, single, resolution, progress)[0]
 
 
 def at_places(
-    published: Published, places: Sequence[Point], single: bool, resolution: float | None
+    published: Published, places: Sequence[Point], single: bool, resolution: float | None, progress: Told = False
 ) -> tuple[xr.DataArray, Sampled]:
     """What `Chain.at` gives, and the pixels that it is made of."""
-    found = sampled(published, places, resolution)
+    found = sampled(published, places, resolution, progress)
     _check_inside(published, places, found.pixels)
     if single:
         (pixels,) = found.pixels
@@ -190,21 +198,24 @@ def labels_of(array: xr.DataArray, published: Published) -> list[str]:
     return [labels.get(time, "") for time in array.t.values] if labels and "t" in array.dims else []
 
 
-def _pixels(published: Published, places: Sequence[Point], size: float) -> list[Pixels]:
+def _pixels(published: Published, places: Sequence[Point], size: float, progress: Told = False) -> list[Pixels]:
     check_extents(published.root)
     check_known(published)
     if len(places) == 1 and (read := readings.pixels(published, _window(places[0], size))) is not None:
         return [read]  # somebody looks at this place, and will ask for more there
     executor = compute.executor()
     found: list[Pixels] = []
-    for start in range(0, len(places), _TOGETHER):
-        some = places[start : start + _TOGETHER]
-        tickets = [request_window(executor, published, _window(place, size)) for place in some]
-        try:
-            found += [ticket.result(settings.number("MUSES_TASK_SECONDS")) for ticket in tickets]
-        finally:
-            for ticket in tickets:
-                ticket.release()
+    with progress_of(len(places), "Values", "place", progress) as told:
+        for start in range(0, len(places), _TOGETHER):
+            some = places[start : start + _TOGETHER]
+            tickets = [request_window(executor, published, _window(place, size)) for place in some]
+            try:
+                for ticket in tickets:
+                    found.append(ticket.result(settings.number("MUSES_TASK_SECONDS")))
+                    told.update()
+            finally:
+                for ticket in tickets:
+                    ticket.release()
     return found
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from calendar import monthrange
+from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+
+import numpy as np
 
 
 def parse_time(text: str) -> datetime:
@@ -82,8 +86,13 @@ def difference(date1: str, date2: str, unit: str = "second") -> float:
     whole = ((second.year - first.year) * 12 + second.month - first.month) // each
     if months_later(first, whole * each) > second:
         whole -= 1
-    begin, end = months_later(first, whole * each), months_later(first, (whole + 1) * each)
-    return whole + (second - begin) / (end - begin)
+    begin = months_later(first, whole * each)
+    if begin == second:
+        return float(whole)
+    try:
+        return whole + (second - begin) / (months_later(first, (whole + 1) * each) - begin)
+    except ValueError:
+        raise ValueError(f"the {unit} that {date2} lies in ends beyond the year 9999") from None
 
 
 def shifted(date: str, value: int, unit: str) -> str:
@@ -115,3 +124,18 @@ def written_like(time: datetime, text: str) -> str:
         return time.date().isoformat()
     written = time.isoformat(timespec="milliseconds" if time.microsecond else "seconds")
     return written.replace("+00:00", "Z") if text.endswith(("Z", "z")) else written
+
+
+def short_dates(times: Sequence[np.datetime64]) -> list[str]:
+    """Times as texts, as short as they are each the only one: days, minutes, or all of it.
+
+    >>> short_dates(np.array(["2018-07-03T10:50", "2018-07-05T10:50", "2018-07-05T11:20"], "M8[us]"))
+    ['2018-07-03', '2018-07-05 10:50', '2018-07-05 11:20']
+    """
+    texts = [str(time.astype("M8[us]")).replace("T", " ") for time in times]
+    day, minute = len("2018-07-03"), len("2018-07-03 10:50")
+    days, minutes = (Counter(text[:length] for text in texts) for length in (day, minute))
+    return [
+        text[:day] if days[text[:day]] == 1 else text[:minute] if minutes[text[:minute]] == 1 else text
+        for text in texts
+    ]

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,33 @@ def lab_sample() -> Path:
     return _sample("lab")
 
 
-def _sample(kind: str, **arguments: Any) -> Path:
+@pytest.fixture(scope="session")
+def years_sample() -> Path:
+    """Folder of the sample of six years, which a copy of it in a home's `sample-years` saves making."""
+    from muses_lab.sample import six_years
+
+    return _sample("years", make=six_years)
+
+
+@pytest.fixture(scope="session")
+def course_samples(isolated_home: Path, years_sample: Path) -> Callable[[Path], None]:
+    """Puts the samples that the courses of `notebooks/courses` name into a home, as links; this run's has them."""
+    from muses_lab import settings
+    from muses_lab.sample.make import of_size
+
+    made = _sample("864-36", make=lambda folder: of_size(864, 36, folder))
+
+    def give(home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        for folder, name in ((made, "sample-864-36"), (years_sample, "sample-years")):
+            if not (home / name).exists():
+                (home / name).symlink_to(folder)
+
+    give(settings.home())
+    return give
+
+
+def _sample(kind: str, make: Any = None, **arguments: Any) -> Path:
     """Made once per version of its generator, for all runs and workers of this user, and then only read."""
     from muses_lab.sample import generate
 
@@ -197,7 +223,7 @@ def _sample(kind: str, **arguments: Any) -> Path:
     folder = cache / f"sample-{kind}-{_version(arguments)}"
     if not folder.exists():
         _forget_old(cache, f"sample-{kind}-")
-    generate(folder, **arguments)  # at once when it is there; a worker waits for the one that makes it
+    (make or generate)(folder, **arguments)  # at once when it is there; a worker waits for the one that makes it
     os.utime(folder)
     return folder
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from benchmarks import compare, contestants, data
+from benchmarks import compare, contestants, data, run
 from benchmarks.needs import grid_of, needs, owned, places
 from benchmarks.peers.contestant import View, parse_view
 from benchmarks.protocol import read_items
@@ -121,7 +121,7 @@ def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Pat
     assert one and one["counters"]["blocks"] == 2
 
 
-@pytest.mark.parametrize("workload", ["W3", "W4", "W6", "W7", "W8"])
+@pytest.mark.parametrize("workload", always(["W3", "W4", "W6", "W7", "W8"], ["W7"]))
 def test_every_workload_runs(muses: contestants.Process, workload: str) -> None:
     for threshold in (None, 0.05):
         answer = muses.view(**{**W1, "workload": workload, "threshold": threshold})
@@ -131,6 +131,7 @@ def test_every_workload_runs(muses: contestants.Process, workload: str) -> None:
 @pytest.mark.parametrize(
     ("workload", "zoom"), always([(name, zoom) for name in ("W1", "W2") for zoom in (14, 12)], [("W1", 14), ("W2", 12)])
 )
+@pytest.mark.thorough
 def test_views_of_unlike_data_are_what_numpy_computes(
     unlike: Path, muses_unlike: contestants.Process, workload: str, zoom: int
 ) -> None:
@@ -252,6 +253,7 @@ TARGETS = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("only", always(["W1", "W1,W2,W5,many"], ["W1"]))
 def test_the_whole_benchmark(folder: Path, tmp_path: Path, only: str) -> None:
     options = {"folder": folder, "size": SIZE, "dates": DATES, "rounds": 1, "only": only, "json": tmp_path / "json"}
@@ -271,3 +273,79 @@ def test_the_whole_benchmark(folder: Path, tmp_path: Path, only: str) -> None:
             for who in ("muses", "limit")
         )
         assert ours["counters"]["blocks"] == limit["counters"]["blocks"] > 0
+
+
+@pytest.mark.thorough
+def test_exports_are_measured_beside_reading_their_inputs(tmp_path: Path) -> None:
+    options = {"rounds": 1, "size": 512, "dates": 2, "folder": tmp_path / "data", "json": tmp_path / "json"}
+    command = [sys.executable, "-m", "benchmarks.medians", "--no-peers"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    targets = {target["what"]: target for target in json.loads((tmp_path / "json").read_text())}
+    assert targets.keys() == {
+        "export ÷ reading its inputs", "memory of the export, MB", "memory of a quarter of the tile, MB",
+    }  # fmt: skip
+    assert all(target in text for target in targets)
+
+
+@pytest.mark.thorough
+def test_places_and_polygons_are_measured_beside_others_with_equal_numbers(tmp_path: Path) -> None:
+    """It compares the numbers itself: of rasterio for a place, of exactextract for polygons."""
+    options = {"rounds": 1, "polygons": 12, "size": 1024, "dates": 8, "folder": tmp_path, "json": tmp_path / "json"}
+    command = [sys.executable, "-m", "benchmarks.places", "--no-peers"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    targets = {target["what"]: target for target in json.loads((tmp_path / "json").read_text())}
+    assert targets.keys() == {
+        "series ÷ blocks", "series ÷ pixel beside", "another expression, ms", "first points, s", "clip ÷ over",
+        "over ÷ exactextract",
+    }  # fmt: skip
+    assert all(target in text and min(targets[target]["measured"]) > 0 for target in targets)
+
+
+def test_the_whole_tile_is_asked_of_the_programs_that_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(sys, "argv", ["run", "--full", "--no-peers", "--only", "medians,pans"])
+    monkeypatch.setattr(subprocess, "run", lambda command, **options: asked.append(command[1:]))
+    run.main()
+    assert asked == [["-m", "benchmarks.pans"], ["-m", "benchmarks.medians", "--no-peers", "--full"]]
+
+
+@pytest.mark.thorough
+def test_pans_are_measured_and_held(tmp_path: Path) -> None:
+    options = {"rounds": 1, "size": 3072, "dates": 2, "folder": tmp_path / "data", "json": tmp_path / "json"}
+    command = [sys.executable, "-m", "benchmarks.pans"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    targets = {target["what"]: target for target in json.loads((tmp_path / "json").read_text())}
+    assert {"stale that ended before computing, share", "rest wins of the better of both"} <= targets.keys()
+    assert all(target in text for target in targets)
+    assert 0 <= targets["stale that ended before computing, share"]["measured"][0] <= 1
+
+
+@pytest.mark.thorough
+@pytest.mark.slow
+def test_exports_are_measured_beside_tiles_and_the_library(tmp_path: Path) -> None:
+    """It reads the files back itself, and ends where they do not hold what was written."""
+    options = {"rounds": 1, "size": 512, "dates": 3, "folder": tmp_path, "json": tmp_path / "json", "tile": 1024}
+    command = [sys.executable, "-m", "benchmarks.exports"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    targets = {target["what"]: target for target in json.loads((tmp_path / "json").read_text())}
+    assert {"GIF ÷ (tiles + encoding)", "MP4 ÷ (tiles + encoding)", "to_netcdf ÷ NetCDF", "to_zarr ÷ Zarr"} < set(
+        targets
+    )
+    assert all(target in text and min(targets[target]["measured"]) > 0 for target in targets)
+
+
+@pytest.mark.thorough
+def test_a_class_on_one_map_costs_what_one_participant_costs(folder: Path, tmp_path: Path) -> None:
+    options = {"folder": folder, "size": SIZE, "dates": DATES, "people": "1,4", "servers": 2, "json": tmp_path / "json"}
+    command = [sys.executable, "-m", "benchmarks.class_load"]
+    command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    text = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    one, four = json.loads((tmp_path / "json").read_text())
+    assert (one["people"], four["people"]) == (1, 4) and one["tiles"] > 0 and four["tiles"] == 4 * one["tiles"]
+    computed = [found["evaluated"] + found["elsewhere"] for found in (one, four)]
+    assert 0 < computed[1] <= 2 * computed[0] and four["served"] > four["evaluated"], text
+    assert not one["silent"] + four["silent"] and "MISSED" not in text, text

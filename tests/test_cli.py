@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from muses_lab import cli, doctor, settings
 from muses_lab.catalog import open_catalog
+from muses_lab.cli.plain import as_typed
 from muses_lab.doctor import Finding
 from muses_lab.operators import profile
 from tests.helpers import REPOSITORY
@@ -176,7 +177,7 @@ def test_options_are_named_as_they_are_typed(fresh_home: Path, tmp_path: Path) -
     assert asked.exit_code == 1
     assert "--collection my-scenes" in asked.stderr
     assert "=" not in asked.stderr
-    assert cli._as_typed("give url='a b', not MUSES_URL=x nor https://h/?url=1 or y=2", {"url"}) == (
+    assert as_typed("give url='a b', not MUSES_URL=x nor https://h/?url=1 or y=2", {"url"}) == (
         "give --url 'a b', not MUSES_URL=x nor https://h/?url=1 or y=2"
     )
 

@@ -74,6 +74,7 @@ def test_a_plain_script_gives_the_same_pixels_in_threads_and_on_the_cluster_and_
     assert not alive
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_view_completes_although_a_worker_is_killed(ndvi, no_cluster):
     window = ml.Window.from_bounds(EXTENT, crs="EPSG:4326", resolution=0.0001)

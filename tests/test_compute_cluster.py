@@ -91,7 +91,7 @@ def test_the_service_shows_starts_and_stops_it(here, tmp_path):
         refused = server.post("cluster", json={"do": "start", "options": {"workers": 2}})
         assert refused.status_code == 202
         while not (reason := server.get("cluster").json()["reason"]):
-            pass
+            time.sleep(0.1)
         assert "MUSES_WORKERS" in reason
         for body in (
             {},
@@ -104,6 +104,7 @@ def test_the_service_shows_starts_and_stops_it(here, tmp_path):
         assert server.post("cluster", json={"do": "start"}).status_code == 202
         while (found := server.get("cluster").json()).get("state") != "idle":
             assert found.get("state") in ("off", "starting"), found
+            time.sleep(0.1)
         assert found["threads"] == 1 and found["workers"] == 1
         stopped = server.post("cluster", json={"do": "stop"})
         assert stopped.status_code == 200 and stopped.json()["state"] == "off"

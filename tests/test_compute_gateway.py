@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 
 import dask
 import pytest
+from dask_gateway import Gateway
 
+import muses_lab as ml
 from benchmarks.gateway import PASSWORD, free_port, running_gateway
+from muses_lab import compute
 from muses_lab.compute import dask_backend, gateway
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
+from muses_lab.raster.asset import Band
 from tests.helpers import PYTHON_PATH
+from tests.helpers.made_scenes import UTM31, three
 from tests.helpers.scripted_engine import Document
 
 
@@ -43,6 +49,34 @@ def test_kernel_and_server_share_the_users_cluster(address, monkeypatch):
         finally:
             kernel.close()
             server.close()
+
+
+@pytest.mark.slow
+def test_a_production_on_a_gateway_writes_the_same_files(made, tmp_path, monkeypatch):
+    _, scenes = three(made, sizes=True)
+    chain = made.chain([Band("B", nodata=0.0)], scenes.scenes).band("B").median("t")
+
+    def produced(how: str) -> dict[str, bytes]:
+        monkeypatch.setenv("MUSES_COMPUTE", how)
+        monkeypatch.setattr(compute, "_default", None)
+        production = ml.produce(chain, tmp_path / how, tiles=1500, crs=UTM31, resolution=10, progress=False)
+        assert not production.failed and len(production.done) > 1
+        assert compute.kind() == how
+        return {one.file: (tmp_path / how / one.file).read_bytes() for one in production.done}
+
+    monkeypatch.setenv("MUSES_WORKERS", "1")
+    environment = {"MUSES_LAB_HOME": os.environ["MUSES_LAB_HOME"], "PYTHONPATH": PYTHON_PATH}
+    auth = {"type": "basic", "kwargs": {"username": "carol", "password": PASSWORD}}
+    with (
+        running_gateway(tmp_path, environment) as url,
+        dask.config.set({"gateway.address": url, "gateway.auth": auth}),
+    ):
+        try:
+            on_gateway = produced("gateway")
+            assert [cluster.status.name for cluster in Gateway().list_clusters()] == ["RUNNING"]
+        finally:
+            compute.forget("gateway")
+    assert on_gateway == produced("threads")
 
 
 def test_without_a_gateway_the_error_says_what_to_set():

@@ -238,6 +238,49 @@ def test_running_work_gets_its_cancel_flag_when_the_last_asker_leaves_and_nobody
     assert again.future.result(1) == "result of block"
 
 
+def test_who_leaves_hears_whether_anything_was_computed_for_them(scripted):
+    backend, executor = scripted
+    heard: list[str] = []
+
+    def leave(ticket: Any, name: str) -> None:
+        ticket.release(lambda: heard.append(name))
+
+    running, shared, stays = (executor.request(Document(), task) for task in ("one", "two", "two"))
+    queued = executor.request(Document(), "three")
+    leave(queued, "queued")
+    leave(shared, "computed for somebody who stays")
+    leave(running, "running")
+    assert heard == []
+    backend.finish("one", Cancelled("stopped in the middle"))
+    backend.finish("two")
+    assert stays.future.result(1) and heard == ["running"]
+    dropped, there = (executor.request(Document(), task) for task in ("four", "five"))
+    leave(dropped, "dropped by the backend")
+    backend.finish("four", Cancelled("not begun", begun=False))
+    backend.finish("five")
+    leave(there, "there")
+    assert heard == ["running", "there"]
+
+
+def test_all_who_left_hear_of_a_block_for_which_nobody_stayed(scripted):
+    backend, executor = scripted
+    heard: list[int] = []
+    for n, ticket in enumerate([executor.request(Document(), "block") for _ in range(3)]):
+        ticket.release(lambda n=n: heard.append(n))
+    backend.finish("block", Cancelled("stopped in the middle"))
+    assert heard == [0, 1, 2]
+
+
+def test_while_work_is_held_only_what_is_urgent_begins(scripted):
+    backend, executor = scripted
+    executor.hold(above=-10)
+    executor.request(Document(), "usual", 0)
+    executor.request(Document(), "urgent", -20)
+    assert backend.order == ["urgent"]
+    executor.hold()
+    assert backend.order == ["urgent", "usual"]
+
+
 def test_work_that_was_cancelled_for_others_is_tried_again_for_who_still_waits(scripted):
     backend, executor = scripted
     ticket = executor.request(Document(), "block")

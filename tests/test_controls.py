@@ -249,6 +249,14 @@ class TestMap:
         assert state["rows"][0]["value"] == 0.7 and state["bound"] and state["own_id"] == controls.model_id
 
 
+def test_chains_and_layers_make_their_own(s2: ml.Collection) -> None:
+    green = s2.mask_clouds().ndvi().median("t") > ml.parameter("threshold", 0.4, minimum=0, maximum=1)
+    for item in (green, green.style()):
+        made = item.controls("threshold")
+        assert type(made).__name__ == "Controls" and [row["name"] for row in made.rows] == ["threshold"]
+        assert made.items[0].identical(green) if isinstance(item, ml.Chain) else made.items[0].chain.identical(green)
+
+
 def test_only_what_depends_on_the_parameter_is_computed_again(s2, threshold, monkeypatch):
     """Counted: the neighbourhoods, and the blocks that are read; both lie before the threshold."""
     operator, calls = registry["muses:focal_mean"], []

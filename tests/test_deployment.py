@@ -46,6 +46,7 @@ def hub(tmp_path: Path, **environment: str) -> HubSettings:
         ({"AUTH": "pam", "USERS": "*", "URL": "https://lab.example.org"}, "passwords in the clear"),
         ({"TLS_CERT": "/etc/cert.pem"}, "belong together"),
         ({"ADMINS": "alice"}, "one password for all proves no name"),
+        ({"PASSWORD": "seven77"}, "MUSES_HUB_PASSWORD has 7 characters; it needs 8 at least, or leave it out"),
         ({"PUBLISHED": "/nowhere/course"}, "MUSES_HUB_PUBLISHED='/nowhere/course' is no folder"),
         ({"START": "../01.ipynb"}, "is no published notebook; name it by its path below"),
         ({"START": "/etc/passwd"}, "is no published notebook"),
@@ -68,6 +69,14 @@ def test_what_is_weaker_than_it_looks_is_refused(tmp_path, environment, told):
 )
 def test_settings_that_hold(tmp_path, environment):
     assert hub(tmp_path, **environment).users
+
+
+def test_of_a_demonstration_one_name_is_a_trainer_elsewhere_a_group_of_the_hub(tmp_path):
+    assert hub(tmp_path).trainers == "trainer,@trainers" and hub(tmp_path).gateway
+    assert hub(tmp_path, AUTH="pam", USERS="alice").trainers == "@trainers"
+    chosen = hub(tmp_path, TRAINERS="tom,@staff", GATEWAY="0")
+    assert chosen.trainers == "tom,@staff" and not chosen.gateway
+    assert chosen.courses == chosen.state / "courses"
 
 
 def test_values_that_are_wrong_are_named(tmp_path):
@@ -154,7 +163,8 @@ def test_the_release_has_the_notebooks_that_are_tracked():
     listed = subprocess.run(["git", "ls-files", "notebooks"], cwd=REPOSITORY, capture_output=True, text=True)
     if listed.returncode:
         pytest.skip("no git, or no clone, here")
-    assert sorted(f"notebooks/{name}" for name in TUTORIALS) == listed.stdout.split()
+    tracked = [name for name in listed.stdout.split() if not name.startswith("notebooks/courses/")]
+    assert sorted(f"notebooks/{name}" for name in TUTORIALS) == tracked, "and courses, which are published as such"
 
 
 def test_only_the_releases_tutorials_are_published_and_all_can_read_them(folder):

@@ -21,7 +21,8 @@ from odc.geo.geobox import GeoBox
 import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
-from muses_lab.engine import Engine, NodeKey, Published, RectKey
+from muses_lab.compute.windows import assemble
+from muses_lab.engine import BlockKey, Engine, NodeKey, OnceKey, Published, RectKey, Result
 from muses_lab.engine.execute import compact
 from muses_lab.engine.mosaic import layout
 from muses_lab.errors import Cancelled, NotFound, TooLarge
@@ -241,6 +242,32 @@ def test_a_window_smaller_than_a_block_is_asked_for_as_it_is(cloudy: Chain, size
     tasks = layout(prepared, window(size, size, corner=(west + 3000, north - 3000))).tasks
     assert [isinstance(task, RectKey) for task in tasks] == [rects] * (1 if rects else len(tasks))
     assert not rects or tasks[0].rect == Rect(300, 300 + size, 300, 300 + size)
+
+
+@pytest.mark.parametrize("kind", ["plain", "threshold", "halo", "twice"])
+def test_an_export_decodes_each_block_once_and_keeps_it_only_where_it_is_read_again(
+    engine: Engine, cloudy: Chain, kind: str
+) -> None:
+    median = clear(cloudy, 4).ndvi().median("t")
+    chain = {
+        "plain": median,
+        "threshold": median > 0.1,
+        "halo": median.focal_mean(3),
+        "twice": median + cloudy.band("red").max("t"),
+    }[kind]
+    published, box = chain.published, window(SIZE, SIZE)
+    engine.keep(published.hash, published)
+    placed = layout(published.prepared, box)
+    results: dict[BlockKey | RectKey, Result] = {}
+    for key in placed.tasks:
+        assert isinstance(key, BlockKey)
+        results[key] = engine.run(published.hash, OnceKey(*key), never)
+    once = reads(engine)
+    assert once and len(once) == len(set(once)), "a block decoded twice"
+    kept = [key for key in engine.cache._entries if key[0] == "file"]
+    assert bool(kept) == (kind in ("halo", "twice"))
+    exported = assemble(placed, results).values
+    assert np.array_equal(exported, pixels(Engine(256 << 20), chain, box).values, equal_nan=True)
 
 
 def test_a_new_threshold_after_a_median_reads_nothing_and_keeps_the_median(engine: Engine, cloudy: Chain) -> None:

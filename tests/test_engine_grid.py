@@ -132,7 +132,7 @@ def test_a_rotated_window_has_places_too() -> None:
     affine = Affine.translation(370_000, 4_830_000) @ Affine.rotation(30) @ Affine.scale(10, -10)
     x, y = places(GeoBox((5, 7), affine, "EPSG:32631"), "EPSG:4326")
     there = pyproj.Transformer.from_crs(32631, 4326, always_xy=True)
-    assert (x[2, 3], y[2, 3]) == pytest.approx(there.transform(*(affine * (3.5, 2.5))), abs=1e-9)
+    assert (x[2, 3], y[2, 3]) == pytest.approx(there.transform(*(affine @ (3.5, 2.5))), abs=1e-9)
 
 
 def test_places_that_a_crs_cannot_show_lie_in_no_block() -> None:
@@ -180,7 +180,7 @@ def test_a_pixels_centre_lies_in_that_pixel_also_north_and_west_of_the_origin(
     grid: Grid, level: int, row: int, col: int
 ) -> None:
     box = grid.geobox(level, Rect(row, row + 1, col, col + 1))
-    x, y = box.affine * (0.5, 0.5)
+    x, y = box.affine @ (0.5, 0.5)
     assert tuple(int(v[0]) for v in grid.indices(level, np.array([x]), np.array([y]))) == (row, col)
 
 
@@ -405,7 +405,7 @@ def test_values_on_a_lattice_grid_with_negative_rows(tmp_path: Path) -> None:
         Window.tile(14, 8250, 5978)[3:200, 5:77],
         Window.tile(3, 4, 2),  # pixels so large that nothing is interpolated
         Window.from_bounds((1.40, 43.55, 1.50, 43.65), crs="EPSG:32631", resolution=10),
-        GeoBox((50, 70), Affine.translation(370000, 4830000) * Affine.rotation(20) * Affine.scale(10, -10), 32631),
+        GeoBox((50, 70), Affine.translation(370000, 4830000) @ Affine.rotation(20) @ Affine.scale(10, -10), 32631),
     ],
     ids=["tile", "part", "world", "own CRS", "rotated"],
 )

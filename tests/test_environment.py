@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import files, packages_distributions
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,11 @@ def test_what_is_imported_is_declared() -> None:
     """No module leans on a library that is there only because another one needs it."""
     optional = {canonicalize_name(Requirement(text).name) for text in PROJECT["optional-dependencies"]["hub"]}
     declared = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]} | optional
-    providers = packages_distributions()
     undeclared: dict[str, str] = {}
     for root in ("muses_lab", "widgets/muses_widgets"):
         for path in sorted((REPOSITORY / root).rglob("*.py")):
             for name in imported(path) - sys.stdlib_module_names - {"muses_lab", "muses_widgets", "__future__"}:
-                names = {canonicalize_name(found) for found in providers.get(name, [name])}
+                names = {canonicalize_name(found) for found in providers().get(name, [name])}
                 if not names & declared:
                     undeclared[name] = str(path.relative_to(REPOSITORY))
     assert not undeclared, f"add to the dependencies in pyproject.toml, then `make lock`: {undeclared}"
@@ -94,31 +93,45 @@ def test_what_is_declared_is_imported() -> None:
 
 def used(roots: tuple[str, ...]) -> set[str]:
     """Distributions of which something is imported in folders of the repository."""
-    modules = {name for root in roots for source in sources(REPOSITORY / root) for name in modules_of(source)}
-    providers = packages_distributions()
+    modules = {name for root in roots for name in modules_below(REPOSITORY / root)}
     return {
         canonicalize_name(name)
         for module in modules
-        for name in providers.get(module.split(".")[0], ())
-        if len(providers[module.split(".")[0]]) == 1 or gives(name, module)
+        for name in providers().get(module.split(".")[0], ())
+        if len(providers()[module.split(".")[0]]) == 1 or gives(name, module)
     }
+
+
+@cache
+def providers() -> dict[str, list[str]]:
+    """Distributions that give a top-level package; the whole environment is read for it."""
+    return {name: list(found) for name, found in packages_distributions().items()}
+
+
+@cache
+def paths(distribution: str) -> list[str]:
+    return [str(file) for file in files(distribution) or ()]
 
 
 def gives(distribution: str, module: str) -> bool:
     """Whether it is this distribution of those that share a namespace (odc.geo and odc.stac) that is imported."""
-    path = module.split(".")
-    start = "/".join(path[:2])
-    has = any(str(file).startswith((f"{start}/", f"{start}.")) for file in files(distribution) or ())
-    return has or canonicalize_name(distribution) == canonicalize_name(path[0])
+    parts = module.split(".")
+    start = "/".join(parts[:2])
+    has = any(path.startswith((f"{start}/", f"{start}.")) for path in paths(distribution))
+    return has or canonicalize_name(distribution) == canonicalize_name(parts[0])
 
 
-def sources(root: Path) -> Iterator[str]:
+@cache
+def modules_below(root: Path) -> set[str]:
+    """Full names of the modules that files and notebooks of a folder import."""
+    names: set[str] = set()
     for path in [root] if root.is_file() else sorted(root.rglob("*")):
         if path.suffix == ".py":
-            yield path.read_text("utf-8")
+            names |= modules_of(path.read_text("utf-8"))
         elif path.suffix == ".ipynb":
             cells = json.loads(path.read_text("utf-8"))["cells"]
-            yield "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+            names |= modules_of("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    return names
 
 
 def imported(path: Path) -> set[str]:
@@ -142,6 +155,10 @@ def test_every_entry_of_the_lock_is_pinned_and_hashed() -> None:
     blocks = re.split(r"^(?=[A-Za-z0-9])", LOCK, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(ENTRIES)
     assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_lock_has_nothing_that_makes_every_jupyter_server_start_late() -> None:
+    assert "rfc3987-syntax" not in LOCKED, "jsonschema's formats import it; it builds a grammar for 1.3 s"
 
 
 def test_the_lock_names_no_registry() -> None:

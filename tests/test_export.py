@@ -92,6 +92,26 @@ def test_it_is_a_valid_cog_of_the_chains_own_values(ndvi: Chain, tmp_path: Path)
     assert [p.name for p in tmp_path.iterdir()] == ["ndvi.tif"], "no temporary is left"
 
 
+def test_gdal_of_the_system_opens_it_where_it_lies(ndvi: Chain, tmp_path: Path) -> None:
+    """That of Debian, which QGIS uses; not the one that came with rasterio."""
+    path = export(ndvi, tmp_path / "ndvi.tif").wait(60)
+    packaged = ("GDAL_DATA", "PROJ_DATA", "PROJ_LIB")
+    environment = {name: text for name, text in os.environ.items() if name not in packaged}
+
+    def told(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout
+
+    found = json.loads(told("gdalinfo", "-json", str(path)))
+    assert found["geoTransform"] == list(WHOLE.affine.to_gdal()) and found["size"] == [SIZE, SIZE]
+    assert 'ID["EPSG",32631]' in found["coordinateSystem"]["wkt"]
+    assert found["metadata"]["IMAGE_STRUCTURE"]["LAYOUT"] == "COG"
+    (band,) = found["bands"]
+    assert band["type"] == "Float32" and math.isnan(float(band["noDataValue"])) and band["block"] == [512, 512]
+    assert [overview["size"] for overview in band["overviews"]] == [[550, 550], [275, 275]]
+    value = float(told("gdallocationinfo", "-valonly", str(path), "600", "400"))
+    assert value == pytest.approx(float(read(path)[0, 400, 600]), abs=1e-9)
+
+
 def test_what_lies_beyond_the_data_is_missing(ndvi: Chain, tmp_path: Path) -> None:
     box = window(700, 600, corner=(CORNER[0] - 3000, CORNER[1] + 1000))
     values = read(export(ndvi, tmp_path / "a.tif", box).wait(60))[0]
@@ -281,8 +301,8 @@ def test_a_file_that_appears_meanwhile_is_left_alone(ndvi: Chain, tmp_path: Path
 def test_what_cannot_be_written_is_said_at_once(ndvi: Chain, tmp_path: Path) -> None:
     with pytest.raises(ExtentRequired, match="window"):
         ndvi.export(tmp_path / "a.tif")
-    with pytest.raises(ValueError, match=r"a.png.*GeoTIFF \(.tif, .tiff\)"):
-        export(ndvi, tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a.bmp.*GeoTIFF \(.tif, .tiff\)"):
+        export(ndvi, tmp_path / "a.bmp")
     with pytest.raises(FileNotFoundError, match="nowhere"):
         export(ndvi, tmp_path / "nowhere" / "a.tif")
     with pytest.raises(ExtentRequired, match="pin"):

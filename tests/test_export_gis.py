@@ -240,7 +240,7 @@ def test_windows_that_make_no_sense_are_refused_by_the_caller(red: Chain, tmp_pa
     before = known()
     tiny = GeoBox((10**8, 10**8), Affine(2e-4, 0, CORNER[0], 0, -2e-4, CORNER[1]), "EPSG:32631")
     many = GeoBox((10**6, 10**6), Affine(0.02, 0, CORNER[0], 0, -0.02, CORNER[1]), "EPSG:32631")
-    for wrong in (tiny, many, (1.3, 43.5, 1.5, 43.7)):
+    for wrong in (tiny, many, (1.3, 43.5, 1.5)):
         for ask in (red.plan, red.compute, lambda box: red.export(tmp_path / "a.tif", box)):
             with pytest.raises(WindowError):
                 ask(wrong)

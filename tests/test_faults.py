@@ -145,6 +145,7 @@ def nothing_stays_broken(request: pytest.FixtureRequest) -> Iterator[None]:
 # Workers
 
 
+@pytest.mark.thorough
 def test_slow_workers_cost_time_and_no_tile(lab: Lab) -> None:
     lab.break_workers("slow 1")
     with ThreadPoolExecutor(1) as pool:
@@ -153,6 +154,7 @@ def test_slow_workers_cost_time_and_no_tile(lab: Lab) -> None:
         assert reasons(asked.result()) == [""] * 4
 
 
+@pytest.mark.thorough
 def test_tiles_of_workers_that_are_too_slow_fail_with_the_limit_and_come_by_retry(lab: Lab) -> None:
     lab.break_workers("slow 300")
     view = lab.view(3)
@@ -182,6 +184,7 @@ def test_one_dying_worker_costs_time_and_no_reason_to_worry(lab: Lab) -> None:
     assert lab.fault.with_name("died-a").exists()
 
 
+@pytest.mark.thorough
 def test_tiles_that_kill_their_workers_fail_with_that_reason_and_come_by_retry(lab: Lab) -> None:
     lab.break_workers("die")
     view = lab.view(1)
@@ -213,6 +216,7 @@ def test_a_cluster_that_cannot_be_reached_is_a_reason_and_no_dead_end(lab: Lab) 
     lab.recovers(view)
 
 
+@pytest.mark.thorough
 def test_a_connection_that_swallows_everything_is_given_up(lab: Lab) -> None:
     """No end of the connection is told: only that answers do not come."""
     lab.proxy.set("swallow")
@@ -224,6 +228,7 @@ def test_a_connection_that_swallows_everything_is_given_up(lab: Lab) -> None:
     lab.recovers(view)
 
 
+@pytest.mark.thorough
 def test_connections_that_were_swallowed_and_never_end_are_not_used_again(lab: Lab) -> None:
     """The old connections stay open and silent for ever; new ones work: what a restarted firewall leaves behind."""
     accepted = lab.proxy.accepted

@@ -108,16 +108,16 @@ def test_several_results_open_in_order(tmp_path: Path):
         "a": node("reduce_dimension", data=of("l"), dimension="t", reducer=MEDIAN),
         "s1": node("save_result", data=of("a"), format="NETCDF", options={"dtype": "float32"}),
         "b": node("apply", result=True, data=of("a"), process=callback("absolute", x=X)),
-        "s2": node("save_result", data=of("b"), format="PNG"),
+        "s2": node("save_result", data=of("b"), format="GRIB"),
     }
     file = tmp_path / "graph.json"
     file.write_text(json.dumps(document))
     first, second = ml.read_graph(file)
     assert (first.name, first.format, dict(first.options)) == ("s1", "NETCDF", {"dtype": "float32"})
-    assert (second.name, second.format) == ("s2", "PNG")
+    assert (second.name, second.format) == ("s2", "GRIB")
     assert second.chain.identical(ml.Chain.from_json({**document, "s1": LOAD, "s2": LOAD}))
     assert first._suffix() == ".nc"
-    with pytest.raises(ArgumentError, match=r"'PNG'.*GeoTIFF \(.tif") as caught:
+    with pytest.raises(ArgumentError, match=r"'GRIB'.*GeoTIFF \(.tif") as caught:
         second.export(tmp_path / "out")
     assert caught.value.to_json()["openeo"] == "FormatUnsupported"
     with pytest.raises(DocumentError, match=r"2 results \('s1', 's2'\): ml.read_graph"):

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 import muses_lab as ml
+from muses_lab.api.clearness import clearness
 from muses_lab.api.frames import as_date
 from muses_lab.errors import ArgumentError, NotAnImage
+from muses_lab.tables.observed import DateFacts
+from muses_lab.times import short_dates
 from muses_widgets import Map, link
 from muses_widgets.inputs import NotShown
 from muses_widgets.sections.newest import Newest
 from muses_widgets.sections.time import Time
-from tests.helpers.made_stacks import stack
+from tests.helpers.made_stacks import own_window, stack
 
 pytestmark = pytest.mark.usefixtures("in_threads")
 
@@ -99,7 +102,7 @@ def test_dates_without_scenes_say_so(s2) -> None:
     assert "no scene" in m.panel.layers[0]["empty"]
 
 
-def test_the_bar_is_told_how_much_of_the_view_each_date_has(s2) -> None:
+def test_the_bar_is_told_how_clear_the_view_is_at_each_date(s2) -> None:
     m = Map()
     ndvi = s2.mask_clouds().ndvi()
     m.add(ndvi.over_time(), name="NDVI")
@@ -112,7 +115,86 @@ def test_the_bar_is_told_how_much_of_the_view_each_date_has(s2) -> None:
     values = ndvi.compute(ml.Window.from_bounds(tuple(bounds), resolution=20))
     expected = values.notnull().mean(("y", "x"))
     assert told[-1]["busy"] is False
-    np.testing.assert_allclose(told[-1]["shares"], expected, atol=0.05)  # of fewer pixels
+    assert told[-1]["basis"] == "by the chain's own mask"
+    clear, covered = np.transpose(told[-1]["shares"])
+    np.testing.assert_allclose(clear, expected, atol=0.05)  # of fewer pixels
+    seen = s2.ndvi().compute(ml.Window.from_bounds(tuple(bounds), resolution=20)).notnull().mean(("y", "x"))
+    np.testing.assert_allclose(covered, seen, atol=0.05)
+
+
+def test_a_chain_without_a_mask_is_as_clear_as_the_mask_of_its_product_says(s2) -> None:
+    window = ml.Window.from_bounds((1.40, 43.57, 1.42, 43.59), resolution=20)
+    over = s2.ndvi().over_time()
+    found = clearness(over)
+    assert found.basis == "by the scenes' SCL"
+    clouds = s2.clouds().compute(window)
+    shares = np.array(found.shares(over.frames, window))
+    np.testing.assert_array_equal(shares[:, 0], (clouds == 0).mean(("y", "x")))
+    np.testing.assert_array_equal(shares[:, 1], clouds.notnull().mean(("y", "x")))
+
+
+def test_a_period_is_clear_where_one_of_its_dates_is(s2) -> None:
+    window = ml.Window.from_bounds((1.40, 43.57, 1.42, 43.59), resolution=20)
+    over = s2.ndvi().over_time("year")
+    clouds = s2.clouds().compute(window)
+    shares = np.array(clearness(over).shares(over.frames, window))
+    np.testing.assert_array_equal(shares[0], [(clouds == 0).any("t").mean(), clouds.notnull().any("t").mean()])
+
+
+def test_where_nothing_is_known_of_clouds_all_that_has_values_counts(dated) -> None:
+    over = dated.over_time()
+    found = clearness(over)
+    assert found.basis == ""
+    assert found.shares(over.frames, own_window(8, 8)) == [(1.0, 1.0)] * len(DAYS)
+
+
+def test_without_a_mask_of_the_product_the_scenes_own_cloud_cover_counts_and_that_is_said(dated, monkeypatch) -> None:
+    over = dated.over_time()
+    frames = tuple(one._replace(facts=DateFacts(cloud_cover=20.0 * n)) for n, one in enumerate(over.frames))
+    monkeypatch.setitem(over.__dict__, "frames", frames)
+    found = clearness(over)
+    assert found.basis == "by the cloud cover of whole scenes"
+    clear, covered = np.transpose(found.shares(frames, own_window(8, 8)))
+    np.testing.assert_allclose(clear, [1, 0.8, 0.6, 0.4, 0.2])
+    np.testing.assert_array_equal(covered, 1)
+
+
+def test_frames_tell_platform_orbit_and_clouds_of_their_scenes(s2) -> None:
+    properties = [item["properties"] for item in s2.items]
+    frame = s2.ndvi().over_time()[0]
+    first = [one for one in properties if one["datetime"].startswith(frame.label)]
+    assert frame.facts.platforms == (first[0]["platform"],)
+    assert frame.facts.orbits == (f"{first[0]['sat:relative_orbit']} {first[0]['sat:orbit_state']}",)
+    assert frame.facts.cloud_cover == pytest.approx(np.mean([one["eo:cloud_cover"] for one in first]))
+    year = s2.ndvi().over_time("year")[0].facts
+    assert year.platforms == tuple(sorted({one["platform"] for one in properties}))
+
+
+def test_frames_are_made_by_another_period_and_back(s2) -> None:
+    dates, months = s2.ndvi().over_time(), s2.ndvi().over_time("month", "max")
+    assert (dates.period, dates.reducer) == (None, None)
+    assert (months.period, months.reducer) == ("month", "max")
+    assert months.by().cube.identical(dates.cube)
+    assert months.by("season").cube.identical(s2.ndvi().over_time("season").cube)
+    (one,) = dates.by(("2018-03-01", "2018-06-01"), "mean")
+    assert one.label == "2018-03-01 – 2018-05-31"
+    (all_of_them,) = months.by((None, None))
+    assert all_of_them.label == f"{dates[0].label} – {dates[-1].label}"
+
+
+def test_the_page_chooses_a_period_for_a_layer(s2) -> None:
+    m = Map()
+    m.add(s2.ndvi().over_time().style(cmap="magma"), name="NDVI")
+    section = Time(m)
+    id = m.tiles("NDVI").model_id
+    section.receive({"asked": "1", "layers": [id], "period": "month", "reducer": "max", "start": None, "end": None})
+    assert m.tiles("NDVI").chain.identical(s2.ndvi().over_time("month", "max").cube)
+    assert m.panel.layers[0]["period"] == {"name": "month", "reducer": "max"}
+    assert m.panel.sections["time"]["handled"] == "1"
+    about = {"layers": [id], "period": "range", "reducer": "median", "start": "2018-03-01", "end": "2018-05-31"}
+    section.receive({"asked": "2", **about})
+    (frame,) = m.panel.layers[0]["frames"]
+    assert frame["label"] == "2018-03-01 – 2018-05-31" and set(frame["platforms"]) == {"sentinel-2a"}
 
 
 # ------------------------------------------------------------------------------------------------- what a date means
@@ -144,11 +226,11 @@ def test_dates_are_written_in_one_way(given: Any, expected: str) -> None:
 
 
 def test_several_observations_of_a_day_and_of_a_minute_have_names_of_their_own() -> None:
-    from muses_lab.api.frames import Frame, _dates, last_until
+    from muses_lab.api.frames import Frame, last_until
 
     texts = ("2018-01-03T10:50:31.5", "2018-01-05T10:50:31", "2018-01-05T10:50:45", "2018-01-05T11:00")
     times = tuple(np.datetime64(text, "ns") for text in texts)
-    dates = _dates(times)
+    dates = short_dates(times)
     assert dates == ["2018-01-03", "2018-01-05 10:50:31.000000", "2018-01-05 10:50:45.000000", "2018-01-05 11:00"]
     frames = [Frame(day, day, time, None) for day, time in zip(dates, times, strict=True)]
     assert [last_until(frames, day) for day in dates] == [0, 1, 2, 3]

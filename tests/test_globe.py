@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import muses_lab as ml
 from muses_lab.catalog import Query
 from muses_lab.catalog.register import add
-from muses_lab.globe import on_globe, wrap_bounds
+from muses_lab.errors import WindowError
+from muses_lab.globe import around, on_globe, wrap_bounds
 
 pytestmark = pytest.mark.usefixtures("in_threads")
 
@@ -175,3 +176,36 @@ def test_a_raster_near_a_pole_has_values_at_its_points(
         assert chain.at(lon, lat).item() == 7
     x, y = corner[0] - 500, corner[1] + 500  # beside it
     assert np.isnan(chain.at(*back.transform(x, y)).item())
+
+
+@pytest.mark.parametrize("crs, resolution, wide", [("EPSG:4326", 0.001, 1.3), ("EPSG:3857", 100, 145_000)])
+def test_a_footprint_across_180_has_the_scenes_of_both_sides(
+    fiji: Path, tmp_path: Path, crs: str, resolution: float, wide: float
+) -> None:
+    chain = ml.collection("c", ml.open_catalog(str(fiji))).bbox(179, -18, -179, -16).band("b1").max("t")
+    path = chain.export(tmp_path / "a.tif", "footprint", crs=crs, resolution=resolution, progress=False).wait(60)
+    with rasterio.open(path) as file:
+        values = file.read(1)
+        assert file.bounds.right - file.bounds.left == pytest.approx(wide, rel=0.05), "not round the world"
+    numbers, counts = np.unique(values[np.isfinite(values)], return_counts=True)
+    assert list(numbers) == [1, 2] and counts[0] == pytest.approx(counts[1], rel=0.02)
+
+
+def test_a_system_that_ends_at_180_is_refused_there(fiji: Path) -> None:
+    chain = ml.collection("c", ml.open_catalog(str(fiji))).bbox(179, -18, -179, -16).band("b1").max("t")
+    with pytest.raises(WindowError, match="on both sides of 180°, which are the two ends of EPSG:8857"):
+        chain.plan("footprint", crs="EPSG:8857", resolution=100)
+
+
+@given(st.lists(st.tuples(st.floats(-180, 180), st.floats(0, 350)), min_size=1, max_size=6))
+def test_the_shortest_span_around_others_holds_them(spans: list[tuple[float, float]]) -> None:
+    west, east = around((begin, begin + width) for begin, width in spans)
+    assert -180 <= west < 180 and east - west <= 360 + 1e-9
+    for begin, width in spans:
+        assert (
+            (begin - west) % 360 + width <= east - west + 1e-6
+            or (begin - west) % 360 > 360 - 1e-6
+            or (east - west == 360)
+        )
+    if len(spans) == 1:
+        assert east - west == pytest.approx(spans[0][1], abs=1e-9)

@@ -52,6 +52,7 @@ def test_what_is_declared_to_be_together_is_there() -> None:
     assert group("tests/test_service_chains.py::t") == group("tests/test_delivery.py::TestX::t") == "server"
     assert group("tests/test_service_views.py::t") == "test_service_views.py"
     assert group("tests/browser/test_hub.py::t") == "hub" and group("tests/browser/test_now.py::t") == "browser"
+    assert group("tests/browser/test_controls.py::t") == "browser in threads"
 
 
 def test_a_torn_group_is_told() -> None:

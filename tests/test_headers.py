@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_had_does_not_hide_what_the_others_are(
 
 @pytest.mark.parametrize(
     "stale",
-    [GRID * Affine.translation(2, -1), GRID * Affine.translation(0.5, 0.5), Affine(10, 0, 5e5, 0, -10, 4.8e6),
+    [GRID @ Affine.translation(2, -1), GRID @ Affine.translation(0.5, 0.5), Affine(10, 0, 5e5, 0, -10, 4.8e6),
      Affine(20, 0, 300_000, 0, -20, 4_800_000)],
 )  # fmt: skip
 def test_the_file_is_right_about_its_place(folder: Path, stale: Affine) -> None:
@@ -228,7 +228,7 @@ def test_on_a_server_a_contradiction_leaves_the_scene_out(
     (folder / "b.tif").write_bytes(path.read_bytes())
     place = {"proj:epsg": 32631, "proj:shape": [200, 200]}
     right = {"href": f"{server.url}/b.tif", "proj:transform": list(GRID)[:6]}
-    stale = {"href": f"{server.url}/a.tif", "proj:transform": list(GRID * Affine.translation(*shift))[:6]}
+    stale = {"href": f"{server.url}/a.tif", "proj:transform": list(GRID @ Affine.translation(*shift))[:6]}
     s = opened(
         folder,
         item("right", {"data": place | right}, path),

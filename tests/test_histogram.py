@@ -1,4 +1,4 @@
-"""The kernel's side of the histogram of a view, and the stretch that becomes part of the style."""
+"""The kernel's side of the histogram of a view, and the colours that become part of the style."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def ndvi(s2: ml.Collection) -> ml.Chain:
     return s2.mask_clouds().ndvi().median("t")
 
 
-def send(m: Map, **message: object) -> None:
+def send(m: Map, section: str, **message: object) -> None:
     """What the page sends."""
-    m.panel._handle_custom_msg({"section": "histogram", **message}, [])
+    m.panel._handle_custom_msg({"section": section, **message}, [])
 
 
 def counted(m: Map, name: str) -> dict:
-    send(m, do="count", asked=name, layer=m.tiles(name).model_id, bounds=list(BOUNDS), zoom=ZOOM)
+    send(m, "histogram", asked=name, layer=m.tiles(name).model_id, bounds=list(BOUNDS), zoom=ZOOM)
     end = time.monotonic() + 60
     while m.panel.sections.get("histogram", {}).get("state", "busy") == "busy" and time.monotonic() < end:
         time.sleep(0.02)
@@ -60,15 +60,28 @@ def test_the_bands_of_a_colour_image_have_a_curve_each(s2):
     assert len({tuple(curve["counts"]) for curve in found["curves"]}) == 3
 
 
-def test_a_stretch_is_written_into_the_style_and_leaves_the_chain(ndvi):
+def test_colours_are_written_into_the_style_and_leave_the_chain_and_its_address(ndvi):
     m = Map()
     m.add(ndvi.style(cmap="RdYlGn", gamma=1.2, label="NDVI"), name="NDVI", opacity=0.5)
-    chain = m.layer("NDVI").chain
-    send(m, do="stretch", layer=m.tiles("NDVI").model_id, vmin=0.12, vmax=0.71)
-    assert m.layer("NDVI") == ndvi.style(cmap="RdYlGn", gamma=1.2, label="NDVI", vmin=0.12, vmax=0.71)
-    assert m.layer("NDVI").chain is chain
+    chain, address = m.layer("NDVI").chain, m.tiles("NDVI").url
+    values = {"style.vmin": 0.12, "style.vmax": 0.71, "style.cmap": "magma_r"}
+    send(m, "colours", asked="first", layer=m.tiles("NDVI").model_id, values=values)
+    assert m.panel.sections["colours"] == {"asked": "first"}
+    assert m.layer("NDVI") == ndvi.style(cmap="magma_r", gamma=1.2, label="NDVI", vmin=0.12, vmax=0.71)
+    assert m.layer("NDVI").chain is chain and m.tiles("NDVI").url == address
     assert m.tiles("NDVI").opacity == 0.5
-    assert m.panel.layers[0]["legend"]["vmin"] == 0.12
+    assert m.panel.layers[0]["legend"]["vmin"] == m.panel.layers[0]["colours"]["vmin"] == 0.12
+    assert "cmap='magma_r'" in repr(m.layer("NDVI"))
+
+
+def test_colours_that_are_refused_are_answered_too(ndvi, monkeypatch):
+    """So that the page shows again what the style has."""
+    m, sent = Map(), []
+    m.add(ndvi.style(cmap="RdYlGn"), name="NDVI")
+    monkeypatch.setattr(m.panel, "send", sent.append)
+    send(m, "colours", asked="wrong", layer=m.tiles("NDVI").model_id, values={"style.vmin": 7})
+    assert m.panel.sections["colours"] == {"asked": "wrong"} and m.layer("NDVI").look.vmin is None
+    assert "vmin=7 must be below vmax=1" in sent[-1]["text"]
 
 
 def test_a_stretch_in_python_is_that_of_the_panel(ndvi):
@@ -91,7 +104,7 @@ def test_a_view_without_values_and_one_that_cannot_be_counted_say_so(ndvi):
     m = Map()
     m.add(ndvi.mask(ndvi > -9), name="Nothing")
     assert counted(m, "Nothing")["text"] == "There is no value in this view."
-    send(m, do="count", asked="x", layer="gone", bounds=list(BOUNDS), zoom=ZOOM)
+    send(m, "histogram", asked="x", layer="gone", bounds=list(BOUNDS), zoom=ZOOM)
     end = time.monotonic() + 10
     while m.panel.sections["histogram"]["state"] != "failed" and time.monotonic() < end:
         time.sleep(0.02)

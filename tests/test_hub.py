@@ -3,7 +3,9 @@ cookies that are forged, too old or carried over open nothing."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,14 +14,18 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import psutil
 import pytest
 import requests
+from prometheus_client.parser import text_string_to_metric_families
 from tornado.web import create_signed_value, decode_signed_value
 
+from muses_lab.catalog import Query
+from muses_lab.catalog.local import FolderCatalog
 from muses_lab.notebooks import TUTORIALS
-from tests.helpers import PYTHON_PATH
+from tests.helpers import PYTHON_PATH, REPOSITORY
 from tests.helpers.hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -84,6 +90,36 @@ def test_notebooks_catalogues_and_the_service_are_there_for_a_new_user(hub, alic
     first = alice.ask("", allow_redirects=False)
     assert first.headers["Location"].startswith("/user/alice/lab/tree/notebooks/01-first-map.ipynb"), first.headers
     assert alice.ask("muses/health").json()["service"] == "muses-lab"
+
+
+def test_a_users_terminal_finds_the_commands_of_the_hubs_environment(hub, alice):
+    first = f"first {Path(hub.python).parent}:"
+    assert first in alice.in_terminal('echo "first $PATH"', first)
+
+
+def test_the_link_of_the_documentation_leads_to_the_app_on_ones_own_server(hub, alice):
+    documented = (REPOSITORY / "docs" / "how-to" / "app-without-code.md").read_text()
+    path = re.search(r"https://lab\.example\.org/hub/user-redirect/(\S+)", documented)[1]
+    link = f"{hub.url}/hub/user-redirect/{path}"
+    before = {kernel["id"] for kernel in alice.ask("api/kernels").json()}
+    with alice.session.get(link, timeout=250, stream=True) as page:
+        assert page.status_code == 200 and page.url == f"{hub.url}/user/alice/{path}"
+        head = b""
+        for some in page.iter_content(1024):  # Voilà sends it before it runs the cells
+            head += some
+            if b"</head>" in head:
+                break
+    assert b"voila" in head.lower() and b"/user/alice/" in head, head
+    for kernel in alice.ask("api/kernels").json():
+        if kernel["id"] not in before:
+            alice.ask(f"api/kernels/{kernel['id']}", "DELETE")
+
+    dora = HubUser(hub, "dora")  # whose server does not run
+    answer = dora.session.get(link, allow_redirects=False, timeout=30)
+    to = urlsplit(answer.headers["Location"])
+    assert (to.path, parse_qs(to.query)["next"]) == ("/hub/spawn/dora", [f"/user/dora/{path}"])
+    stranger = requests.get(link, timeout=30)
+    assert urlsplit(stranger.url).path == "/hub/login" and path in unquote(stranger.url)
 
 
 def test_what_is_published_reaches_users_who_cannot_change_it(hub, alice):
@@ -261,6 +297,19 @@ def test_the_others_cluster_is_closed_and_dashboards_are_off(hub, shown, alice, 
                     assert page.status_code == 200
 
 
+def test_prometheus_gets_numbers_of_clusters_and_workers_and_only_from_here(hub, shown):
+    text = requests.get(f"http://127.0.0.1:{hub.ports['GATEWAY_API']}/api/metrics", timeout=30).text
+    found = {
+        (one.name, one.labels.get("state")): one.value
+        for family in text_string_to_metric_families(text) for one in family.samples
+    }  # fmt: skip
+    assert found["muses_gateway_users", None] == found["muses_gateway_clusters", "running"] == 2
+    assert found["muses_gateway_workers", "running"] >= 2
+    assert found["muses_gateway_workers_resident_bytes", None] > 2 * 50e6
+    assert not any(name in text for name in ("alice", "bob"))
+    assert requests.get(f"{hub.url}/services/dask-gateway/api/metrics", timeout=30).status_code == 404
+
+
 def test_the_hub_limits_clusters(hub, shown, alice):
     gateway = f"{hub.url}/services/dask-gateway/api/v1/clusters/"
     token = {"Authorization": f"jupyterhub {alice.token()}"}
@@ -272,6 +321,89 @@ def test_the_hub_limits_clusters(hub, shown, alice):
     requests.post(f"{gateway}{name}/adapt", headers=token, json={"minimum": 1, "maximum": 2}, timeout=30)
     offered = alice.cluster()["offered"]
     assert (offered["workers"]["max"], offered["cores"]["max"], offered["memory"]["max"]) == (2, 1, 2)
+
+
+def pin_all(hub: RunningHub, catalog: Path) -> None:
+    """A course is published that pins all scenes of the hub's catalogue, where they are."""
+    found = FolderCatalog(hub.folder / catalog.name)
+    items = found.search(Query("sentinel-2-l2a"))
+    for item in items:
+        for asset in item["assets"].values():
+            asset["href"] = str(Path(found.root, asset["href"]))
+    folder = hub.state / "courses" / "first-steps" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "scenes.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}, default=str))
+    for path in (folder.parents[1], folder.parent, folder):
+        path.chmod(0o755)
+
+
+def test_the_maps_of_a_course_are_computed_once_for_the_class(
+    hub, shown, documents, alice, bob, sample_catalog, monkeypatch
+):
+    import muses_lab as ml
+
+    def metric(name: str) -> float:
+        text = requests.get(f"http://127.0.0.1:{hub.ports['COURSE']}/services/course/metrics", timeout=30).text
+        return float(re.search(rf"^muses_course_{name} (\S+)$", text, re.MULTILINE)[1])
+
+    def classes(user: HubUser, chain: str) -> dict[str, Any]:
+        return user.ask(f"muses/status/{chain}").json()["progress"]["class"]
+
+    pin_all(hub, sample_catalog)
+    monkeypatch.setenv("MUSES_LAB_HOME", str(hub.folder / "documents"))
+    ml.register_catalog(sample_catalog)
+    image = ml.collection("sentinel-2-l2a").mask_clouds().ndvi()
+    until(lambda: metric("courses") == 1, 60, hub.messages)
+
+    def elsewhere() -> list[int]:
+        """Blocks that the users' own clusters have computed."""
+        return [u.ask("muses/status?chains=").json()["queue"]["class"]["elsewhere"] for u in (alice, bob)]
+
+    before = elsewhere()
+    tiles, evaluated = {}, []
+    for user in (alice, bob, alice):
+        chain, style = user.publish(image.max("t").to_json(), documents[1])
+        tile = user.ask(TILE.format(chain, style))
+        assert tile.status_code == 200, tile.text
+        tiles[user.name] = tile.content
+        evaluated.append(metric("blocks_evaluated_total"))
+        assert classes(user, chain)["state"] == "ready", classes(user, chain)
+        assert user.ask(f"muses/status/{chain}").json()["queue"]["backend"] == "class"
+    assert tiles["alice"] == tiles["bob"] and evaluated[0] > 0 and len(set(evaluated)) == 1, evaluated
+    assert metric("blocks_served_total") == 2 * evaluated[0] and metric("people") == 2
+    assert elsewhere() == before
+
+    (process,) = hub.those("-m muses_lab.evaluator")
+    assert not {"MUSES_HUB_PASSWORD", "MUSES_HUB_DATABASE", "CONFIGPROXY_AUTH_TOKEN"} & set(process.environ())
+    workers = [child for nanny in hub.those("dask worker") for child in nanny.children(recursive=True)]
+    assert max(worker.nice() for worker in workers) == min(process.nice() + 10, 19), "workers give way"
+    stranger = [requests.get(f"{hub.url}/services/course/{path}", timeout=30) for path in ("api/status", "metrics")]
+    assert [answer.status_code for answer in stranger] == [403, 404]
+    token = {"Authorization": f"token {alice.token()}"}
+    assert requests.get(f"{hub.url}/services/course/api/status", headers=token, timeout=30).json()["courses"] == [
+        "first-steps"
+    ]
+
+    hub.kill("-m muses_lab.evaluator")
+    chain, style = bob.publish(image.min("t").to_json(), documents[1])
+    assert bob.ask(TILE.format(chain, style)).status_code == 200, "the own cluster, or the evaluator again"
+    until(lambda: hub.those("-m muses_lab.evaluator"), 60, hub.messages)
+    hub.up()
+    views = iter(range(1000))
+
+    def used_again() -> bool:
+        chain, style = bob.publish((image.max("t") + next(views)).to_json(), documents[1])
+        assert bob.ask(TILE.format(chain, style)).status_code == 200
+        return classes(bob, chain)["state"] == "ready" and metric("blocks_served_total") > 0
+
+    until(used_again, 60, hub.messages)
+    need_accounts(hub)
+    (process,) = hub.those("-m muses_lab.evaluator")
+    home = hub.state / "course"
+    assert process.uids().real >= 200_000 and (home.stat().st_uid, home.stat().st_mode & 0o777) == (
+        process.uids().real, 0o700,
+    )  # fmt: skip
+    assert process.uids().real not in {one.uids().real for one in hub.those("", user="alice")}
 
 
 def test_a_stopped_cluster_comes_back_when_it_is_needed_in_the_size_that_was_chosen(hub, shown, alice, documents):

@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "variables": set(),
     "settings": {"errors", "variables"},
     "plain": {"errors"},
+    "logs": {"errors"},
     "plugins": set(),
     "progress": set(),
     "times": set(),
@@ -49,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "compute": PIXELS | {"store"},
     "style": {"errors", "plain"},
     "render": {"errors", "style"},
+    "uploaded": {"errors", "settings"},
     "warm": {"catalog", "engine", "render"},
     "store": {"errors", "settings"},
     "products": BASE | {"document", "raster", "scenes"},
@@ -62,13 +64,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tables": PUBLISHED | {"compute", "series", "zonal"},
     "training": PUBLISHED | {"zonal"},
     "api": FACE,
-    "muses_lab": FACE | {"kernel", "sample"},  # the package itself: the names that users see
-    "hub": {"document", "errors", "resources", "settings", "store"},
-    "deployment": {"settings", "variables", "compute", "notebooks"},
-    "service": FACE | {"kernel", "sample", "muses_lab"},
+    "courses": {"errors", "notebooks", "plain", "settings", "store"},
+    "exercises": FACE | {"courses", "sample"},
+    "muses_lab": FACE | {"exercises", "kernel", "sample"},  # the package itself: the names that users see
+    "hub": {"courses", "logs", "document", "errors", "resources", "settings", "store"},
+    "evaluator": PUBLISHED | {"compute", "courses", "hub", "logs"},
+    "deployment": {"logs", "settings", "variables", "compute", "notebooks"},
+    "service": FACE | {"courses", "exercises", "kernel", "logs", "sample", "uploaded", "muses_lab"},
+    "authoring": FACE | {"courses", "exercises", "muses_lab", "notebooks", "sample"},
     "doctor": FACE | {"sample", "service", "muses_lab"},
-    "cli": FACE | {"sample", "service", "hub", "doctor", "muses_lab"},
-    "muses_widgets": FACE | {"muses_lab", "service"},  # of the service the drawing of base maps
+    "cli": FACE | {"authoring", "courses", "sample", "service", "hub", "doctor", "muses_lab"},
+    "muses_widgets": FACE
+    | {"courses", "exercises", "muses_lab", "service", "uploaded"},  # of the service the drawing of base maps
 }
 """What each room of muses_lab (and the widgets) may import from the others."""
 

@@ -212,7 +212,7 @@ def test_a_layer_of_the_panel_has_what_its_type_tells(sample_catalog, monkeypatc
     m.add(s2.bands("red").median("t"), name="red")
     m.add(s2.dates("1999-01-01", "1999-02-01").bands("red").median("t"), name="nothing")
     nothing, full = m.panel.layers
-    assert set(full) == fields("LayerEntry") - {"empty", "frames"}
+    assert set(full) == fields("LayerEntry") - {"empty", "frames", "period"}
     assert set(nothing) == {"id", "name", "empty"}
 
 

@@ -101,7 +101,7 @@ def check(path: Path, id: str, state: str, expected: np.ndarray) -> None:
 def interrupted() -> None:
     """What Ctrl-C and a notebook's stop button do, while the job is waited for."""
     until(is_waited_for)
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # another thread would not wake that one
     stops()
 
 

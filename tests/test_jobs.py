@@ -9,6 +9,8 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,8 +26,9 @@ from muses_lab.api.chain import Chain
 from muses_lab.api.jobs import job as named
 from muses_lab.cli import app
 from muses_lab.errors import Cancelled, ComputeError, MusesError, StoreUnavailable
-from muses_lab.export import Job, files, journal, pieces
+from muses_lab.export import Job, at_exit, files, journal, pieces
 from muses_lab.export.formats import geotiff
+from muses_lab.operators import Cube
 from muses_lab.raster.window import to_json
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.store.sql import SqlStore
@@ -383,8 +386,8 @@ def test_a_killed_materializing_job_goes_on_where_it_was(chain: Chain) -> None:
     killed(chain, None, pieces=2)
     known = ml.jobs()[0]
     assert (known.state, known.record.kind) == ("interrupted", "materialize")
-    listed = CliRunner().invoke(app, ["jobs", "list"]).output.splitlines()[0]
-    assert listed.startswith(known.id[:8]) and "interrupted" in listed
+    listed = CliRunner().invoke(app, ["jobs", "list"]).output.splitlines()[1]
+    assert known.id[:8] in listed and "interrupted" in listed
     job = known.resume(progress=False)
     job.wait(60)
     assert job.total < 9 and ml.jobs()[0].state == "done"
@@ -460,3 +463,146 @@ def test_old_jobs_are_forgotten(postgres: str, tmp_path: Path, monkeypatch: pyte
             store.put_job(replace(first, id=f"job-{n:05}", state="done"))
         assert [j.id for j in store.jobs()] == [*(f"job-{n:05}" for n in range(9, 4, -1)), "job-00000"]
         store.close()
+
+
+# ------------------------------------------------------------------------------------------------ paused, done again
+
+
+def held(chain: Chain, path: Path, **options: Any) -> tuple[Job, threading.Event]:
+    """An export that is paused after its second piece, and what is set then."""
+    paused, step = threading.Event(), Job.step
+
+    def hold(job: Job) -> None:
+        step(job)
+        if job.path == path and job.done == 2 and not paused.is_set():
+            job.pause()
+            paused.set()
+
+    with pytest.MonkeyPatch.context() as patch:  # a listener might come too late
+        patch.setattr(Job, "step", hold)
+        job = chain.export(path, WHOLE, progress=False, **options)
+        assert paused.wait(60)
+    return job, paused
+
+
+def test_a_paused_job_waits_and_goes_on_to_the_same_bytes(chain: Chain, tmp_path: Path) -> None:
+    job, _ = held(chain, tmp_path / "a.tif")
+    assert job.state == "paused" and "paused" in repr(job) and ml.jobs()[0].state == "paused"
+    assert not job.ended.wait(0.6) and job.done == 2
+    assert not (tmp_path / "a.tif").exists()
+    assert ml.jobs()[0].resume() is job
+    first = job.wait(60).read_bytes()
+    with pytest.raises(MusesError, match=r"a.tif is done; there is nothing to pause"):
+        job.pause()
+    (tmp_path / "other").mkdir()
+    assert chain.export(tmp_path / "other" / "a.tif", WHOLE, progress=False).wait(60).read_bytes() == first
+
+
+def test_a_paused_job_can_be_cancelled(chain: Chain, tmp_path: Path) -> None:
+    job, _ = held(chain, tmp_path / "a.tif")
+    ml.jobs()[0].cancel()
+    with pytest.raises(Cancelled):
+        job.wait(60)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_pauses_a_job(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says so in the store, of which the job's process hears."""
+    monkeypatch.setattr(journal, "PROGRESS_SECONDS", 0.05)
+    monkeypatch.setattr(at_exit, "known", lambda id: None)
+    job, _ = held(chain, tmp_path / "a.tif")
+    job.resume()
+    known = named(job.id)
+    states = [known.state]
+    if not job.ended.is_set():
+        known.pause()
+        while job.state == "running":
+            time.sleep(0.02)
+        if job.state == "paused":
+            while (state := named(job.id).state) != "paused":
+                states.append(state)
+            assert set(states) <= {"running", "paused", "pausing"}
+            going = named(job.id).resume()
+            assert going.wait(60) == tmp_path / "a.tif"
+    assert job.wait(60) and named(job.id).state == "done"
+
+
+def test_the_store_keeps_a_wish_until_it_is_heard() -> None:
+    store, record = default_store(), JobRecord(new_id(), "export", "a.tif", "/a.tif", "0" * 64, process="here 1 2")
+    store.put_job(record)
+    for wish, heard, state in (("pausing", "paused", "running"), ("resuming", "running", "paused")):
+        store.put_job(replace(record, state=state))
+        store.put_job(replace(record, state=wish))
+        store.put_job(replace(record, state=state, done=1))
+        assert (store.job(record.id).state, store.job(record.id).done) == (wish, 1)
+        store.put_job(replace(record, state=heard))
+        assert store.job(record.id).state == heard
+    store.put_job(replace(record, state="done"))
+    store.put_job(replace(record, state="pausing"))
+    assert store.job(record.id).state == "done"
+
+
+def test_a_failed_one_is_tried_again(chain: Chain, tmp_path: Path) -> None:
+    job = interrupt(chain, tmp_path / "a.tif")
+    assert job.state == "failed"
+    again = job.retry(progress=False)
+    assert again.id == job.id and again.wait(60).exists() and again.total - 9 == 0
+    with pytest.raises(MusesError, match="is done; one that failed"):
+        again.retry()
+
+
+def test_the_commands_try_again_and_say_what_there_is_to_pause(chain: Chain, tmp_path: Path) -> None:
+    job, run = interrupt(chain, tmp_path / "a.tif"), CliRunner()
+    again = run.invoke(app, ["jobs", "retry", job.id[:8]])
+    assert again.exit_code == 0 and again.output.strip() == f"{tmp_path / 'a.tif'} is written", again.output
+    paused = run.invoke(app, ["jobs", "pause", job.id[:8]])
+    assert paused.exit_code == 1 and "a.tif is done; there is nothing to pause" in paused.output
+    twice = run.invoke(app, ["jobs", "retry", job.id[:8]])
+    assert twice.exit_code == 1 and "is done; one that failed or was cancelled is tried again" in twice.output
+
+
+def test_a_job_is_done_again_and_its_result_opened(chain: Chain, tmp_path: Path) -> None:
+    job = chain.style("RdYlGn", vmin=0, vmax=1).export(tmp_path / "a.tif", WHOLE, title="A title", progress=False)
+    first = job.wait(60).read_bytes()
+    with pytest.raises(FileExistsError):
+        job.run_again()
+    again = ml.jobs()[0].run_again(tmp_path / "b.tif", progress=False)
+    assert again.id != job.id and again.wait(60).read_bytes() == first
+    layer = again.layer()
+    assert layer.look.cmap == "RdYlGn"
+    expected = chain.compute(WHOLE).values
+    assert np.array_equal(again.open().compute(WHOLE).values.squeeze(), expected, equal_nan=True)
+
+
+@pytest.mark.parametrize("pixel", [10.0, 7.3])
+def test_a_job_is_written_as_python(chain: Chain, tmp_path: Path, pixel: float) -> None:
+    box = window(40, 50, pixel)
+    styled = chain.style(["#000000", "#ffffff"], vmin=-1, classes=None, label="It's 'NDVI'")
+    name = 'it\'s a "name" with ünicode.tif'
+    job = styled.export(tmp_path / name, box, overwrite=True, title='A "title"', progress=False)
+    first = job.wait(60).read_bytes()
+    code = job.to_python()
+    assert code == ml.jobs()[0].to_python() and code.startswith("import") and "chain.style(cmap=" in code
+    (tmp_path / name).unlink()
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["window"] == box and names["job"].wait(60).read_bytes() == first
+
+
+def test_the_list_is_a_table(chain: Chain, tmp_path: Path) -> None:
+    chain.export(tmp_path / "<b>.tif", window(40, 40), progress=False).wait(60)
+    found = ml.jobs()
+    assert list(found.table().columns) == ["job", "file", "state", "done", "left", "started", "size", "note"]
+    assert "<b>.tif" in repr(found) and "100%" in repr(found).splitlines()[1]
+    assert "&lt;b&gt;.tif" in found._repr_html_() and "<b>" not in found._repr_html_()
+    assert "no jobs yet" in repr(type(found)([]))
+
+
+def test_a_private_chain_cannot_be_started_from_the_list(chain: Chain, tmp_path: Path, own: None) -> None:
+    @ml.operator
+    def twice(data: Cube) -> Cube:
+        return data * 2
+
+    chain.twice().export(tmp_path / "a.tif", window(40, 40), progress=False).wait(60)
+    with pytest.raises(MusesError, match="operators of a notebook is private"):
+        ml.jobs()[0].run_again(overwrite=True)

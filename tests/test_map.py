@@ -151,7 +151,7 @@ class TestInputs:
             (None, "not None"), (np.zeros((2, 2)), "not a ndarray: it does not say where it lies"),
             (xr.Dataset({"b1": ("x", [1])}), "choose one of its variables, b1"), ([1], "one after the other"),
             (Map, "not the class Map itself"), (ipywidgets.Button(), "WidgetControl"),
-            ({"type": "FeatureCollection", "features": []}, "ipyleaflet.GeoJSON"), (7, "not an int"),
+            ({"type": "FeatureCollection", "features": []}, "there is no feature"), (7, "not an int"),
             ("nowhere.tif", "there is no file"), (Path("nowhere.nc"), "there is no file"),
         ],
     )  # fmt: skip
@@ -183,6 +183,7 @@ class TestInputs:
             ({"basemap": "Bing"}, "there are 'Offline'.*ipyleaflet.basemaps"), ({"basemap": 3}, "basemap=int"),
             ({"basemap": WEB.Esri}, "choose one of its maps"), ({"basemap": WEB.MapBox}, "needs a key"),
             ({"basemap": ipyleaflet.Marker()}, "above the base map"), ({"layers": "a.tif"}, "no list of layers"),
+            ({"layers": {3: "a.tif"}}, "3 is no name"), ({"layers": [("a", 1), ("a", 2)]}, "the name of 2 layers"),
             ({"layers": [3]}, "not an int"), ({"bounds": (1, 2, 3)}, "are no bounds"),
             ({"bounds": (360_000, 4_800_000, 380_000, 4_830_000)}, "metres of a CRS are not"),
             ({"bounds": (1.5, 43.5, 1.3, 43.7)}, "west 1.5 must be below east 1.3"),
@@ -203,6 +204,10 @@ class TestInputs:
         assert own not in m.layers and m.panel.basemap == "OpenTopoMap" and names(m) == ["Layer 1"]
         with pytest.raises(NotShown, match="m.layers holds ipyleaflet's layers"):
             m.layers = (chain,)
+
+    def test_layers_are_named_as_a_dictionary_or_in_pairs(self, chain):
+        assert names(Map(layers={"Low": chain, "High": chain.style(cmap="magma")})) == ["High", "Low"]
+        assert names(Map(layers=[("Low", chain), chain, ("High", chain.style())])) == ["High", "Layer 1", "Low"]
 
     def test_an_array_and_a_file_get_colours_of_their_values(self, image, chain, tmp_path):
         m = Map()

@@ -20,8 +20,8 @@ from muses_lab.document.graph import Node
 from muses_lab.errors import MusesError
 from muses_lab.operators import Operator, registry
 from muses_lab.operators.contract import Cube, Scalar
-from muses_lab.operators.declare import OperatorRegistry
 from muses_lab.operators.methods import description, examples, method_of
+from muses_lab.operators.registered import OperatorRegistry
 from tests.helpers import operator_examples
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -256,7 +256,7 @@ def test_workers_have_the_operators_of_packages(tmp_path: Path) -> None:
 
 def declared(id: str, fn: Callable, **options) -> Operator:
     from muses_lab.operators.contract import PIXEL
-    from muses_lab.operators.declare import Traits
+    from muses_lab.operators.declared import Traits
 
     return Operator(fn, id, "1", PIXEL, traits=Traits(**options))
 

@@ -16,7 +16,7 @@ import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.document import graph
 from muses_lab.errors import Cancelled, WindowError
-from muses_lab.export import Job, pieces
+from muses_lab.export import Job, cf, pieces
 from muses_lab.export.formats import netcdf
 from muses_lab.operators import registry
 from muses_lab.raster.asset import Band
@@ -160,7 +160,7 @@ def test_style_and_title_are_told(bands: Chain, tmp_path: Path) -> None:
 
 
 def test_names_of_variables_are_names() -> None:
-    found = netcdf._names(("B-04", "B 04", "10m", "x", "é"), "a")
+    found = cf.names_of(("B-04", "B 04", "10m", "x", "é"), "a")
     assert found == ["B_04", "B_04_2", "band_10m", "x_2", "values"]
 
 

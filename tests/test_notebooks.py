@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -49,8 +50,9 @@ def test_is_kept_without_outputs(path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=ids)
-def test_runs_without_errors_or_warnings(path, sample_catalog, fresh_home, tmp_path, monkeypatch):
+def test_runs_without_errors_or_warnings(path, sample_catalog, years_sample, fresh_home, tmp_path, monkeypatch):
     """In a kernel such as the site's, which shows maps as pictures: `make docs` shows what is run here."""
+    shutil.copytree(years_sample, fresh_home / "sample-years")
     register_catalog(sample_catalog)  # the only one of this home: other tests register collections of the same name
     monkeypatch.setenv("IPYTHONDIR", str(site_pages.kernel_folder(tmp_path / "ipython")))
     book = run(path, tmp_path)

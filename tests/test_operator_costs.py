@@ -22,9 +22,22 @@ from muses_lab.compute.admission import Admission, TooCostly
 from muses_lab.document.graph import Callback, Parameter
 from muses_lab.engine import BlockKey, Engine
 from muses_lab.errors import Cancelled
-from muses_lab.operators import Cost, Fit, Focal, Operator, Region, Series, Structural, operator, registry, run
+from muses_lab.operators import (
+    Cost,
+    Fit,
+    Focal,
+    Operator,
+    Region,
+    Series,
+    Structural,
+    cost_of,
+    cost_of_blocks,
+    operator,
+    registry,
+    run,
+)
 from muses_lab.operators.contract import Cube, Meta, same_bands
-from muses_lab.operators.declare import Traits
+from muses_lab.operators.declared import Traits
 from muses_lab.operators.functions import callback
 from muses_lab.operators.vectors import Features
 from muses_lab.raster.asset import Band
@@ -204,31 +217,31 @@ def test_every_operator_tells_what_it_takes() -> None:
     }  # fmt: skip
     for op in registry:
         if isinstance(op.support, Structural):
-            assert op.cost_of_blocks({}, 10.0, 100, 100) == Cost(0.0)
+            assert cost_of_blocks(op, {}, 10.0, 100, 100) == Cost(0.0)
             continue
         given = {a.name: a.default for a in op.arguments.values() if not a.required} | some
         if op.id == "muses:spectral_index":
             given |= {"name": "EVI", "kernel": "RBF"}
         if op.id == "apply_neighborhood":
             given |= {"size": [{"dimension": "x", "value": 32, "unit": "px"}]}
-        small, large = (op.cost(given, 10.0, n, n) for n in (64, 640))
+        small, large = (cost_of(op, given, 10.0, n, n) for n in (64, 640))
         most = 10 if isinstance(op.support, Fit) else 0.2  # of a fitting, which is done once
         assert 0 < small.seconds < large.seconds < most and 0 <= small.bytes <= large.bytes, op
 
 
 @pytest.mark.parametrize("id", KINDS)
 def test_larger_neighbourhoods_take_more(id: str) -> None:
-    small, large = (registry[id].cost(arguments(id, given), 10.0, 256, 256) for given in KINDS[id])
+    small, large = (cost_of(registry[id], arguments(id, given), 10.0, 256, 256) for given in KINDS[id])
     assert small.seconds < large.seconds and small.bytes < large.bytes
     if id != "apply_kernel":
-        metres = registry[id].cost(arguments(id, {"radius": 400, "unit": "m"}), 10.0, 256, 256)
+        metres = cost_of(registry[id], arguments(id, {"radius": 400, "unit": "m"}), 10.0, 256, 256)
         assert metres == large, "a radius in metres counts as the pixels that it has here"
 
 
 def test_a_kernel_of_a_column_and_a_row_takes_a_fraction() -> None:
     bell = np.exp(-0.5 * (np.arange(-75, 76) / 20) ** 2)
     cost = [
-        registry["apply_kernel"].cost({"kernel": k.tolist()}, 10.0, 512, 512).seconds
+        cost_of(registry["apply_kernel"], {"kernel": k.tolist()}, 10.0, 512, 512).seconds
         for k in (
             np.outer(bell, bell),
             np.outer(bell, bell) / bell.sum() ** 2,
@@ -242,7 +255,7 @@ def test_processes_of_callbacks_are_counted() -> None:
     x = Parameter("x")
     one = registry.node("ln", True, x=x)
     three = registry.node("ln", True, x=registry.node("sqrt", True, x=registry.node("exp", True, p=x)))
-    once, thrice = (registry["apply"].cost({"process": Callback(n)}, 10.0, 10, 10).seconds for n in (one, three))
+    once, thrice = (cost_of(registry["apply"], {"process": Callback(n)}, 10.0, 10, 10).seconds for n in (one, three))
     assert thrice == pytest.approx(2 * once)
 
 
@@ -260,7 +273,7 @@ def test_no_operator_needs_more_memory_than_it_declares(id: str, dtype: str) -> 
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        declared = registry[id].cost(arguments(id, given), 10.0, 400, 300).bytes
+        declared = cost_of(registry[id], arguments(id, given), 10.0, 400, 300).bytes
         assert peak < 2 * out.nbytes + declared + (1 << 20), (given, peak, declared)
 
 
@@ -297,7 +310,7 @@ def test_plans_count_what_operators_take(scenes: Scenes, unmeasured: None, monke
     monkeypatch.setenv("MUSES_THREADS", "1")
     image = chain_of(scenes).band("B04").max("t")
     plain, small, large = seconds(image), seconds(image.focal_median(1)), seconds(image.focal_median(128))
-    declared = registry["muses:focal_median"].cost({"radius": 128, "unit": "px"}, 10.0, 512, 512).seconds
+    declared = cost_of(registry["muses:focal_median"], {"radius": 128, "unit": "px"}, 10.0, 512, 512).seconds
     assert plain < small < large and large > declared > 0.3
     before, after = seconds(chain_of(scenes).band("B04").focal_median(40).max("t")), seconds(image.focal_median(40))
     assert before > 2.5 * after, "dates that have a scene here, not those elsewhere"
@@ -346,7 +359,7 @@ def test_what_was_done_is_recorded(scenes: Scenes, unmeasured: None, monkeypatch
     told: list[tuple[float, float]] = []
     monkeypatch.setattr(rates, "record_operator", lambda declared, took: told.append((declared, took)))
     evaluated(Engine(256 << 20), chain_of(scenes).band("B04").focal_median(9).max("t"))
-    one = registry["muses:focal_median"].cost({"radius": 9, "unit": "px"}, 10.0, 512, 512).seconds
+    one = cost_of(registry["muses:focal_median"], {"radius": 9, "unit": "px"}, 10.0, 512, 512).seconds
     assert sum(declared for declared, _ in told) == pytest.approx(4 * one, rel=0.3), "strips have halos"
     assert all(took > 0 for _, took in told)
 
@@ -410,7 +423,7 @@ def looks(id: str, shape: tuple[int, int], **given: Any) -> int:
 def test_long_operators_look_at_the_flag_as_often_as_they_say_they_take(id: str) -> None:
     """More than once for each tenth of a second that they declare, whatever their radius."""
     large = {"kernel": np.random.default_rng(0).random((91, 91)).tolist()} if id == "apply_kernel" else {"radius": 100}
-    declared = registry[id].cost(arguments(id, large), 10.0, 700, 700).seconds
+    declared = cost_of(registry[id], arguments(id, large), 10.0, 700, 700).seconds
     assert looks(id, (700, 700), **large) >= declared / cancel.LONGEST / 2
     assert looks(id, (700, 700), **KINDS[id][0]) >= 1
 

@@ -19,6 +19,8 @@ from exactextract.raster import NumPyRasterSource
 import muses_lab as ml
 from muses_lab.api.features import RepairedVectors
 from muses_lab.catalog.register import add
+from muses_lab.compute import executor
+from muses_lab.compute.windows import request_window
 from muses_lab.engine import worker_engine
 from muses_lab.errors import ArgumentError
 from muses_lab.raster.asset import Band
@@ -224,19 +226,35 @@ def test_blocks_and_zones_have_no_seam(tmp_path: Path) -> None:
             assert table[name][date] == pytest.approx(expected[name][0], **near), name
 
 
-def test_across_the_border_of_two_zones(made: Made) -> None:
-    """Each pixel belongs to the grid in which it lies deeper; together they are all of the polygon."""
+def two_zones(made: Made) -> ml.Chain:
+    """Two squares of 2 km side by side."""
     scenes = []
-    for crs, lon in (("EPSG:32630", -0.02), ("EPSG:32631", -0.001)):  # two squares of 2 km side by side
+    for crs, lon in (("EPSG:32630", -0.02), ("EPSG:32631", -0.001)):
         x, y = pyproj.Transformer.from_crs(4326, crs, always_xy=True).transform(lon, 43.505)
         path = write_tif(made.folder / f"{crs[-2:]}.tif", np.full((200, 200), 7, np.uint16),
                          corner=(round(x, -1), round(y, -1)), crs=crs)  # fmt: skip
         scenes.append(made.scene(crs[-2:], "2020-01-01", {"B": made.asset(path)}, crs))
-    chain = made.chain([Band("B")], scenes).band("B")
+    return made.chain([Band("B")], scenes).band("B")
+
+
+def test_across_the_border_of_two_zones(made: Made) -> None:
+    """Each pixel belongs to the grid in which it lies deeper; together they are all of the polygon."""
     polygon = shapely.box(-0.004, 43.497, 0.004, 43.499)
-    table = chain.over(polygon, stats=["mean", "share"]).table
+    table = two_zones(made).over(polygon, stats=["mean", "share"]).table
     assert table["mean"].dropna().unique().tolist() == [7.0] and table.share.sum() > 0.99
     assert set(table["crs"]) <= {"EPSG:32630", "EPSG:32631"}
+
+
+def test_pixels_that_are_picked_are_those_of_the_window(made: Made) -> None:
+    """Of two zones, and of places without a scene."""
+    window = ml.Window.from_bounds((-0.03, 43.48, 0.03, 43.51), crs="EPSG:4326", shape=(64, 128))
+    ticket = request_window(executor(), two_zones(made).published, window)
+    whole = ticket.result(60)
+    rows, cols = np.indices(whole.values.shape[-2:]).reshape(2, -1)
+    np.testing.assert_array_equal(ticket.picked(rows, cols), whole.values.reshape(1, -1))
+    valid = np.isfinite(whole.values)
+    assert valid.any() and not valid.all() and len(whole.report.systems) == 2
+    assert ticket.report == whole.report
 
 
 def test_the_antimeridian(tmp_path: Path) -> None:
@@ -285,3 +303,23 @@ def test_what_is_none_is_told(masked: ml.Chain) -> None:
         masked.over(field, resolution=-1)
     with pytest.raises(ArgumentError, match="no dates"):
         masked.median("t").over(field).whittaker()
+
+
+COLLIDING = (
+    ["fid", "Fid", "geom"], ["feature", "FEATURE"], ["Name", "name"], ["count", "feature_count"],
+    ["feature_count", "Count"], ["mean", "date"],
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("names", COLLIDING)
+def test_attributes_that_collide_have_columns_of_their_own(masked: ml.Chain, tmp_path: Path, names: list[str]) -> None:
+    shape = shapely.box(*_square(17, 64))
+    fields = geopandas.GeoDataFrame({name: [f"of {name}"] for name in names}, geometry=[shape], crs=CRS)
+    found = masked.over(fields)
+    polygons = geopandas.read_file(found.to_geopackage(tmp_path / "parcels.gpkg"), layer="features")
+    series = geopandas.read_file(tmp_path / "parcels.gpkg", layer="series")
+    told = {f"of {name}" for name in names}
+    assert told < set(polygons.iloc[0].drop("geometry"))
+    assert told < set(found.table.iloc[0].drop("geometry"))
+    assert not [name for name in series if str(series[name].iloc[0]) in told]
+    np.testing.assert_array_equal(series["mean"], found.table["mean"])

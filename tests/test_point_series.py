@@ -350,3 +350,32 @@ def test_materialized_blocks_of_a_series_are_read_instead_of_scenes(s2: ml.Colle
     number, found = decoded(lambda: chain.series(LON, LAT))
     assert number == 0
     np.testing.assert_array_equal(found.array.values, expected.values[:, 0])
+
+
+def test_progress_of_many_places_is_told_and_what_it_raises_ends_the_work(s2: ml.Collection, in_threads: None) -> None:
+    chain = s2.mask_clouds().ndvi()
+    places = [(1.40 + 0.001 * n, 43.60) for n in range(5)]
+    told: list[tuple[int, int]] = []
+    chain.series(places, progress=lambda done, of: told.append((done, of)))
+    assert told == [(n, 5) for n in range(1, 6)]
+    told.clear()
+    chain.median("t").at(places, progress=lambda done, of: told.append((done, of)))
+    assert told[-1] == (5, 5)
+
+    def enough(done: int, of: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chain.at(places, progress=enough)
+
+
+def test_points_of_geopandas_are_read_in_whatever_reference_system_they_are():
+    import geopandas
+
+    from muses_lab.api.arguments import points
+
+    places = geopandas.GeoSeries(geopandas.points_from_xy([1.43, 1.44], [43.6, 43.61]), crs="EPSG:4326")
+    for given in (places, places.to_crs("EPSG:32631"), geopandas.GeoDataFrame(geometry=places)):
+        found, single = points(given)
+        assert not single
+        np.testing.assert_allclose(found, [(1.43, 43.6), (1.44, 43.61)], atol=1e-9)

@@ -22,12 +22,14 @@ import shapely
 from pyproj import Transformer
 from rio_cogeo import cog_validate
 
+import muses_lab as ml
 from muses_lab import sample, settings
 from muses_lab.errors import MusesError
 from muses_lab.raster import access
 from muses_lab.sample.make import BYTES, DEFAULT
 from muses_lab.sample.place import TOULOUSE, tiles, whole_size
 from muses_lab.sample.spectra import COVERS
+from muses_lab.sample.years import YEARS, changes, tile
 
 SIZE = 480
 CLEAR = (2, 4, 5, 6, 7)
@@ -386,3 +388,71 @@ def test_a_year_has_clear_and_overcast_days(tmp_path):
     assert len({day_of(i) for i in found}) == 36 < len(found) <= 72
     cover = np.array([i["properties"]["eo:cloud_cover"] for i in found])
     assert (cover == 0).sum() >= 4 and cover.max() > 85 and 20 < cover.mean() < 60
+
+
+@pytest.fixture(scope="module")
+def years(years_sample) -> tuple[ml.Collection, ml.Window]:
+    """The scenes of six years, and the window of all their pixels."""
+    place = tile()
+    bounds = (place.left, place.top - 10 * place.size, place.left + 10 * place.size, place.top)
+    window = ml.Window.from_bounds(bounds, crs=place.crs, bounds_crs=place.crs, resolution=10)
+    return ml.collection("sentinel-2-l2a", ml.open_catalog(str(years_sample))), window
+
+
+def summer(chain: ml.Chain, year: int, window: ml.Window) -> np.ndarray:
+    return chain.dates(f"{year}-06-01", f"{year}-09-01").median("t").compute(window).values
+
+
+def test_six_years_have_the_same_months(years):
+    scenes, _ = years
+    by_year = scenes.table().datetime.dt.year.value_counts()
+    assert dict(by_year) == dict.fromkeys(YEARS, 12)
+
+
+def test_what_is_said_to_burn_has_burnt(years, in_threads):
+    scenes, window = years
+    nbr, where = scenes.mask_clouds().nbr(), changes()
+    before, after = (nbr.dates(f"{year}-08-11", f"{year}-10-15").median("t").compute(window) for year in (2018, 2019))
+    fall = (before - after).values
+    untouched = where.wood & ~where.burnt & ~where.singed & ~where.felled
+    assert np.nanmedian(fall[where.burnt]) > 0.6
+    assert 0.2 < np.nanmedian(fall[where.singed]) < 0.5
+    assert abs(np.nanmedian(fall[untouched])) < 0.05
+    assert np.isfinite(fall[where.burnt]).mean() > 0.9, "the mask takes char for something dark"
+
+
+def test_woods_grow_houses_stay_and_a_dry_summer_passes(years, in_threads):
+    scenes, window = years
+    ndvi, where = scenes.mask_clouds().ndvi(), changes()
+    green = {year: summer(ndvi, year, window) for year in YEARS}
+    planted = [float(np.nanmedian(green[year][where.planted])) for year in YEARS]
+    assert planted[0] < planted[1] < planted[2] < planted[3] < planted[5]
+    assert planted[4] < planted[3], "the dry summer"
+    built = [float(np.nanmedian(green[year][where.built])) for year in YEARS]
+    assert max(built[4:]) < min(built[:4]) - 0.1
+
+
+@pytest.mark.slow
+def test_six_years_are_made_once_and_are_the_same_again(years_sample, tmp_path):
+    catalog = years_sample / "catalog.json"
+    before = catalog.stat().st_mtime_ns
+    assert sample.six_years(years_sample) == years_sample and catalog.stat().st_mtime_ns == before
+    again = sample.six_years(tmp_path / "again")
+    name = "sentinel-2-l2a/31TCJ/2019-08-14/B12.tif"
+    assert (again / name).read_bytes() == (years_sample / name).read_bytes()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("mine")
+    with pytest.raises(MusesError, match="holds something else"):
+        sample.six_years(tmp_path / "other")
+
+
+def test_a_sample_by_name_is_of_exactly_that_size_and_registers_nothing(fresh_home):
+    named = sample.named
+    folder = named("sample-96-1")
+    assert folder == settings.home() / "sample-96-1"
+    assert json.loads((folder / "catalog.json").read_text())["id"] == sample.catalog_id(96, 1)
+    written = (folder / "catalog.json").stat().st_mtime_ns
+    assert named("sample-96-1") == folder and (folder / "catalog.json").stat().st_mtime_ns == written
+    assert settings.known_catalogs() == {} and named("somewhere") is None and named("sample-x-1") is None
+    with pytest.raises(MusesError, match="size=10 is not possible"):
+        named("sample-10-1")

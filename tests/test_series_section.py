@@ -159,3 +159,21 @@ def test_a_newer_click_takes_the_place_of_those_that_wait(s2, monkeypatch):
     threading.Timer(0.2, go.set).start()
     assert ask(m, "NDVI", place=(1.42, LAT), asked="3")["place"] == [1.42, LAT]
     assert places == [(1.40, LAT), (1.42, LAT)]
+
+
+def test_of_a_long_series_the_newest_dates_are_drawn_first(s2, monkeypatch):
+    monkeypatch.setattr(section, "LONG", 5)
+    monkeypatch.setattr(section, "FIRST", 3)
+    m = Map()
+    m.add(s2.ndvi().median("t"), name="NDVI")
+    m.add(s2.ndwi().median("t"), name="NDWI")
+    told = []
+    m.panel.observe(lambda change: told.append(change["new"]["series"]), "sections")
+    ask(m, "NDVI", "NDWI")
+    counts = [[len(drawn(plot, Line)[0]["t"]) for plot in one["plots"]] for one in told]
+    dates = len(s2.ndvi().over_time())
+    assert counts[0] == [3] and counts[-1] == [dates, dates], "each takes the place of its first dates"
+    (first,), (whole, _) = told[0]["plots"], told[-1]["plots"]
+    assert first["text"] == f"The newest dates, of {dates}; the others are being read."
+    np.testing.assert_array_equal(drawn(first, Line)[0]["value"], drawn(whole, Line)[0]["value"][-3:])
+    assert first["key"] != whole["key"], "the page draws it anew"

@@ -14,6 +14,7 @@ import pytest
 import requests
 from PIL import Image
 
+import muses_lab as ml
 from muses_lab.service.routes import PAGES, ROUTES
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
@@ -40,13 +41,14 @@ def test_anonymous_requests_are_refused_on_every_route(server: Server, pattern: 
 
 def test_every_handler_of_the_package_has_a_route() -> None:
     """So that the test above sees them all."""
+    from muses_lab.service.course_page import LeadsToFile
     from muses_lab.service.handler import Guarded, PageHandler, ServiceHandler
-    from muses_lab.service.tiles import PictureHandler
+    from muses_lab.service.tiles import ChainTileHandler, PictureHandler
 
     def below(cls: type) -> set[type]:
         return {cls, *(s for c in cls.__subclasses__() for s in below(c))}
 
-    bases = {Guarded, PageHandler, PictureHandler, ServiceHandler}
+    bases = {Guarded, LeadsToFile, PageHandler, PictureHandler, ChainTileHandler, ServiceHandler}
     assert below(Guarded) - bases == {handler for _, handler in [*PAGES, *ROUTES]}
 
 
@@ -218,6 +220,13 @@ def test_a_finished_export_can_be_downloaded(server: Server, tmp_path: Path) -> 
     assert other.status_code == 403
 
 
+def test_a_finished_table_can_be_downloaded(server: Server, s2: ml.Collection, tmp_path: Path) -> None:
+    job = s2.ndvi().export(tmp_path / "places.csv", [(1.40, 43.58)], progress=False)
+    body = job.wait(60).read_bytes()
+    answer = server.get(f"exports/{job.id}")
+    assert answer.status_code == 200 and answer.content == body and answer.headers["Content-Type"] == "text/csv"
+
+
 def test_only_what_an_export_wrote_is_given_away(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "ndvi.tif"
     path.write_bytes(b"as it was written")
@@ -241,3 +250,14 @@ def test_only_what_an_export_wrote_is_given_away(server: Server, tmp_path: Path)
         if path.is_dir() and not path.is_symlink():
             path.rmdir()
             path.touch()
+
+
+def test_blocks_that_are_there_are_told_by_name(server: Server) -> None:
+    block = ["0" * 64, "MGRS-31TCJ@10", 1, 0, 0]
+    answer = server.post("kept", json={"blocks": [block, [*block[:-1], 5]]})
+    assert answer.status_code == 200 and answer.json() == {"kept": [False, False]}
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert server.post("kept", json={"blocks": []}).json() == {"kept": []}
+    for wrong in ({}, [], {"blocks": "x"}, {"blocks": [["a", "b", 1, 2]]}, {"blocks": [["a", "b", 1, 2, True]]},
+                  {"blocks": [["", "", 1, 2, 3]] * 1001}):  # fmt: skip
+        assert_failure(server.post("kept", json=wrong), 400, "bad-request")

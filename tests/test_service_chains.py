@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from muses_lab.compute import executor
 from muses_lab.compute.windows import request_window
 from muses_lab.scenes.scene import Scenes
 from muses_lab.service.tile import Tile, TilePixel
+from muses_lab.service.value_tile import packed
 from muses_lab.store import default_store
 from muses_lab.style import Style
 from tests.helpers.made_scenes import Made, two_apart, window
@@ -55,6 +58,35 @@ def test_a_tile_is_the_layers_tile_and_is_cached_for_good(server: Server, layer:
     assert 0 < told["scenes"][0] <= told["scenes"][1] and told["levels"] == told["native"] == [10.0]
     missing = np.isnan(layer.chain.compute(ml.Window.tile(*HERE.tile)).values).sum()
     assert told["holes"][0] <= missing and told["holes"][0] < told["holes"][1] <= 256 * 256
+
+
+def test_a_tile_of_values_has_those_of_the_chain_and_serves_every_style(
+    server: Server, layer: ml.Layer, published: tuple
+) -> None:
+    address = "tiles/{}/{}/{}/{}.v1".format(published[0], *HERE.tile)
+    response = server.get(address)
+    assert response.status_code == 200 and response.headers["Content-Type"] == "application/vnd.muses.values"
+    assert response.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert (response.headers["Content-Encoding"], response.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    values = layer.chain.compute(ml.Window.tile(*HERE.tile)).values
+    assert response.content == gzip.decompress(packed(values))
+    assert response.headers["X-Muses-Report"] == server.get(path(published)).headers["X-Muses-Report"]
+    again = server.get(address, headers={"If-None-Match": response.headers["Etag"]})
+    assert again.status_code == 304 and not again.content
+    for refused in ("identity", "gzip;q=0", "br, gzip; q=0.000, *", "*;q=0"):
+        plain = server.get(address, headers={"Accept-Encoding": refused})
+        assert "Content-Encoding" not in plain.headers and plain.content == response.content, refused
+    for taken in ("*", "br, x-gzip;q=0.1", "GZIP"):
+        assert server.get(address, headers={"Accept-Encoding": taken}).headers["Content-Encoding"] == "gzip", taken
+
+
+def test_a_tile_of_values_that_fails_is_a_picture_of_its_reason(server: Server, s2: ml.Collection) -> None:
+    many = s2.mask_clouds().median("t").publish()
+    for chain, status, reason in ((ABSENT, 404, "made-elsewhere"), (many, 400, "not-an-image")):
+        response = server.get("tiles/{}/{}/{}/{}.v1".format(chain, *HERE.tile))
+        assert (response.status_code, response.headers["X-Muses-Error"]) == (status, reason)
+        assert response.headers["Cache-Control"] == "no-store" and "Etag" not in response.headers
+        assert "Content-Encoding" not in response.headers and picture(response).shape == (256, 256, 4)
 
 
 def test_neighbouring_tiles_are_cut_from_one_picture(server: Server, layer: ml.Layer, published: tuple) -> None:
@@ -393,6 +425,35 @@ def test_a_tile_that_nobody_waits_for_is_dropped(server: Server, s2: ml.Collecti
         time.sleep(0.02)
     assert (status["tiles"], status["errors"], status["queue"]["running"]) == (0, [], 0)
     assert "Traceback" not in server.log.read_text()
+
+
+def test_tiles_that_nobody_waits_for_are_counted_and_those_that_ended_before_anything_was_computed(
+    server: Server, s2: ml.Collection
+) -> None:
+    """Ten moves of a map, each of which leaves before a tile is there."""
+    published = slow(s2)
+    around = [Tile(ZOOM, HERE.tile.x + dx, HERE.tile.y + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+
+    def counted() -> dict[str, int]:
+        return server.get("status?chains=").json()["service"]["stale"]
+
+    def waiting() -> int:
+        return server.get(f"status/{published[0]}").json()["progress"]["waiting"]
+
+    before = counted()
+    for n in range(10):
+        with ExitStack() as connections:
+            for tile in (around + around)[n % 9 : n % 9 + 5]:
+                where = urlsplit(server.muses(path(published, tile)))
+                connection = connections.enter_context(socket.create_connection((where.hostname, where.port)))
+                head = f"GET {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\n"
+                connection.sendall(f"{head}Authorization: token {server.token}\r\n\r\n".encode())
+            assert within(60, lambda: waiting() == 5)
+        assert within(60, lambda: waiting() == 0)
+    after = counted()
+    stale, unbegun = (after[name] - before[name] for name in ("requests", "unbegun"))
+    assert stale == 50
+    assert 0 < unbegun < stale  # how many depends on the machine: `python -m benchmarks.pans`
 
 
 def test_every_wait_has_a_limit(tmp_path: Path, s2: ml.Collection) -> None:

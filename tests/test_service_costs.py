@@ -12,6 +12,7 @@ import requests
 import muses_lab as ml
 from muses_lab.operators.focal import MAX_RADIUS
 from muses_lab.service.tile import TilePixel
+from tests.helpers.examples import always
 from tests.helpers.service import LAT, LON, Server, path, picture
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("in_threads")]  # they share a Jupyter server
@@ -43,7 +44,7 @@ def answered(server: Server, url: str) -> requests.Response:
     return response
 
 
-@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("name", always(LARGE, ["a median of the largest radius"]))
 def test_the_largest_neighbourhoods_give_a_picture_or_a_refusal(server: Server, s2: ml.Collection, name: str) -> None:
     published = LARGE[name](s2.dates("2018-06-01", "2018-08-01").ndvi()).style(vmin=0, vmax=1).publish()
     response = answered(server, path(published, HERE.tile))

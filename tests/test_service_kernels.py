@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -15,13 +17,18 @@ from typing import Any
 
 import psutil
 import pytest
+import requests
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
+import muses_lab as ml
+from muses_lab import compute
 from muses_lab.compute import embedded, leases
 from muses_lab.kernel import socket_of
+from muses_lab.raster.window import to_json
 from tests.helpers import PYTHON_PATH
 from tests.helpers.examples import always
+from tests.helpers.made_scenes import ndvi_of, window
 from tests.helpers.service import Server, running_server
 
 pytestmark = pytest.mark.slow
@@ -83,7 +90,8 @@ def kernel(server: Server, runtime: Path) -> Iterator[BlockingKernelClient]:
         yield client
     finally:
         client.stop_channels()
-        server.session.delete(f"{server.url}api/kernels/{id}", timeout=60)
+        with suppress(requests.ConnectionError):  # a server that was killed has taken it along
+            server.session.delete(f"{server.url}api/kernels/{id}", timeout=60)
 
 
 def holders() -> set[int]:
@@ -198,3 +206,60 @@ def test_a_script_tells_nobody_and_imports_nothing_for_it(runtime):
         assert (done.stdout, done.stderr) == ("[]\n", "")
         with pytest.raises(BlockingIOError):
             heard.recv(64)
+
+
+# ------------------------------------------------------------------------------------------- exports of their kernels
+
+HELD = """
+import time
+import muses_lab as ml
+from muses_lab.export import Job
+from muses_lab.raster.window import from_json
+from muses_lab.store import default_store
+def hold(job, step=Job.step):
+    step(job)
+    while job.done >= 3:
+        time.sleep(0.05)
+Job.step = hold
+chain = ml.Chain.from_json(default_store().document({chain!r})).with_artefacts_of(default_store())
+job = chain.export({path!r}, from_json({window!r}), progress=False)
+"""
+
+
+def test_a_killed_server_interrupts_its_kernels_export_which_goes_on_after_the_next_start(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MUSES_ENGINE")
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+    monkeypatch.setattr(compute, "_default", None)
+    out, whole = tmp_path / "out", tmp_path / "whole" / "ndvi.tif"
+    for folder in (out, whole.parent):
+        folder.mkdir()
+    chain, box = ndvi_of(tmp_path / "scenes", 1100), window(1100, 1100)
+    chain.export(whole, box, progress=False).wait(60)
+    code = HELD.format(chain=chain.publish(), path=str(out / "ndvi.tif"), window=to_json(box))
+    with running_server(tmp_path) as server, kernel(server, runtime) as client:
+        run(client, code)
+
+        def listed() -> list[dict[str, Any]]:
+            return server.get("jobs").json()
+
+        before = until(lambda: (jobs := listed())[0]["done"] >= 3 and jobs)
+        assert [(job["name"], job["state"]) for job in before] == [("ndvi.tif", "running"), ("ndvi.tif", "done")]
+        os.kill(json.loads(next(runtime.glob("jpserver-*.json")).read_text())["pid"], signal.SIGKILL)
+        until(lambda: ml.jobs()[0].state == "interrupted")
+    assert not (out / "ndvi.tif").exists()
+    with running_server(tmp_path) as server, kernel(server, runtime) as client:
+        after = server.get("jobs").json()
+        assert after[0] == before[0] | {"state": "interrupted", "done": after[0]["done"]} and after[1:] == before[1:]
+        told = server.post(f"jobs/{after[0]['id']}", json={"do": "resume"})
+        assert not told.ok and "goes on from a notebook" in told.json()["message"]
+        steps = run(
+            client,
+            "import muses_lab as ml; job = ml.jobs()[0].resume(progress=False); done = []; "
+            "job.observe(lambda job: done.append(job.done)); job.wait(60); print(min(done), job.total)",
+        )
+        least, total = map(int, steps.split())
+        assert least >= 3 and total == 9, "what was there is not computed again"
+        assert [job["state"] for job in server.get("jobs").json()] == ["done", "done"]
+    assert (out / "ndvi.tif").read_bytes() == whole.read_bytes() and [p.name for p in out.iterdir()] == ["ndvi.tif"]

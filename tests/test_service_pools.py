@@ -98,7 +98,7 @@ def test_a_cancelled_asker_leaves_as_well_and_its_late_result_is_given_back() ->
 
 def test_abandoned_calls_are_bounded_and_whoever_comes_then_is_told_so_at_once() -> None:
     async def main() -> None:
-        pool = Pool("drawing", 2, seconds=0.05, abandoned=4)
+        pool = Pool("drawing", 2, seconds=0.4, abandoned=4)
         gates = []
         for _ in range(2):
             gate, calls = stuck(pool, 2)

@@ -12,12 +12,12 @@ import pytest
 
 from muses_lab.compute.admission import Admission, TooCostly, TooMuchWaiting
 from muses_lab.errors import Cancelled, MusesError
-from muses_lab.service import prefetch
+from muses_lab.service import prefetch, tile_service
 from muses_lab.service.failures import BadRequest
 from muses_lab.service.loop_delay import EVERY, LoopDelay
 from muses_lab.service.prefetch import MOST, Ring, VisibleTiles
 from muses_lab.service.tile import Tile
-from muses_lab.service.tile_service import URGENT, Budget, TileRequest
+from muses_lab.service.tile_service import URGENT, Budget, Stale, TileRequest
 from muses_lab.service.views import View, Views
 
 CHAIN, STYLE = "c" * 64, "5" * 64
@@ -250,7 +250,7 @@ class Ticket:
     def prioritise(self, priority: float) -> None:
         self.priority = priority
 
-    def release(self) -> None:
+    def release(self, wasted: Any = None) -> None:
         if not self.done.done():
             self.done.set_exception(Cancelled("left"))
 
@@ -291,6 +291,41 @@ def test_tiles_that_were_begun_hold_no_blocks_and_end_when_they_are_left() -> No
             await waiting
 
     asyncio.run(main())
+
+
+# Quick moves
+
+
+def test_a_map_that_moves_again_and_again_is_waited_for_until_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+
+    async def main() -> None:
+        monkeypatch.setattr(tile_service, "QUICK", 1000.0)
+        monkeypatch.setattr(tile_service, "REST", 0.05)
+        rest = tile_service.Rest(held.append)
+        rest.look(view(left=512))
+        rest.look(view(left=512, layers=[]))
+        rest.look(view(left=513))
+        assert held == [], "the first move begins at once, and other layers are no move"
+        rest.look(view(left=514))
+        rest.look(view(left=515))
+        rest.look(view(left=100, id="another map"))
+        assert held == [True, True]
+        await until(lambda: held[-1] is False)
+        await asyncio.sleep(0.1)
+        assert held == [True, True, False], "once"
+
+    asyncio.run(main())
+
+
+def test_a_tile_that_was_left_counts_once_and_as_begun_if_anything_was_computed_for_it() -> None:
+    stale = Stale()
+    first, second = stale.count(), stale.count()
+    first()
+    first()
+    assert stale.summary() == {"requests": 2, "unbegun": 1}
+    second()
+    assert stale.summary() == {"requests": 2, "unbegun": 0}
 
 
 # The event loop

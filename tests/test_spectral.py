@@ -78,7 +78,7 @@ def checked(name: str, **arguments: Any) -> dict[str, Any]:
     }
     others = {n: v for n, v in arguments.items() if n not in DEFAULTS}
     op, data = registry["muses:spectral_index"], registry.node("load_collection", id="x")
-    found = op.check({"data": data, "name": name, "constants": constants or None, **others}, "n", False)
+    found = registry.checked(op.id, {"data": data, "name": name, "constants": constants or None, **others}, "n", False)
     return {n: v for n, v in found.items() if n != "data"}
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
 import muses_lab as ml
 from muses_lab.errors import MusesError
-from muses_widgets import ClusterPanel, Form, Map
+from muses_widgets import ChainPanel, ClusterPanel, Form, Map, SeriesPanel
 from tests.helpers.stac_items import item, write_tif
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -42,6 +43,45 @@ def test_a_chain_says_what_is_known_of_its_scenes(ndvi):
     assert told(chain.status())["state"] == "ok", "what was asked is known"
     layer = told(chain.style(cmap="magma").status())
     assert (layer["kind"], layer["state"], layer["style"]["cmap"]) == ("layer", "ok", "magma")
+
+
+def test_a_layer_with_dates_says_which_once_they_are_known(s2):
+    months = s2.ndvi().over_time("month").style(cmap="magma")
+    before = told(months.status())
+    assert (before["kind"], before["state"], before["period"], before["dates"]) == (
+        "layer",
+        "not resolved",
+        "month",
+        None,
+    )
+    after = told(months.status(ask=True))
+    assert (after["state"], after["style"]["cmap"]) == ("ok", "magma")
+    assert after["dates"] == [frame.label for frame in months.over]
+    nothing = told(s2.dates("1990-01-01", "1991-01-01").ndvi().over_time().style().status(ask=True))
+    assert nothing["state"] == "empty" and "no scene" in nothing["why"] and nothing["dates"] is None
+
+
+@pytest.mark.slow  # imports what draws
+def test_panels_say_their_state_where_no_page_shows_them(s2):
+    m = Map()
+    m.add(s2.ndvi().median("t"), name="NDVI")
+    series, chain = SeriesPanel(m), ChainPanel(m)
+    assert repr(chain).endswith("steps, ok>") and told(chain.status())["state"] == "ok"
+    assert told(m.status())["state"] == "not shown" == told(m.panel.status())["state"]
+
+    def clicked(lat: float, lon: float) -> dict:
+        m.panel.clicked = [lat, lon]
+        end = time.monotonic() + 120
+        while series._newest._working:
+            now = told(series.status())
+            assert now["series"] is None or now["state"] != "working", "what was there before is not told as this one"
+            assert time.monotonic() < end, now
+            time.sleep(0.05)
+        return told(series.status())
+
+    assert clicked(43.58, 1.41)["state"] == "ok" and repr(series) == "<SeriesPanel of NDVI: ok>"
+    beside = clicked(10.0, 1.41)
+    assert (beside["state"], beside["series"], beside["place"]) == ("ok", "No series has a value here.", [1.41, 10.0])
 
 
 def test_a_chain_says_what_was_left_out(tmp_path, fresh_home):

@@ -89,6 +89,18 @@ def test_a_migration_that_fails_changes_nothing(first: str, opened: list[Databas
     check_first(store)
 
 
+def test_the_second_store_gets_tables_for_courses_and_keeps_what_it_has(first: str, opened: list[Database]) -> None:
+    database = Database(first)
+    opened.append(database)
+    assert migrate.upgrade(database, "0002") == ("0001", "0002")
+    assert "answer" not in inspect(database.engine).get_table_names()
+    store = SqlStore(open_database(first, upgrade=True))
+    opened.append(store.database)
+    assert store.database.revision() == REVISION and not differences(store.database)
+    check_first(store)
+    assert store.courses() == [] and store.notes() == []
+
+
 def test_a_newer_releases_store_is_left_alone(first: str) -> None:
     database = open_database(first, upgrade=True)
     with database.begin() as connection:

@@ -47,7 +47,8 @@ def send(m: Map, message: dict) -> None:
 
 
 def export_message(m: Map, name: str, bounds=BOUNDS, zoom=12) -> dict:
-    return {"section": "export", "do": "export", "layer": m.tiles(name).model_id, "bounds": list(bounds), "zoom": zoom}
+    form = {"layer": m.tiles(name).model_id, "bounds": list(bounds), "zoom": zoom}
+    return {"section": "export", "do": "export", "form": form}
 
 
 def finished(m: Map) -> dict:
@@ -115,7 +116,7 @@ class TestAdd:
         m = Map()
         layer = m.add(ndvi.style(cmap="RdYlGn"), name="NDVI")
         chain, style = layer.publish()
-        assert m.tiles("NDVI").url == f"muses:tiles/{chain}/{style}/{{z}}/{{x}}/{{y}}.png"
+        assert m.tiles("NDVI").url == f"muses:tiles/{chain}/{{z}}/{{x}}/{{y}}.v1"
         assert default_store().document(chain) and default_store().style(style)
         entry = m.panel.layers[0]
         assert (entry["id"], entry["name"]) == (m.tiles("NDVI").model_id, "NDVI")
@@ -133,7 +134,7 @@ class TestAdd:
         m.add(ndvi.style(cmap="RdYlGn"), name="a", opacity=0.5)
         m.add(ndvi, name="b")
         tiles, url = m.tiles("a"), m.tiles("a").url
-        m.add(ndvi.style(cmap="viridis"), name="a")
+        m.add((ndvi * 2).style(cmap="viridis"), name="a")
         assert m.tiles("a") is tiles and tiles.url != url and tiles.opacity == 0.5
         assert [e["name"] for e in m.panel.layers] == ["b", "a"]
         assert len(m.layers) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+from muses_lab.api.controlled import Controlled
 from muses_lab.api.parameters import (
     Parameter,
     Parameters,
@@ -19,7 +20,7 @@ from muses_lab.api.written import call
 from muses_lab.document.graph import Node
 
 
-class Adjustable:
+class Adjustable(Controlled):
     """What expressions have of parameters."""
 
     _recipe: Recipe | None = None

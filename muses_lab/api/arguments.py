@@ -15,9 +15,11 @@ def points(lon: Any, lat: Any = None) -> tuple[list[tuple[float, float]], bool]:
     """(longitude, latitude) of each place, and whether it is one place rather than a list.
 
     Takes two numbers, two sequences of numbers, one thing with `lon` and `lat` (a place, a click on the map), or a
-    sequence of such things or of pairs.
+    sequence of such things or of pairs; of GeoPandas the points, in whatever reference system they say they are.
     """
     if lat is None:
+        if hasattr(lon, "to_crs") and getattr(lon, "crs", None) is not None:
+            lon = lon.geometry.to_crs("EPSG:4326")
         single = _pair(lon)
         if single is not None:
             return [_checked(*single)], True
@@ -42,7 +44,8 @@ def _pair(item: Any) -> tuple[Any, Any] | None:
         return item["lon"], item["lat"]
     if hasattr(item, "lon") and hasattr(item, "lat") and np.ndim(item.lon) == 0:
         return item.lon, item.lat
-    if getattr(item, "geom_type", None) == "Point":  # shapely
+    kind = getattr(item, "geom_type", None)  # of shapely a text, of GeoPandas one for each
+    if isinstance(kind, str) and kind == "Point":
         return item.x, item.y
     return None
 

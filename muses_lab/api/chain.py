@@ -14,6 +14,7 @@ from muses_lab.api.frames import OverTime
 from muses_lab.api.layer import Layer
 from muses_lab.api.methods import add_methods
 from muses_lab.api.parameters import declared_by, replayable
+from muses_lab.api.python import to_python
 from muses_lab.api.written import text
 from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact
@@ -70,6 +71,28 @@ class Chain(Evaluable):
         if not artefacts:
             return graph.to_document(self._node)
         return bundle.to_document(self.published)
+
+    def to_python(self, name: str = "chain") -> str:
+        """Python code that builds the chain, its result under a name.
+
+        ```python
+        print(ndvi.to_python())
+        # import muses_lab as ml
+        #
+        # chain = ml.collection('sample:sentinel-2-l2a').mask_clouds().ndvi().median('t')
+        ```
+
+        It is made of the document, so it does not matter how the chain was made: by hand, by sliders, or read from
+        JSON. Run where the collections are registered, it gives a chain of the same hash. What only a document can say
+        stands there as JSON (`ml.read_graph`). Models, vectors and lists of scenes stand there by digest: they have to
+        be in the store where the chain is computed, or `to_json(artefacts=True)` takes them along.
+
+        Raises
+        ------
+        ArgumentError
+            `name` is none that a variable can have, or `ml`, which the code needs.
+        """
+        return to_python(self, name)
 
     @classmethod
     def from_json(cls, document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False) -> Chain:

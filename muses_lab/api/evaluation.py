@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, Self
 
 import pandas as pd
@@ -11,11 +12,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 from odc.geo.xr import xr_coords
 
-from muses_lab import compute, series, settings, training
+from muses_lab import compute, plain, series, settings, training
 from muses_lab.api import spectral
 from muses_lab.api.arguments import points
+from muses_lab.api.estimate import estimate
 from muses_lab.api.expression import Expression
 from muses_lab.api.features import noted, read
+from muses_lab.api.part import chosen, part
+from muses_lab.api.tabled import export_table, is_table
 from muses_lab.api.written import recorded
 from muses_lab.cached import cached_property
 from muses_lab.compute.wholes import prepare
@@ -23,7 +27,7 @@ from muses_lab.compute.windows import Pixels, request_window
 from muses_lab.document import graph
 from muses_lab.document.graph import Node
 from muses_lab.engine import Published
-from muses_lab.engine.cost import Plan, plan
+from muses_lab.engine.cost import Plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.engine.sealed import seal
 from muses_lab.errors import ArgumentError, MusesError, NoScenes, TooLarge
@@ -34,6 +38,7 @@ from muses_lab.operators.methods import over
 from muses_lab.operators.vectors import Features
 from muses_lab.plain import Status, shown, users_line
 from muses_lab.products import SkippedItems
+from muses_lab.progress import Told
 from muses_lab.publish import artefacts, documents, sharing
 from muses_lab.publish.pinning import LOADS, WITHOUT_DATES, Found, Searches
 from muses_lab.raster.window import checked
@@ -42,6 +47,7 @@ from muses_lab.scenes.source import source_of
 from muses_lab.store import Store, default_store
 from muses_lab.tables.points import PointSeries, point_series
 from muses_lab.tables.zones import ZonalSeries, zonal_series
+from muses_lab.zonal import tell_of_empty
 
 _INSIDE = frozenset({"pixels", "published", "sealed", "with_artefacts_of"})
 """What other rooms use and users do not: left out where names are completed."""
@@ -215,29 +221,52 @@ class Evaluable(Expression):
             told = "; ".join(found[:_PROBLEMS])
             warnings.warn(f"choosing the scenes of the chain: {told}{more}", SkippedItems, stacklevel=users_line())
 
-    def plan(self, window: GeoBox) -> Plan:
-        """What the chain would cost on a window; nothing is read."""
+    def plan(self, area: Any = None, *, format: Any = None, shown: GeoBox | None = None, **options: Any) -> Plan:
+        """What the chain would cost on a window, or its export; nothing is read.
+
+        ```python
+        print(ndvi.plan(window))
+        plan = ndvi.plan((1.3, 43.5, 1.5, 43.7), format="ndvi.tif", shown=m.view(), resolution=20)
+        plan.seconds, plan.file_bytes, plan.difference
+        ```
+
+        `area` and `options` are those of `compute`. `format` is a file's name, its ending, or a format's name: then
+        `.file_bytes` and `.writing` tell what size the file has as a rule, and how long it takes to write. `shown` is
+        the window that a map shows: `.difference` says why the export has other values, or that it has the same.
+        """
         self._tell_problems()
-        return plan(self.published.prepared, checked(window))
+        chain, window, said = part(self, area, **options)
+        return estimate(chain.published, window, format, shown, said)
 
     def pixels(self, window: GeoBox, priority: float = 0.0) -> Pixels:
         """Values on a window with the report of what was met (scenes used, scenes that failed)."""
         checked(window)
         documents.check_extents(self._node)
         series.check_known(self.published)
-        _check_size(self.published, window)
+        check_size(self.published, window)
         ticket = request_window(compute.executor(), self.published, window, priority)
         try:
             return ticket.result(settings.number("MUSES_TASK_SECONDS"))
         finally:
             ticket.release()
 
-    def compute(self, window: GeoBox) -> xr.DataArray:
+    def compute(self, area: Any = None, **options: Any) -> xr.DataArray:
         """Values on a window: a georeferenced array, dims of (t, bands, y, x) that the chain has.
 
         ```python
         chain.compute(ml.Window.from_bounds((1.40, 43.55, 1.50, 43.65), crs="EPSG:32631", resolution=10))
+        chain.compute((1.40, 43.55, 1.50, 43.65))                       # the chain's own pixels there
+        chain.compute("fields.gpkg", bands=["B08"], dates="2018-06", resolution=20)
         ```
+
+        `area` is a window, bounds (west, south, east, north) in degrees, or polygons as `ml.vectors` takes them;
+        `"footprint"` is wherever there are scenes. Options, each a short way for what a chain or window can do:
+
+        - `bands`, `dates`: as `.bands(…)` and `.dates(…)`, a text or a pair (start, end), half-open; a chain that has
+          reduced its dates is made of the scenes of these;
+        - `crs`, `resolution`: of the grid; by default the chain's own, where it has several that with most of the area;
+        - `like`: another raster on whose grid it shall be, a path, an xarray object or a window;
+        - `clip`: whether pixels outside of the polygons are missing, as by `.mask_polygon`; by default they are.
 
         float32 (float64 for sources that need it), NaN where missing. Dates that stand for periods or intervals have
         the coordinate `label` (`2018-03`). `attrs` hold the chain's hash, the number of
@@ -245,6 +274,9 @@ class Evaluable(Expression):
         of the collection, see there), and whether a long series was thinned.
         """
         self._tell_problems()
+        chain, window, _ = part(self, area, **options)
+        if chain is not self:
+            return chain.compute(window)
         found = self.pixels(window)
         if not found.report.scenes_found:
             warnings.warn(
@@ -259,7 +291,9 @@ class Evaluable(Expression):
         array.name = "values"
         return array
 
-    def at(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+    def at(
+        self, lon: Any = None, lat: Any = None, resolution: float | None = None, progress: Told = None
+    ) -> xr.DataArray:
         """Values at places, of the native pixels (or those of the level of `resolution` metres) that hold them.
 
         ```python
@@ -271,7 +305,7 @@ class Evaluable(Expression):
         Longitude comes first, in degrees. The dims are those of (t, bands) that the chain has, and `point` for many
         places; `lon` and `lat` are coordinates. NaN where missing. The scenes that lie there are named: where the
         chain has dates, each date's in `attrs["scenes"]` ("time id"), for many places in the coordinate `scene`; else
-        in the list `attrs["scenes"]`.
+        in the list `attrs["scenes"]`. `progress` as of `over`, for many places.
 
         Raises
         ------
@@ -281,9 +315,11 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         places, single = points(lon, lat)
-        return series.at(self.published, places, single, resolution)
+        return series.at(self.published, places, single, resolution, progress)
 
-    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> PointSeries:
+    def series(
+        self, lon: Any = None, lat: Any = None, resolution: float | None = None, progress: Told = None
+    ) -> PointSeries:
         """The values of every date from which the chain's values at places are made, with what is known of each date.
 
         ```python
@@ -298,6 +334,7 @@ class Evaluable(Expression):
         A chain with dates gives its own values. One without gives those that its reducer over time reduces, with the
         bands that the chain uses, whatever is done to the result later; `.note` says so. Places are given as to `at`.
         What was read of a place is kept: other expressions there, and its neighbours, are evaluated without reading.
+        `progress` as of `over`, for many places.
 
         Raises
         ------
@@ -307,11 +344,11 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         places, single = points(lon, lat)
-        return point_series(self.published, places, single, resolution)
+        return point_series(self.published, places, single, resolution, progress=progress)
 
     def over(
         self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
-        progress: bool | None = None,
+        progress: Told = None,
     ) -> ZonalSeries:  # fmt: skip
         """Statistics over polygons of every date, each pixel weighted by the share of it that a polygon covers.
 
@@ -332,7 +369,8 @@ class Evaluable(Expression):
         resolution
             Metres; by default native pixels.
         progress
-            Whether to tell how far it has come; by default where there are many polygons.
+            Whether to tell how far it has come; by default where there are many polygons. Or a function that is called
+            with how many polygons are done of how many, and ends the work by raising.
 
         Of the grid in which a polygon's middle lies, also where it reaches into another one. A polygon without data is
         missing, and `OutsideData` warns of it. A chain without dates gives a row for each polygon.
@@ -344,12 +382,38 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         features = polygons if isinstance(polygons, Features) else noted(read("over", polygons))
-        return zonal_series(self.published, features, stats, resolution, progress)
+        found = zonal_series(self.published, features, stats, resolution, progress)
+        tell_of_empty(features, found.found.empty)
+        return found
 
-    def export(self, path: Any, window: Any = None, **options: Any) -> Job:
-        """Writes the chain on a window to a file, block by block; see `muses_lab.export.export`."""
+    def export(
+        self, path: Any, area: Any = None, *, bands: Any = None, dates: Any = None, crs: Any = None,
+        resolution: float | None = None, like: Any = None, clip: bool | None = None, **options: Any,
+    ) -> Job:  # fmt: skip
+        """Writes the chain on a window to a file, block by block; see `muses_lab.export.export`.
+
+        ```python
+        ndvi.export("ndvi.tif", window).wait()
+        s2.export("june.zarr", (1.3, 43.5, 1.5, 43.7), bands=["B04", "B08"], dates="2018-06", resolution=20)
+        ndvi.export("fields.tif", "fields.gpkg", like="mine.tif")
+        ndvi.export("places.csv", [(1.44, 43.60), (1.46, 43.62)])
+        ndvi.export("fields.parquet", "fields.gpkg", stats=["mean", "q90"])
+        ```
+
+        `area`, `bands`, `dates`, `crs`, `resolution`, `like` and `clip` are those of `compute`. A table (`.csv`,
+        `.parquet`) has the values of each date at places, as `series` gives them, or statistics over polygons, as
+        `over`, whose `stats` and `resolution` it takes.
+        """
+        plain.path("path", path, "ndvi.tif")
         self._tell_problems()
-        return export(self.published, path, window, **options)
+        if is_table(path):
+            chain, _ = chosen(self, bands, dates)
+            return export_table(chain, path, area, resolution=resolution, kind=_job_kind(), **options)
+        chain, window, _ = part(
+            self, area, bands=bands, dates=dates, crs=crs, resolution=resolution, like=like, clip=clip
+        )
+        asked = graph.to_bytes(chain._node).decode()
+        return export(chain.published, path, window, asked=asked, kind=_job_kind(), **options)
 
     def materialize(self, window_or_aoi: Any = None, levels: Any = None, **options: Any) -> Job:
         """Computes the chain's blocks once and keeps them on disk; see `muses_lab.export.materialize`.
@@ -363,7 +427,13 @@ class Evaluable(Expression):
         Whatever contains this chain then reads the kept blocks instead of scenes, with the same values and reports.
         """
         self._tell_problems()
-        return materialize(self.published, window_or_aoi, levels, **options)
+        return materialize(self.published, window_or_aoi, levels, kind=_job_kind(), **options)
+
+
+def _job_kind() -> type[Job]:
+    """Jobs that open their result as a chain; by name, since their module is made of chains and so of this one."""
+    kind: type[Job] = import_module("muses_lab.api.jobs").ChainJob
+    return kind
 
 
 def _cropped(loaded: Node, extent: Mapping[str, Any] | None) -> Node:
@@ -375,7 +445,8 @@ def _cropped(loaded: Node, extent: Mapping[str, Any] | None) -> Node:
     return registry.node("filter_bbox", data=loaded, extent=dict(extent))
 
 
-def _check_size(published: Published, window: GeoBox) -> None:
+def check_size(published: Published, window: GeoBox) -> None:
+    """Refuses an array above `MUSES_MAX_COMPUTE_BYTES`."""
     step = published.prepared.output
     layers = max(len(step.times), 1) * max(len(step.meta.bands or ()), 1)
     size = window.shape.y * window.shape.x * layers * 4

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from muses_lab.api.adjustable import Adjustable
+from muses_lab.api.formula import SIGNS
 from muses_lab.api.parameters import replayable
 from muses_lab.api.written import Written, infix, prefix, recorded, text
 from muses_lab.cached import cached_property
@@ -23,11 +24,6 @@ from muses_lab.publish.pinning import Searches
 from muses_lab.publish.private import private_node
 
 Number = int | float
-
-_SIGNS = {
-    "add": "+", "subtract": "-", "multiply": "*", "divide": "/", "mod": "%", "power": "**", "gt": ">", "gte": ">=",
-    "lt": "<", "lte": "<=", "eq": "==", "neq": "!=", "and": "&", "or": "|", "xor": "^",
-}  # fmt: skip
 
 _NEVER_COMBINED = (str, bytes, list, tuple, dict, set, complex)
 """What says nothing of chains, and chains nothing of it."""
@@ -152,7 +148,7 @@ class Expression(Adjustable):
         made = self._combined(other, process, a, b, swap)
         if isinstance(made, Expression):
             shown = other if isinstance(other, Expression) else plain(other)
-            made._written = infix(_SIGNS[process], *((shown, self) if swap else (self, shown)))
+            made._written = infix(SIGNS[process], *((shown, self) if swap else (self, shown)))
         return made
 
     def _combined(self, other: Expression | Number, process: str, a: str, b: str, swap: bool) -> Self:

@@ -10,13 +10,16 @@ from typing import Any, NamedTuple
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
+from muses_lab.api.controlled import Controlled
 from muses_lab.api.evaluation import Evaluable
 from muses_lab.api.parameters import Parameter, Parameters, unknown
+from muses_lab.api.tabled import is_table
 from muses_lab.cached import cached_property
 from muses_lab.engine.cost import Plan
 from muses_lab.errors import ArgumentError, NotAnImage
 from muses_lab.export import Job
 from muses_lab.plain import Status, shown
+from muses_lab.progress import Told
 from muses_lab.publish import sharing
 from muses_lab.raster.window import Window
 from muses_lab.render import render
@@ -44,7 +47,7 @@ class SealedLayer(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Layer:
+class Layer(Controlled):
     """A chain with a style: what a map shows.
 
     ```python
@@ -112,34 +115,48 @@ class Layer:
         chain = self.chain.with_parameters({name: value for name, value in values.items() if name not in of_style})
         return Layer(chain, replace(self.look, **{name.removeprefix(_STYLE): v for name, v in of_style.items()}))
 
-    def plan(self, window: GeoBox) -> Plan:
-        """What the chain would cost on a window; see `Chain.plan`."""
-        return self.chain.plan(window)
+    def plan(self, area: Any = None, **options: Any) -> Plan:
+        """What the chain would cost on a window, or its export; see `Chain.plan`."""
+        return self.chain.plan(area, **options)
 
-    def compute(self, window: GeoBox) -> xr.DataArray:
+    def compute(self, area: Any = None, **options: Any) -> xr.DataArray:
         """The chain's values on a window; see `Chain.compute`."""
-        return self.chain.compute(window)
+        return self.chain.compute(area, **options)
 
-    def at(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> xr.DataArray:
+    def at(
+        self, lon: Any = None, lat: Any = None, resolution: float | None = None, progress: Told = None
+    ) -> xr.DataArray:
         """The chain's values at places; see `Chain.at`."""
-        return self.chain.at(lon, lat, resolution)
+        return self.chain.at(lon, lat, resolution, progress)
 
-    def series(self, lon: Any = None, lat: Any = None, resolution: float | None = None) -> PointSeries:
+    def series(
+        self, lon: Any = None, lat: Any = None, resolution: float | None = None, progress: Told = None
+    ) -> PointSeries:
         """The series from which the chain's values at places are made, in the style's unit; see `Chain.series`."""
-        found = self.chain.series(lon, lat, resolution)
+        found = self.chain.series(lon, lat, resolution, progress)
         return replace(found, unit=self.look.unit or "", label=self.look.label or "")
 
     def over(
         self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
-        progress: bool | None = None,
+        progress: Told = None,
     ) -> ZonalSeries:  # fmt: skip
         """Statistics over polygons of every date, in the style's unit; see `Chain.over`."""
         found = self.chain.over(polygons, stats, resolution, progress)
         return replace(found, unit=self.look.unit or "", label=self.look.label or "")
 
-    def export(self, path: Any, window: Any = None, **options: Any) -> Job:
-        """Writes the chain's values on a window to a file, with this style for a GIS; see `Chain.export`."""
-        return self.chain.export(path, window, **{"style": self._named, **options})
+    def export(self, path: Any, area: Any = None, **options: Any) -> Job:
+        """Writes the chain's values on a window to a file, with this style for a GIS; or a picture, `.png`.
+
+        ```python
+        layer.export("ndvi.tif", window)
+        layer.export("ndvi.png", window, title="NDVI 2018")                 # with legend, scale bar, credits
+        layer.export("ndvi.png", window, decoration=False)                  # the pixels alone, with their georeference
+        ```
+
+        See `Chain.export`, and `muses_lab.export.export` for what stands around a picture.
+        """
+        styled = {} if is_table(path) else {"style": self._named}
+        return self.chain.export(path, area, **{**styled, **options})
 
     @cached_property
     def _named(self) -> Style:
@@ -173,6 +190,29 @@ class Layer:
         look = self.drawn
         found = self.chain.pixels(Window.tile(z, x, y))
         return render(found.values, look, found.bands)
+
+    def plot(self, window: GeoBox, title: str | None = None, ax: Any = None) -> Any:
+        """The layer on a window as a picture with its legend and a scale, for a notebook without a map or a report.
+
+        ```python
+        window = ml.Window.from_bounds((1.40, 43.55, 1.50, 43.65), resolution=20)
+        ndvi.style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI").plot(window, title="NDVI 2018")
+        ```
+
+        Its pixels are those of `compute`, drawn as a tile is; missing ones are transparent. Axes have the coordinates
+        of the window's reference system, the scale is the distance on the ground. Returned are matplotlib's axes:
+        `.figure.savefig("ndvi.png")`. `ax` are axes to draw into, by default new ones.
+
+        Raises
+        ------
+        NotAnImage
+            The chain has dates: show one, `chain.over_time().style(…).layer("2018-07-03").plot(window)`.
+        """
+        from muses_lab.api.figure import figure  # matplotlib's pyplot takes long to import
+
+        look = self.drawn
+        self.chain._tell_problems()
+        return figure(self.chain.pixels(window), look, window, title, ax)
 
     def publish(self, store: Store | None = None) -> tuple[str, str]:
         """Keeps chain and style in the store; returns their hashes."""

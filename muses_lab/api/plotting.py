@@ -16,6 +16,7 @@ def plots() -> None:
 
     hvPlot's own way has the browser fetch the code that draws from a server. This puts the code that is installed
     here into the notebook (3 MB), and what `hv.extension` and `pn.extension` show from then on is drawn by that, too.
+    The plots have the colours of the notebook's theme, light or dark; `.opts(bgcolor="ivory")` gives one other paper.
     Call it in a cell of its own, before the first plot. It can be called again.
     """
     from holoviews.ipython import notebook_extension
@@ -23,8 +24,9 @@ def plots() -> None:
 
     notebook_extension.inline = True
     os.environ["PANEL_INLINE"] = "true"
-    if _with_styles_inside not in Viewable._preprocessing_hooks:
-        Viewable._preprocessing_hooks.append(_with_styles_inside)
+    for hook in (_with_styles_inside, _on_paper):
+        if hook not in Viewable._preprocessing_hooks:
+            Viewable._preprocessing_hooks.append(hook)
     import hvplot
     import hvplot.pandas
     import hvplot.xarray
@@ -39,3 +41,13 @@ def _with_styles_inside(viewable: Any, root: Any) -> None:
 
     for model in root.select({"type": UIElement}):
         patch_inline_stylesheets(model)
+
+
+def _on_paper(viewable: Any, root: Any) -> None:
+    """Plots of hvPlot and HoloViews have the colours of the page, as those of the library have."""
+    from bokeh.models import Plot
+
+    from muses_lab.tables import drawing
+
+    for figure in root.select({"type": Plot}):
+        drawing.put_on_paper(figure)

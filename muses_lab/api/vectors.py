@@ -116,6 +116,7 @@ def vectors(source: Any, layer: str | None = None, crs: Any = None) -> Vectors:
     ml.vectors("fields.gpkg", layer="fields")
     ml.vectors("fields.shp")                     # with its .shx, .dbf, .prj and .cpg, or a zip of them
     ml.vectors("fields.parquet")
+    ml.vectors("samples.csv")                    # points: columns lon and lat, or x and y with crs=; or outlines as wkt
     ml.vectors({"type": "Point", "coordinates": [1.44, 43.6]})
     ```
 

@@ -31,6 +31,8 @@ _FORMAT = 1
 """Goes up when the lines of the files change."""
 _LONGEST = 40
 """Bytes of a name that are compared; longer ones are rare."""
+_MOST_BEGINNING = 3000
+"""So many lines are looked at for names that begin so."""
 _ALIKE = 0.75
 """Share of letters in common, in order, from which a name is suggested (`difflib`'s ratio)."""
 
@@ -64,6 +66,41 @@ def place(name: str) -> Place:
                 return max(found, key=lambda p: (p.population, p.name))
         elsewhere |= {p.country for p in named}
     raise NotFound(f"no place {name!r} is known{_advice(town, plain, country, elsewhere)}", place=name)
+
+
+def places(text: str, most: int = 8) -> list[Place]:
+    """Towns whose name, or another name of which, begins so: those called exactly so first, then the largest.
+
+    >>> [p.name for p in places("toulous", 1)]
+    ['Toulouse']
+    >>> places("Visso,IT")[0].country
+    'IT'
+    """
+    town, _, country = (part.strip() for part in text.partition(","))
+    plain = _plain(town)
+    for size in SIZES if plain else ():
+        found = {p for p in _beginning(_lines(size), plain) if not country or p.country == country.upper()}
+        if found:
+            return sorted(found, key=lambda p: (*_unlike(_plain(p.name), plain), -p.population, p.name))[:most]
+    return []
+
+
+def _unlike(own: str, plain: str) -> tuple[bool, bool]:
+    """Towns of that name sort first, then those whose own name begins so."""
+    return own != plain, not own.startswith(plain)
+
+
+def _beginning(lines: bytes | mmap.mmap, plain: str) -> Iterator[Place]:
+    """Places of which a name begins so; of very many the first ones."""
+    wanted = f"\t{plain}".encode()
+    at = lines.find(wanted)
+    for _ in range(_MOST_BEGINNING):
+        if at < 0:
+            return
+        end = lines.find(b"\n", at)
+        if lines.find(b"\x1f", at, end) >= 0:  # in its names, not in what stands behind them
+            yield _place(lines[lines.rfind(b"\n", 0, at) + 1 : end])
+        at = lines.find(wanted, end)
 
 
 def _found(lines: bytes | mmap.mmap, plain: str) -> tuple[list[Place], list[Place]]:

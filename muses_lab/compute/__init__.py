@@ -10,11 +10,14 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+from collections.abc import Sequence
 from typing import Any, Literal, cast, get_args
 
 from muses_lab.compute.queue import Backend, Executor, Ticket
 
-__all__ = ["Backend", "Executor", "Ticket", "executor", "forget", "kind", "pending", "shutdown", "use"]
+__all__ = [
+    "Backend", "Executor", "Ticket", "executor", "forget", "kind", "keeps", "pending", "shared", "shutdown", "use",
+]  # fmt: skip
 
 Kind = Literal["threads", "embedded", "gateway"]
 
@@ -22,6 +25,7 @@ _lock = threading.Lock()
 _executors: dict[str, Executor] = {}
 _default: str | None = None
 _inherited: list[Any] = []
+_shared: Any = None
 
 
 def use(kind: Kind) -> None:
@@ -48,10 +52,13 @@ def pending(kind: Kind) -> dict[str, int]:
 
 def forget(kind: Kind) -> None:
     """Ends this process's executor of that kind and cancels its work; the next request makes a new one."""
+    global _shared
     with _lock:
         known = _executors.pop(kind, None)
-    if known is not None:
-        known.close()
+        asks, _shared = (_shared, None) if _shared is not None and _shared.own is known else (None, _shared)
+    for one in (asks, known):
+        if one is not None:
+            one.close()
 
 
 def executor(kind: Kind | None = None) -> Executor:
@@ -66,13 +73,46 @@ def executor(kind: Kind | None = None) -> Executor:
         return _executors[name]
 
 
+def shared() -> Executor:
+    """What maps and their panels ask: the class's evaluator where there is one, else as `executor()`.
+
+    `MUSES_COURSE_URL` says where it is; the hub sets it. Arrays, exports and private chains do not go there.
+    """
+    global _shared
+    own, url = executor(), os.environ.get("MUSES_COURSE_URL", "")
+    if not url:
+        return own
+    with _lock:
+        if _shared is None or _shared.own is not own:
+            from muses_lab.compute.class_executor import ClassExecutor
+            from muses_lab.compute.class_link import ClassLink
+
+            _shared = ClassExecutor(own, ClassLink(url))
+        return _shared
+
+
+def keeps(names: Sequence[tuple[Any, ...]]) -> list[bool]:
+    """Of blocks (see `Executor.keeps`), whether their values are there already; starts nothing in order to know it."""
+    name = _checked(_chosen())
+    if name == "embedded":
+        from muses_lab.compute import embedded
+
+        there = embedded.running() is not None
+    else:
+        there = name in _executors
+    return executor(name).keeps(names) if there and names else [False] * len(names)
+
+
 def shutdown() -> None:
     """Ends this process's executors and gives up its lease on the embedded cluster."""
+    global _shared
     with _lock:
-        closing = dict(_executors)
+        closing, asks = dict(_executors), _shared
         _executors.clear()
-    for one in closing.values():
-        one.close()
+        _shared = None
+    for one in (asks, *closing.values()):
+        if one is not None:
+            one.close()
     if "embedded" in closing:
         from muses_lab.compute import embedded
 
@@ -103,9 +143,11 @@ def _backend(kind: str) -> Backend:
 
 def _forget_in_child() -> None:
     """After a fork the parent's threads and connections are not ours: untouched, and new ones are made when asked."""
-    global _lock
-    _inherited.extend(_executors.values())  # a reference, so that nothing is closed by the garbage collector
+    global _lock, _shared
+    # A reference, so that nothing is closed by the garbage collector.
+    _inherited.extend((*_executors.values(), _shared))
     _executors.clear()
+    _shared = None
     _lock = threading.Lock()
 
 

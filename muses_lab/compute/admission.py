@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from muses_lab.errors import MusesError
+from muses_lab.plain import duration
 from muses_lab.settings import number
 
 LONGEST_RETRY = 60
@@ -38,16 +39,16 @@ class Admission:
         """`view`: what the whole view is expected to take; `waiting`: what is asked for already, this included."""
         if view > self.view_seconds:
             raise TooCostly(
-                f"this view would take about {_text(view)}, more than the {_text(self.view_seconds)} that are allowed: "
-                "look closer, or use fewer dates or a smaller radius or kernel",
+                f"this view would take about {duration(view)}, more than the {duration(self.view_seconds)} that are "
+                "allowed: look closer, or use fewer dates or a smaller radius or kernel",
                 expected_seconds=round(view),
                 limit=self.view_seconds,
             )
         if waiting > self.queue_seconds:
             retry = max(1, min(LONGEST_RETRY, math.ceil(waiting - self.queue_seconds)))
             raise TooMuchWaiting(
-                f"what is waiting already takes about {_text(waiting)}, more than the {_text(self.queue_seconds)} that "
-                f"are allowed: try again in {retry} s",
+                f"what is waiting already takes about {duration(waiting)}, more than the "
+                f"{duration(self.queue_seconds)} that are allowed: try again in {retry} s",
                 expected_seconds=round(waiting),
                 limit=self.queue_seconds,
                 retry_after=retry,
@@ -70,14 +71,8 @@ def check_export(plan: Any) -> None:
     limit = number("MUSES_EXPORT_SECONDS")
     if plan.seconds > limit:
         raise TooCostly(
-            f"this export would take about {_text(plan.seconds)}, more than the {_text(limit)} that are allowed: "
+            f"this export would take about {duration(plan.seconds)}, more than the {duration(limit)} that are allowed: "
             "choose a smaller window, a coarser resolution, fewer dates, or a smaller radius or kernel",
             expected_seconds=round(plan.seconds),
             limit=limit,
         )
-
-
-def _text(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -31,7 +31,7 @@ class Costs:
         with self._lock:
             known = self._seconds.get(kind)
         if known is None:
-            known = _planned(published, key)
+            known = planned(published, key)
             with self._lock:
                 known = self._seconds.setdefault(kind, known)
                 self._planned.add(kind)
@@ -48,7 +48,7 @@ class Costs:
                 self._planned.discard(self._seconds.popitem(last=False)[0])
 
 
-def _planned(published: Any, key: BlockKey | RectKey) -> float:
+def planned(published: Any, key: BlockKey | RectKey) -> float:
     """By metadata alone."""
     try:
         return seconds(published.prepared, key)

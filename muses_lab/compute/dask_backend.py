@@ -8,7 +8,7 @@ import pickle
 import threading
 from asyncio import wait_for
 from collections import Counter, OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import Any
@@ -131,6 +131,14 @@ class DaskBackend:
 
         return asyncio.run_coroutine_threadsafe(wait_for(gather(), timeout), self._loop).result(timeout + 5)
 
+    def keeps(self, names: Sequence[tuple[Any, ...]], timeout: float = 10) -> list[bool]:
+        async def gather() -> list[bool]:
+            client = await self._client()
+            found = await client.run(tasks.keeps, list(names), on_error="ignore")
+            return [any(of_workers) for of_workers in zip(*found.values(), strict=True)] or [False] * len(names)
+
+        return asyncio.run_coroutine_threadsafe(wait_for(gather(), timeout), self._loop).result(timeout + 5)
+
     def close(self) -> None:
         if self._closed:
             return
@@ -175,7 +183,7 @@ class DaskBackend:
         given: Counter[str] = Counter()
         while max(given.values(), default=0) < SENDS:
             if token in self._cancelled:
-                raise Cancelled("nobody waits for this block any more")
+                raise Cancelled("nobody waits for this block any more", begun=False)
             begun = self._loop.time()
             answer = await self._ask(client, chain_hash, task, token)
             if answer is None:  # its worker is gone; another one, then

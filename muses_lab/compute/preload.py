@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from muses_lab.compute import tasks
+from muses_lab.compute.niceness import give_way
 
 
 def dask_setup(worker: Any) -> None:
@@ -13,4 +14,5 @@ def dask_setup(worker: Any) -> None:
 
     Returns at once: until it is loaded the worker is known to the scheduler, and its first block waits for it.
     """
+    give_way()
     threading.Thread(target=tasks.engine, name="muses-preload", daemon=True).start()

@@ -8,7 +8,7 @@ import secrets
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +36,8 @@ class Backend(Protocol):
 
     The futures of `submit` always end, also when a worker or the whole cluster is lost; after `cancel(token)` they end
     soon, with `Cancelled` unless the result was there first. `prefetch` says that a block will be submitted, so that
-    what it reads of remote files may come before; `cancel_hint` that it will not. All but `counters` and `close` return
-    at once; all may be called from any thread.
+    what it reads of remote files may come before; `cancel_hint` that it will not. All but `counters`, `keeps` and
+    `close` return at once; all may be called from any thread.
     """
 
     name: str
@@ -50,6 +50,7 @@ class Backend(Protocol):
     def cancel(self, token: str) -> None: ...
     def status(self) -> dict[str, Any]: ...
     def counters(self, timeout: float = 10) -> dict[str, int]: ...
+    def keeps(self, names: Sequence[tuple[Any, ...]], timeout: float = 10) -> list[bool]: ...
     def close(self) -> None: ...
 
 
@@ -63,20 +64,27 @@ class Ticket:
     future: Future
     """The result, or the evaluation's error. Cancelling it releases the ticket, so `asyncio.wrap_future` just works."""
 
-    def __init__(self, executor: Executor, work: _Work, priority: float) -> None:
+    def __init__(self, executor: Executor, work: Work, priority: float) -> None:
         self.future = Future()
         self.priority = priority
         self._executor = executor
         self._work = work
+        self._wasted: Callable[[], None] | None = None
         self.future.add_done_callback(partial(_withdraw_if_cancelled, weakref.ref(self)))
 
     def prioritise(self, priority: float) -> None:
         """This asker is in more of a hurry than it was, or in less: what has not begun changes its place."""
         self._executor._prioritise(self._work, self, priority)
 
-    def release(self) -> None:
-        """This asker no longer waits; when it was the last one, the work is dropped or told to stop."""
-        self.future.cancel()
+    def release(self, wasted: Callable[[], None] | None = None) -> None:
+        """This asker no longer waits; when it was the last one, the work is dropped or told to stop.
+
+        `wasted` is called, now or later, where something was computed for this asker in vain: the block is there, or
+        its evaluation had begun and nobody stayed who waited for it.
+        """
+        self._wasted = wasted
+        if not self.future.cancel() and wasted is not None:
+            wasted()
 
 
 def _withdraw_if_cancelled(claim: weakref.ref[Ticket], future: Future) -> None:
@@ -86,7 +94,7 @@ def _withdraw_if_cancelled(claim: weakref.ref[Ticket], future: Future) -> None:
         ticket._executor._withdraw(ticket._work, ticket)
 
 
-class _Work:
+class Work:
     """One block of one chain, however many wait for it. Changed only under the executor's lock."""
 
     def __init__(self, key: tuple[str, Any], document: Document, order: int, seconds: float) -> None:
@@ -100,6 +108,7 @@ class _Work:
         self.tries = 0
         self.deadline = float("inf")
         self.abandoned = False
+        self.left: list[Callable[[], None]] = []  # told where it was evaluated and nobody stayed
         self.hinted = False  # the backend was told to expect it
 
 
@@ -136,14 +145,15 @@ class Executor:
         self._task_seconds = task_seconds or number("MUSES_TASK_SECONDS")
         self._stuck_seconds = number("MUSES_STUCK_SECONDS")
         self._lock = threading.Lock()
-        self._wanted: dict[tuple[str, Any], _Work] = {}  # what a new asker can join
-        self._heap: list[tuple[float, int, int, _Work]] = []  # entries whose priority has changed since are skipped
-        self._queued: set[_Work] = set()
-        self._running: set[_Work] = set()
+        self._wanted: dict[tuple[str, Any], Work] = {}  # what a new asker can join
+        self._heap: list[tuple[float, int, int, Work]] = []  # entries whose priority has changed since are skipped
+        self._queued: set[Work] = set()
+        self._running: set[Work] = set()
         self._name = secrets.token_hex(16)
         self._count = itertools.count()
         self._events: Counter[str] = Counter()
         self._pumping = self._pump_again = False
+        self._held_above = float("inf")
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -161,7 +171,7 @@ class Executor:
                 raise ComputeError("this executor is closed; ask muses_lab.compute.executor() for a new one")
             work = self._wanted.get(key)
             if work is None:
-                work = self._wanted[key] = _Work(key, published, next(self._count), seconds)
+                work = self._wanted[key] = Work(key, published, next(self._count), seconds)
                 self._queued.add(work)
                 if hint:
                     work.hinted = True
@@ -171,6 +181,12 @@ class Executor:
             self._rank(work)
         self._pump()
         return ticket
+
+    def hold(self, above: float = float("inf")) -> None:
+        """Begins nothing of a higher number of priority from now on; without one all goes on."""
+        with self._lock:
+            self._held_above = above
+        self._pump()
 
     def status(self) -> dict[str, Any]:
         """Backend, workers, threads; how many blocks wait and run, and for how long; what became of all there were.
@@ -207,6 +223,10 @@ class Executor:
         """The engine's counters, summed over the workers."""
         return self.backend.counters(timeout)
 
+    def keeps(self, names: Sequence[tuple[Any, ...]], timeout: float = 10) -> list[bool]:
+        """Of each block of a step (node hash, grid, level, row, column), whether a worker has its values already."""
+        return self.backend.keeps(names, timeout)
+
     def close(self) -> None:
         """Drops what is queued, stops what runs, and ends the backend's part in this process."""
         self._closing.set()
@@ -224,29 +244,29 @@ class Executor:
 
     # Queue → backend
 
-    def _rank(self, work: _Work) -> None:
+    def _rank(self, work: Work) -> None:
         """Puts queued work where its most urgent asker wants it."""
         priority = min(ticket.priority for ticket in work.tickets)
         if work in self._queued and priority != work.priority:
             work.priority = priority
             self._push(work)
 
-    def _prioritise(self, work: _Work, ticket: Ticket, priority: float) -> None:
+    def _prioritise(self, work: Work, ticket: Ticket, priority: float) -> None:
         with self._lock:
             ticket.priority = priority
             if ticket in work.tickets:
                 self._rank(work)
 
-    def _push(self, work: _Work) -> None:
+    def _push(self, work: Work) -> None:
         if len(self._heap) > 1000 + 4 * len(self._queued):  # mostly entries of work that was dropped: let it go
             self._heap = [entry for entry in self._heap if entry[-1] in self._queued]
             heapq.heapify(self._heap)
         heapq.heappush(self._heap, (work.priority, work.order, next(self._count), work))
 
-    def _next(self) -> _Work | None:
+    def _next(self) -> Work | None:
         if not self._has_room():
             return None
-        while self._heap:
+        while self._heap and self._heap[0][0] <= self._held_above:
             priority, _, _, work = heapq.heappop(self._heap)
             if work in self._queued and priority == work.priority:
                 self._queued.discard(work)
@@ -282,12 +302,11 @@ class Executor:
             if work is not None:
                 self._submit(work)
 
-    def _submit(self, work: _Work) -> None:
+    def _submit(self, work: Work) -> None:
         self._watch()
-        token, document = work.token, work.document
-        chain_hash, task = work.key
+        token = work.token
         try:
-            future = self.backend.submit(chain_hash, lambda: document.payload, task, token)
+            future = self._hand_over(work)
         except Exception as error:
             self._end(work, error=error)
             return
@@ -295,12 +314,16 @@ class Executor:
         if work.abandoned:  # between the queue and the backend, where cancel() did not find it
             self.backend.cancel(token)
 
+    def _hand_over(self, work: Work) -> Future:
+        document, (chain_hash, task) = work.document, work.key
+        return self.backend.submit(chain_hash, lambda: document.payload, task, work.token)
+
     # Backend → askers
 
-    def _arrived(self, work: _Work, token: str, future: Future) -> None:
+    def _arrived(self, work: Work, token: str, future: Future) -> None:
         if work.token != token:  # given up at its deadline
             return
-        error = Cancelled("the backend dropped this block") if future.cancelled() else future.exception()
+        error = Cancelled("the backend dropped this block", begun=False) if future.cancelled() else future.exception()
         if isinstance(error, Cancelled) and self._again(work):
             pass
         elif error is not None:
@@ -309,7 +332,7 @@ class Executor:
             self._end(work, result=future.result())
         self._pump()
 
-    def _again(self, work: _Work) -> bool:
+    def _again(self, work: Work) -> bool:
         """Queues work once more that was cancelled although somebody waits: it had joined an evaluation others left."""
         with self._lock:
             if work.abandoned or not work.tickets or work.tries >= 5 or self._closing.is_set():
@@ -321,7 +344,7 @@ class Executor:
             self._push(work)
             return True
 
-    def _end(self, work: _Work, result: Any = None, error: BaseException | None = None) -> None:
+    def _end(self, work: Work, result: Any = None, error: BaseException | None = None) -> None:
         with self._lock:
             if work in self._running and not work.abandoned:
                 self._events["finished"] += 1
@@ -330,6 +353,10 @@ class Executor:
             if self._wanted.get(work.key) is work:
                 del self._wanted[work.key]
             tickets, work.tickets = list(work.tickets), set()
+            begun = not (isinstance(error, Cancelled) and error.details.get("begun") is False)
+            in_vain = work.left if work.abandoned and begun else []
+        for tell in in_vain:
+            tell()
         for ticket in tickets:  # outside the lock: callbacks may ask for the next block
             if ticket.future.set_running_or_notify_cancel():
                 if error is not None:
@@ -339,11 +366,13 @@ class Executor:
 
     # Askers that leave, and work that does not come back
 
-    def _withdraw(self, work: _Work, ticket: Ticket) -> None:
+    def _withdraw(self, work: Work, ticket: Ticket) -> None:
         with self._lock:
             if ticket not in work.tickets:
                 return
             work.tickets.discard(ticket)
+            if ticket._wasted is not None:
+                work.left.append(ticket._wasted)
             if work.tickets:
                 self._rank(work)
                 return

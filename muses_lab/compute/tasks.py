@@ -33,6 +33,7 @@ class Engine(Protocol):
     def put(self, chain_hash: str, payload: bytes) -> None: ...
     def run(self, chain_hash: str, task: Any, cancelled: Callable[[], bool]) -> Any: ...
     def counters(self) -> dict[str, int]: ...
+    def keeps(self, names: Sequence[tuple[Any, ...]]) -> list[bool]: ...
 
 
 def engine() -> Engine:
@@ -136,7 +137,7 @@ def run_block(asker_release: str, block: bytes, place: SharedFolder | None = Non
     chain_hash, task, token = pickle.loads(block)
     try:
         if token in flags:
-            raise Cancelled("nobody waits for this block any more")
+            raise Cancelled("nobody waits for this block any more", begun=False)
         worker_engine = engine()  # a worker that starts is not stuck
         running.add(token)
         if not worker_engine.has(chain_hash):
@@ -211,3 +212,8 @@ def end_if_running(token: str) -> None:
 async def counters() -> dict[str, int]:
     """This worker's engine counters."""
     return await asyncio.to_thread(lambda: engine().counters())
+
+
+async def keeps(names: Sequence[tuple[Any, ...]]) -> list[bool]:
+    """Of blocks, whether this worker has them already."""
+    return await asyncio.to_thread(lambda: engine().keeps(names))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from time import monotonic
 from typing import Any
 
+from muses_lab.compute.niceness import give_way
 from muses_lab.compute.tasks import CancelFlags, Engine, cancel_hint, engine, hint, is_missing
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.settings import number
@@ -81,7 +82,7 @@ class ThreadsBackend:
     def _evaluated(self, here: Engine, chain_hash: str, payload: Callable[[], bytes], task: Any, token: str) -> Any:
         for _ in range(3):  # a full engine may drop the document before it runs
             if self._closed or token in self._flags:
-                raise Cancelled("nobody waits for this block any more")
+                raise Cancelled("nobody waits for this block any more", begun=False)
             if not here.has(chain_hash):
                 here.put(chain_hash, payload())
                 with self._lock:
@@ -105,6 +106,9 @@ class ThreadsBackend:
     def counters(self, timeout: float = 10) -> dict[str, int]:
         return self._engine().counters()
 
+    def keeps(self, names: Sequence[tuple[Any, ...]], timeout: float = 10) -> list[bool]:
+        return self._engine().keeps(names)
+
     def close(self, timeout: float = 5) -> None:
         self._closed = True
         for _ in self._pool:
@@ -114,5 +118,6 @@ class ThreadsBackend:
             thread.join(max(0.0, end - monotonic()))
 
     def _work(self) -> None:
+        give_way()
         while (job := self._jobs.get()) is not None:
             job()

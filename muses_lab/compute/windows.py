@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -18,10 +18,10 @@ from odc.geo.geobox import GeoBox
 from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.compute.wholes import prepare
-from muses_lab.engine import BlockKey, Published, RectKey, Result
+from muses_lab.engine import BlockKey, OnceKey, Published, RectKey, Result
 from muses_lab.engine.arrays import named
 from muses_lab.engine.graph import Step
-from muses_lab.engine.mosaic import Layout, Report, fill, layout
+from muses_lab.engine.mosaic import Layout, Report, fill, layout, pick
 from muses_lab.errors import Cancelled, ComputeError
 from muses_lab.resources.cache import Cache
 from muses_lab.settings import number
@@ -85,16 +85,39 @@ class WindowTicket:
         self._results: dict[BlockKey | RectKey, Result] = {}
         self._tickets: list[Ticket] = []
         self._waiting = 0
+        self._lacked = False
+        """Whether any block had to be asked for."""
         self._lock = threading.Lock()
         self._released = False
 
-    def result(self, timeout: float | None = None) -> Pixels:
-        """The pixels; waits at most so many seconds."""
+    def wait(self, timeout: float | None = None) -> WindowTicket:
+        """Waits at most so many seconds until the blocks are there."""
         try:
             self.done.result(timeout)
         except TimeoutError:
             raise ComputeError(f"the window was not ready after {timeout:g} s") from None
-        return assemble(self.layout, self._results)
+        return self
+
+    def result(self, timeout: float | None = None) -> Pixels:
+        """The pixels; waits at most so many seconds."""
+        return assemble(self.layout, self.wait(timeout)._results)
+
+    def picked(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        """The values of some of the window's pixels, (…, pixel), when its blocks are there: it is not put together.
+
+        It wins an eighth of the processor time of the statistics of 1 000 polygons over 36 dates.
+        """
+        pieces = _values(self._results)
+        out = np.full((*self.layout.step.shape((1, 1))[:-2], len(rows)), np.nan, _precision(pieces))
+        for part in self.layout.parts:
+            for key in part.tasks:
+                pick(part, key.rect, pieces[key], rows, cols, out)
+        return out
+
+    @property
+    def report(self) -> WindowReport:
+        """What the evaluation of the blocks met, when these are there."""
+        return _report(self.layout, self._results)
 
     def prioritise(self, priority: float) -> None:
         """The blocks that have not begun take another place in the queue."""
@@ -103,11 +126,16 @@ class WindowTicket:
         for ticket in tickets:
             ticket.prioritise(priority)
 
-    def release(self) -> None:
-        """This asker no longer waits: blocks that nobody else waits for are dropped or stopped."""
-        self._end(Cancelled("nobody waits for this window any more"))
+    def release(self, wasted: Callable[[], None] | None = None) -> None:
+        """This asker no longer waits: blocks that nobody else waits for are dropped or stopped.
 
-    def _end(self, error: BaseException | None = None) -> None:
+        `wasted` is called for each block that was computed for this asker in vain, see `Ticket.release`.
+        """
+        self._end(Cancelled("nobody waits for this window any more"), wasted)
+        if wasted is not None and self._lacked and self.done.exception() is None:
+            wasted()  # all of it was there already
+
+    def _end(self, error: BaseException | None = None, wasted: Callable[[], None] | None = None) -> None:
         """Ends the wait; after an error the other blocks are not waited for."""
         with self._lock:
             if self._released:
@@ -118,7 +146,7 @@ class WindowTicket:
             self.done.set_result(True)
             return
         for ticket in tickets:
-            ticket.release()
+            ticket.release(wasted)
         self.done.set_exception(error)
 
 
@@ -154,9 +182,12 @@ Admit = Callable[[float, float], None]
 
 def request_window(
     executor: Executor, published: Published, window: GeoBox, priority: float = 0.0, store: Store | None = None,
-    admit: Admit | None = None,
+    admit: Admit | None = None, once: bool = False,
 ) -> WindowTicket:  # fmt: skip
-    """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first."""
+    """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first.
+
+    `once`: what is read for it need not be kept.
+    """
     published = prepare(executor, published, priority, store)
     placed = layout(published.prepared, window)
     ticket = WindowTicket(placed)
@@ -171,7 +202,7 @@ def request_window(
     if not missing:
         ticket._end()
         return ticket
-    ticket._waiting = len(missing)
+    ticket._waiting, ticket._lacked = len(missing), True
     seconds = {key: kept.costs.expected(published, key) for key in missing}
     if admit is not None:
         admit(max(seconds.values()), _share(placed))
@@ -199,7 +230,8 @@ def request_window(
         return take
 
     for key in missing:
-        claim = executor.request(published, key, priority, seconds[key], published.remote)
+        task = OnceKey(*key) if once and isinstance(key, BlockKey) else key
+        claim = executor.request(published, task, priority, seconds[key], published.remote)
         with ticket._lock:
             ticket._tickets.append(claim)
             gone = ticket._released
@@ -226,20 +258,28 @@ def _fills(placed: Layout) -> bool:
 
 def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixels:
     """A window put together from the results of its blocks."""
-    report = Report()
-    pieces: dict[BlockKey | RectKey, np.ndarray] = {}
-    for key, result in results.items():
-        assert result.values is not None
-        pieces[key] = result.values
-        report = report | result.report
-    double = any(v.dtype == np.float64 for v in pieces.values())
-    shape = placed.step.shape((placed.window.shape.y, placed.window.shape.x))
-    out = np.empty(shape, np.float64 if double else np.float32)
+    pieces = _values(results)
+    out = np.empty(placed.step.shape((placed.window.shape.y, placed.window.shape.x)), _precision(pieces))
     if not _fills(placed):
         out[...] = np.nan
     for part in placed.parts:
         fill(part, pieces, out)
-    found = WindowReport(
+    return Pixels(out, _report(placed, results), placed.step)
+
+
+def _values(results: Mapping[BlockKey | RectKey, Result]) -> dict[BlockKey | RectKey, np.ndarray]:
+    return {key: result.values for key, result in results.items() if result.values is not None}
+
+
+def _precision(pieces: Mapping[BlockKey | RectKey, np.ndarray]) -> type[np.floating]:
+    return np.float64 if any(values.dtype == np.float64 for values in pieces.values()) else np.float32
+
+
+def _report(placed: Layout, results: Mapping[BlockKey | RectKey, Result]) -> WindowReport:
+    report = Report()
+    for result in results.values():
+        report = report | result.report
+    return WindowReport(
         used=report.used & set(placed.found),
         found=frozenset(placed.found),
         failed=tuple(sorted(report.failed.items())),
@@ -248,4 +288,3 @@ def assemble(placed: Layout, results: dict[BlockKey | RectKey, Result]) -> Pixel
         native=tuple(sorted({part.grid.pixel_metres(0) for part in placed.parts})),
         systems=tuple(sorted({part.grid.crs for part in placed.parts})),
     )
-    return Pixels(out, found, placed.step)

@@ -88,6 +88,10 @@ class Accounts:
                 os.chown(account.home, account.uid, account.uid)
         return account
 
+    def of_service(self, name: str) -> int | None:
+        """User id of a service of the hub that needs no rights; None: the hub's own."""
+        return self._uid(f"~{name}") if self.separate else None  # no user's name begins so
+
     def _uid(self, name: str) -> int:
         with FileLock(f"{self._file}.lock", mode=0o600):
             known: dict[str, int] = json.loads(self._file.read_text()) if self._file.exists() else {}

@@ -22,6 +22,9 @@ Separation = Literal["auto", "separate", "one"]
 SECRETS = ("PASSWORD", "DATABASE", "OAUTH_CLIENT_SECRET")
 """What of `MUSES_HUB_…` only the hub itself (the database: only the store's service) may know."""
 
+PASSWORD_LENGTH = 8
+"""Characters that JupyterHub asks of the one password of a demonstration."""
+
 
 class SettingsError(ValueError):
     """A setting that is missing or wrong, or two that do not go together."""
@@ -125,6 +128,29 @@ class HubSettings:
     @property
     def admins(self) -> set[str]:
         return {name.strip() for name in self.environment.get("ADMINS", "").split(",") if name.strip()}
+
+    @property
+    def trainers(self) -> str:
+        """Names and `@group` of the hub: who publishes courses, and sees what participants do (`MUSES_HUB_TRAINERS`).
+
+        Of a demonstration the user `trainer` is one: its one password proves no name, this one as little as others.
+        """
+        return self.environment.get("TRAINERS", "trainer,@trainers" if self.authentication == "demo" else "@trainers")
+
+    @property
+    def gateway(self) -> bool:
+        """Whether each user gets a cluster by Dask Gateway; without it users' own servers compute."""
+        return self.environment.get("GATEWAY", "1") != "0"
+
+    @property
+    def evaluator(self) -> bool:
+        """Whether the maps of courses are computed once for the class (`MUSES_HUB_EVALUATOR`)."""
+        return self.environment.get("EVALUATOR", "1") != "0"
+
+    @cached_property
+    def courses(self) -> Path:
+        """Of the published courses: the service `muses` writes it, all users' processes read it."""
+        return self.state / "courses"
 
     @property
     def separation(self) -> Separation:
@@ -266,6 +292,12 @@ class HubSettings:
         if self.authentication == "demo" and self.admins:
             raise SettingsError(
                 "MUSES_HUB_ADMINS needs MUSES_HUB_AUTH=pam or oauth: one password for all proves no name"
+            )
+
+        if self.authentication == "demo" and self.password and len(self.password) < PASSWORD_LENGTH:
+            raise SettingsError(
+                f"MUSES_HUB_PASSWORD has {len(self.password)} characters; it needs {PASSWORD_LENGTH} at least, or "
+                "leave it out for a new one, which is shown at the start"
             )
 
     def _check_encryption(self) -> None:

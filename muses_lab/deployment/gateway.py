@@ -21,6 +21,7 @@ from dask_gateway_server.backends.local import LocalBackend
 from dask_gateway_server.options import Float, Integer, Options
 
 from muses_lab.compute import leases
+from muses_lab.deployment import gateway_metrics  # noqa: F401  adds its route to the gateway's
 from muses_lab.deployment.accounts import Accounts
 from muses_lab.deployment.config import HubSettings
 

@@ -114,10 +114,13 @@ def _tail(file: Path, lines: int = 15) -> str:
 
 
 def _is_up(hub: HubSettings) -> bool:
-    """The hub and both its services answer."""
+    """The hub and its services answer."""
+    gateway = [f"http://127.0.0.1:{hub.port('GATEWAY')}/services/dask-gateway/api/health"] if hub.gateway else []
+    evaluator = [f"http://127.0.0.1:{hub.port('COURSE')}/services/course/health"] if hub.evaluator else []
     for url in (
         f"http://127.0.0.1:{hub.port('API')}/hub/health",
-        f"http://127.0.0.1:{hub.port('GATEWAY')}/services/dask-gateway/api/health",
+        *gateway,
+        *evaluator,
         f"http://127.0.0.1:{hub.port('STORE')}/services/muses/health",
     ):
         try:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
+import shutil
 import sys
 import threading
 import time
@@ -95,6 +97,15 @@ def give_kernels(package: Path, cache: Path) -> None:
             link.symlink_to(compiled)
 
 
+def terminal() -> str:
+    """The option of Jupyter's server by which its terminals have the server's PATH, where `muses-lab` is a command.
+
+    Jupyter starts a login shell where it has no terminal itself; `/etc/profile` of Debian sets a PATH without ours.
+    """
+    shell = os.environ.get("SHELL") or shutil.which("sh") or "sh"
+    return f"--ServerApp.terminado_settings=shell_command={shlex.quote(shell)}"
+
+
 def main() -> None:
     home, published = Path.home(), os.environ.get("MUSES_HUB_PUBLISHED")
     catalogs, kernels = os.environ.get("MUSES_HUB_CATALOGS"), os.environ.get("NUMBA_CACHE_DIR")
@@ -111,6 +122,7 @@ def main() -> None:
         os.environ["JUPYTERHUB_DEFAULT_URL"] = first_page(Path(published), home, os.environ.get("MUSES_HUB_START", ""))
     from jupyterhub.singleuser import main as serve
 
+    sys.argv.insert(1, terminal())  # the administrator's own, in the hub's arguments, comes later and holds
     serve()
 
 

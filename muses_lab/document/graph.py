@@ -100,13 +100,15 @@ class Signature(Protocol):
         """The parameters that a callback given as the argument has."""
         ...
 
-    def check(self, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
-        """Arguments checked and normalised, defaults left out; raises `DocumentError` naming node and argument."""
-        ...
-
 
 class Registry(Protocol):
-    def signature(self, process: str, node: str) -> Signature: ...
+    def signature(self, process: str, node: str) -> Signature:
+        """Raises `DocumentError` naming the node where there is no such process."""
+        ...
+
+    def checked(self, process: str, arguments: dict[str, Any], node: str, inside_callback: bool) -> dict[str, Any]:
+        """Arguments checked and normalised, defaults left out; raises `DocumentError` naming node and argument."""
+        ...
 
     def labels(self, node: Node, dimension: str) -> list[str]:
         """The labels of a dimension of a cube, as far as its document says them."""
@@ -117,7 +119,8 @@ def make(registry: Registry, process: str, arguments: dict[str, Any], *, inside_
     """A checked node: the one way in which code builds graphs."""
     signature = registry.signature(process, process)
     given = {k: v for k, v in arguments.items() if v is not _UNSET}
-    return Node(process, signature.check(given, process, inside_callback), signature.version, signature.brings)
+    checked = registry.checked(process, given, process, inside_callback)
+    return Node(process, checked, signature.version, signature.brings)
 
 
 _UNSET = object()
@@ -178,23 +181,41 @@ def to_document(root: Node) -> dict[str, Any]:
 
 
 def _to_graph(root: Node, versions: dict[str, str], budget: list[int]) -> dict[str, Any]:
-    names: dict[str, str] = {}
-    counts: dict[str, int] = {}
     graph: dict[str, Any] = {}
     order = walk(root)
     _spend(budget, len(order))
+    names = _names(order)
     for node in order:
         namespace, _, plain = node.process.rpartition(":")
-        stem = "".join(c for c in plain if c.isalnum())
-        counts[stem] = counts.get(stem, 0) + 1
-        names[node.hash] = name = f"{stem}{counts[stem]}"
         versions[node.process] = node.version
+        name = names[node.hash]
         arguments = _encode(node.arguments, lambda n: names[n.hash], lambda c: _to_graph(c.root, versions, budget))
         graph[name] = {"process_id": plain, "arguments": arguments}
         if namespace:
             graph[name]["namespace"] = namespace
     graph[names[root.hash]]["result"] = True
     return graph
+
+
+def names(root: Node) -> dict[str, str]:
+    """Hash of each node of a chain → its name in the canonical document."""
+    return _names(walk(root))
+
+
+def _names(order: list[Node]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for node in order:
+        stem = "".join(c for c in node.process.rpartition(":")[2] if c.isalnum())
+        counts[stem] = counts.get(stem, 0) + 1
+        found[node.hash] = f"{stem}{counts[stem]}"
+    return found
+
+
+def alone(node: Node, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """The document of one node; the nodes that it takes (by hash) are parameters of these names."""
+    given = _map_nodes(node.arguments, lambda child: Parameter(inputs[child.hash]))
+    return to_document(Node(node.process, given, node.version))
 
 
 def to_bytes(root: Node) -> bytes:
@@ -288,7 +309,7 @@ def _parse_graph(graph: Any, registry: Registry, path: str) -> Node:
             key: _decode(value, built, registry, f"{path}{name}", key)
             for key, value in node.get("arguments", {}).items()
         }
-        checked = signature.check(arguments, path + name, bool(path))
+        checked = registry.checked(process, arguments, path + name, bool(path))
         built[name] = Node(process, checked, signature.version, signature.brings)
     return built[results[0]]
 
@@ -393,7 +414,7 @@ def _encode(value: Any, name: Callable[[Node], str], callback: Callable[[Callbac
     return value
 
 
-def _map_nodes(value: Any, replace: Callable[[Node], Node]) -> Any:
+def _map_nodes(value: Any, replace: Callable[[Node], Any]) -> Any:
     if isinstance(value, Node):
         return replace(value)
     if isinstance(value, Mapping):

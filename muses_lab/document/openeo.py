@@ -143,8 +143,8 @@ def faults(
     processes: Any = None,
     collections: Mapping[str, Any] | None = None,
 ) -> list[DocumentError]:
-    """All that `read` complains of in a document, where it stops at the first: one for each node, and none for those
-    that only depend on such a node."""
+    """All that `read` complains of in a document, where it stops at the first: one for each node. Of those that depend
+    on a faulty node only what is wrong with themselves."""
     try:
         form = form_of(_checked(document))
         definitions = defined(form.processes) | defined(processes)
@@ -271,7 +271,7 @@ class _Reader:
             return True
         try:
             signature = self.registry.signature(process, path)
-            signature.check(dict(arguments), path, True)
+            self.registry.checked(process, dict(arguments), path, True)
         except DocumentError:
             return True
         return signature.takes_text and any(isinstance(value, str) for value in arguments.values())
@@ -515,26 +515,44 @@ class _Reader:
 
 
 class _Checker(_Reader):
-    """Reads on after a fault."""
+    """Reads on after a fault: for what uses a faulty node, a cube of which nothing is known stands in its place."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.found: list[DocumentError] = []
-        self._faulty: set[str] = set()
+        self._doubtful: set[str] = set()
+        """Faulty nodes, and those made of them."""
 
     def _value(self, name: str, node: dict[str, Any], scope: Scope) -> Value:
         if scope.around is not None or scope.calls:
             return super()._value(name, node, scope)
-        if self._faulty.isdisjoint(graph.references(node["arguments"])):
-            try:
-                value = super()._value(name, node, scope)
-                if value.is_node:
-                    graph.parse({"process_graph": reduced_to(self.out, value.json["from_node"])}, self.registry)
-                return value
-            except DocumentError as error:
+        doubtful = not self._doubtful.isdisjoint(graph.references(node["arguments"]))
+        try:
+            value = super()._value(name, node, scope)
+            if value.is_node:
+                graph.parse({"process_graph": reduced_to(self.out, value.json["from_node"])}, self.registry)
+        except DocumentError as error:
+            if not doubtful or self._is_its_own(error, node):
                 self.found.append(error)
-        self._faulty.add(name)
-        return Value(None)
+            self.out[name] = as_node("load_collection", {"id": name})
+            value, doubtful = Value({"from_node": name}), True
+        if doubtful:
+            self._doubtful.add(name)
+        return value
+
+    def _is_its_own(self, error: DocumentError, node: dict[str, Any]) -> bool:
+        """Whether an error is wrong with a node itself, and not with what stands in the place of a faulty one."""
+        argument = error.details.get("argument")
+        if argument in _OF_CUBES or node["process_id"] in _OF_CUBES:
+            return False
+        if argument is None:
+            return error.openeo in ("ProcessUnsupported", "ProcessParameterMissing")
+        return self._doubtful.isdisjoint(graph.references({argument: node["arguments"].get(argument)}))
+
+
+_OF_CUBES = {"dimension", "dimensions", "target_dimension", "name", "source", "target", "label", "labels",
+             "dimension_labels", "rename_dimension"}  # fmt: skip
+"""Arguments and processes whose faults depend on what a cube is."""
 
 
 def _size(value: Any) -> int:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -23,8 +23,8 @@ from muses_lab.engine.mosaic import Report
 from muses_lab.engine.prefetch import ReadAhead, bands_of
 from muses_lab.engine.stages import Stage, inputs_here
 from muses_lab.errors import Cancelled, MusesError, TooLarge
-from muses_lab.operators import Fit
-from muses_lab.operators.declare import Operator
+from muses_lab.operators import Fit, cost_of
+from muses_lab.operators.declared import Operator
 from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Grid, Rect, places
 from muses_lab.raster.reader import Reader, ReadFunction
@@ -52,10 +52,12 @@ class Run:
     """Those of the results that were used: told, but not left out here."""
     hash: str = ""
     """`Published.hash`: names what is made of incomplete results."""
+    once: bool = False
+    """Whether blocks of files that lie in what is read are needed for nothing else, so that they are not kept."""
 
     def own(self) -> Run:
         """The same request with a report of its own, for what is kept and met again by others."""
-        return Run(self.prepared, self.cancelled, self.results, incomplete=self.incomplete, hash=self.hash)
+        return replace(self, used=set(), failed={}, inherited={})
 
     def mark(self, step: Step) -> tuple[str, ...]:
         """Ends a step's names in the cache where it is made of incomplete results: others must not meet it there."""
@@ -202,7 +204,7 @@ def _read_scene(
         asset = scene.assets.get(name)
         stored = None
         if asset is not None:
-            stored = read(source.scenes.catalog, asset, band, grid, level, rect, run.cancelled)
+            stored = read(source.scenes.catalog, asset, band, grid, level, rect, run.cancelled, run.once)
         layers.append(None if stored is None else stored.physical(rect.shape))
     present = [v for v in layers if v is not None]
     if not any(np.isfinite(v).any() for v in present):
@@ -276,7 +278,7 @@ def timed(step: Step, pixel_size: float, shape: tuple[int, int], cubes: Mapping[
     yield
     took = perf_counter() - start
     images = max(math.prod(array.shape[:-2]) for array in cubes.values())
-    rates.record_operator(images * step.operator.cost(step.arguments, pixel_size, *shape).seconds, took)
+    rates.record_operator(images * cost_of(step.operator, step.arguments, pixel_size, *shape).seconds, took)
 
 
 def _injected(step: Step, stage: Stage, rect: Rect, prepared: PreparedGraph) -> dict[str, Any]:

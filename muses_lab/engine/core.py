@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from muses_lab.document import graph
 from muses_lab.engine.arrays import Run, on_axis
 from muses_lab.engine.execute import Evaluator, Value
 from muses_lab.engine.graph import Step
-from muses_lab.engine.keys import BlockKey, Missing, NodeKey, RectKey
+from muses_lab.engine.keys import BlockKey, Missing, NodeKey, OnceKey, RectKey
 from muses_lab.engine.materialized import MaterializedBlocks
 from muses_lab.engine.mosaic import Report
 from muses_lab.engine.prefetch import Prefetch, Prefetcher
@@ -152,6 +153,7 @@ class Engine:
         published = self._document(chain_hash)
         prepared = self.materialized.marked(published.prepared)
         run = Run(prepared, cancelled, published.results, incomplete=published.incomplete, hash=published.hash)
+        run.once = isinstance(task, OnceKey)
         start = time.perf_counter()
         if isinstance(task, NodeKey):
             step = prepared.steps.get(task.node)
@@ -181,6 +183,10 @@ class Engine:
                     if task_bytes(run.prepared, blocks, self.memory) > size:
                         continue
                 return self.evaluator.block(run, output, grid, task, blocks)
+
+    def keeps(self, names: Sequence[tuple[Any, ...]]) -> list[bool]:
+        """Of each block (node hash, grid, level, row, column) whether its values are here: in the cache, or on disk."""
+        return [name in self.cache or self.materialized.has(name[0], BlockKey(*name[1:])) for name in names]
 
     def counters(self) -> dict[str, int]:
         """Blocks and bytes decoded, evaluations, cache use, materialized blocks, since the process began."""

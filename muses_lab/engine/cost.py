@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -20,13 +22,36 @@ from muses_lab.engine.mosaic import sketch
 from muses_lab.engine.plan import plan as plan_stages
 from muses_lab.engine.stages import Piece, Stage
 from muses_lab.engine.thinning import Thinning
-from muses_lab.operators import Fit, Region
+from muses_lab.operators import Fit, Region, cost_of, cost_of_blocks
 from muses_lab.raster.asset import Asset, Band
 from muses_lab.raster.grid import BLOCK, Grid, Rect
 from muses_lab.resources import cancel, rates
 
 _TILE = 512
 """Rows and columns of a file's blocks, as long as nobody has opened it."""
+
+
+@dataclass
+class StepCost:
+    """What one step takes of a plan; steps that are evaluated at once are told apart by what each of them does."""
+
+    pieces: int = 0
+    """Blocks and rectangles of it that are evaluated."""
+    reads: int = 0
+    bytes: int = 0
+    """Of the files' blocks that it reads, in memory."""
+    evaluated: int = 0
+    """Pixels × images (dates × bands) of its result."""
+    seconds: float = 0.0
+    """Of one thread."""
+    kept: list[tuple[Any, ...]] = field(default_factory=list)
+    """Names of the blocks of it that are kept once they are there, as caches have them."""
+
+    def __add__(self, other: StepCost) -> StepCost:
+        return StepCost(
+            self.pieces + other.pieces, self.reads + other.reads, self.bytes + other.bytes,
+            self.evaluated + other.evaluated, self.seconds + other.seconds, self.kept + other.kept,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,20 +76,49 @@ class Plan:
     levels: dict[str, float]
     """Grid → metres per pixel of the level shown."""
     seconds: float
-    """Expected duration when nothing is cached, from what this machine has measured (see `resources.rates`)."""
+    """Expected duration when nothing is cached, from what this machine has measured (see `resources.rates`): with all
+    threads, so that the seconds of the steps, which are those of one thread, add up to more."""
     thinning: Thinning | None = None
     """What the thinning rule does to the longest series; None where every date is used."""
+    steps: Mapping[str, StepCost] = field(default_factory=dict)
+    """What each step of the prepared graph takes of it, by hash; see `engine.attributed`."""
+    ids: tuple[str, ...] = ()
+    """Of the scenes."""
+    values: int = 0
+    """Values of the result: pixels × dates × bands; of an estimate, see `Chain.plan`."""
+    format: str | None = None
+    """Of the file, where one was named."""
+    file_bytes: int = 0
+    """Bytes that a file of that format is expected to have."""
+    writing: float = 0.0
+    """Seconds that it is expected to take to write the file and to compare it with what was computed."""
+    differences: tuple[str, ...] | None = None
+    """Why the values are not those that a map shows; empty: they are identical; None: nobody said what it shows."""
+
+    @property
+    def difference(self) -> str | None:
+        """The difference to what a map shows, as a sentence."""
+        if self.differences is None:
+            return None
+        return "; ".join(self.differences) or "identical to what you see"
 
     def __str__(self) -> str:
         levels = ", ".join(f"{grid}: {size:g} m" for grid, size in self.levels.items()) or "nothing here"
         return (
-            f"{self.scenes} scenes, {self.blocks} blocks, {self.pixels / 1e6:.1f} Mpixel to decode "
-            f"({self.bytes / 1e6:.0f} MB), about {self.seconds:.1f} s; {levels}"
+            f"{_counted(self.scenes, 'scene')}, {_counted(self.blocks, 'block')}, "
+            f"{self.pixels / 1e6:.1f} Mpixel to decode ({self.bytes / 2**20:.0f} MiB), "
+            f"about {self.seconds:.1f} s; {levels}"
             + (f"; {self.thinning}" if self.thinning else "")
+            + (f"; a {self.format} of about {self.file_bytes / 2**20:.3g} MiB" if self.format else "")
+            + (f"; {self.difference}" if self.difference else "")
         )
 
     def __repr__(self) -> str:
         return f"<Plan: {self}>"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def plan(prepared: PreparedGraph, window: GeoBox) -> Plan:
@@ -87,9 +141,11 @@ def plan(prepared: PreparedGraph, window: GeoBox) -> Plan:
     for shares in (False, True):
         some = {key: grid for key, grid in tasks.items() if isinstance(key, RectKey) == shares}
         cost.count([Piece(prepared.output, grid, key.level, key.rect) for key, grid in some.items()], shares)
+    # Rectangles of a view are those of no other view, nor of tiles: whether they are there says nothing.
+    cost.steps[prepared.root.hash].kept += [(prepared.root.hash, *key) for key in tasks if isinstance(key, BlockKey)]
     return Plan(
         window, len(scenes), _dates(prepared, scenes), len(tasks), cost.reads, cost.pixels, cost.bytes, cost.evaluated,
-        levels, _seconds(cost, len(tasks)), max(thinnings, key=lambda t: t.of, default=None),
+        levels, _seconds(cost, len(tasks)), max(thinnings, key=lambda t: t.of, default=None), cost.steps, tuple(scenes),
     )  # fmt: skip
 
 
@@ -132,6 +188,8 @@ class _Cost:
         self.reads = self.pixels = self.bytes = self.evaluated = 0
         self.operators = self.values = 0.0
         """Seconds of operators: of those that declare them, and of what is done with each value."""
+        self.steps: dict[str, StepCost] = defaultdict(StepCost)
+        """By the step's hash."""
         self._prepared = prepared
         self._materialized = _materialized(settings.home())
         self._seen: set[Hashable] = set()
@@ -149,8 +207,13 @@ class _Cost:
     def count(self, wanted: list[Piece], shares: bool) -> None:
         """What it takes to evaluate some pieces, each stage once. `shares`: see `engine.plan`."""
         kept = [piece._replace(kept=not shares) for piece in wanted]
-        for one in plan_stages(self._prepared, kept, self._on_disk, shares=shares).stages.values():
+        planned = plan_stages(self._prepared, kept, self._on_disk, shares=shares)
+        asked = {piece.key for piece in planned.wanted}
+        for key, one in planned.stages.items():
             cancel.check()
+            if key in planned.kept and key not in asked:
+                block = BlockKey(one.grid.id, one.level, one.rect.r0 // BLOCK, one.rect.c0 // BLOCK)
+                self.steps[one.step.node.hash].kept.append((one.step.node.hash, *block))
             if isinstance(one.step.operator.support, Region):
                 self._whole(one.step)
             elif not one.step.elsewhere:
@@ -165,18 +228,31 @@ class _Cost:
         for step in whole.order:
             if whole.is_input(step) or not self._new(step.node.hash, whole.grid.id, whole.level, *whole.need(step)):
                 continue
+            before = self.reads, self.bytes, self.operators + self.values, self.evaluated
             self._operator(step, whole)
             if step.reads:
                 self._load(step, whole)
             if isinstance(step.operator.support, Fit):
                 self._whole(step)
+            self._attribute(step, whole, *before)
+
+    def _attribute(self, step: Step, whole: Stage, reads: int, bytes: int, seconds: float, evaluated: int) -> None:
+        """What has come since these were counted is of one step."""
+        of = self.steps[step.node.hash]
+        of.pieces += 1
+        of.reads += self.reads - reads
+        of.bytes += self.bytes - bytes
+        rows, columns = whole.need(step).rect.shape
+        of.evaluated += rows * columns * self._number(step, step, whole)
+        of.seconds += (self.bytes - bytes) / rates.decode_rate() + self.operators + self.values - seconds
+        of.seconds += (self.evaluated - evaluated) / rates.evaluate_rate()
 
     def _operator(self, step: Step, whole: Stage) -> None:
         """What an operator takes for all images that it gets, or gives."""
         rect = whole.need(step).rect
         key = (step.node.hash, whole.grid.id, whole.level, rect.shape)
         if key not in self._images:
-            cost = step.operator.cost_of_blocks(step.arguments, whole.grid.pixel_metres(whole.level), *rect.shape)
+            cost = cost_of_blocks(step.operator, step.arguments, whole.grid.pixel_metres(whole.level), *rect.shape)
             self._images[key] = cost.seconds
         if self._images[key]:
             inputs = [self._prepared[child] for _, child in step.cubes]
@@ -208,7 +284,9 @@ class _Cost:
         """The operator of a `region` or `fit` node on its extent."""
         if self._new("whole", step.node.hash):
             pinned = whole_grid(step, self._prepared[step.data].grids)
-            self.operators += step.operator.cost(step.arguments, pinned.pixel_metres(0), *pinned.extent.shape).seconds
+            self.operators += cost_of(
+                step.operator, step.arguments, pinned.pixel_metres(0), *pinned.extent.shape
+            ).seconds
 
     def _load(self, step: Step, whole: Stage) -> None:
         source, (rect, dates), grid, level = self._prepared.source(step.node), whole.need(step), whole.grid, whole.level

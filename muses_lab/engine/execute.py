@@ -148,6 +148,7 @@ class Evaluator:
         """The values of the pieces that are wanted."""
         values = self._held(blocks)
         wanted = {piece.key for piece in blocks.wanted}
+        run.once = run.once and blocks.reads_once
         placings = {key: p for key, one in blocks.stages.items() if (p := placing(run.prepared, one)) is not None}
         reports: dict[Key, list[Report]] = {key: [] for key in placings}
         takers: dict[Key, list[Key]] = {}

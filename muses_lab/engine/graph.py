@@ -208,7 +208,7 @@ class PreparedGraph:
         other.steps = {hash: replace(s, kept=True) if hash in nodes else s for hash, s in self.steps.items()}
         return other
 
-    @property
+    @cached_property
     def output(self) -> Step:
         return self.steps[self.root.hash]
 

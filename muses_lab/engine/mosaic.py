@@ -66,7 +66,7 @@ class Part:
         series is asked for with the cell of pixels around it: all dates of a block are a hundred times as many values.
         """
         inside = self.around.intersection(self.grid.rect(self.level))
-        if self.blocks and self.dated and max(inside.shape) <= BLOCK // 2:
+        if self.blocks and self.dated and inside.shape[0] <= BLOCK // 2 and inside.shape[1] <= BLOCK:
             around = [*cells(inside)] if max(inside.shape) <= CELL else [inside]
             return tuple(RectKey(self.grid.id, self.level, *rect) for rect in around)
         if not self.blocks or not self.reach or max(inside.shape) > BLOCK - 2 * self.reach:
@@ -95,7 +95,7 @@ class Part:
         """The rectangle of the level around all owned pixels."""
         return Rect(*pixels.around(self.rows, self.cols, *self.owned))
 
-    @property
+    @cached_property
     def owned(self) -> tuple[np.ndarray, bool]:
         """Which pixels the grid owns, and whether those are all."""
         return (_ALL, True) if self.where is None else (self.where, False)
@@ -419,3 +419,15 @@ def put(part: Part, rect: Rect, values: np.ndarray, out: np.ndarray) -> None:
     layers = np.ascontiguousarray(values).reshape(-1, *rect.shape)
     target = out.reshape(-1, *out.shape[-2:])
     pixels.paste(layers, rect.r0, rect.c0, part.rows, part.cols, *part.owned, target)
+
+
+def pick(part: Part, rect: Rect, values: np.ndarray, rows: np.ndarray, cols: np.ndarray, out: np.ndarray) -> None:
+    """Writes those of some pixels of the window that `put` would write, into `out` (…, pixel)."""
+    row, col = part.rows[rows, cols] - rect.r0, part.cols[rows, cols] - rect.c0
+    mine = (row >= 0) & (row < rect.shape[0]) & (col >= 0) & (col < rect.shape[1])
+    if part.where is not None:
+        mine &= part.where[rows, cols]
+    if mine.all():
+        out[...] = values[..., row, col]
+    else:
+        out[..., mine] = values[..., row[mine], col[mine]]

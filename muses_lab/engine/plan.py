@@ -36,7 +36,15 @@ class BlockPlan(NamedTuple):
     def there(self) -> dict[Key, Piece]:
         """Pieces that are taken and need no stage."""
         taken = (*self.wanted, *(piece for below in self.inputs.values() for piece in below))
-        return {piece.key: piece for piece in taken if piece.key not in self.stages}
+        return {key: piece for piece in taken if (key := piece.key) not in self.stages}
+
+    @property
+    def reads_once(self) -> bool:
+        """Whether blocks of files that lie in the piece are read by one of its stages, and for no other piece."""
+        stages = self.stages.values()
+        places = {(one.grid.id, one.level, one.rect) for one in stages}
+        bands = [band for one in stages for load in one.loads for band in load.step.meta.bands or (None,)]
+        return len(places) == 1 and all(one.halo == 0 for one in stages) and len(bands) == len(set(bands))
 
 
 There = Callable[[Piece], bool]
@@ -71,15 +79,16 @@ def plan(
     def enter(piece: Piece) -> Iterator[Piece]:
         for part in [piece] if piece.key in at_once else parts(piece, there, shares):
             yield part
-            if part.key in inputs:
+            key = part.key
+            if key in inputs:
                 continue
             cancel.check()
             if not (part.kept and there(part)):
                 one = stage(prepared, *part[:4], part.dates)
-                inputs[part.key] = []
-                under_way.append((part.key, one, inputs_of(prepared, one, given)))
+                inputs[key] = []
+                under_way.append((key, one, inputs_of(prepared, one, given)))
                 if part.kept:
-                    kept.add(part.key)
+                    kept.add(key)
 
     asked: list[Piece] = []
     for piece in wanted:

@@ -19,7 +19,7 @@ from muses_lab.engine.compiled.compiler import Code, code_of
 from muses_lab.engine.graph import PreparedGraph, Step, whole_grid
 from muses_lab.engine.plan import BlockPlan, There, plan, whole_pieces
 from muses_lab.engine.stages import Key, Piece, Stage, stage
-from muses_lab.operators import Region
+from muses_lab.operators import Region, cost_of, cost_of_blocks
 from muses_lab.raster.grid import BLOCK, Rect
 from muses_lab.resources.memory import Memory
 
@@ -112,7 +112,7 @@ def _whole(prepared: PreparedGraph, step: Step, memory: Memory) -> int:
     child = prepared[step.data]
     grid = whole_grid(step, child.grids)
     size = 4 * _pixels(grid.extent) * (_layers(child, len(child.times)) + 1)
-    size += step.operator.cost(step.arguments, grid.pixel_metres(0), *grid.extent.shape).bytes
+    size += cost_of(step.operator, step.arguments, grid.pixel_metres(0), *grid.extent.shape).bytes
     memory.check(size)
     return size + _PLACES * min(_pixels(grid.extent), BLOCK * BLOCK)
 
@@ -203,7 +203,7 @@ def _alive(prepared: PreparedGraph, whole: Stage, dates: Mapping[str, int]) -> i
         inputs = sum(sizes[child] for child in below)
         if below:
             passing = _PASSING * sizes[hash] + (2 * inputs if step.reduces_dates else inputs // 2)
-            passing += step.operator.cost_of_blocks(step.arguments, pixel_size, *whole.need(step).rect.shape).bytes
+            passing += cost_of_blocks(step.operator, step.arguments, pixel_size, *whole.need(step).rect.shape).bytes
         else:  # a scene in the making; and doubles were single before the first of them came
             passing = 3 * sizes[hash] // max((1, *axes[hash].values())) + (itemsize - 4) * sizes[hash] // itemsize
         held += sizes[hash]

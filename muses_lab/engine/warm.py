@@ -11,6 +11,7 @@ from muses_lab.engine.compiled import vm
 from muses_lab.operators import focal
 from muses_lab.raster import pixels, warping
 from muses_lab.raster.differences import undo_differences
+from muses_lab.raster.values import to_physical
 
 
 def warm() -> None:
@@ -43,6 +44,10 @@ def seldom() -> None:
 
     Loading all of them takes two seconds of a process's start.
     """
+    for kind in ("u1", "u2", "i2"):
+        block = np.zeros((8, 8), kind)
+        to_physical(block, None, 1.0, 0.0)
+        to_physical(block[:4, :4], None, 1.0, 0.0)
     for precision in (np.float32, np.float64):
         warping.warm(precision)
     operators.warm()

@@ -20,6 +20,7 @@ from time import monotonic
 
 from muses_lab import compute
 from muses_lab.export.running import RunningJob
+from muses_lab.store import LIVE
 
 STOP_SECONDS = 20.0
 """How long a job may take to stop. What has not stopped then ends with the process."""
@@ -60,8 +61,8 @@ def heard(job: RunningJob) -> None:
 
 
 def running() -> list[RunningJob]:
-    """The jobs of this process that go on."""
-    return [job for job in list(_jobs.values()) if job.state == "running"]
+    """The jobs of this process that have not ended."""
+    return [job for job in list(_jobs.values()) if job.state in LIVE]
 
 
 def known(id: str) -> RunningJob | None:
@@ -95,9 +96,13 @@ def _leave() -> None:
             _stop(jobs, STOP_SECONDS)
             _say("".join(f"\n{job.name} is not written: the job is {job.state}." for job in jobs).strip())
         else:
+            paused = [job for job in jobs if job.state == "paused"]
             _stop(jobs, STOP_SECONDS)
             for job in jobs:
-                _hand_over(job)
+                if job not in paused:
+                    _hand_over(job)
+            if paused:
+                _say(_left(paused))
     except KeyboardInterrupt:
         _say(_left(job for job in _jobs.values() if job.state != "done"))
 

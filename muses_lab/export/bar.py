@@ -13,6 +13,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from muses_lab.export.running import RunningJob
+from muses_lab.plain import duration
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Bar:
         self._when = 0.0
         try:
             # A description that is given here would be taken as HTML in a notebook; later ones are escaped.
-            self._bar = tqdm(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}")
+            self._bar = tqdm(total=1.0, bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}{postfix}")
             self._draw()
         except Exception:
             self._give_up()
@@ -66,6 +67,8 @@ class Bar:
         self._drawn, self._when = news, monotonic()
         self._bar.n = progress
         self._bar.set_description_str(text, refresh=False)
+        left = self._job.remaining
+        self._bar.set_postfix_str("" if left is None else f"about {duration(left)} left", refresh=False)
         self._bar.refresh()
 
     def _give_up(self) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -24,13 +23,15 @@ from muses_lab.engine.cost import plan
 from muses_lab.engine.coverage import nowhere
 from muses_lab.engine.mosaic import reaches
 from muses_lab.errors import ArgumentError, ExtentRequired, MusesError, NotFound
-from muses_lab.export.formats import Writer, writer_of
+from muses_lab.export import provenance
+from muses_lab.export.formats import Writer, options_of, writer_of
 from muses_lab.export.job import Job
 from muses_lab.export.journal import Journal
-from muses_lab.export.metadata import PREFIX, Metadata, labels_of
-from muses_lab.export.pieces import FINISHED, SIZE, Pieces, to_disk, workplace
+from muses_lab.export.metadata import Metadata, labels_of, put_beside
+from muses_lab.export.pieces import FINISHED, SIZE, Pieces, remove, replace, to_disk, workplace
 from muses_lab.publish.documents import check_extents, keep_for_job
 from muses_lab.raster.window import checked, to_json
+from muses_lab.resources import rates
 from muses_lab.settings import number
 from muses_lab.store import JobRecord, default_store, new_id
 from muses_lab.style import Style
@@ -58,6 +59,9 @@ def export(
     title: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    asked: str | None = None,
+    kind: type[Job] = Job,
+    **options: Any,
 ) -> Job:
     """Writes a chain on a window as a file; returns a `Job` at once.
 
@@ -65,12 +69,16 @@ def export(
     chain.export("ndvi.tif", ml.Window.from_bounds((1.3, 43.5, 1.5, 43.7), crs="EPSG:32631", resolution=10)).wait()
     ```
 
-    The name's ending says which format it is: `.tif` Cloud-Optimised GeoTIFF, `.nc` NetCDF by the CF conventions (a
-    variable for each band, over `t` and the window's coordinates), or what an installed package adds; `format` chooses
-    where several have that ending. Values are the chain's own (float32, or float64 as of `compute`; NaN where
-    missing), never stretched for display; equal to the tiles of the same level, grid and resampling. Bands of a
-    GeoTIFF are in the order of `t`, then `bands`, with their labels as descriptions; one without has the title's. Tags
-    say title, dates (`TIFFTAG_DATETIME` where all scenes are of one) and history.
+    The name's ending says which format it is: `.tif` Cloud-Optimised GeoTIFF; `.nc` NetCDF and `.zarr` Zarr by the CF
+    conventions (a variable for each band, over `t` and the window's coordinates); `.gpkg` polygons of classes; of a
+    layer `.png` its picture, `.gif`, `.mp4` and `.webm` its dates as an animation; or what an installed package adds.
+    `format` chooses where several have that ending, and `options` are those of the format, as the page on formats
+    lists them (`decoration=False` of a picture, `fps=4` of an animation, `values=[1]` of polygons).
+
+    Values are the chain's own (float32, or float64 as of `compute`; NaN where missing), never stretched for display;
+    equal to the tiles of the same level, grid and resampling. Bands of a GeoTIFF are in the order of `t`, then `bands`,
+    with their labels as descriptions; one without has the title's. Tags say title, dates (`TIFFTAG_DATETIME` where all
+    scenes are of one) and history.
 
     A `style` brings its unit, label and colours: in a file `.qml` beside a GeoTIFF, which QGIS loads with it, and as
     red, green and blue where it shows three bands in the file's order. Where it has classes, all whole numbers from 0
@@ -109,21 +117,32 @@ def export(
     if title is not None and not isinstance(title, str):
         raise ArgumentError(f"title={plain.shown(title)} is not a text", argument="title")
     return start(
-        published, target, window, format=format, style=style, title=title, overwrite=overwrite, progress=progress
-    )
+        published, target, window, format=format, style=style, title=title, asked=asked, overwrite=overwrite,
+        progress=progress, options=options, kind=kind,
+    )  # fmt: skip
 
 
 def start(
     published: Published, target: Path, window: GeoBox | None, *, format: str | None = None,
-    style: Style | None = None, title: str | None = None, overwrite: bool, progress: bool, id: str | None = None,
+    style: Style | None = None, title: str | None = None, asked: str | None = None, overwrite: bool, progress: bool,
+    id: str | None = None, options: Mapping[str, Any] | None = None, kind: type[Job] = Job,
 ) -> Job:  # fmt: skip
-    """An export, new or (`id`) one that was interrupted: its pieces that are there are not computed again."""
+    """An export, new or (`id`) one that was interrupted: its pieces that are there are not computed again.
+
+    `options` are those of the format, see `Writer.options`; `asked` is the document of the chain before its scenes were
+    pinned, which people read more easily.
+    """
     writer = writer_of(target, format)
+    said = options_of(writer, options or {})
+    if writer.draws and style is None:
+        raise ArgumentError(
+            f"{target.name!r} is a picture, for which the chain needs a style: chain.style(cmap=…).export(…)",
+            argument="style",
+        )
     _check_name(target)
     if window is None:
         raise ExtentRequired("an export needs a window: ml.Window.from_bounds(bounds, crs=…, resolution=…)")
     window = checked(window)
-    writer.check(window)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} is there already; give overwrite=True to replace it")
     if not target.parent.is_dir():
@@ -136,7 +155,13 @@ def start(
 
     if not reaches(published.prepared, window):
         raise NotFound(nowhere(published.prepared, window))
-    facts = Metadata.of(style, title, labels, step, target, writer.has_style)
+    facts = Metadata.of(style, title, labels, step, target, said)
+    writer.check(target, window, facts)
+    for path in writer.beside(target, window, facts):
+        _check_name(path)
+    asked = provenance.asked(asked, published)
+    kept = {"format": writer.name, **facts.to_json(), **({"asked": asked} if asked else {})}
+    made_by = {**kept, "title": facts.title}
 
     def work(job: Job) -> None:
         executor = compute.executor()
@@ -147,15 +172,20 @@ def start(
         with workplace(target, _key(published, window), job) as folder:
             pieces = Pieces(folder, window, len(labels), SIZE, published.prepared.dtype, facts.is_rgb)
             prepared = prepare(executor, published, EXPORT_PRIORITY)
-            job.begin(len(pieces.all), done=len(pieces.all) - len(pieces.missing))
-            finished = folder / FINISHED
+            there = len(pieces.all) - len(pieces.missing)
+            job.begin(len(pieces.all), there, last=pieces.bytes / rates.write_rate())
+            finished = folder / f"{FINISHED}{target.suffix}"
             differing: list[Pixels] = []
             for _ in range(TRIES):
                 _write_pieces(job, executor, prepared, window, pieces)
                 job.check()
-                tags = facts.tags(planned.dates, published) | _tags(published, window, pieces, job)
+                history = provenance.texts(
+                    published, window, planned, made_by, writer.packages, pieces.checksum, job.failed
+                )
+                tags = facts.tags(planned.dates, published) | history
                 differing = _put_together(job, writer, pieces, facts, tags, finished)
                 if not differing:
+                    rates.record_write(pieces.bytes, job.seconds_of_last)
                     break
                 job.again(pieces.forget_damaged())
                 job.at("computing")
@@ -164,18 +194,16 @@ def start(
             job.check()
             if target.exists() and not overwrite:
                 raise FileExistsError(f"{target} was made by somebody else meanwhile; it is left as it is")
-            with facts.put_beside(target, folder) if writer.has_style else nullcontext():
-                os.replace(finished, target)
+            texts = {} if writer.holds_texts else {provenance.beside(target): provenance.as_text(history) + "\n"}
+            with put_beside({**writer.beside(target, window, facts), **texts}, folder):
+                replace(finished, target)
 
-    options = {
-        "window": to_json(window), "overwrite": overwrite, "format": writer.name,
-        **facts.to_json(),
-    }  # fmt: skip
     record = JobRecord(
-        id or new_id(), "export", target.name, str(target), keep_for_job(published, default_store()), options,
+        id or new_id(), "export", target.name, str(target), keep_for_job(published, default_store()),
+        {"window": to_json(window), "overwrite": overwrite, **kept},
         pixels=window.shape.x * window.shape.y * len(labels),
     )  # fmt: skip
-    return Job(target, work, Journal(record, default_store()), progress)
+    return kind(target, work, Journal(record, default_store()), progress)
 
 
 def _check_name(target: Path) -> None:
@@ -183,11 +211,11 @@ def _check_name(target: Path) -> None:
     try:
         size = len(target.name.encode())
     except UnicodeEncodeError:
-        raise ValueError(f"{target.name!r} is no text in UTF-8; give the file another name") from None
+        raise ArgumentError(f"{target.name!r} is no text in UTF-8; give the file another name") from None
     if size > LONGEST_NAME:
-        raise ValueError(f"the file's name {target.name[:40]!r}… has {size} bytes; it may have {LONGEST_NAME}")
+        raise ArgumentError(f"the file's name {target.name[:40]!r}… has {size} bytes; it may have {LONGEST_NAME}")
     if not target.name.isprintable():
-        raise ValueError(f"the file's name {target.name!r} has characters that cannot be shown; leave them out")
+        raise ArgumentError(f"the file's name {target.name!r} has characters that cannot be shown; leave them out")
 
 
 def _key(published: Published, window: GeoBox) -> str:
@@ -204,10 +232,12 @@ def _write_pieces(job: Job, executor: Executor, published: Published, window: Ge
     todo = deque(pieces.missing)
     try:
         while todo or waiting:
+            job.check()
             # A few pieces ahead keep the cluster busy while one is being written.
             while todo and len(waiting) < ahead:
                 piece = todo.popleft()
-                waiting.append((piece, request_window(executor, published, _part(window, piece), EXPORT_PRIORITY)))
+                part = _part(window, piece)
+                waiting.append((piece, request_window(executor, published, part, EXPORT_PRIORITY, once=True)))
             piece, ticket = waiting[0]
             found = _wait(job, ticket)
             job.failed.update(found.report.failed)
@@ -238,16 +268,17 @@ def _put_together(
 ) -> list[Pixels]:
     """Writes the pieces as one file, and returns those that are not in it as they were computed."""
     job.at("writing")
+    remove(finished)  # of an earlier try
     try:
         writer.write(pieces, facts, tags, finished, job)
     except (RasterioError, OSError) as error:
         if damaged := pieces.damaged():
             return damaged
-        why = str(error).partition("\n")[0]
+        why = plain.first_line(error)
         raise MusesError(f"{job.name} could not be put together ({why}); see whether its disk is full") from error
     job.check()
     to_disk(finished)
-    return writer.differing(pieces, finished, job)
+    return writer.differing(pieces, facts, finished, job)
 
 
 def _faulty(target: Path, differing: Sequence[Pixels]) -> MusesError:
@@ -263,20 +294,3 @@ def _faulty(target: Path, differing: Sequence[Pixels]) -> MusesError:
 def _part(window: GeoBox, piece: Pixels) -> GeoBox:
     affine = window.affine @ Affine.translation(piece.col_off, piece.row_off)
     return GeoBox((int(piece.height), int(piece.width)), affine, window.crs)
-
-
-def _tags(published: Published, window: GeoBox, pieces: Pieces, job: Job) -> dict[str, str]:
-    """What it takes to make and to check the file: document, pinned scenes, window, checksum; and what is missing."""
-    from muses_lab import __version__
-
-    scenes = {digest: scenes.to_json() for digest, scenes in published.scenes.items()}
-    return {
-        f"{PREFIX}CHAIN": published.chain_hash,
-        f"{PREFIX}DOCUMENT": published.document.decode(),
-        f"{PREFIX}SCENES": json.dumps(scenes, sort_keys=True),
-        f"{PREFIX}WINDOW": json.dumps(to_json(window)),
-        f"{PREFIX}CRC32": pieces.checksum,
-        f"{PREFIX}RELEASE": __version__,
-        **({f"{PREFIX}FAILED_SCENES": json.dumps(job.failed, sort_keys=True)} if job.failed else {}),
-        **({f"{PREFIX}PROBLEMS": json.dumps(published.left_out)} if published.left_out else {}),
-    }

@@ -14,9 +14,11 @@ from muses_lab.errors import Cancelled, ComputeError, MusesError
 from muses_lab.export import at_exit
 from muses_lab.export.bar import Bar
 from muses_lab.export.journal import Journal
-from muses_lab.plain import Status
+from muses_lab.export.pace import Pace
+from muses_lab.plain import Status, duration
 from muses_lab.publish import sharing
 from muses_lab.resources import cancel
+from muses_lab.store import JobRecord
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class Job:
 
     ```python
     job = chain.export("ndvi.tif", window)     # returns at once, shows a progress bar
+    job.remaining                              # seconds, by the pieces that are computed; None: not known yet
+    job.pause()                                # the cluster is free for others; job.resume() goes on
     job.wait()                                 # the file's path, or the error
     ```
 
@@ -66,6 +70,9 @@ class Job:
         self._share = 0.0
         self._over = False
         self._stop = threading.Event()
+        self._go = threading.Event()
+        self._go.set()
+        self._pace = Pace()
         self._why_stopped: Callable[[str], MusesError] = Cancelled
         self._journal = journal
         self._listeners: list[Callable[[Job], None]] = []
@@ -89,21 +96,28 @@ class Job:
         state = "running, to be cancelled" if self.state == "running" and self.stopping else self.state
         left_out = f", {len(self.failed)} scenes left out" if self.failed else ""
         why = f" ({self.error})" if self.error is not None and str(self.error) else ""
-        return f"<Job {self.name}: {state}{why}, {self.done} of {self.total} pieces{left_out}>"
+        left = f", about {duration(self.remaining)} left" if self.remaining is not None else ""
+        return f"<Job {self.name}: {state}{why}, {self.done} of {self.total} pieces{left}{left_out}>"
 
     def status(self) -> Status:
         """How far it is, what it left out, and why it failed if it did; `print` gives JSON."""
         return Status(
             kind="job", id=self.id, name=self.name, state=self.state, why=str(self.error) if self.error else None,
             stage=self.stage, progress=round(self.progress, 4), done=self.done, total=self.total,
-            left_out=dict(self.failed), path=str(self.path),
+            remaining=None if self.remaining is None else round(self.remaining), left_out=dict(self.failed),
+            path=str(self.path),
         )  # fmt: skip
 
     @property
+    def record(self) -> JobRecord:
+        """What the store has of it."""
+        return self._journal.record
+
+    @property
     def state(self) -> str:
-        """`running`, `done`, `failed`, `cancelled`, or `interrupted`: its process ends, another may go on with it."""
+        """`running`, `paused`, `done`, `failed`, `cancelled`, or `interrupted`: another process may go on with it."""
         if not self._over:
-            return "running"
+            return "running" if self._go.is_set() else "paused"
         if self.error is None:
             return "done"
         if isinstance(self.error, Interrupted):
@@ -117,6 +131,11 @@ class Job:
             return 1.0
         pieces = self.done / self.total if self.total else 0.0
         return min(0.999, PIECES * pieces + (1 - PIECES) * self._share)
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds that it will still take, by the pieces that it has computed; None: too few yet, or it has ended."""
+        return None if self._over else self._pace.remaining()
 
     def wait(self, timeout: float | None = None) -> Path:
         """The file's path when it is written; raises what made the job fail, `TimeoutError` after so many seconds.
@@ -140,6 +159,28 @@ class Job:
     def cancel(self) -> None:
         """Stops the job; nothing is left of an export, and of materialized blocks those that are done."""
         self._stop.set()
+        self._go.set()
+
+    def pause(self) -> None:
+        """Asks for no more blocks, and writes nothing, until `resume`; what is under way is still computed.
+
+        Nothing is lost: the pieces that are there are on disk. `MusesError` where the job has ended.
+        """
+        if self._over:
+            raise MusesError(f"{self.name} is {self.state}; there is nothing to pause")
+        if self._go.is_set() and not self.stopping:
+            self._pace.pause()
+            self._go.clear()
+            self._tell()
+
+    def resume(self) -> None:
+        """Goes on after `pause`."""
+        if self._over:
+            raise MusesError(f"{self.name} is {self.state}; ml.jobs() lists the jobs, and starts one again")
+        if not self._go.is_set():
+            self._pace.go_on()
+            self._go.set()
+            self._tell()
 
     def share(
         self,
@@ -161,6 +202,8 @@ class Job:
     # What the work calls
 
     def check(self) -> None:
+        """Waits while the job is paused; raises where it is to end."""
+        self._go.wait()
         if self._stop.is_set():
             raise self._why_stopped(f"the export of {self.name} was {self._verb()}")
 
@@ -178,23 +221,32 @@ class Job:
     def stopping(self) -> bool:
         return self._stop.is_set()
 
-    def begin(self, total: int, done: int = 0) -> None:
-        """`done` of the pieces are there from an earlier try."""
+    def begin(self, total: int, done: int = 0, last: float | None = None) -> None:
+        """`done` of the pieces are there from an earlier try; the last stage is expected to take `last` seconds."""
         self.total, self.done, self.stage = total, done, "computing"
+        self._pace.begin(total - done, last)
 
     def step(self) -> None:
         self.done += 1
+        self._pace.step()
         self._tell()
 
     def again(self, pieces: int) -> None:
         """So many pieces are made once more."""
         self.total += pieces
+        self._pace.more(pieces)
 
     def at(self, stage: str, share: float = 0.0) -> None:
         """What is done now, and how much of the last stage is done, from 0 to 1."""
         if stage != self.stage or not 0 <= share - self._share < 0.01:
             self.stage, self._share = stage, share
+            self._pace.at_last(None if stage == "computing" else share)
             self._tell()
+
+    @property
+    def seconds_of_last(self) -> float:
+        """How long the last stage has been going on, pauses left out."""
+        return self._pace.seconds_of_last
 
     # What the end of the process calls
 
@@ -202,6 +254,7 @@ class Job:
         """Stops the job so that another process can go on with it."""
         self._why_stopped = Interrupted
         self._stop.set()
+        self._go.set()
 
     def show_the_end(self) -> None:
         """Waits briefly until the job's bar shows how the job ended."""
@@ -218,7 +271,7 @@ class Job:
         self.cancel()
         self.ended.wait(STOP_SECONDS)  # whoever interrupts again goes at once
         self.show_the_end()
-        if self.state == "running":
+        if not self._over:
             return f"{self.name} is being cancelled; job.wait() waits until it has stopped, ml.jobs() lists it"
         if self.state == "done":
             return f"{self.name} was just written, too late to be cancelled"

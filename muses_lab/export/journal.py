@@ -17,10 +17,11 @@ import psutil
 
 from muses_lab.document import graph
 from muses_lab.errors import MusesError
+from muses_lab.export.pieces import size_of
 from muses_lab.export.running import RunningJob
 from muses_lab.operators import references, registry
 from muses_lab.publish import sharing
-from muses_lab.store import JobRecord, Store
+from muses_lab.store import LIVE, WRITES_A_FILE, JobRecord, Store
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Journal:
 
     def end(self, job: RunningJob) -> bool:
         """Writes how the job ended; returns whether the store could be written."""
-        size = job.path.stat().st_size if job.state == "done" and job.path.is_file() else 0
+        size = size_of(job.path) if job.state == "done" and self.record.kind in WRITES_A_FILE else 0
         error = "" if job.error is None else f"{type(job.error).__name__}: {job.error}"
         return self._write(replace(_of(self.record, job), state=job.state, bytes=size, error=_plain(error)), last=True)
 
@@ -58,8 +59,13 @@ class Journal:
         quiet = 0.0
         while not job.ended.wait(PROGRESS_SECONDS):
             quiet += PROGRESS_SECONDS
-            if self._is_unwanted():
-                job.cancel()
+            match self._wish():
+                case "cancelling":
+                    job.cancel()
+                case "pausing" if job.state == "running":
+                    job.pause()
+                case "resuming" if job.state == "paused":
+                    job.resume()
             now = _of(self.record, job)
             if now != self.record or quiet >= PULSE_SECONDS:
                 quiet = 0.0
@@ -78,12 +84,12 @@ class Journal:
                 logger.warning("the store has not noted the job %s as %s: %s", record.name, record.state, error)
                 return False
 
-    def _is_unwanted(self) -> bool:
-        """Whether somebody asked in the store, perhaps from another process, that the job be cancelled."""
+    def _wish(self) -> str | None:
+        """What somebody has asked of the job in the store, perhaps from another process."""
         try:
-            return self._store.job(self.record.id).state == "cancelling"
+            return self._store.job(self.record.id).state
         except MusesError:
-            return False
+            return None
 
     def share(self, user: sharing.Names, group: sharing.Names, title: str | None, days: float | None) -> sharing.Link:
         return share(self._store, self.record, user, group, title, days)
@@ -107,7 +113,7 @@ def share(
 
 def interrupted(record: JobRecord) -> bool:
     """Whether the process in which a job ran is gone, or about to end, although the job had not ended."""
-    if record.state not in ("running", "cancelling"):
+    if record.state not in LIVE:
         return record.state == "interrupted"
     if record.process.partition(" ")[0] == socket.gethostname():
         return process_here(record) is None
@@ -142,7 +148,8 @@ def process() -> str:
 
 
 def _of(record: JobRecord, job: RunningJob) -> JobRecord:
-    return replace(record, total=job.total, done=job.done, failed=len(job.failed))
+    state = job.state if job.state in LIVE else record.state
+    return replace(record, state=state, total=job.total, done=job.done, failed=len(job.failed))
 
 
 def _plain(text: str) -> str:

@@ -37,8 +37,9 @@ from muses_lab.errors import AccessDenied, ComputeError, MusesError, NotFound, R
 from muses_lab.export.files import EXPORT_PRIORITY, TRIES
 from muses_lab.export.job import Job
 from muses_lab.export.journal import Journal
-from muses_lab.export.metadata import PREFIX, labels_of
+from muses_lab.export.metadata import labels_of
 from muses_lab.export.pieces import to_disk
+from muses_lab.export.provenance import PREFIX
 from muses_lab.plain import shown
 from muses_lab.publish.documents import check_extents, keep
 from muses_lab.raster import window_checks
@@ -61,6 +62,7 @@ def materialize(
     levels: int | Iterable[int] | None = None,
     *,
     progress: bool = True,
+    kind: type[Job] = Job,
 ) -> Job:
     """Computes a chain's blocks once and keeps them on disk; returns a `Job` at once.
 
@@ -89,7 +91,7 @@ def materialize(
     MusesError
         The chain has no data in the area.
     """
-    return start(published, None if area is None else _outline(area), levels, progress=progress)
+    return start(published, None if area is None else _outline(area), levels, progress=progress, kind=kind)
 
 
 def start(
@@ -99,6 +101,7 @@ def start(
     *,
     progress: bool,
     id: str | None = None,
+    kind: type[Job] = Job,
 ) -> Job:
     """The materializing of blocks, from the beginning or (`id`) where it was interrupted."""
     check_extents(published.root)
@@ -134,7 +137,7 @@ def start(
     record = JobRecord(
         id or new_id(), "materialize", name, str(folder), chain_hash, options, pixels=blocks * BLOCK**2 * len(labels)
     )
-    return Job(folder, work, Journal(record, default_store()), progress, name)
+    return kind(folder, work, Journal(record, default_store()), progress, name)
 
 
 def _make(job: Job, executor: Executor, published: Published, makers: list[_Level]) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,7 @@ from muses_lab.errors import BandError
 from muses_lab.export import qgis
 from muses_lab.export.pieces import Colour
 from muses_lab.style import Style
-
-PREFIX = "MUSES_"
-"""Beginning of the names of the metadata that hold the chain's hash, document and scenes."""
+from muses_lab.times import short_dates
 
 
 @dataclass(frozen=True)
@@ -40,15 +37,16 @@ class Metadata:
     """Of the dim `t`; None: the chain has none. Layers are in the order of `t`, then `bands`."""
     names: tuple[str, ...] | None
     """Of the dim `bands`; None: the chain has none."""
+    periods: Mapping[np.datetime64, str]
+    """What dates that stand for periods are called."""
+    options: Any
+    """Of the format, see `Writer.options`."""
 
     @classmethod
     def of(
-        cls, style: Style | None, title: str | None, labels: Sequence[str], step: Step, target: Path, has_style: bool
+        cls, style: Style | None, title: str | None, labels: Sequence[str], step: Step, target: Path, options: Any
     ) -> Metadata:
-        """What an export to a file says; `BandError` where the style shows a band that there is not.
-
-        `has_style`: whether the style is put beside the file.
-        """
+        """What an export to a file says; `BandError` where the style shows a band that there is not."""
         names = step.meta.bands
         if style is not None and names is not None and len(names) == 3 and not (style.bands or style.classes):
             style = replace(style, bands=names)  # as on a map
@@ -57,15 +55,9 @@ class Metadata:
             if name not in (names or ()):
                 raise BandError(f"the style shows band {name!r}; there are {', '.join(names or ())}", band=name)
         numbers = tuple((names or ()).index(name) + 1 for name in shown) if shown else (1,)
-        beside = qgis.style_path(target)
-        if has_style and style is not None and beside.exists() and not qgis.is_ours(beside):
-            warnings.warn(
-                f"{beside} is no style of an export: it is left as it is, and QGIS will show {target.name} with it",
-                stacklevel=5,
-            )
         named = title or (style.label if style is not None else None) or target.stem
         times = tuple(step.times) if step.meta.time else None
-        return cls(named, title, style, numbers, tuple(labels), times, names)
+        return cls(named, title, style, numbers, tuple(labels), times, names, dict(step.labels or {}), options)
 
     @property
     def descriptions(self) -> list[str]:
@@ -88,7 +80,14 @@ class Metadata:
 
     def to_json(self) -> dict[str, Any]:
         """As a job keeps it: what was given."""
-        return {"title": self.given, "style": None if self.style is None else self.style.to_json()}
+        style = None if self.style is None else self.style.to_json()
+        return {"title": self.given, "style": style, "options": asdict(self.options)}
+
+    @property
+    def dates(self) -> list[str]:
+        """What people call each date: its period, else as short as they are each the only one; none without `t`."""
+        short = short_dates(self.times or ())
+        return [self.periods.get(time) or text for time, text in zip(self.times or (), short, strict=True)]
 
     def tags(self, dates: Sequence[np.datetime64], published: Published) -> dict[str, str]:
         """What GDAL's users look for: title, dates of the scenes, and how the file was made."""
@@ -100,6 +99,7 @@ class Metadata:
         return {
             "TIFFTAG_DOCUMENTNAME": self.title,
             "TIFFTAG_IMAGEDESCRIPTION": f"{self.title}; scenes of {when}",
+            "TIFFTAG_COPYRIGHT": credits(published, dates),
             "TIFFTAG_SOFTWARE": f"MUSES Lab {__version__}",
             **({"TIFFTAG_DATETIME": first.replace("-", ":").replace("T", " ")} if first == last else {}),
             "TIME_COVERAGE_START": f"{first}Z",
@@ -107,23 +107,39 @@ class Metadata:
             "HISTORY": f"MUSES Lab {__version__}: {steps}; chain {published.chain_hash}",
         }
 
-    @contextmanager
-    def put_beside(self, target: Path, folder: Path) -> Iterator[None]:
-        """Puts the style beside the file that is put in place meanwhile; removes that of an earlier export.
 
-        Everything that can fail happens before the file is put in place. So a file that is in place has its style,
-        unless the process dies in between.
-        """
-        beside = qgis.style_path(target)
-        ours = not beside.exists() or qgis.is_ours(beside)
-        made = folder / beside.name
-        if self.style is not None:
-            made.write_text(qgis.style_text(self.style, self.bands), "utf-8")
-        yield
-        if self.style is not None and ours:
-            os.replace(made, beside)
-        elif ours:
-            beside.unlink(missing_ok=True)
+@contextmanager
+def put_beside(texts: Mapping[Path, str | None], folder: Path) -> Iterator[None]:
+    """Puts files beside an export that is put in place meanwhile; removes those of an earlier one.
+
+    Everything that can fail happens before the export is put in place. So one that is in place has them, unless the
+    process dies in between.
+    """
+    for path, text in texts.items():
+        if text is not None:
+            (folder / path.name).write_text(text, "utf-8")
+    yield
+    for path, text in texts.items():
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            os.replace(folder / path.name, path)
+
+
+def credits(published: Published, dates: Sequence[np.datetime64]) -> str:
+    """Whose data an export is made of: the words that Copernicus and the USGS ask for, or the collections' names."""
+    years = sorted({str(date)[:4] for date in dates})
+    year = years[0] if len(years) == 1 else f"{years[0]}–{years[-1]}"
+    found = []
+    for scenes in published.scenes.values():
+        platforms = {(scene.platform or "").lower() for scene in scenes.scenes}
+        if any(name.startswith("sentinel") for name in platforms):
+            found.append(f"Contains modified Copernicus Sentinel data {year}")
+        elif any(name.startswith("landsat") for name in platforms):
+            found.append("Landsat data courtesy of the U.S. Geological Survey")
+        else:
+            found.append(f"Data: {scenes.collection}")
+    return ". ".join(dict.fromkeys(found))
 
 
 def labels_of(step: Step) -> list[str]:

@@ -88,7 +88,7 @@ class Pieces:
         size = len(self._header) + len(self.all) * self._bytes
         handle = os.open(self.folder / VALUES, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            os.posix_fallocate(handle, 0, size)
+            _allocate(handle, size, self.folder.parent)
             os.ftruncate(handle, size)  # GDAL's description of an earlier try
         finally:
             os.close(handle)
@@ -116,12 +116,18 @@ class Pieces:
         except OSError:
             return ""
 
-    def values(self, piece: Pixels) -> np.ndarray:
-        """A piece (layers, rows, columns) as it is on the disk; `OSError` where it is not there."""
-        values = np.fromfile(self.folder / VALUES, np.uint8, self._bytes, offset=self._places[_name(piece)])
-        if values.size < self._bytes:
+    def values(self, piece: Pixels, layers: range | None = None) -> np.ndarray:
+        """A piece (layers, rows, columns) as it is on the disk, or some of its layers that follow each other.
+
+        `OSError` where it is not there.
+        """
+        layers = range(self.layers) if layers is None else layers
+        layer = self._bytes // self.layers
+        start = self._places[_name(piece)] + layers.start * layer
+        values = np.fromfile(self.folder / VALUES, np.uint8, len(layers) * layer, offset=start)
+        if values.size < len(layers) * layer:
             raise OSError("the pieces of the export are shorter than they were written")
-        return values.view(self.dtype).reshape(self.layers, *self._tile)[:, : piece.height, : piece.width]
+        return values.view(self.dtype).reshape(len(layers), *self._tile)[:, : piece.height, : piece.width]
 
     def holds(self, piece: Pixels, values: np.ndarray) -> bool:
         """Whether values (layers, rows, columns) that were read back are those that were computed, bit by bit."""
@@ -208,6 +214,15 @@ class Pieces:
         for piece in damaged:
             del self._sums[_name(piece)]
         return len(damaged)
+
+
+def _allocate(handle: int, size: int, folder: Path) -> None:
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError as error:
+        raise OSError(
+            error.errno, f"{error.strerror}: the values of the export need {size / 1e9:.3g} GB in {folder}"
+        ) from None
 
 
 def cut(window: GeoBox, size: int) -> list[Pixels]:
@@ -316,10 +331,45 @@ def to_disk(path: Path) -> None:
 
     Who reads it next reads the disk, where the system can forget what it has in memory.
     """
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    for one in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        handle = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+            if hasattr(os, "posix_fadvise") and one.is_file():
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(handle)
+
+
+def replace(made: Path, target: Path) -> None:
+    """Puts a file or folder in place; a folder that is there is moved aside first, and back if that fails."""
+    if not (target.is_dir() and not target.is_symlink()):
+        os.replace(made, target)
+        return
+    if not made.is_dir():
+        raise IsADirectoryError(f"{target} is a folder; it is left as it is")
+    aside = made.with_name(f"{made.name}.before")
+    os.replace(target, aside)
+    try:
+        os.replace(made, target)
+    except BaseException:
+        os.replace(aside, target)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Removes a file or folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    if path.is_dir():
+        return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _lock(folder: Path) -> FileLock:

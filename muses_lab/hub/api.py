@@ -16,7 +16,7 @@ from tornado import httputil
 from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from muses_lab.document import strict_json
-from muses_lab.errors import MusesError, NotFound, StoreUnavailable, Timeout, TooLarge
+from muses_lab.errors import MusesError, NotFound, Overloaded, StoreUnavailable, Timeout, TooLarge
 from muses_lab.hub.state import Service
 from muses_lab.store.records import AuditEntry, JobRecord, Share, Who, from_json, to_json
 from muses_lab.store.sql import SqlStore
@@ -25,6 +25,9 @@ logger = logging.getLogger("muses_lab.hub")
 
 MAX_RECORD = 256 << 10
 """Bytes of a job, a share, or what is noted in the audit log at once."""
+
+MAX_RECEIVING = 128 << 20
+"""Bytes of bodies of one user that are received at the same time; one body may be larger."""
 
 T = TypeVar("T")
 CODES = {404: "not-found", 405: "method-not-allowed", 413: "too-large", 500: "internal"}
@@ -131,9 +134,27 @@ class Api(Base):
         if self._refusal is None and length > limit:
             message = f"{length} bytes are above the limit of {limit}"
             self._refusal = TooLarge(message, size=length, limit=limit)
+        if self._refusal is None and self.request.method in ("POST", "PUT"):
+            self._receive(length or limit)
         # A body that is refused is read, and dropped, or the proxy would not pass the answer on; of strangers not much.
         largest = MAX_RECORD if not self.who.name else max(length, limit)
         self.request.connection.set_max_body_size(largest)  # type: ignore[union-attr]
+
+    def _receive(self, size: int) -> None:
+        """Bodies are collected in memory: one user has so much of it at a time."""
+        receiving, name = self.service.receiving, self.who.name
+        others = sum(bytes for handler, bytes in list(receiving.items()) if handler.who.name == name)
+        if others and others + size > MAX_RECEIVING:
+            message = f"{others} bytes of {name} are being received already; send one thing after the other"
+            self._refusal = Overloaded(message, retry_after=1)
+            return
+        receiving[self] = size
+
+    def on_finish(self) -> None:
+        self.service.receiving.pop(self, None)
+
+    def on_connection_close(self) -> None:
+        self.on_finish()
 
     def max_body(self) -> int:
         return self.limit
@@ -261,7 +282,7 @@ class JobHandler(Api):
 
     @answer
     async def put(self, id: str) -> None:
-        job = from_json(JobRecord, _named(self.json_body(), id))
+        job = from_json(JobRecord, named(self.json_body(), id))
         await self.ask(lambda store: store.put_job(job))
         self.send_json({})
 
@@ -287,7 +308,7 @@ class ShareHandler(Api):
 
     @answer
     async def put(self, id: str) -> None:
-        share = from_json(Share, _named(self.json_body(), id))
+        share = from_json(Share, named(self.json_body(), id))
         self.send_json(to_json(await self.ask(lambda store: store.put_share(share))))
 
     @answer
@@ -315,7 +336,7 @@ class AuditHandler(Api):
         self.send_json({})
 
 
-def _named(body: Any, id: str) -> Any:
+def named(body: Any, id: str) -> Any:
     """A record under the name of its address."""
     return {**body, "id": id} if isinstance(body, dict) else body
 

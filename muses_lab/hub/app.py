@@ -14,11 +14,14 @@ from jupyterhub.services.auth import HubOAuth, HubOAuthCallbackHandler
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, RequestHandler
 
-from muses_lab import settings
+from muses_lab import logs, settings
 from muses_lab.errors import MusesError, StoreUnavailable
 from muses_lab.hub.access import Access
 from muses_lab.hub.api import ROUTES, HealthHandler, UnknownHandler
-from muses_lab.hub.page import SharedHandler
+from muses_lab.hub.class_page import PAGES
+from muses_lab.hub.courses import COURSE_ROUTES
+from muses_lab.hub.metrics import MetricsHandler
+from muses_lab.hub.page import SharedHandler, StaticHandler
 from muses_lab.hub.state import Service
 from muses_lab.settings import number
 
@@ -33,16 +36,26 @@ def database_url() -> str:
 def application(service: Service, auth: HubOAuth) -> Application:
     prefix = auth.base_url.rstrip("/")
     shared: dict[str, Any] = {"service": service}
+    pages = {**shared, "auth": auth}
+
+    def logged(handler: RequestHandler) -> None:
+        route = type(handler).__name__.removesuffix("Handler").lower()
+        service.counted.request(route, handler.get_status(), handler.request.request_time())
+        log_request(handler)
+
     return Application(
         [
             (rf"{prefix}/health", HealthHandler, shared),
-            *((rf"{prefix}/api/{path}", handler, shared) for path, handler in ROUTES),
-            (rf"{prefix}/shared/([A-Za-z0-9_-]+)", SharedHandler, {**shared, "auth": auth}),
+            (rf"{prefix}/metrics", MetricsHandler, shared),
+            *((rf"{prefix}/api/{path}", handler, shared) for path, handler in (*ROUTES, *COURSE_ROUTES)),
+            (rf"{prefix}/shared/([A-Za-z0-9_-]+)", SharedHandler, pages),
+            *((rf"{prefix}/{path}", handler, pages) for path, handler in PAGES),
+            (rf"{prefix}/static/([a-z]+\.(?:js|css))", StaticHandler, shared),
             (rf"{prefix}/oauth_callback", HubOAuthCallbackHandler),
         ],
         cookie_secret=secrets.token_bytes(32),  # a new start asks the hub anew who visits; nobody has to type anything
         xsrf_cookies=True,
-        log_function=log_request,
+        log_function=logged,
         default_handler_class=UnknownHandler,
         default_handler_args=shared,
     )
@@ -59,7 +72,11 @@ def log_request(handler: RequestHandler) -> None:
 async def serve() -> None:
     """Serves until the process is told to end."""
     auth = HubOAuth.instance(cache_max_age=int(number("MUSES_HUB_TOKEN_SECONDS")))
-    service = Service(database_url(), Access(auth))
+    service = Service(
+        database_url(),
+        Access(auth, os.environ.get("MUSES_HUB_TRAINERS", "@trainers"), os.environ.get("MUSES_HUB_ADMINS", "")),
+    )
+    service.make_room()
     try:
         await asyncio.to_thread(service.store)
     except StoreUnavailable as error:
@@ -91,7 +108,7 @@ async def _keep_small(service: Service) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="[%(levelname)s %(asctime)s muses] %(message)s")
+    logs.begin("muses")
     for name in ("JUPYTERHUB_SERVICE_URL", "JUPYTERHUB_API_TOKEN"):
         if not os.environ.get(name):
             raise MusesError(

@@ -22,12 +22,16 @@ from muses_lab.operators.contract import (
     Structural,
     Windows,
 )
-from muses_lab.operators.declare import Operator, operator, references, registry
+from muses_lab.operators.costs import cost_of, cost_of_blocks
+from muses_lab.operators.declare import operator
+from muses_lab.operators.declared import Operator
+from muses_lab.operators.registered import references, registry
 from muses_lab.resources import cancel
 
 __all__ = [
     "AtResolution", "Cost", "Cube", "Fit", "Focal", "Meta", "Operator", "Pixel", "Reading", "Region", "Regrid",
-    "Series", "Structural", "Windows", "cancel", "is_strict", "operator", "references", "registry", "run",
+    "Series", "Structural", "Windows", "cancel", "cost_of", "cost_of_blocks", "is_strict",
+    "operator", "references", "registry", "run",
 ]  # fmt: skip
 
 GROUP = "muses_lab.operators"

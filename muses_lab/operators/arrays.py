@@ -17,8 +17,9 @@ from pydantic import Field
 from muses_lab.errors import DocumentError
 from muses_lab.operators.callbacks import ELEMENT, Bound, Label, Series, as_series, is_strict, run, stacked
 from muses_lab.operators.contract import Array, Element, Length, Scalar
-from muses_lab.operators.declare import operator, parameters_of
+from muses_lab.operators.declare import operator
 from muses_lab.operators.elementwise import equal
+from muses_lab.operators.registered import parameters_of
 from muses_lab.resources import cancel
 from muses_lab.times import format_time, parse_time
 

@@ -13,8 +13,10 @@ import xarray as xr
 
 from muses_lab.document.graph import Callback, Node, Parameter, rebuild, walk
 from muses_lab.errors import BandError, DocumentError
+from muses_lab.operators.arguments import SERIES
 from muses_lab.operators.contract import Length, Meta
-from muses_lab.operators.declare import SERIES, Operator, is_array, parameters_of, registry
+from muses_lab.operators.declared import Operator
+from muses_lab.operators.registered import is_array, parameters_of, registry
 from muses_lab.resources import cancel
 from muses_lab.times import format_time
 

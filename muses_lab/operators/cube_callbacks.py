@@ -18,7 +18,9 @@ from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.errors import DocumentError
 from muses_lab.operators.callbacks import is_strict, with_labels
 from muses_lab.operators.contract import Cost, Cube, Meta
-from muses_lab.operators.declare import Operator, registry
+from muses_lab.operators.costs import cost_of
+from muses_lab.operators.declared import Operator
+from muses_lab.operators.registered import registry
 from muses_lab.raster.grid import places
 from muses_lab.resources import cancel
 
@@ -189,9 +191,9 @@ def is_strict_on_cubes(callback: Callback) -> bool:
     return True
 
 
-def cost_of(callback: Callback, pixel_size: float, rows: int, columns: int) -> Cost:
+def cost_of_callback(callback: Callback, pixel_size: float, rows: int, columns: int) -> Cost:
     """What a callback takes for one image."""
-    costs = [registry[n.process].cost(_filled(n), pixel_size, rows, columns) for n in walk(callback.root)]
+    costs = [cost_of(registry[n.process], _filled(n), pixel_size, rows, columns) for n in walk(callback.root)]
     return Cost(sum(cost.seconds for cost in costs), max(cost.bytes for cost in costs))
 
 

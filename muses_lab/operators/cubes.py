@@ -37,10 +37,11 @@ from muses_lab.operators.contract import (
     Unary,
     same_bands,
 )
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.functions import callback
 from muses_lab.operators.given import band_names, box, check_unit, period
 from muses_lab.operators.methods import on_cube
+from muses_lab.operators.registered import registry
 from muses_lab.plain import number, shown
 from muses_lab.raster.grid import Grid, resampled_grids
 

@@ -17,13 +17,16 @@ from pydantic import Field
 from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators import curve_kernels as kernels
+from muses_lab.operators.arguments import PARAMETERS
 from muses_lab.operators.callbacks import ELEMENT, Bound, Series, run
 from muses_lab.operators.contract import Cost, Cube, Dates, Groups, Length, Meta, Model
+from muses_lab.operators.costs import cost_of
 from muses_lab.operators.cubes import instant
-from muses_lab.operators.declare import PARAMETERS, operator, parameters_of, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.functions import callback
 from muses_lab.operators.given import moment
 from muses_lab.operators.methods import Dimension, on_cube
+from muses_lab.operators.registered import parameters_of, registry
 from muses_lab.operators.series import pieces
 from muses_lab.plain import plain, shown
 from muses_lab.resources import cancel
@@ -360,7 +363,7 @@ def _predict_groups(arguments: Mapping[str, Any], dates: Mapping[str, Dates]) ->
 
 def _predict_cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
     """Of one date; in double precision, process by process."""
-    processes = [registry[node.process].cost(node.arguments, pixel_size, rows, columns).seconds
+    processes = [cost_of(registry[node.process], node.arguments, pixel_size, rows, columns).seconds
                  for node in walk(arguments["function"].root)]  # fmt: skip
     return Cost(2 * sum(processes), 8 * (len(processes) + 2) * rows * columns)
 

@@ -12,9 +12,10 @@ from muses_lab.document.graph import Node
 from muses_lab.errors import DocumentError
 from muses_lab.operators.callbacks import ELEMENT, Series, length_of, run, wanted_labels
 from muses_lab.operators.contract import Cube, Length, Meta, Transform
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.functions import callback
 from muses_lab.operators.methods import Dimension
+from muses_lab.operators.registered import registry
 from muses_lab.plain import plain
 
 Names = Annotated[list[str], Field(min_length=1, max_length=1000)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import cached_property, partial
 from itertools import product
@@ -11,12 +12,16 @@ import numpy as np
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.raster.grid import BLOCK, Rect, block_rect, lattice_of, same_crs
 from muses_lab.resources import cancel
+
+# Shapes are brought to pixels and drawn on these: that they lie nowhere is meant.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.features")
 
 _MARGIN = BLOCK // 8
 """Pixels around a block at which shapes are cut off."""
@@ -174,14 +179,15 @@ def on_pixels(
     """Numbers (int32) of shapes in the lattice's system drawn one over the other on a rectangle of it, else `NONE`."""
 
     def to_pixels(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return (x - lattice.c) / lattice.a - rect.c0, (y - lattice.f) / lattice.e - rect.r0
+        return 2 * ((x - lattice.c) / lattice.a - rect.c0), 2 * ((y - lattice.f) / lattice.e - rect.r0)
 
     some = ~shapely.is_empty(shapes)
     if not some.any():
         return np.full(rect.shape, NONE, np.int32)
     pairs = zip(moved(shapes[some], to_pixels), numbers[some].tolist(), strict=True)
+    # twice as large, which is exact: rasterio warns whoever draws on pixels themselves that they lie nowhere
     return rasterize(
-        list(pairs), rect.shape, fill=NONE, transform=Affine.identity(), all_touched=all_touched, dtype=np.int32
+        list(pairs), rect.shape, fill=NONE, transform=Affine.scale(2), all_touched=all_touched, dtype=np.int32
     )
 
 

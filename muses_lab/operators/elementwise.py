@@ -18,9 +18,10 @@ from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.callbacks import ELEMENT, Series, as_series, element_label
 from muses_lab.operators.contract import VALUE, Array, Computed, Cost, Refused, Scalar
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.given import band_name
 from muses_lab.operators.methods import band_value, on_values, over
+from muses_lab.operators.registered import registry
 from muses_lab.plain import number
 from muses_lab.resources import cancel
 

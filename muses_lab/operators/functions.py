@@ -13,7 +13,8 @@ from typing import Any
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
-from muses_lab.operators.declare import Operator, registry
+from muses_lab.operators.declared import Operator
+from muses_lab.operators.registered import registry
 from muses_lab.plain import plain, shown
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from inspect import Parameter as Argument
 from inspect import Signature, signature
 from typing import Any
@@ -17,7 +18,8 @@ from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import BandError
 from muses_lab.operators.callbacks import Series, run, wanted_labels
 from muses_lab.operators.contract import Compiling, Cube, Images, Meta, MethodOf
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
+from muses_lab.operators.registered import registry
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,14 @@ def index(id: str, *, version: str = "1", method: MethodOf = "") -> Callable[[Fo
     def declare(formula: Formula) -> Formula:
         roles = tuple(signature(formula).parameters)
 
-        def definition(arguments: Mapping[str, Any]) -> Callback:
-            made = formula(**{role: band(arguments[role]) for role in roles}).node
+        @lru_cache(64)  # each image of a map's dates is a chain of its own, with the same formula
+        def of_bands(*names: str) -> Callback:
+            made = formula(**{role: band(name) for role, name in zip(roles, names, strict=True)}).node
             assert isinstance(made, Node)
             return Callback(made)
+
+        def definition(arguments: Mapping[str, Any]) -> Callback:
+            return of_bands(*(arguments[role] for role in roles))
 
         def apply(data: Cube, meta: Meta | None = None, **arguments: Any) -> Cube:
             given = {**{role: role for role in roles}, "target_band": None, **arguments}

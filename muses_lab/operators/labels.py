@@ -13,9 +13,10 @@ from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, BandError, DocumentError
 from muses_lab.operators.contract import Compiling, Condition, Cube, Dates, Groups, Images, Meta, Refused, same_bands
 from muses_lab.operators.cubes import instant
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.given import band_name, moment
 from muses_lab.operators.methods import Dimension, on_cube
+from muses_lab.operators.registered import registry
 from muses_lab.plain import shown
 
 # ----------------------------------------------------------------------------------------------------- choosing

@@ -15,9 +15,10 @@ import numpy as np
 
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.operators.contract import Cost, Scalar
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.elementwise import elementwise, truth
 from muses_lab.operators.methods import on_values
+from muses_lab.operators.registered import registry
 from muses_lab.plain import number
 from muses_lab.resources import cancel
 

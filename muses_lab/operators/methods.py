@@ -30,9 +30,11 @@ from pydantic.errors import PydanticUserError
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Callback, Node, Parameter
 from muses_lab.errors import ArgumentError
+from muses_lab.operators.arguments import DIGEST
+from muses_lab.operators.arguments import Argument as Declared
 from muses_lab.operators.contract import Cube
-from muses_lab.operators.declare import DIGEST, Operator, registry
-from muses_lab.operators.declare import Argument as Declared
+from muses_lab.operators.declared import Operator
+from muses_lab.operators.registered import registry
 from muses_lab.plain import number, plain, shown
 
 Dimension = Literal["t", "bands"]

@@ -13,8 +13,10 @@ from pydantic import Field
 from muses_lab.document.artefacts import OfKind
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators.contract import Cost, Cube, Meta, Referring, Tabular
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.costs import cost_of
+from muses_lab.operators.declare import operator
 from muses_lab.operators.forest import Forest, fit_random_forest, fit_random_forest_regression, random_forest
+from muses_lab.operators.registered import registry
 from muses_lab.operators.vectors import VECTORS, Features
 
 _FOREST = "muses:random_forest"
@@ -193,7 +195,7 @@ def _needs(
 
 
 def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
-    return registry[_FOREST].cost(arguments, pixel_size, rows, columns)
+    return cost_of(registry[_FOREST], arguments, pixel_size, rows, columns)
 
 
 def _rule(arguments: Mapping[str, Any]) -> None:

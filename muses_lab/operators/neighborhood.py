@@ -24,13 +24,14 @@ from muses_lab.operators.cube_callbacks import (
     CubeCallback,
     Part,
     as_given,
-    cost_of,
+    cost_of_callback,
     is_along_time,
     is_strict_on_cubes,
     radius_of,
 )
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.functions import cube_callback
+from muses_lab.operators.registered import registry
 from muses_lab.plain import plain, shown
 from muses_lab.raster.grid import Rect
 
@@ -316,7 +317,7 @@ def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: i
             shape.append(side.size + 2 * side.overlap)
         else:
             shape.append(pixels + 2 * side.halo)
-    one = cost_of(arguments["process"], pixel_size, *shape)
+    one = cost_of_callback(arguments["process"], pixel_size, *shape)
     return Cost(number * (one.seconds + _CALL) + 2 * VALUE * rows * columns, one.bytes + 16 * rows * columns)
 
 

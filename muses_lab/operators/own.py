@@ -27,8 +27,9 @@ from muses_lab.document.artefacts import Artefact, Kind, Packing, kinds
 from muses_lab.document.graph import Node, walk_all
 from muses_lab.errors import ArgumentError, DocumentError, MusesError, OperatorFailed
 from muses_lab.operators.contract import Cube, Fit
-from muses_lab.operators.declare import OWN, Operator, Traits, registry
 from muses_lab.operators.declare import operator as _declare
+from muses_lab.operators.declared import Operator, Traits
+from muses_lab.operators.registered import OWN, registry
 
 _OURS = "muses_lab"
 _DIGITS = 16

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -112,10 +113,15 @@ def _between(times: Dates, start: np.datetime64 | None, end: np.datetime64 | Non
 
 
 def _periods(arguments: Mapping[str, Any], dates: Mapping[str, Dates]) -> Groups:
-    times = dates["data"]
+    return _dates_by_period(arguments["period"], tuple(dates["data"]))
+
+
+@lru_cache(64)
+def _dates_by_period(period: Period, times: Dates) -> Groups:
+    """Kept: each image of a map's dates is a chain of its own, of the same dates."""
     if not times:
         return {}
-    edges = starts(arguments["period"], times[0], times[-1])
+    edges = starts(period, times[0], times[-1])
     return {start: _between(times, start, end) for start, end in zip(edges[:-1], edges[1:], strict=True)}
 
 

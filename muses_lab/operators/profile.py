@@ -7,9 +7,10 @@ from typing import Any
 from muses_lab.document.artefacts import kinds
 from muses_lab.document.openeo_plainer import READ
 from muses_lab.operators.contract import Fit, Focal, Pixel, Region, Tabular
-from muses_lab.operators.declare import Operator, registry
+from muses_lab.operators.declared import Operator
 from muses_lab.operators.methods import description, examples
 from muses_lab.operators.refused import REFUSED
+from muses_lab.operators.registered import registry
 
 _SUPPORT = {Pixel: "pixel", Focal: "focal", Region: "region", Fit: "fit", Tabular: "table"}
 

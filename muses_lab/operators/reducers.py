@@ -18,9 +18,10 @@ from pydantic import AfterValidator, Field
 from muses_lab.document.graph import Node, Parameter
 from muses_lab.operators.callbacks import ELEMENT, Series, as_series, stacked
 from muses_lab.operators.contract import Array, Cost, Length, Refused, Scalar, Unary
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.functions import callback
 from muses_lab.operators.methods import Dimension, over
+from muses_lab.operators.registered import registry
 from muses_lab.plain import plain
 from muses_lab.resources import cancel
 

@@ -20,15 +20,16 @@ from muses_lab.operators.cube_callbacks import (
     CubeCallback,
     Part,
     as_given,
-    cost_of,
+    cost_of_callback,
     is_along_time,
     is_strict_on_cubes,
     radius_of,
 )
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.drawing import NONE, Drawing, moved
 from muses_lab.operators.functions import cube_callback
 from muses_lab.operators.methods import on_cube
+from muses_lab.operators.registered import registry
 from muses_lab.operators.vectors import DEGREES, Features, Vectors
 from muses_lab.raster.grid import BLOCK, Rect
 from muses_lab.resources import cancel
@@ -97,7 +98,7 @@ def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: i
     """Polygons are drawn block by block, twice, and each pixel is one of one polygon at most."""
     halo = 2 * _radius(arguments, pixel_size)
     drawn = (math.ceil((rows + halo) / BLOCK) + 1) * (math.ceil((columns + halo) / BLOCK) + 1) * BLOCK**2
-    one = cost_of(arguments["process"], pixel_size, rows + halo, columns + halo)
+    one = cost_of_callback(arguments["process"], pixel_size, rows + halo, columns + halo)
     return Cost(2 * one.seconds + 25e-9 * drawn, one.bytes + 16 * drawn)
 
 

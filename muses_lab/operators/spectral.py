@@ -23,10 +23,11 @@ from pydantic import Field
 from muses_lab.document.graph import Callback, Node, walk
 from muses_lab.errors import ArgumentError, BandError
 from muses_lab.operators.contract import Cost, Cube, Meta
-from muses_lab.operators.declare import registry
+from muses_lab.operators.costs import cost_of
 from muses_lab.operators.given import band_name
 from muses_lab.operators.indices import Value, applied, band, declare_formula, normalized_difference, ratio
 from muses_lab.operators.methods import on_cube
+from muses_lab.operators.registered import registry
 from muses_lab.plain import number, shown
 
 BANDS = {
@@ -289,7 +290,7 @@ def _kernel(kernel: str, pair: str, values: Mapping[str, Any]) -> Any:
 
 def _cost(arguments: Mapping[str, Any], pixel_size: float, rows: int, columns: int) -> Cost:
     nodes = walk(_definition(arguments).root)
-    return Cost(sum(registry[n.process].cost(n.arguments, pixel_size, rows, columns).seconds for n in nodes))
+    return Cost(sum(cost_of(registry[n.process], n.arguments, pixel_size, rows, columns).seconds for n in nodes))
 
 
 def _index(

@@ -17,7 +17,8 @@ import numpy as np
 
 from muses_lab.errors import PrivateChain
 from muses_lab.operators.contract import PIXEL, Cube, Focal, Groups, Meta, Regrid, Support
-from muses_lab.operators.declare import OWN, Operator, Traits
+from muses_lab.operators.declared import Operator, Traits
+from muses_lab.operators.registered import OWN
 from muses_lab.raster.grid import Grid, Rect
 
 _DIGITS = 32

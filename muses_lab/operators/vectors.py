@@ -24,6 +24,7 @@ from shapely.geometry.base import BaseGeometry
 from muses_lab.crs import crs_name, known_crs, transformer
 from muses_lab.document import strict_json
 from muses_lab.document.artefacts import Kind, OfKind, kinds
+from muses_lab.operators import vector_tables
 from muses_lab.operators.contract import Cost, Cube, Meta, Refused
 from muses_lab.operators.declare import operator
 from muses_lab.operators.drawing import Drawing, moved
@@ -106,7 +107,7 @@ class Features:
         found = shapely.force_2d(_array(shapes[number] for number in kept))
         _check_place(name, found)
         columns = {
-            str(key): tuple(_attribute(key, column[number], names[number]) for number in kept)
+            str(key): tuple(attribute(key, column[number], names[number]) for number in kept)
             for key, column in (properties or {}).items()
         }
         return cls(name, tuple(names[number] for number in kept), found, columns, tuple(notes))
@@ -141,6 +142,10 @@ class Features:
         at = np.flatnonzero(np.asarray(keep))
         if not len(at):
             raise ValueError(f"none of the {len(self)} features is left")
+        return self.at(at)
+
+    def at(self, at: np.ndarray) -> Self:
+        """Those with these numbers, in that order."""
         columns = {name: tuple(column[n] for n in at) for name, column in self.properties.items()}
         return type(self)(self.crs, tuple(self.ids[n] for n in at), self.shapes[at], columns)
 
@@ -294,10 +299,10 @@ def _check_place(crs: str, shapes: np.ndarray) -> None:
             raise ValueError(f"{here}, which look like degrees and not like {crs}: give crs=4326 if they are")
 
 
-def _attribute(name: Any, value: Any, id: Any) -> Value:
+def attribute(name: Any, value: Any, id: Any) -> Value:
     """As JSON has it: dates as ISO text, NaN and the like as null."""
     value = plain(value)
-    if value is None or value != value or type(value).__name__ in ("NAType", "NaTType"):
+    if value is None or type(value).__name__ in ("NAType", "NaTType") or value != value:
         return None
     if isinstance(value, bool | int | str):
         return value
@@ -337,7 +342,9 @@ def given(value: Any, layer: str | None = None, crs: Any = None, repair: bool = 
         return Features.of(crs or DEGREES, [value], repair=repair)
     if hasattr(value, "geometry") and hasattr(value, "crs"):  # GeoPandas
         return _of_frame(value, crs, repair)
-    raise ValueError("give the path of a file (GeoPackage, GeoJSON, Shapefile, Parquet), a GeoDataFrame, or GeoJSON")
+    raise ValueError(
+        "give the path of a file (GeoPackage, GeoJSON, Shapefile, Parquet, CSV), a GeoDataFrame, or GeoJSON"
+    )
 
 
 def _of_frame(frame: Any, crs: Any, repair: bool) -> Features:
@@ -445,9 +452,13 @@ def _of_file(path: Path, layer: str | None, crs: Any, repair: bool) -> Features:
         return _of_shapefile(path, crs, repair)
     if path.suffix.lower() in (".dbf", ".shx", ".prj", ".cpg"):
         raise ValueError(f"it is a part of a Shapefile: give {path.with_suffix('.shp').name}")
+    if path.suffix.lower() in vector_tables.SUFFIXES:
+        if layer is not None:
+            raise ValueError("a table has no layers: leave layer= out")
+        return _of_frame(vector_tables.points_of(path, crs), crs, repair)
     raise ValueError(
-        "it is no GeoPackage, no GeoJSON, no Shapefile (or a zip of one) and no Parquet file; read it with "
-        "geopandas.read_file, and give what that gives"
+        "it is no GeoPackage, no GeoJSON, no Shapefile (or a zip of one), no Parquet file and no CSV of points; read "
+        "it with geopandas.read_file, and give what that gives"
     )
 
 

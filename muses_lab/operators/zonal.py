@@ -8,8 +8,9 @@ from typing import Any
 from muses_lab.document.graph import Callback, Node, Parameter, walk
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators.contract import Cube, Meta, Reducer, Refused, Tabular, same_bands
-from muses_lab.operators.declare import operator, registry
+from muses_lab.operators.declare import operator
 from muses_lab.operators.methods import on_cube
+from muses_lab.operators.registered import registry
 from muses_lab.operators.vectors import Vectors
 from muses_lab.plain import shown
 

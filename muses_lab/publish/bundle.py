@@ -34,6 +34,12 @@ def to_document(published: Published) -> dict[str, Any]:
     return {**graph.to_document(published.root), KEY: brought}
 
 
+def brought(published: Published, most: int) -> dict[str, dict[str, str]]:
+    """The artefacts of a chain besides its lists of scenes, by digest; no code, and none of more bytes than `most`."""
+    some = {digest: one for digest, one in sorted(published.artefacts.items()) if digest not in published.scenes}
+    return {digest: _to_json(one) for digest, one in some.items() if not one.kind.private and len(one.body) <= most}
+
+
 def parse(
     document: Any, parameters: Mapping[str, Any] | None = None, trust_code: bool = False
 ) -> tuple[Node, dict[str, Artefact]]:

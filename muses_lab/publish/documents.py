@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from muses_lab.document import graph
 from muses_lab.document.graph import Node
@@ -16,14 +16,25 @@ from muses_lab.store import Store
 
 def keep(published: Published, store: Store) -> str:
     """Checks a document, keeps it in the store with its artefacts; returns the hash that names it."""
-    check_public(published.root)
-    check_extents(published.root)
-    _ = published.prepared  # unknown bands, different grids and the like are errors now, not in a tile
-    for digest, artefact in published.artefacts.items():
-        artefacts.keep(store, artefact)
-        artefacts.keep_problems(store, digest, published.problems.get(digest, ()))
-    store.put_document(published.chain_hash, published.document.decode())
-    return published.chain_hash
+    return keep_several([published], store)[0]
+
+
+def keep_several(several: Iterable[Published], store: Store) -> list[str]:
+    """As `keep`, of each; an artefact of several, as the scenes of a chain's dates are, is looked at once."""
+    kept: set[str] = set()
+    hashes = []
+    for published in several:
+        check_public(published.root)
+        check_extents(published.root)
+        _ = published.prepared  # unknown bands, different grids and the like are errors now, not in a tile
+        for digest, artefact in published.artefacts.items():
+            if digest not in kept:
+                artefacts.keep(store, artefact)
+                artefacts.keep_problems(store, digest, published.problems.get(digest, ()))
+                kept.add(digest)
+        store.put_document(published.chain_hash, published.document.decode())
+        hashes.append(published.chain_hash)
+    return hashes
 
 
 def keep_for_job(published: Published, store: Store) -> str:

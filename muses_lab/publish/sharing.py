@@ -108,9 +108,14 @@ def address(store: Store, id: str) -> str:
     url = getattr(store, "url", None)
     if not isinstance(url, str):
         raise MusesError("sharing needs a hub: on your own machine there is nobody to share with; send the notebook")
+    return public_address(url, f"shared/{id}")
+
+
+def public_address(url: str, path: str) -> str:
+    """A page of the hub's service at `url` as browsers reach it; without the hub's host where that is not known."""
     public = urlsplit(os.environ.get("JUPYTERHUB_PUBLIC_HUB_URL", ""))
     host = f"{public.scheme}://{public.netloc}" if public.netloc else ""
-    return f"{host}{urlsplit(url).path.rstrip('/')}/shared/{id}"
+    return f"{host}{urlsplit(url).path.rstrip('/')}/{path}"
 
 
 def _names(names: Names) -> tuple[str, ...]:

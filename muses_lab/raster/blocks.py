@@ -46,10 +46,14 @@ class Blocks:
 
     def window(
         self, file: File, opened: Opened | None, band: int, place: FileWindow, rows: tuple[int, int],
-        cancelled: Callable[[], bool] | None,
+        cancelled: Callable[[], bool] | None, once: bool = False,
     ) -> np.ndarray:  # fmt: skip
-        """Stored values of a window of an overview, put together from its decoded blocks."""
+        """Stored values of a window of an overview, put together from its decoded blocks.
+
+        `once`: those that lie within it are not kept.
+        """
         height, width = place.header.blocks[place.overview]
+        last_row, last_col = place.header.shapes[place.overview]
         rows, cols = place.stored(rows)
         parts = []
         for row in range(rows[0] // height, (rows[1] - 1) // height + 1):
@@ -57,8 +61,11 @@ class Blocks:
             for col in range(cols[0] // width, (cols[1] - 1) // width + 1):
                 if cancelled is not None and cancelled():
                     raise Cancelled("nobody waits for this block any more")
-                block = self._block(file, opened, band, place.header, place.overview, row, col, cancelled)
                 r0, c0 = row * height, col * width
+                ends = min(r0 + height, last_row), min(c0 + width, last_col)
+                within = rows[0] <= r0 and ends[0] <= rows[1] and cols[0] <= c0 and ends[1] <= cols[1]
+                keep = not (once and within)
+                block = self._block(file, opened, band, place.header, place.overview, row, col, cancelled, keep)
                 line.append(block[max(rows[0] - r0, 0) : rows[1] - r0, max(cols[0] - c0, 0) : cols[1] - c0])
             parts.append(line)
         if any(place.mirrored):
@@ -72,7 +79,7 @@ class Blocks:
 
     def _block(
         self, file: File, opened: Opened | None, band: int, header: Header, overview: int, row: int, col: int,
-        cancelled: Callable[[], bool] | None,
+        cancelled: Callable[[], bool] | None, keep: bool,
     ) -> np.ndarray:  # fmt: skip
         key = ("file", file, band, overview, row, col)
 
@@ -101,7 +108,7 @@ class Blocks:
             values.setflags(write=False)
             return values
 
-        return self._cache.get_or_compute(key, decode, _nbytes)
+        return self._cache.get_or_compute(key, decode, _nbytes, lambda _: keep)
 
     def _bytes_ahead(self, key: Hashable, opened: Opened, cancelled: Callable[[], bool] | None) -> tiff.ReadFunction:
         """How to read a block of a remote file: what was asked for ahead, or now."""

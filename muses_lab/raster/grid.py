@@ -425,11 +425,11 @@ class _Nodes(NamedTuple):
 
 def _nodes(window: GeoBox, crs: str) -> _Nodes | None:
     """None where places must not be interpolated: rotated windows, large pixels, the window's own CRS."""
-    a = window.affine
-    large = max(abs(a.a), abs(a.e)) * _STEP * _units(crs_name(window.crs)) > _FLAT
-    if a.b or a.d or large or same_crs(crs_name(window.crs), crs):
+    a, own = window.affine, crs_name(window.crs)
+    large = max(abs(a.a), abs(a.e)) * _STEP * _units(own) > _FLAT
+    if a.b or a.d or large or same_crs(own, crs):
         return None
-    return _exact_nodes(a.a, a.c, a.e, a.f, (window.shape.y, window.shape.x), crs_name(window.crs), crs)
+    return _exact_nodes(a.a, a.c, a.e, a.f, (window.shape.y, window.shape.x), own, crs)
 
 
 @lru_cache(maxsize=16)

@@ -104,7 +104,7 @@ class Files:
     """Files as they are now, and their headers, through one cache; thread-safe."""
 
     def __init__(self, cache: Cache, remote: ByteRanges) -> None:
-        self._cache, self._remote = cache, remote
+        self._cache, self.remote = cache, remote
         self._datasets = Datasets(_MAX_OPEN)
         self._handles = lru_cache(maxsize=_MAX_HANDLES)(open_local)  # they close where nobody uses them any more
 
@@ -112,7 +112,7 @@ class Files:
         """The file behind an asset as it is now; `ReadError` where it is not there or not what was published."""
         path = resolve_href(catalog, asset.href, http.addresses)
         if "://" in path:
-            opened = self._remote.open(path, cancelled)
+            opened = self.remote.open(path, cancelled)
             _check_size(opened.size, asset)
             return File(path, opened.stamp), opened
         return self._local(catalog, path, asset, cancelled), None
@@ -188,7 +188,7 @@ class Files:
         """An open dataset for this thread alone."""
 
         def source() -> Closing:
-            return open_local(file) if opened is None else RemoteSource(self._remote, opened)
+            return open_local(file) if opened is None else RemoteSource(self.remote, opened)
 
         piece = LOCAL_PIECE if opened is None else REMOTE_PIECE
         return self._datasets.use((file, overview), file.path, overview, source, piece)

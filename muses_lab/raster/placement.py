@@ -45,7 +45,7 @@ def place_of(header: Header, asset: Asset, band: Band, grid: Grid, level: int, r
     """Where the pixels of a rectangle of a level are in a file; None if outside."""
     if asset.band > header.count:
         raise ReadError(f"the file has {header.count} bands; band {asset.band} was asked for")
-    full, pixel, mirrored = header.shapes[0], grid.pixel(level), asset.mirrored
+    full, pixel, steps, mirrored = header.shapes[0], grid.pixel(level), asset.steps, asset.mirrored
     west, _, _, north = asset.bounds
     categorical = band.categorical or header.palette
     decimation = decimation_of(header, asset, grid, level)
@@ -57,7 +57,7 @@ def place_of(header: Header, asset: Asset, band: Band, grid: Grid, level: int, r
         shown = -(-shape[0] // factor), -(-shape[1] // factor)
 
     def axis(number: int, start: int, stop: int, shift: float) -> Axis:
-        own = asset.steps[1 - number]
+        own = steps[1 - number]
         if header.halved and not mirrored[number]:
             stored = own * asset.shape[number] / full[number] * 2 ** round(math.log2(full[number] / shown[number]))
         else:

@@ -137,9 +137,12 @@ class Reader:
 
     def stored(
         self, catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Callable[[], bool] | None = None, once: bool = False,
     ) -> Stored | None:  # fmt: skip
-        """Stored values that make a rectangle of a level; None if outside the file. Raises as `level`."""
+        """Stored values that make a rectangle of a level; None if outside the file. Raises as `level`.
+
+        `once`: blocks of the file that lie within it are not kept.
+        """
         file, opened = self._files.find(catalog, asset, cancelled)
         header = self._files.header(file, opened)
         if opened is not None and (wrong := contradiction(header.said, header.shapes[0], asset)):
@@ -159,11 +162,11 @@ class Reader:
             nodata, scale, offset = None, 1.0, 0.0
 
         def window(span: tuple[int, int]) -> np.ndarray:
-            values = self._blocks.window(file, opened, asset.band, place, span, cancelled)
+            values = self._blocks.window(file, opened, asset.band, place, span, cancelled, once)
             if beside is not None:
                 valid = self._blocks.window(beside.file, None, beside.band, beside.place(place), span, cancelled)
             elif mask is not None:
-                valid = self._blocks.window(file, opened, mask, place, span, cancelled)
+                valid = self._blocks.window(file, opened, mask, place, span, cancelled, once)
             else:
                 return values
             values = to_physical(values, *said)
@@ -369,13 +372,13 @@ class Holding:
 
         def stored(
             catalog: str, asset: Asset, band: Band, grid: Grid, level: int, rect: Rect,
-            cancelled: Callable[[], bool] | None = None,
+            cancelled: Callable[[], bool] | None = None, once: bool = False,
         ) -> Stored | None:  # fmt: skip
             above, below = strip.r0 - rect.r0, rect.r1 - strip.r1  # halos
             outer = Rect(self._rect.r0 - above, self._rect.r1 + below, rect.c0, rect.c1)
             key = (catalog, asset.href, asset.band, band.name, outer)
             if key not in self._known:
-                self._known[key] = self._reader.stored(catalog, asset, band, grid, level, outer, cancelled)
+                self._known[key] = self._reader.stored(catalog, asset, band, grid, level, outer, cancelled, once)
             whole = self._known[key]
             return None if whole is None else whole.part(outer, rect)
 

@@ -101,6 +101,32 @@ class Window:
         return found
 
 
+def written(window: GeoBox) -> str:
+    """Python code that makes a window, the shortest that gives the very same one.
+
+    >>> written(Window.from_bounds((0, 50, 1, 51), crs="EPSG:4326", resolution=0.5))
+    "ml.Window.from_bounds((0, 50, 1, 51), crs='EPSG:4326', bounds_crs='EPSG:4326', resolution=0.5)"
+    """
+    crs = crs_name(window.crs)
+    left, bottom, right, top = map(_short, window.boundingbox.bbox)
+    box = left, bottom, right, top
+    places: dict[str, Any] = {"crs": crs, "bounds_crs": crs}
+    how: dict[str, Any]
+    for how in ({"resolution": _short(window.affine.a)}, {"shape": tuple(map(int, window.shape))}):
+        try:
+            if Window.from_bounds(box, **places, **how) == window:
+                said = ", ".join(f"{name}={value!r}" for name, value in {**places, **how}.items())
+                return f"ml.Window.from_bounds({box}, {said})"
+        except WindowError:
+            continue
+    affine = ", ".join(repr(_short(value)) for value in window.affine[:6])
+    return f"odc.geo.geobox.GeoBox({tuple(map(int, window.shape))}, affine.Affine({affine}), {crs!r})"
+
+
+def _short(value: float) -> float:
+    return int(value) if float(value).is_integer() else float(value)
+
+
 def zoom_resolution(zoom: float) -> float:
     """Pixel size of a zoom in web-Mercator units (metres at the equator)."""
     return 2 * _HALF / TILE_SIZE / 2**zoom

@@ -1,4 +1,4 @@
-"""How fast this machine decodes and evaluates: a running estimate from what it really did, for plans to be honest.
+"""How fast this machine decodes, evaluates and writes: a running estimate from what it did, for plans to be honest.
 
 The engine tells of every block that it decoded and evaluated. Sums are kept, the older the fainter, and shared by this
 user's processes through a small file: a notebook plans with what its workers measured.
@@ -24,6 +24,9 @@ EVALUATE_RATE = 50e6
 OPERATOR_RATE = 1.0
 """Seconds that operators declare which a thread does in a second, as long as nothing has been measured."""
 
+WRITE_RATE = 40e6
+"""Bytes of values that an export puts into its file and compares in a second, as long as nothing has been measured."""
+
 _MEMORY = 30.0
 """Seconds of measured work after which older work counts half or less."""
 _PRIOR = 0.05
@@ -31,7 +34,7 @@ _PRIOR = 0.05
 _SAVE = 5.0
 """Seconds between two writings of the file."""
 
-_KINDS = {"decode": DECODE_RATE, "evaluate": EVALUATE_RATE, "operator": OPERATOR_RATE}
+_KINDS = {"decode": DECODE_RATE, "evaluate": EVALUATE_RATE, "operator": OPERATOR_RATE, "write": WRITE_RATE}
 
 
 class Throughput:
@@ -74,6 +77,13 @@ class Throughput:
             self._read()
             amount, seconds = self._total(kind)
         return (amount + _PRIOR * _KINDS[kind]) / (seconds + _PRIOR)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether anything was measured."""
+        with self._lock:
+            self._read()
+            return any(self._total(kind)[1] > 0 for kind in _KINDS)
 
     def _total(self, kind: str) -> tuple[float, float]:
         (a, s), (b, t) = self._known[kind], self._own[kind]
@@ -150,6 +160,16 @@ def record_operator(declared: float, seconds: float) -> None:
     _estimate().record("operator", declared, seconds)
 
 
+def record_write(bytes: int, seconds: float) -> None:
+    """An export put so many bytes of values into its file, and compared them, in so many seconds."""
+    _estimate().record("write", bytes, seconds)
+
+
+def write_rate() -> float:
+    """Bytes of values that an export puts into its file and compares in a second."""
+    return _estimate().rate("write")
+
+
 def decode_rate() -> float:
     """Bytes of pixels that a thread decodes in a second."""
     return _estimate().rate("decode")
@@ -158,6 +178,11 @@ def decode_rate() -> float:
 def evaluate_rate() -> float:
     """Pixels × dates that a thread evaluates in a second."""
     return _estimate().rate("evaluate")
+
+
+def are_measured() -> bool:
+    """Whether the rates are of work on this machine, and not only of what is usual."""
+    return _estimate().is_measured
 
 
 def operator_rate() -> float:

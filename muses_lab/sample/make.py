@@ -28,7 +28,7 @@ from muses_lab.sample.ground import Ground, draw
 from muses_lab.sample.noise import Fields, white
 from muses_lab.sample.place import Tile, tiles, whole_size
 from muses_lab.sample.scene import RESOLUTIONS, render
-from muses_lab.sample.sky import Overpass, Swath, Weather, overpasses, swath, weather
+from muses_lab.sample.sky import YEAR, Overpass, Swath, Weather, overpasses, swath, weather
 from muses_lab.sample.truth import write_classes, write_truth
 
 VERSION = 1
@@ -70,7 +70,7 @@ def generate(
 
     Examples
     --------
-    >>> folder = generate("/tmp/sample", size=512, dates=6)     # doctest: +SKIP
+    >>> folder = generate("sample", size=512, dates=6)     # doctest: +SKIP
     >>> ml.open_catalog(folder)                                 # doctest: +SKIP
 
     Parameters
@@ -94,40 +94,72 @@ def generate(
     any_will_do = size is None and dates is None
     size = DEFAULT["size"] if size is None else size
     dates = DEFAULT["dates"] if dates is None else dates
-    if not 96 <= size <= 10_980:
-        raise MusesError(f"size={size} is not possible: a tile has 96 to 10980 pixels of 10 m")
-    if not 1 <= dates <= 70:
-        raise MusesError(f"dates={dates} is not possible: the year has 1 to 70 overpasses to choose from")
+    _check(size, dates)
     target = Path(folder) if folder is not None else default_folder()
     target = target.expanduser().resolve()
     wanted = catalog_id(size, dates, seed)
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(target) + ".lock"):
-        found = _found(target)
-        made = _found(Path(reuse)) if reuse is not None else None
+        found = found_sample(target)
+        made = found_sample(Path(reuse)) if reuse is not None else None
         if made and made.startswith(_IDS):
             wanted = made
         elif any_will_do and found and found.startswith(_IDS):
             wanted = found
         if found != wanted:
-            for left_over in target.parent.glob(f".{target.name}.part-*"):
-                shutil.rmtree(left_over)
-            part = target.parent / f".{target.name}.part-new"
-            old = target.parent / f".{target.name}.part-old"
-            try:
-                with _disk(target.parent):
-                    if reuse is not None and wanted == made:
-                        shutil.copytree(reuse, part, copy_function=_link)
-                    else:
-                        _make(part, wanted, whole_size(size), dates, seed, progress)
-                if target.exists():
-                    target.replace(old)
-                part.replace(target)
-            finally:
-                shutil.rmtree(part, ignore_errors=True)
-                shutil.rmtree(old, ignore_errors=True)
+            with replaced(target) as part:
+                if reuse is not None and wanted == made:
+                    shutil.copytree(reuse, part, copy_function=_link)
+                else:
+                    _make(part, wanted, whole_size(size), dates, seed, progress)
     settings.register_catalog(wanted, str(target))
     return target
+
+
+def of_size(size: int, dates: int, folder: Path | None = None) -> Path:
+    """The sample of exactly this size, made in a folder of its own where it is not there; it is not registered.
+
+    >>> ml.open_catalog(of_size(1056, 24))                          # doctest: +SKIP
+
+    Its scenes, and so all values that are computed of them, are the same on every machine. `folder` is one in your own
+    data folder when None.
+    """
+    _check(size, dates)
+    wanted = catalog_id(size, dates)
+    if folder is None and found_sample(default_folder()) == wanted:
+        return default_folder()
+    target = folder or settings.home() / f"sample-{size}-{dates}"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock"):
+        if found_sample(target) != wanted:
+            with replaced(target) as part:
+                _make(part, wanted, whole_size(size), dates, SEED, None)
+    return target
+
+
+def _check(size: int, dates: int) -> None:
+    if not 96 <= size <= 10_980:
+        raise MusesError(f"size={size} is not possible: a tile has 96 to 10980 pixels of 10 m")
+    if not 1 <= dates <= 70:
+        raise MusesError(f"dates={dates} is not possible: the year has 1 to 70 overpasses to choose from")
+
+
+@contextmanager
+def replaced(target: Path) -> Iterator[Path]:
+    """A folder to fill; it takes the place of `target` when it is whole, and is gone where it does not become so."""
+    for left_over in target.parent.glob(f".{target.name}.part-*"):
+        shutil.rmtree(left_over)
+    part = target.parent / f".{target.name}.part-new"
+    old = target.parent / f".{target.name}.part-old"
+    try:
+        with _disk(target.parent):
+            yield part
+        if target.exists():
+            target.replace(old)
+        part.replace(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _link(source: str, target: str) -> None:
@@ -162,8 +194,8 @@ def _check_space(folder: Path, scenes: int, size: int) -> None:
         )
 
 
-def _found(target: Path) -> str | None:
-    """The id of the sample in a folder; None when there is nothing."""
+def found_sample(target: Path) -> str | None:
+    """The id of the sample in a folder; None where there is nothing, an error where there is something else."""
     try:
         found = json.loads((target / "catalog.json").read_text("utf-8"))["id"]
         if found.startswith("muses-sample-"):
@@ -205,7 +237,7 @@ def _make(folder: Path, wanted: str, size: int, dates: int, seed: int, progress:
         skies = weather(passes, places, min(1.0, size * 10 / 41_000), fields, seed)
         truth = [pool.submit(write_truth, folder / "truth", tile, grounds[tile.name]) for tile in (east, west)]
         scenes = [
-            pool.submit(_scene, folder, t, grounds[t.name], fields, grain, passes[i], swaths[i], skies[i])
+            pool.submit(write_scene, folder, t, grounds[t.name], fields, grain, passes[i], swaths[i], skies[i])
             for t, i in work
         ]
         try:
@@ -218,14 +250,20 @@ def _make(folder: Path, wanted: str, size: int, dates: int, seed: int, progress:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     write_classes(folder / "truth")
-    items = sorted((s.result() for s in scenes), key=lambda i: (i["properties"]["datetime"], i["id"]))
+    what = "A made-up year of Sentinel-2-like scenes near Toulouse, with the truth it was made from."
+    write_catalog(folder, [s.result() for s in scenes], stac.catalog(wanted, what), str(YEAR))
+
+
+def write_catalog(folder: Path, items: list[dict[str, Any]], catalog: dict[str, Any], period: str) -> None:
+    """Writes what makes a folder of scenes a catalogue of one collection."""
+    items = sorted(items, key=lambda i: (i["properties"]["datetime"], i["id"]))
     home = folder / stac.COLLECTION
     rustac.write_sync(str(home / "items.parquet"), items)
-    (home / "collection.json").write_text(json.dumps(stac.collection(items), indent=1), "utf-8")
-    (folder / "catalog.json").write_text(json.dumps(stac.catalog(wanted), indent=1), "utf-8")
+    (home / "collection.json").write_text(json.dumps(stac.collection(items, period), indent=1), "utf-8")
+    (folder / "catalog.json").write_text(json.dumps(catalog, indent=1), "utf-8")
 
 
-def _scene(
+def write_scene(
     folder: Path,
     tile: Tile,
     ground: Ground,

@@ -10,7 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from muses_lab.sample.place import Tile, lonlat
 from muses_lab.sample.scene import RESOLUTIONS
-from muses_lab.sample.sky import YEAR, Overpass
+from muses_lab.sample.sky import Overpass
 
 COLLECTION = "sentinel-2-l2a"
 STAC_VERSION = "1.1.0"
@@ -48,13 +48,13 @@ SCL_CLASSES = (
 OVERVIEWS = {name: "nearest" if name == "SCL" else "average" for name in RESOLUTIONS}
 
 
-def catalog(catalog_id: str) -> dict[str, Any]:
+def catalog(catalog_id: str, what: str) -> dict[str, Any]:
     return {
         "type": "Catalog",
         "stac_version": STAC_VERSION,
         "id": catalog_id,
         "title": "MUSES Lab sample",
-        "description": "A made-up year of Sentinel-2-like scenes near Toulouse, with the truth it was made from.",
+        "description": what,
         "links": [
             {"rel": "root", "href": "./catalog.json", "type": "application/json"},
             {"rel": "child", "href": f"./{COLLECTION}/collection.json", "type": "application/json"},
@@ -62,7 +62,7 @@ def catalog(catalog_id: str) -> dict[str, Any]:
     }
 
 
-def collection(items: list[dict[str, Any]]) -> dict[str, Any]:
+def collection(items: list[dict[str, Any]], period: str) -> dict[str, Any]:
     boxes = [i["bbox"] for i in items]
     bbox = [min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes), max(b[3] for b in boxes)]
     times = sorted(i["properties"]["datetime"] for i in items)
@@ -73,7 +73,7 @@ def collection(items: list[dict[str, Any]]) -> dict[str, Any]:
         "stac_extensions": EXTENSIONS,
         "id": COLLECTION,
         "title": "Sentinel-2 L2A (MUSES Lab sample)",
-        "description": f"Made-up surface reflectance as Sentinel-2 level 2A has it, near Toulouse, {YEAR}.",
+        "description": f"Made-up surface reflectance as Sentinel-2 level 2A has it, near Toulouse, {period}.",
         "license": "CC0-1.0",
         "keywords": ["sample", "synthetic", "sentinel-2", "reflectance"],
         "providers": [{"name": "MUSES Lab", "roles": ["producer", "processor", "host"]}],

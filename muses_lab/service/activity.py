@@ -14,7 +14,7 @@ from tornado.ioloop import PeriodicCallback
 from muses_lab.errors import MusesError
 from muses_lab.service.tile_service import TileService
 from muses_lab.settings import number
-from muses_lab.store import Store
+from muses_lab.store import LIVE, Store
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Activity:
 
 def _running(store: Store) -> set[int]:
     """Numbers of the processes of this machine in which jobs run."""
-    records = [record for record in store.jobs(LIMIT) if record.state in ("running", "cancelling")]
+    records = [record for record in store.jobs(LIMIT) if record.state in LIVE]
     if not records:
         return set()
     from muses_lab.export.journal import process_here

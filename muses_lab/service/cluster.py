@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from muses_lab import compute
 from muses_lab.errors import MusesError
 from muses_lab.service.failures import BadRequest
 from muses_lab.service.handler import ServiceHandler, answer
@@ -24,7 +25,7 @@ class ClusterHandler(ServiceHandler):
 
     @answer
     async def get(self) -> None:
-        found = await self.service.pools.cluster.run(_look)
+        found = await self.service.pools.cluster.run(look)
         self.set_header("Cache-Control", "no-store")
         self.send_json(found)
 
@@ -37,7 +38,7 @@ class ClusterHandler(ServiceHandler):
         if todo == "stop":
             _refused = ""
             await self.service.pools.cluster.run(_stop)
-            self.send_json(await self.service.pools.cluster.run(_look))
+            self.send_json(await self.service.pools.cluster.run(look))
         elif todo == "start":
             _refused = ""
             options = _numbers(wish.get("options", {}))
@@ -45,6 +46,24 @@ class ClusterHandler(ServiceHandler):
             self.send_json({"state": "starting"}, 202)
         else:
             raise BadRequest('the request says neither {"do": "start"} nor {"do": "stop"}')
+
+
+def wish(service: TileService, todo: str) -> None:
+    """Has the cluster start or stop, as a trainer wishes for the whole class; where there can be one."""
+    if is_threads():
+        return
+    if todo == "stop":
+        _begin(service, _stop)
+    else:
+        _begin(service, _start, {})
+
+
+def is_threads() -> bool:
+    """Whether this server computes by itself, without a cluster."""
+    try:
+        return compute.kind() == "threads"
+    except ValueError:  # MUSES_COMPUTE says something else; tiles will tell that
+        return False
 
 
 def start_early(service: TileService, pid: int, seconds: float) -> None:
@@ -79,7 +98,8 @@ def _started(work: asyncio.Future[Any]) -> None:
 # In threads: Dask is imported when somebody first asks.
 
 
-def _look() -> dict[str, Any]:
+def look() -> dict[str, Any]:
+    """The cluster as `compute.cluster.Look` tells it; from a thread."""
     from muses_lab.compute import cluster
 
     found = cluster.look().to_json()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import re
 import stat
@@ -13,7 +14,7 @@ from tornado.iostream import StreamClosedError
 
 from muses_lab.errors import NotFound
 from muses_lab.service.handler import ServiceHandler, answer
-from muses_lab.store import Store
+from muses_lab.store import WRITES_A_FILE, Store
 
 _CHUNK = 1 << 20
 
@@ -30,7 +31,7 @@ class ExportHandler(ServiceHandler):
         pool = self.service.pools.downloads
         name, file, size = await pool.run(_open, self.service.store, job, unwanted=lambda opened: opened[1].close())
         with file:
-            self.set_header("Content-Type", "image/tiff")
+            self.set_header("Content-Type", kind := mimetypes.guess_type(name)[0] or "application/octet-stream")
             self.set_header("Content-Length", str(size))
             self.set_attachment_header(name)
             if self.request.method != "HEAD":
@@ -40,7 +41,7 @@ class ExportHandler(ServiceHandler):
                         await self.flush()
                     except StreamClosedError:  # the user gave the download up
                         break
-        self.finish(set_content_type="image/tiff")
+        self.finish(set_content_type=kind)
 
     async def head(self, job: str) -> None:
         await self.get(job)
@@ -51,7 +52,7 @@ def _open(store: Callable[[], Store], id: str) -> tuple[str, BinaryIO, int]:
     if not re.fullmatch(r"[A-Za-z0-9_-]{8,64}", id):
         raise NotFound(f"{id[:80]!r} is not the name of a job")
     record = store().job(id)
-    if record.kind != "export":
+    if record.kind not in WRITES_A_FILE:
         raise NotFound(f"{record.name} is no export, so there is no file to download")
     if record.state != "done":
         raise NotFound(f"the export of {record.name} is not finished, so there is no file to download")

@@ -29,6 +29,8 @@ class Pools:
         """All else that is asked of the store."""
         self.downloads = Pool("downloads", 2, seconds, waiting=64)
         """Exports that are downloaded, a piece at a time; their disks may be slow."""
+        self.uploads = Pool("uploads", 2, seconds, waiting=64)
+        """Files that users drop on their maps, a piece at a time."""
         self.basemap = Pool("the base map", 2, seconds)
         self.cluster = Pool("the cluster", 4, max(seconds, 180), waiting=64)
         """Starting a cluster of a gateway takes up to two and a half minutes."""

@@ -1,4 +1,4 @@
-"""GET status/<chain>, GET status?chains=, GET health"""
+"""GET status/<chain>, GET status?chains=, GET notes, GET health"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any
 
+from muses_lab import settings
 from muses_lab.service.failures import BadRequest, public
 from muses_lab.service.handler import ServiceHandler, answer
 from muses_lab.service.private_chains import PrivateGone
@@ -21,9 +22,11 @@ class StatusHandler(ServiceHandler):
     `metres_per_pixel` (of the levels shown), `native_metres_per_pixel` (of the grids at their finest), `failed`
     ([{id, reason}]: scenes that cannot be read), `problems` (items that were left out when the scenes were chosen),
     `errors` (tiles that failed), `progress` (tiles `waiting`, blocks queued and running, `position`: how many blocks go
-    before its next one, `expected_seconds` until its last), `queue` (of all chains; null while nothing has been
-    computed), `service` (the event loop's lag, when a tile's request ends at the latest, and of each pool of threads
-    what runs, waits, and was given up but has not ended).
+    before its next one, `expected_seconds` until its last; where there is a class's evaluator `class`: its `state`, the
+    `position` in the class's queue, the `reason` why one's own cluster computes), `queue` (of all chains; null while
+    nothing has been computed), `service` (the event loop's lag, when a tile's request ends at the latest, of each pool
+    of threads what runs, waits, and was given up but has not ended, and `stale`: how many `requests` for tiles were
+    left before they were answered, and `unbegun`: for how many of these nothing was computed).
     """
 
     @answer
@@ -40,7 +43,10 @@ class StatusHandler(ServiceHandler):
 
     def everything(self) -> dict[str, Any]:
         service = self.service
-        about = {"lag_ms": service.lag.summary(), "timeout": service.timeout, "pools": service.pools.counts()}
+        about = {
+            "lag_ms": service.lag.summary(), "timeout": service.timeout, "pools": service.pools.counts(),
+            "stale": service.stale.summary(),
+        }  # fmt: skip
         return {"queue": self.service.queue(), "service": about, "prefetched": self.service.ring.done}
 
 
@@ -63,11 +69,29 @@ class StatusesHandler(StatusHandler):
         self.send_json({"chains": found, **self.everything()})
 
 
+class NotesHandler(ServiceHandler):
+    """What trainers and the hub's administrators tell: `{"hub": true, "notes": [{id, text, by, at, until, course}]}`.
+
+    Pages need not ask again where there is no hub.
+    """
+
+    @answer
+    async def get(self) -> None:
+        self.set_header("Cache-Control", "no-store")
+        hub = settings.store_url().startswith(("http://", "https://"))
+        self.send_json({"hub": hub, "notes": self.service.notes.of()})
+
+
 class HealthHandler(ServiceHandler):
-    """That the service is there, and its release: how a kernel or a page checks that it found it."""
+    """That the service is there, and its release: how a kernel or a page checks that it found it.
+
+    A page of Voilà that nobody came to by way of JupyterLab finds here the cookie without which it may post nothing.
+    """
 
     @answer
     async def get(self) -> None:
         await self.service.pools.records.run(lambda: self.service.store().documents(limit=1))  # the store answers
         self.set_header("Cache-Control", "no-store")
+        if not self.get_cookie("_xsrf"):
+            self.xsrf_token  # noqa: B018 (asking for it sets the cookie)
         self.send_json({"status": "ok", "service": "muses-lab", "version": version("muses-lab")})

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from muses_lab.compute.admission import Admission
 from muses_lab.compute.queue import NOTHING_WAITS
 from muses_lab.errors import MusesError, NotAnImage, NotFound, PrivateChain, Timeout, TooLarge
 from muses_lab.service.loop_delay import LoopDelay
+from muses_lab.service.notes import Notes
 from muses_lab.service.once import Once
 from muses_lab.service.pools import Pools
 from muses_lab.service.prefetch import LAST, Ring, VisibleTiles
@@ -25,6 +29,7 @@ from muses_lab.service.private_chains import PrivateChains
 from muses_lab.service.reports import Reports, SceneNumbers, tile_report
 from muses_lab.service.throttle import Throttle
 from muses_lab.service.tile import Tile
+from muses_lab.service.value_tile import packed
 from muses_lab.service.views import View, Views
 from muses_lab.settings import number
 from muses_lab.store import Store, default_store
@@ -41,15 +46,22 @@ URGENT = -1e12
 URGENT_SECONDS = 5.0
 """How much work may be before all tiles at a time, in seconds of the whole cluster. What is more has a tile's place."""
 
+QUICK = 0.6
+"""Seconds within which a map moves again to be one that is under way."""
+REST = 0.3
+"""Seconds that a map which is under way rests before anything is begun for it."""
+MAPS = 64
+"""Of which it is known where they were."""
+
 INCOMPLETE_SECONDS = 10.0
 """For how long results of whole extents serve further tiles when scenes could not be read for them."""
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A tile as it is shown, and what it tells of itself."""
+class TileAnswer:
+    """A tile's picture or its values, and what it tells of itself."""
 
-    png: bytes
+    body: bytes
     report: str
     failed: bool
     """Whether scenes could not be read, so that it is not to be kept."""
@@ -86,6 +98,8 @@ class TileService:
         self.ring = Ring(self._begin_last)
         self.visible = VisibleTiles(self._begin_soon)
         self._prefetches = number("MUSES_PREFETCH") > 0
+        self.stale = Stale()
+        self._rest = Rest(self._hold)
         self.computed = False
         """Whether anything was ever asked of the executor: being asked about it must not start one."""
         self.private: PrivateChains[KnownChain] = PrivateChains(int(number("MUSES_PRIVATE_BYTES")))
@@ -95,6 +109,7 @@ class TileService:
         self._requests: set[TileRequest] = set()
         self._urgent = Budget(URGENT_SECONDS)
         self.pools = Pools(self.timeout)
+        self.notes = Notes()
 
     def store(self) -> Store:
         """From any thread."""
@@ -113,7 +128,7 @@ class TileService:
         if self.computed:
             from muses_lab.compute.windows import forget
 
-            forget(compute.executor())
+            forget(compute.shared())
 
     # Documents
 
@@ -144,12 +159,26 @@ class TileService:
 
     # Tiles
 
-    async def picture(self, chain: str, style: str, tile: Tile) -> Picture:
+    async def picture(self, chain: str, style: str, tile: Tile) -> TileAnswer:
         """The picture of a tile of the chain with that hash, in the style with that one."""
-        known, look = await self._known_chain(chain), await self.style(style)
+        known, look = await self._known_image(chain), await self.style(style)
+        return await self._finished(known.published, tile, lambda ticket: _drawn(ticket, look, known.numbers))
+
+    async def tile_values(self, chain: str, tile: Tile) -> TileAnswer:
+        """The values of a tile of the chain with that hash, as browsers colour them."""
+        known = await self._known_image(chain)
+        bands = known.published.prepared.output.meta.bands
+        if bands is not None and len(bands) not in (1, 3):
+            raise NotAnImage(
+                f"the chain has {len(bands)} bands, and tiles of values one or three: pictures show three of them"
+            )
+        return await self._finished(known.published, tile, lambda ticket: _packed(ticket, known.numbers))
+
+    async def _known_image(self, chain: str) -> KnownChain:
+        known = await self._known_chain(chain)
         if times := known.published.prepared.output.times:
             raise NotAnImage(f"the chain has {len(times)} dates; reduce them, for example with .median('t')")
-        return await self._finished(known.published, tile, lambda ticket: _drawn(ticket, look, known.numbers))
+        return known
 
     async def pixels(self, published: Any, tile: Tile, urgent: bool = False) -> Any:
         """The values of a tile, all bands and dates; `urgent`: before all pictures, if it does not take long."""
@@ -172,6 +201,9 @@ class TileService:
                 await self._ask(published, request)
                 self.ring.requested()
                 made, report = await self.pools.pictures.run(finish, await request.ready())
+        except asyncio.CancelledError:
+            request.leave(self.stale.count())
+            raise
         except TimeoutError:
             late = Timeout(f"not ready after {self.timeout:g} s; MUSES_TILE_TIMEOUT allows more", seconds=self.timeout)
             self.reports.failed(published.chain_hash, tile, late)
@@ -212,6 +244,7 @@ class TileService:
         Ends nothing: a tile ends when its request is closed (`handler.on_connection_close`) and no view holds it.
         """
         self.lag.watch()
+        self._rest.look(view)
         self.views.look(view)
         for request in self._requests:
             if self.views.is_newest(request.tile):
@@ -219,6 +252,10 @@ class TileService:
         if self._prefetches:
             self.visible.look(self.views.newest)
             self.ring.look(self.views.newest)
+
+    def _hold(self, held: bool) -> None:
+        if self.computed:
+            compute.shared().hold(URGENT if held else math.inf)
 
     async def _begin_soon(self, chain_hash: str, tile: Tile) -> TileRequest | None:
         """Begins a tile that a map is about to ask for."""
@@ -246,18 +283,97 @@ class TileService:
         found = NOTHING_WAITS
         if self.computed:
             known = self._with_results.known(published.chain_hash) or published
-            found = compute.executor().progress(known.hash)
+            found = compute.shared().progress(known.hash)
         return {
             "waiting": len(waiting),
             "blocks_queued": found.queued,
             "blocks_running": found.running,
             "position": found.position,
+            **(self._in_class(published, found) if self.computed else {}),
             "expected_seconds": None if found.expected_seconds is None else round(found.expected_seconds, 2),
         }
 
+    def _in_class(self, published: Any, found: Any) -> dict[str, Any]:
+        """`class`, where this server has a class's evaluator: its `state`, the `position` of this user's next block in
+        the class's queue, how many `people` use it, or the `reason` why the user's own cluster computes."""
+        executor = compute.shared()
+        link = getattr(executor, "link", None)
+        if link is None:
+            return {}
+        told = link.status()
+        if reason := link.why_not(published):
+            state = "away" if told["state"] == "away" else "own"
+            return {"class": {**told, "state": state, "reason": reason, "position": None}}
+        return {"class": told if found.running else {**told, "position": None}}
+
     def queue(self) -> dict[str, Any] | None:
         """The executor's state; None while nothing has been computed."""
-        return compute.executor().status() if self.computed else None
+        return compute.shared().status() if self.computed else None
+
+
+class Stale:
+    """How many tiles were no longer wanted before they were there, and for how many of them nothing was computed.
+
+    What was computed for a tile that stayed, too, was not computed for one that left.
+    """
+
+    def __init__(self) -> None:
+        self._requests = self._begun = 0
+        self._lock = threading.Lock()
+
+    def count(self) -> Callable[[], None]:
+        """Counts a request that its asker leaves; gives what is to be called if something was computed for it."""
+        with self._lock:
+            self._requests += 1
+        told = False
+
+        def begun() -> None:
+            nonlocal told
+            with self._lock:
+                self._begun += not told
+                told = True
+
+        return begun
+
+    def summary(self) -> dict[str, int]:
+        with self._lock:
+            return {"requests": self._requests, "unbegun": self._requests - self._begun}
+
+
+class Rest:
+    """Views that follow one another quickly are passed by: nothing is begun for one of them until it rests.
+
+    A block that was begun holds its thread until its next read, also when nobody looks at it any more. Measured by
+    `python -m benchmarks.pans`: without this most of the tiles that quick pans leave behind were begun in vain. The
+    first move of a map begins at once. For the event loop's thread only.
+    """
+
+    def __init__(self, hold: Callable[[bool], None]) -> None:
+        self._hold = hold
+        self._places: OrderedDict[str, tuple[Any, float]] = OrderedDict()
+        """Of each map where it was last, and since when."""
+        self._timer: asyncio.TimerHandle | None = None
+
+    def look(self, view: View) -> None:
+        """A map shows this now."""
+        loop = asyncio.get_running_loop()
+        place, now = (view.z, view.x, view.y), loop.time()
+        before, since = self._places.setdefault(view.map, (place, -math.inf))
+        if place == before:
+            return
+        self._places[view.map] = place, now
+        self._places.move_to_end(view.map)
+        if len(self._places) > MAPS:
+            self._places.popitem(last=False)
+        if now - since < QUICK:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = loop.call_later(REST, self._go_on)
+            self._hold(True)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._hold(False)
 
 
 class Budget:
@@ -322,14 +438,14 @@ class TileRequest:
         except TimeoutError:
             raise Timeout(f"not ready after {seconds:g} s", seconds=seconds) from None
 
-    def leave(self) -> None:
-        """Nobody waits for it any more; may be called again."""
+    def leave(self, wasted: Callable[[], None] | None = None) -> None:
+        """Nobody waits for it any more; may be called again. `wasted`: see `Ticket.release`."""
         if self._taken is not None:
             self._budget.give_back(self._taken)
             self._taken = None
         ticket, self._ticket = self._ticket, None
         if ticket is not None:
-            ticket.release()
+            ticket.release(wasted)
 
     def _prioritise(self) -> None:
         ticket = self._ticket
@@ -383,7 +499,7 @@ def _prepare(published: Any, place: float, admission: Admission, store: Callable
     """
     from muses_lab.compute.wholes import prepare
 
-    executor = compute.executor()
+    executor = compute.shared()
 
     def admit(seconds: float) -> float:
         admission.check_areas(seconds, executor.expected_seconds())
@@ -398,7 +514,7 @@ def _request_tile(published: Any, tile: Tile, place: float, admission: Admission
     from muses_lab.raster.window import Window
 
     _check_place(published)
-    executor = compute.executor()
+    executor = compute.shared()
     expected = 0.0
 
     def admit(seconds: float, blocks: float) -> None:
@@ -416,10 +532,27 @@ def _assembled(ticket: Any) -> tuple[Any, Any]:
     return pixels, pixels.report
 
 
-def _drawn(ticket: Any, look: Style, numbers: SceneNumbers) -> tuple[Picture, Any]:
-    """A tile's picture, and what its evaluation met. A hole is a pixel without a value where there are scenes."""
+def _drawn(ticket: Any, look: Style, numbers: SceneNumbers) -> tuple[TileAnswer, Any]:
+    """A tile's picture, and what its evaluation met."""
     pixels = ticket.result(0)
-    missing = np.isnan(rendering.pick(pixels.values, look, pixels.bands))
+    holes = _holes(ticket, rendering.pick(pixels.values, look, pixels.bands))
+    return _answered(rendering.render(pixels.values, look, pixels.bands), pixels.report, numbers, holes)
+
+
+def _packed(ticket: Any, numbers: SceneNumbers) -> tuple[TileAnswer, Any]:
+    """A tile's values, and what its evaluation met."""
+    pixels = ticket.result(0)
+    values = rendering.as_floats(pixels.values)
+    return _answered(packed(values), pixels.report, numbers, _holes(ticket, values))
+
+
+def _answered(body: bytes, report: Any, numbers: SceneNumbers, holes: tuple[int, int]) -> tuple[TileAnswer, Any]:
+    return TileAnswer(body, tile_report(numbers, report, holes), bool(report.failed)), report
+
+
+def _holes(ticket: Any, values: np.ndarray) -> tuple[int, int]:
+    """Pixels without a value where there are scenes, and pixels where there are scenes."""
+    missing = np.isnan(values)
     missing = missing.any(axis=0) if missing.ndim == 3 else missing
     holes = (0, missing.size)
     if missing.any():
@@ -427,8 +560,7 @@ def _drawn(ticket: Any, look: Style, numbers: SceneNumbers) -> tuple[Picture, An
         for part in ticket.layout.parts:
             covered |= part.owned[0]
         holes = (int((missing & covered).sum()), int(covered.sum()))
-    png = rendering.render(pixels.values, look, pixels.bands)
-    return Picture(png, tile_report(numbers, pixels.report, holes), bool(pixels.report.failed)), pixels.report
+    return holes
 
 
 class MadeElsewhere(NotFound):

@@ -11,9 +11,42 @@ import threading
 
 from muses_lab import settings
 from muses_lab.store.interface import Store
-from muses_lab.store.records import AuditEntry, JobRecord, Share, Who, new_id
+from muses_lab.store.records import (
+    LIVE,
+    WRITES_A_FILE,
+    Answer,
+    AuditEntry,
+    CourseRecord,
+    Heard,
+    JobRecord,
+    Kept,
+    Note,
+    NotebookCopy,
+    Presence,
+    Share,
+    Who,
+    new_id,
+)
 
-__all__ = ["AuditEntry", "JobRecord", "Share", "Store", "Who", "default_store", "new_id", "open_store"]
+__all__ = [
+    "LIVE",
+    "WRITES_A_FILE",
+    "Answer",
+    "AuditEntry",
+    "CourseRecord",
+    "Heard",
+    "JobRecord",
+    "Kept",
+    "Note",
+    "NotebookCopy",
+    "Presence",
+    "Share",
+    "Store",
+    "Who",
+    "default_store",
+    "new_id",
+    "open_store",
+]
 
 
 def open_store(url: str | None = None) -> Store:

@@ -6,7 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from datetime import datetime
 
-from muses_lab.store.records import AuditEntry, JobRecord, Share
+from muses_lab.store.records import (
+    Answer,
+    AuditEntry,
+    CourseRecord,
+    Heard,
+    JobRecord,
+    Kept,
+    Note,
+    NotebookCopy,
+    Presence,
+    Share,
+)
 
 
 class Store(ABC):
@@ -116,6 +127,73 @@ class Store(ABC):
     @abstractmethod
     def audit(self, limit: int = 1000) -> list[AuditEntry]:
         """What the log has of the user, newest first."""
+
+    # Courses: on a hub. Trainers are those of the hub, and whoever published the course.
+
+    @abstractmethod
+    def courses(self) -> list[CourseRecord]:
+        """The courses that are open, newest first; for their trainers those that are closed or removed as well."""
+
+    @abstractmethod
+    def course(self, id: str) -> CourseRecord:
+        """One of them; `NotFound` otherwise."""
+
+    @abstractmethod
+    def set_course_state(self, id: str, state: str) -> None:
+        """Opens or closes a course; for its trainers."""
+
+    @abstractmethod
+    def remove_course(self, id: str, answers: bool = False) -> None:
+        """Takes a course away; for its trainers. Answers and notebooks of participants are kept unless `answers`."""
+
+    @abstractmethod
+    def put_answers(self, answers: Iterable[Answer]) -> Kept:
+        """Keeps answers of the user, each once however often it is sent; how many there were before, and are then.
+
+        `NotFound` if there is no such course, `AccessDenied` if it was closed before the user had begun it.
+        """
+
+    @abstractmethod
+    def answers(self, course: str, everybody: bool = False) -> list[Answer]:
+        """The user's answers in the order in which they came; for trainers those of `everybody`."""
+
+    @abstractmethod
+    def put_presence(self, presence: Presence) -> Heard:
+        """Keeps what the user does at the moment; returns the notes and wishes that are for them (see `notes`).
+
+        `AccessDenied` if the course was closed before the user had begun it.
+        """
+
+    @abstractmethod
+    def presences(self, course: str) -> list[Presence]:
+        """What each participant did last; for trainers."""
+
+    @abstractmethod
+    def put_note(self, note: Note) -> Note:
+        """Tells all participants of a course (for its trainers), or all users (for administrators); what was kept."""
+
+    @abstractmethod
+    def notes(self, course: str = "") -> list[Note]:
+        """What holds now, newest first: for all users of the hub, and for the participants of `course`."""
+
+    @abstractmethod
+    def remove_note(self, id: str) -> None:
+        """Takes a note back; for those who may put one there."""
+
+    @abstractmethod
+    def put_notebook(self, course: str, file: str, text: str) -> None:
+        """Keeps the user's copy of a notebook of the course, in the place of the former one; for the trainers to see.
+
+        `TooLarge` above `MUSES_MAX_NOTEBOOK`.
+        """
+
+    @abstractmethod
+    def notebooks(self, course: str) -> list[NotebookCopy]:
+        """What was kept of all participants; for trainers."""
+
+    @abstractmethod
+    def notebook(self, course: str, user: str, file: str) -> str:
+        """The text of a participant's copy; for trainers, and for the participant."""
 
     def check(self) -> None:
         """Raises `StoreUnavailable` unless the store answers."""

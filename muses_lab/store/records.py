@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from muses_lab.errors import MusesError
 
@@ -20,9 +20,29 @@ MAX_CONTENT = 64 << 10
 MAX_TEXT = 4096
 """Characters of a title, a path, a message."""
 
-STATES = ("running", "cancelling", "done", "failed", "cancelled", "interrupted")
-"""Of a job. One whose process was killed is still `running` in the store; who asks can see that it was interrupted.
-`cancelling`: somebody asked for its end, and its process has not heard of it yet."""
+WISHES = {"cancelling": ("running", "paused"), "pausing": ("running",), "resuming": ("paused",)}
+"""What somebody has asked of a job, and its process has not heard of yet: the states in which it can be asked."""
+
+LIVE = ("running", "paused", *WISHES)
+"""States of a job that has not ended."""
+
+WRITES_A_FILE = ("export", "table")
+"""Kinds of jobs that leave a file."""
+
+STATES = (*LIVE, "done", "failed", "cancelled", "interrupted")
+"""Of a job. One whose process was killed is still `running` in the store; who asks can see that it was interrupted."""
+
+ANSWERED = ("right", "wrong", "error")
+"""States of an answer to an exercise."""
+
+COURSE_STATES = ("open", "closed", "removed")
+"""Of a course: one that is closed takes answers, but nobody new; of one that is removed the answers are kept."""
+
+NOTE_KINDS = ("note", "start", "stop")
+"""A text for everybody; or the wish that everybody's cluster starts or stops."""
+
+MAX_MANIFEST = 1 << 20
+"""Characters of a course's description as JSON."""
 
 T = TypeVar("T")
 
@@ -33,6 +53,10 @@ class Who:
 
     name: str = ""
     groups: frozenset[str] = frozenset()
+    trainer: bool = False
+    """Whether they may publish courses, and see the answers of all participants of all courses."""
+    admin: bool = False
+    """Whether they may send notes to all users of the hub."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +65,7 @@ class JobRecord:
 
     id: str
     kind: str
-    """`export` or `materialize`."""
+    """`export`, `table` or `materialize`."""
     name: str
     target: str
     """Path of the file or folder, on the user's own disk."""
@@ -136,6 +160,184 @@ class AuditEntry:
                 raise MusesError(f"{name}={value!r} is not a number of an audit entry")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a participant answered to an exercise of a course, and was told. It never changes: each try is one."""
+
+    id: str
+    """Made where it was answered (`new_id`), so that it may be sent again and is kept once."""
+    course: str
+    notebook: str
+    """File of the course, such as `01-first-map.ipynb`."""
+    exercise: str
+    state: str
+    """`right`, `wrong`, or `error` where the answer could not be looked at."""
+    points: float = 0.0
+    """That this answer earned; the best of all tries counts."""
+    given: str = ""
+    """The answer as text, shortened."""
+    message: str = ""
+    """What the participant was told."""
+    at: datetime | None = None
+    """When, by the participant's clock."""
+    user: str = ""
+    """Set by the store."""
+
+    def __post_init__(self) -> None:
+        check_id("answer", self.id)
+        if self.state not in ANSWERED:
+            raise MusesError(f"{self.state!r} is no state of an answer; it is one of {', '.join(ANSWERED)}")
+        if not 0 <= self.points <= 100:
+            raise MusesError(f"points={self.points!r} is not from 0 to 100")
+        check_course(self.course)
+        for name in ("notebook", "exercise"):
+            _check_text(name, getattr(self, name), 255)
+        _check_texts(self, "given", "message")
+
+
+@dataclass(frozen=True)
+class CourseRecord:
+    """A course that was published on a hub."""
+
+    id: str
+    version: str
+    """Of what was published: the beginning of the archive's SHA-256."""
+    manifest: Mapping[str, Any]
+    """`course.yml` as `courses.Description.to_json` gives it."""
+    size: int = 0
+    """Bytes of the archive."""
+    owner: str = ""
+    """Who published it first; set by the store."""
+    state: str = "open"
+    trainer: bool = False
+    """Whether who asks sees everybody's answers; set by the store."""
+    created: datetime | None = None
+    changed: datetime | None = None
+
+    def __post_init__(self) -> None:
+        check_course(self.id)
+        check_hash(self.version)
+        if self.state not in COURSE_STATES:
+            raise MusesError(f"{self.state!r} is no state of a course; it is one of {', '.join(COURSE_STATES)}")
+
+
+@dataclass(frozen=True)
+class Presence:
+    """What a participant of a course does at the moment; the newest one is kept."""
+
+    course: str
+    notebook: str = ""
+    """File of the course that is open."""
+    error: str = ""
+    """The last error of a cell, such as `NameError: name 'ndwi' is not defined`."""
+    cluster: str = ""
+    """`off`, `starting`, `idle`, `busy`, `silent`, or `threads` where there is none."""
+    load: float = 0.0
+    """Share of the cluster's threads that compute, from 0 to 1."""
+    memory: int = 0
+    """Bytes of the server, its kernels and its cluster."""
+    seen: datetime | None = None
+    """Set by the store."""
+    user: str = ""
+    """Set by the store."""
+
+    def __post_init__(self) -> None:
+        check_course(self.course)
+        if not 0 <= self.load <= 1:
+            raise MusesError(f"load={self.load!r} is not from 0 to 1")
+        if not 0 <= self.memory < 2**53:
+            raise MusesError(f"memory={self.memory!r} is no number of bytes")
+        _check_text("cluster", self.cluster, 40)
+        _check_text("notebook", self.notebook, 255)
+        _check_texts(self, "error")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a trainer tells all participants of a course, or an administrator all users of the hub."""
+
+    id: str
+    text: str = ""
+    course: str = ""
+    """Empty: for all users of the hub."""
+    kind: str = "note"
+    """`note`, or the wish `start` or `stop` for the participants' clusters."""
+    until: datetime | None = None
+    """It is shown until then: of a planned stop the time of the stop. Without it for a day."""
+    at: datetime | None = None
+    """Set by the store."""
+    by: str = ""
+    """Set by the store."""
+
+    def __post_init__(self) -> None:
+        check_id("note", self.id)
+        if self.course:
+            check_course(self.course)
+        if self.kind not in NOTE_KINDS:
+            raise MusesError(f"{self.kind!r} is no kind of a note; it is one of {', '.join(NOTE_KINDS)}")
+        if self.kind == "note" and not self.text.strip():
+            raise MusesError("a note needs a text")
+        _check_text("text", self.text, 1000)
+
+
+class Heard(NamedTuple):
+    """What the store says to a participant's presence."""
+
+    notes: list[Note]
+    """Notes and wishes for them, newest first."""
+    answers: int
+    """How many of their answers to the course it has: fewer than before where some were lost."""
+
+
+class Kept(NamedTuple):
+    """What the store says to a participant's answers: how many of theirs to the course it had, and has now."""
+
+    had: int
+    has: int
+
+
+@dataclass(frozen=True)
+class Tries:
+    """What a participant has tried at an exercise, without what was answered."""
+
+    user: str
+    exercise: str
+    tries: int
+    points: float
+    """Of the best try."""
+    right: bool
+    """Whether one of them was."""
+    state: str
+    """Of the last one."""
+    at: datetime | None = None
+    """When the last one was."""
+    message: str = ""
+    """What was told last; empty where it was not asked for."""
+
+
+@dataclass(frozen=True)
+class NotebookCopy:
+    """A participant's notebook of a course, as it was when it was saved last; without its content."""
+
+    course: str
+    file: str
+    """The course's notebook that it is a copy of."""
+    size: int
+    digest: str
+    user: str = ""
+    at: datetime | None = None
+
+
+def check_course(text: Any) -> str:
+    """A course's id, which names folders and is part of addresses."""
+    if not isinstance(text, str) or not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,39}", text):
+        raise MusesError(
+            f"{str(text)[:80]!r} is not the name of a course: it has 2 to 40 of a-z, 0-9 and '-', and begins with a "
+            "letter or digit"
+        )
+    return text
+
+
 def new_id() -> str:
     """A name for a job or share that nobody can guess, and that no command takes for an option."""
     while (name := secrets.token_urlsafe(16)).startswith("-"):
@@ -159,7 +361,10 @@ def short(key: str) -> str:
     return f"{key[:12]}…" if len(key) > 13 else repr(key)
 
 
-def to_json(record: JobRecord | Share | AuditEntry) -> dict[str, Any]:
+Record = JobRecord | Share | AuditEntry | Answer | CourseRecord | Presence | Note | NotebookCopy
+
+
+def to_json(record: Record) -> dict[str, Any]:
     """A record as it travels: times as ISO texts, what is empty left out."""
     return {
         k: v.isoformat() if isinstance(v, datetime) else v for k, v in asdict(record).items() if v not in (None, ())
@@ -196,6 +401,10 @@ def _checked(name: str, declared: str, value: Any) -> Any:
         return tuple(value)
     if declared.startswith("Mapping"):
         if not isinstance(value, Mapping):
+            raise wrong
+        return value
+    if declared == "bool":
+        if not isinstance(value, bool):
             raise wrong
         return value
     wanted: tuple[type, ...] = {"str": (str,), "int": (int,), "float": (int, float)}[declared]

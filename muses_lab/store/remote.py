@@ -9,6 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -18,13 +19,33 @@ from muses_lab import errors
 from muses_lab.errors import AccessDenied, MusesError, NotFound, StoreUnavailable, StoreUnusable
 from muses_lab.settings import number
 from muses_lab.store.interface import Store
-from muses_lab.store.records import AuditEntry, JobRecord, Share, check_hash, from_json, to_json
+from muses_lab.store.records import (
+    Answer,
+    AuditEntry,
+    CourseRecord,
+    Heard,
+    JobRecord,
+    Kept,
+    Note,
+    NotebookCopy,
+    Presence,
+    Share,
+    check_hash,
+    from_json,
+    to_json,
+)
 
 CACHE_BYTES = 32 << 20
 """Documents and styles that are kept once fetched: they never change."""
 
+ANSWERS_AT_ONCE = 20
+"""Answers in one request: with texts of the largest size they are below what the service takes."""
+
+PUBLISH_SECONDS = 600
+"""How long the service may take to unpack and check a course."""
+
 T = TypeVar("T")
-R = TypeVar("R", JobRecord, Share, AuditEntry)
+R = TypeVar("R", JobRecord, Share, AuditEntry, Answer, CourseRecord, Note, NotebookCopy, Presence)
 
 _BUSY = {429, 502, 503, 504}
 _ERRORS = {kind.code: kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, MusesError)}
@@ -143,6 +164,89 @@ class RemoteStore(Store):
     def audit(self, limit: int = 1000) -> list[AuditEntry]:
         return self._json("GET", "audit", _several(AuditEntry), limit=limit)
 
+    # Courses
+
+    def courses(self) -> list[CourseRecord]:
+        return self._json("GET", "courses", _several(CourseRecord))
+
+    def course(self, id: str) -> CourseRecord:
+        return self._json("GET", f"courses/{_part(id)}", _one(CourseRecord))
+
+    def publish_course(self, id: str, archive: Path) -> CourseRecord:
+        """Sends a course's archive (a ZIP) to the hub, where it is unpacked for all users; for trainers.
+
+        Parameters
+        ----------
+        id
+            The course's name, as its `course.yml` has it.
+        archive
+            File of `courses.archive.pack`; at most `MUSES_MAX_COURSE` bytes of the hub's setting.
+        """
+        headers = {"Authorization": f"token {self._token()}", "Content-Length": str(archive.stat().st_size)}
+        timeout = urllib3.Timeout(connect=5, read=PUBLISH_SECONDS)
+        with archive.open("rb") as body:
+            try:
+                answer = self._pool.request(
+                    "PUT", f"{self.url}/api/courses/{_part(id)}", body=body, headers=headers, redirect=False,
+                    timeout=timeout,
+                )  # fmt: skip
+            except urllib3.exceptions.HTTPError as error:
+                raise StoreUnavailable(f"the hub's store at {self.url} does not answer: {_reason(error)}") from None
+        if answer.status != 200:
+            raise _failure(answer, self.url)
+        return self._read(lambda text: from_json(CourseRecord, json.loads(text)), answer.data)
+
+    def set_course_state(self, id: str, state: str) -> None:
+        self._json("PUT", f"courses/{_part(id)}/state", body={"state": state})
+
+    def remove_course(self, id: str, answers: bool = False) -> None:
+        self._ask("DELETE", f"courses/{_part(id)}", answers=int(answers))
+
+    def put_answers(self, answers: Iterable[Answer]) -> Kept:
+        by_course: dict[str, list[Answer]] = {}
+        for one in answers:
+            by_course.setdefault(one.course, []).append(one)
+        had = has = 0
+        kept = Kept(0, 0)
+        for course, several in by_course.items():
+            for begin in range(0, len(several), ANSWERS_AT_ONCE):
+                body = [to_json(one) for one in several[begin : begin + ANSWERS_AT_ONCE]]
+                kept = self._json("PUT", f"courses/{_part(course)}/answers", _kept, body)
+                had += kept.had if begin == 0 else 0
+            has += kept.has
+        return Kept(had, has)
+
+    def answers(self, course: str, everybody: bool = False) -> list[Answer]:
+        return self._json("GET", f"courses/{_part(course)}/answers", _several(Answer), everybody=int(everybody))
+
+    def put_presence(self, presence: Presence) -> Heard:
+        def read(found: Any) -> Heard:
+            return Heard(_several(Note)(found["notes"]), int(found["answers"]))
+
+        return self._json("POST", f"courses/{presence.course}/presence", read, to_json(presence))
+
+    def presences(self, course: str) -> list[Presence]:
+        return self._json("GET", f"courses/{_part(course)}/presence", _several(Presence))
+
+    def put_note(self, note: Note) -> Note:
+        return self._json("PUT", f"notes/{note.id}", _one(Note), to_json(note))
+
+    def notes(self, course: str = "") -> list[Note]:
+        return self._json("GET", "notes", _several(Note), course=course)
+
+    def remove_note(self, id: str) -> None:
+        self._ask("DELETE", f"notes/{_part(id)}")
+
+    def put_notebook(self, course: str, file: str, text: str) -> None:
+        self._ask("PUT", f"courses/{_part(course)}/notebook", text.encode(), file=file)
+
+    def notebooks(self, course: str) -> list[NotebookCopy]:
+        return self._json("GET", f"courses/{_part(course)}/notebooks", _several(NotebookCopy))
+
+    def notebook(self, course: str, user: str, file: str) -> str:
+        body = self._ask("GET", f"courses/{_part(course)}/notebook", user=user, file=file)
+        return self._read(bytes.decode, body)
+
     # HTTP
 
     def _json(
@@ -225,6 +329,10 @@ def _failure(answer: urllib3.BaseHTTPResponse, url: str) -> MusesError:
     if kind is None:
         kind = {401: AccessDenied, 403: AccessDenied, 404: NotFound}.get(answer.status, MusesError)
     return kind(message, **details)
+
+
+def _kept(found: Any) -> Kept:
+    return Kept(int(found["had"]), int(found["has"]))
 
 
 def _one(kind: type[R]) -> Callable[[Any], R]:

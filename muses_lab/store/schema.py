@@ -19,7 +19,7 @@ from sqlalchemy import (
     Text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The schema that is described here: the newest migration."""
 
 metadata = MetaData()
@@ -149,4 +149,74 @@ audit = Table(
     Column("bytes", BigInteger, nullable=False),
     Column("seconds", Float, nullable=False),
     Index("audit_hour", "hour"),
+)
+
+# Courses of a class: what was published, what participants answered, and how they are at the moment
+
+course = Table(
+    "course",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("version", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("manifest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("state", String, nullable=False),  # open, closed, removed
+    Column("created", DateTime, nullable=False, default=now),
+    Column("changed", DateTime, nullable=False, default=now),
+)
+
+answer = Table(
+    "answer",
+    metadata,
+    Column("owner", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("course", String, nullable=False),
+    Column("notebook", String, nullable=False),
+    Column("exercise", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("points", Float, nullable=False),
+    Column("given", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("at", DateTime),
+    Column("received", DateTime, nullable=False, default=now),
+    Index("answer_course", "course", "owner", "exercise"),
+)
+
+presence = Table(
+    "presence",
+    metadata,
+    Column("course", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("notebook", String, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("load", Float, nullable=False),
+    Column("memory", BigInteger, nullable=False),
+    Column("seen", DateTime, nullable=False),
+)
+
+note = Table(
+    "note",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("course", String, nullable=False),  # empty: for all users of the hub
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("at", DateTime, nullable=False),
+    Column("until", DateTime, nullable=False),
+    Index("note_course", "course", "until"),
+)
+
+notebook = Table(
+    "notebook",
+    metadata,
+    Column("course", String, primary_key=True),
+    Column("owner", String, primary_key=True),
+    Column("file", String, primary_key=True),
+    Column("digest", String, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("at", DateTime, nullable=False),
 )

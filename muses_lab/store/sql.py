@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, and_, delete, exists, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from muses_lab.errors import MusesError, NotFound, StoreUnusable, TooLarge
 from muses_lab.settings import number
 from muses_lab.store import audit, schema
+from muses_lab.store.courses import CourseTables, aware, insert, naive
 from muses_lab.store.database import Database
-from muses_lab.store.interface import Store
 from muses_lab.store.opening import open_database
 from muses_lab.store.records import (
+    LIVE,
     MAX_CONTENT,
+    WISHES,
     AuditEntry,
     JobRecord,
     Share,
@@ -38,7 +39,7 @@ B = TypeVar("B", str, bytes)
 NOUNS = {"document": "chain", "style": "style", "artefact": "artefact"}
 
 
-class SqlStore(Store):
+class SqlStore(CourseTables):
     """A store in a database, as one user sees it (see `Store`).
 
     Parameters
@@ -71,7 +72,7 @@ class SqlStore(Store):
     def put_document(self, hash: str, text: str) -> None:
         body = _checked("chain", hash, text.encode())
         with self.database.begin() as connection:
-            _insert(connection, document, hash=hash, body=text)
+            insert(connection, document, hash=hash, body=text)
             if self._given(connection, "document", hash):  # looking at it does not make it theirs
                 return
             if self._hold(connection, "document", hash, len(body)):
@@ -93,7 +94,7 @@ class SqlStore(Store):
     def put_style(self, hash: str, text: str) -> None:
         body = _checked("style", hash, text.encode())
         with self.database.begin() as connection:
-            _insert(connection, style, hash=hash, body=text)
+            insert(connection, style, hash=hash, body=text)
             if not self._given(connection, "style", hash):
                 self._hold(connection, "style", hash, len(body))
 
@@ -112,7 +113,7 @@ class SqlStore(Store):
         if outside:
             self.database.write(digest, body)
         with self.database.begin() as connection:
-            _insert(connection, artefact, digest=digest, kind=kind, size=len(body), body=None if outside else body)
+            insert(connection, artefact, digest=digest, kind=kind, size=len(body), body=None if outside else body)
             self._hold(connection, "artefact", digest, len(body))
 
     def artefact(self, digest: str) -> bytes:
@@ -138,7 +139,7 @@ class SqlStore(Store):
 
     def put_result(self, node_hash: str, digest: str) -> str:
         with self.database.begin() as connection:
-            _insert(connection, result, owner=self.who.name, node=check_hash(node_hash), digest=check_hash(digest))
+            insert(connection, result, owner=self.who.name, node=check_hash(node_hash), digest=check_hash(digest))
         return self.result(node_hash) or digest
 
     def result(self, node_hash: str) -> str | None:
@@ -158,12 +159,12 @@ class SqlStore(Store):
         del values["created"]
         with self.database.begin() as connection:
             before = connection.execute(select(job.c.state, job.c.process).where(mine).with_for_update()).one_or_none()
-            if before == ("cancelling", record.process) and record.state == "running":
-                values["state"] = "cancelling"  # its process says how far it is, and has not heard of it yet
-            if record.state == "cancelling" and before is not None and before.state not in ("running", "cancelling"):
+            if before is not None and before.process == record.process and record.state in WISHES.get(before.state, ()):
+                values["state"] = before.state  # its process says how far it is, and has not heard of the wish yet
+            if record.state in WISHES and before is not None and before.state not in LIVE:
                 return  # it has ended meanwhile
             if before is None:
-                _insert(connection, job, owner=self.who.name, **values)
+                insert(connection, job, owner=self.who.name, **values)
                 self._forget_jobs(connection)
             else:
                 connection.execute(update(job).where(mine).values(values))
@@ -204,16 +205,16 @@ class SqlStore(Store):
                         f"the {NOUNS[kind]} {short(key)} is not one of yours; what others share with you is theirs",
                         **{kind: key},
                     )
-            added = _insert(
+            added = insert(
                 connection, share, id=check_id("share", new.id), owner=self.who.name, title=new.title,
-                content=_text("content", new.content), expires=_naive(new.expires),
+                content=_text("content", new.content), expires=naive(new.expires),
             )  # fmt: skip
             if not added:  # the same request once more, or somebody else's name for a share
                 return self._own_share(connection, new.id)
             for kind, key in items:
-                _insert(connection, share_item, share=new.id, kind=kind, key=key)
+                insert(connection, share_item, share=new.id, kind=kind, key=key)
             for kind, name in grants:
-                _insert(connection, share_grant, share=new.id, kind=kind, name=name)
+                insert(connection, share_grant, share=new.id, kind=kind, name=name)
             audit.add(connection, self.who.name, [AuditEntry("shared", new.content["chain"])])
             return self._own_share(connection, new.id)
 
@@ -318,7 +319,7 @@ class SqlStore(Store):
         if connection.scalar(select(self._held(kind, key))):
             return False
         self._check_room(connection, size)
-        return _insert(connection, holding, owner=self.who.name, kind=kind, key=key, size=size)
+        return insert(connection, holding, owner=self.who.name, kind=kind, key=key, size=size)
 
     def _check_room(self, connection: Connection, size: int) -> None:
         if not self._user_bytes:
@@ -334,13 +335,6 @@ class SqlStore(Store):
 def user_bytes() -> int:
     """What one user of a hub may put into its store (`MUSES_HUB_USER_BYTES`, default 4 GiB; 0: no limit)."""
     return int(number("MUSES_HUB_USER_BYTES"))
-
-
-def _insert(connection: Connection, table: Table, **row: Any) -> bool:
-    """Adds a row; False when there is one with this key."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
-    return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount == 1
 
 
 def _checked(what: str, key: str, body: bytes) -> bytes:
@@ -361,8 +355,8 @@ def _job(row: Any) -> JobRecord:
     values = {
         **row._mapping,
         "options": json.loads(row.options),
-        "created": _aware(row.created),
-        "changed": _aware(row.changed),
+        "created": aware(row.created),
+        "changed": aware(row.changed),
     }
     del values["owner"]
     return JobRecord(**values)
@@ -378,9 +372,9 @@ def _share(row: Any, items: Iterable[tuple[str, str]], grants: Iterable[tuple[st
         users=tuple(name for kind, name in grants if kind == "user"),
         groups=tuple(name for kind, name in grants if kind == "group"),
         artefacts=tuple(key for kind, key in items if kind == "artefact"),
-        created=_aware(row.created),
-        expires=_aware(row.expires),
-        revoked=_aware(row.revoked),
+        created=aware(row.created),
+        expires=aware(row.expires),
+        revoked=aware(row.revoked),
     )
 
 
@@ -391,11 +385,3 @@ def _items(connection: Connection, id: str) -> list[tuple[str, str]]:
 
 def _no_share(id: str) -> NotFound:
     return NotFound(f"there is no share {id[:64]!r}, or it is not (or no longer) granted to you", share=id[:64])
-
-
-def _aware(when: datetime | None) -> datetime | None:
-    return when.replace(tzinfo=UTC) if when is not None else None
-
-
-def _naive(when: datetime | None) -> datetime | None:
-    return when.astimezone(UTC).replace(tzinfo=None) if when is not None else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import holoviews as hv
 import holoviews.plotting.bokeh  # noqa: F401
@@ -23,7 +23,7 @@ CURVES = ("whittaker", "savitzky_golay", "harmonic_fit", "normal")
 OVERLAYS = (*CURVES, "trend", "breaks")
 _DASHES = {"whittaker": "solid", "savitzky_golay": "dashed", "harmonic_fit": "dotted", "normal": "dashdot"}
 _TOLD = {
-    "text": "value", "scene": "scene", "state": "state", "mask_class": "mask", "platform": "platform",
+    "place": "place", "text": "value", "scene": "scene", "state": "state", "mask_class": "mask", "platform": "platform",
     "sun_elevation": "sun (°)", "cloud_cover": "clouds (%)", "count": "pixels", "share": "share",
 }  # fmt: skip
 """Columns that are told of a dot, and how."""
@@ -32,12 +32,22 @@ _TOLD = {
 class Timeline(Protocol):
     """What is drawn: see `timeline.Timeline`."""
 
-    KEYS: ClassVar[tuple[str, ...]]
-    unit: str
-    label: str
-
+    @property
+    def KEYS(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def unit(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def colour(self) -> str: ...
+    @property
+    def axis(self) -> str: ...
     @property
     def VALUE(self) -> str: ...  # noqa: N802
+    @property
+    def quantity(self) -> str: ...
     @property
     def table(self) -> pd.DataFrame: ...
     def curves(self) -> xr.DataArray: ...
@@ -67,18 +77,26 @@ def plot(series: Sequence[Timeline], overlays: Sequence[str], year_over_year: bo
             drawn += _years(one, axis)
             continue
         for key, rows in table.groupby(list(one.KEYS), sort=False):
-            colour = next(colours)
+            colour = one.colour or next(colours)
             drawn += _spread(one, rows, axis, colour)
+            drawn += _median(one, rows, axis, colour, _name(one, key))
             drawn += _dots(one, rows, axis, colour, symbols, _name(one, key))
             for name in wanted:  # of one series they are told apart by colour, of several by whose they are
                 alone = len(series) == 1 and table.groupby(list(one.KEYS)).ngroups == 1
                 prefix = "" if alone else f"{_name(one, key)} "
                 drawn += _overlay(one, name, _chosen(one, key), axis, next(colours) if alone else colour, prefix)
-    overlay = hv.Overlay(drawn).opts(legend_position="right", padding=0.05, backend="bokeh")
+    overlay = hv.Overlay(drawn).opts(legend_position="right", padding=0.05, hooks=[on_paper], backend="bokeh")
     if len(kinds) > 1:
         overlay = overlay.opts(multi_y=True, backend="bokeh")
     along = "day of the year" if year_over_year else ""
-    return overlay.opts(**{"width": 800, "height": 320, "xlabel": along, **options}, backend="bokeh")
+    return overlay.opts(**{**_size(320, options), "xlabel": along, **options}, backend="bokeh")
+
+
+def _size(height: int, options: Mapping[str, Any]) -> dict[str, Any]:
+    """As wide as the cell is, where no other width is asked for; who asks for `responsive` says the height."""
+    if options.get("responsive"):
+        return {}
+    return {"height": height} if "width" in options else {"height": height, "responsive": True, "min_width": 300}
 
 
 class _Symbols:
@@ -99,22 +117,24 @@ def _rows(one: Timeline) -> pd.DataFrame:
     unit = f" {one.unit}" if one.unit not in ("", "1") else ""
     values = table[one.VALUE].fillna(table["unmasked"]) if "unmasked" in table else table[one.VALUE]
     text = [f"{value:.4g}{unit}" if np.isfinite(value) else "" for value in values]
-    return table.assign(shown=values, text=text, family=list(families(table["platform"])))
+    named = {"place": one.name} if one.name else {}
+    return table.assign(**named, shown=values, text=text, family=list(families(table["platform"])))
 
 
 def _axis(one: Timeline, table: pd.DataFrame) -> hv.Dimension:
     """Radar has another axis than what is seen by the sun."""
     radar = any(is_radar(platform) for platform in table["platform"])
-    label = one.label or ("backscatter" if radar else one.VALUE)
-    return hv.Dimension(("radar" if radar else "optical", label), unit=one.unit if one.unit not in ("", "1") else None)
+    label = one.quantity or ("backscatter" if radar else one.VALUE)
+    name = one.axis or ("radar" if radar else "optical")
+    return hv.Dimension((name, label), unit=one.unit if one.unit not in ("", "1") else None)
 
 
 def _name(one: Timeline, key: tuple[Any, ...]) -> str:
     """What a series is called in the legend."""
     named = dict(zip(one.KEYS, key, strict=True))
     several = {name: one.table[name].nunique() > 1 for name in one.KEYS}
-    parts = [one.label, *(f"{name} {value}" if name != "band" else str(value) for name, value in named.items()
-                          if several[name])]  # fmt: skip
+    own = [f"{name} {value}" if name != "band" else str(value) for name, value in named.items() if several[name]]
+    parts = [one.name or one.label, *own]
     return " ".join(part for part in parts if part) or one.VALUE
 
 
@@ -154,6 +174,93 @@ def _spread(one: Timeline, rows: pd.DataFrame, axis: hv.Dimension, colour: str) 
     valid = rows[rows["q10"].notna()]
     band = pd.DataFrame({"date": valid["date"], axis.name: valid["q10"], f"{axis.name} to": valid["q90"]})
     yield hv.Area(band, "date", [axis, f"{axis.name} to"]).opts(color=colour, alpha=0.2, line_alpha=0, backend="bokeh")
+
+
+def _median(one: Timeline, rows: pd.DataFrame, axis: hv.Dimension, colour: str, name: str) -> Iterator[Any]:
+    """The median of a polygon, where it is another statistic beside the mean."""
+    if one.VALUE != "mean" or "median" not in rows:
+        return
+    valid = rows[rows["median"].notna()]
+    line = pd.DataFrame({"date": valid["date"], axis.name: valid["median"]})
+    yield hv.Curve(line, "date", axis, label=f"{name} median").opts(
+        color=colour, line_width=1.2, line_dash="dashed", alpha=0.9, backend="bokeh"
+    )
+
+
+def counts(series: Sequence[Timeline], options: Mapping[str, Any]) -> Any:
+    """A bar for each date: how many pixels of a polygon are valid; of places that are points there is none."""
+    colours, drawn = itertools.cycle(COLOURS), []
+    count = hv.Dimension("count", label="valid pixels")
+    for one in series:
+        table = _rows(one)
+        told = [column for column in ("place", "count", "share", "scene") if column in table]
+        for _, rows in table.groupby(list(one.KEYS), sort=False) if "count" in table else ():
+            bars = hv.Spikes(rows[["date", *told]], "date", [count, *(name for name in told if name != "count")])
+            drawn.append(bars.opts(color=one.colour or next(colours), line_width=2, alpha=0.8, tools=[_hover(told)],
+                                   backend="bokeh"))  # fmt: skip
+    look = {
+        **_size(110, options),
+        "height": 110,
+        "xlabel": "",
+        "ylabel": "valid pixels",
+        "ylim": (0, None),
+        "yticks": 3,
+        "hooks": [on_paper],
+    }
+    return hv.Overlay(drawn).opts(**{**look, **options}, backend="bokeh")
+
+
+def aligned(drawn: Any) -> Any:
+    """With its frame where that of another plot above or below it is."""
+
+    def borders(plot: Any, _: Any) -> None:
+        plot.state.min_border_left, plot.state.min_border_right = 68, 12
+
+    return drawn.opts(hooks=[on_paper, borders], backend="bokeh")
+
+
+PAPER = """:host {
+  --bk-background-fill-color: transparent; --bk-border-fill-color: transparent;
+  --bk-outline-line-color: var(--jp-border-color2, #c8c8c8);
+  --bk-axis-line-color: var(--jp-ui-font-color2, #555); --bk-major-tick-line-color: var(--jp-ui-font-color2, #555);
+  --bk-minor-tick-line-color: var(--jp-ui-font-color2, #555);
+  --bk-axis-label-text-color: var(--jp-ui-font-color1, #222);
+  --bk-text-color: var(--jp-ui-font-color1, #222);
+  --bk-major-label-text-color: var(--jp-ui-font-color1, #222); --bk-label-text-color: var(--jp-ui-font-color1, #222);
+  --bk-grid-line-color: var(--jp-border-color2, #e0e0e0);
+}"""
+"""The colours of a plot's paper and letters: those of the notebook's theme, where there is one."""
+_LEGEND = """:host { background: transparent !important; border-color: transparent !important; }
+.bk-label, .bk-title { color: var(--jp-ui-font-color1, #222) !important; }"""
+
+
+_REPAINT = """if (plot.on_paper) return;
+// An axis has all laid out again, the title included.
+const repaint = () => [plot, ...plot.below, ...plot.left].forEach((one) => one.change.emit());
+plot.on_paper = new MutationObserver(() => { repaint(); setTimeout(repaint, 500); });
+plot.on_paper.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });"""
+"""Bokeh reads the colours when it draws: with another theme it draws again, at once and when the theme is loaded."""
+
+
+def on_paper(plot: Any, _: Any) -> None:
+    """A hook of HoloViews: the plot has the page's colours, light or dark."""
+    put_on_paper(plot.state)
+
+
+def put_on_paper(figure: Any) -> None:
+    """Gives a figure of Bokeh the page's colours, unless it has them, or its author has chosen another paper."""
+    from bokeh.models import CustomJS, InlineStyleSheet
+    from bokeh.models.annotations import Legend
+
+    chosen = figure.background_fill_color not in (None, "white", "#ffffff")
+    if chosen or any(getattr(sheet, "css", sheet) == PAPER for sheet in figure.stylesheets):
+        return
+    figure.stylesheets = [*figure.stylesheets, InlineStyleSheet(css=PAPER)]
+    figure.js_on_change(
+        "outer_width", CustomJS(args={"plot": figure}, code=_REPAINT)
+    )  # at the latest when it is laid out
+    for legend in figure.select({"type": Legend}):
+        legend.stylesheets = [*legend.stylesheets, InlineStyleSheet(css=_LEGEND)]
 
 
 def _chosen(one: Timeline, key: tuple[Any, ...]) -> dict[str, Any]:

@@ -50,6 +50,37 @@ def _mean(values: Iterable[float | None]) -> float:
     return sum(known) / len(known) if known else np.nan
 
 
+class DateFacts(NamedTuple):
+    """Of the scenes that one date of a chain is made of."""
+
+    platforms: tuple[str, ...] = ()
+    orbits: tuple[str, ...] = ()
+    """Relative orbit and direction as far as they are stated: `51 descending`."""
+    cloud_cover: float = np.nan
+    """Per cent of the scenes, in the mean; NaN where none says it."""
+
+
+def facts_by_date(published: Published, times: Iterable[np.datetime64]) -> list[DateFacts]:
+    """What is known of each of a chain's dates, of its scenes wherever they lie."""
+    prepared = published.prepared
+    at_time: dict[np.datetime64, list[Scene]] = {}
+    for source in prepared.sources.values():
+        for scene, observation in zip(source.scenes.scenes, source.columns.observation, strict=True):
+            at_time.setdefault(source.columns.instants[observation], []).append(scene)
+    found = []
+    for time in times:
+        scenes = [scene for date in prepared.dates_read(prepared.root, time) for scene in at_time.get(date, ())]
+        platforms = sorted({scene.platform for scene in scenes if scene.platform})
+        orbits = sorted({orbit for scene in scenes if (orbit := _orbit(scene))})
+        found.append(DateFacts(tuple(platforms), tuple(orbits), _mean(scene.cloud_cover for scene in scenes)))
+    return found
+
+
+def _orbit(scene: Scene) -> str:
+    number = "" if scene.relative_orbit is None else str(scene.relative_orbit)
+    return " ".join(filter(None, (number, scene.orbit_state)))
+
+
 def scenes_of(published: Published, ids: Iterable[str]) -> dict[str, Scene]:
     """Scenes of a chain by their ids."""
     wanted, found = set(ids), {}

@@ -112,7 +112,7 @@ def _checked(process: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments with defaults, as the operator's declaration demands."""
     operator = registry[process]
     cubes = {name: _SOME_CHAIN for name in operator.cubes}
-    checked = operator.check({**arguments, **cubes}, process.rpartition(":")[2], inside_callback=False)
+    checked = registry.checked(process, {**arguments, **cubes}, process.rpartition(":")[2], inside_callback=False)
     return {a.name: checked.get(a.name, a.default) for a in operator.arguments.values() if a.name not in cubes}
 
 

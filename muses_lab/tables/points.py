@@ -15,8 +15,10 @@ import xarray as xr
 from muses_lab import series
 from muses_lab.engine import Published
 from muses_lab.errors import ArgumentError
+from muses_lab.progress import Told
 from muses_lab.series import Point, Sampled
 from muses_lab.tables.observed import MASKED, MISSING, OUTSIDE, VALID, facts, masks_of, removed, scenes_of
+from muses_lab.tables.quantity import quantity_of
 from muses_lab.tables.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -109,6 +111,15 @@ class PointSeries(Timeline):
         """Names the chain whose values these are."""
         return self.published.chain_hash
 
+    @property
+    def failed(self) -> dict[str, str]:
+        """Scenes that could not be read and were left out: id → reason."""
+        return self.sampled.failed
+
+    @property
+    def quantity(self) -> str:
+        return self.label or quantity_of(self.published)
+
     def value_of(self, expression: Any) -> PointSeries:
         """The series of another chain at the same places; what was read there is not read again.
 
@@ -179,8 +190,9 @@ def point_series(
     resolution: float | None,
     unit: str = "",
     label: str = "",
+    progress: Told = None,
 ) -> PointSeries:
     """See `Chain.series`."""
     part, note = series.nearest_dated(published)
-    array, found = series.at_places(part, places, single, resolution)
+    array, found = series.at_places(part, places, single, resolution, progress)
     return PointSeries(part, tuple(places), single, resolution, array, found, unit, label, note)

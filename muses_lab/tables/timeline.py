@@ -23,11 +23,22 @@ class Timeline(ABC):
     """Columns of `table` that name one of its series."""
     unit: str
     label: str
+    name: str = ""
+    """What it is called among others in a plot; by default its label."""
+    colour: str = ""
+    """In a plot; by default the next one."""
+    axis: str = ""
+    """Series of one name share an axis of a plot; by default radar has one, and all others another."""
 
     @property
     def VALUE(self) -> str:  # noqa: N802
         """Column of the values that curves are made of."""
         return "value"
+
+    @property
+    @abstractmethod
+    def quantity(self) -> str:
+        """What the values are called: the style's label, else the index or band that they are; perhaps empty."""
 
     @property
     @abstractmethod
@@ -116,7 +127,7 @@ class Timeline(ABC):
         year_over_year
             Whether years lie upon each other.
         options
-            Of HoloViews, such as width=800.
+            Of HoloViews, such as width=800; without a width the plot is as wide as the cell.
         """
         from muses_lab.tables import drawing  # HoloViews takes seconds to load
 

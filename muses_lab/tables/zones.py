@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from muses_lab import series
 from muses_lab.engine import Published
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.vectors import Features
+from muses_lab.plain import shown
+from muses_lab.progress import Told
+from muses_lab.tables import files
 from muses_lab.tables.observed import SceneFacts, facts, scenes_of
+from muses_lab.tables.quantity import quantity_of
 from muses_lab.tables.timeline import Timeline
 from muses_lab.zonal import ZonalStatistics, statistics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import geopandas
+
+_ATTRIBUTES = 2
+"""So many attributes of the polygons are shown in a notebook's table."""
 
 _OWN = (
     "feature", "date", "scene", "band", "count", "share", "samples", "platform", "sun_elevation", "cloud_cover", "unit",
@@ -39,11 +51,12 @@ class ZonalSeries(Timeline):
     found.to_csv("parcels.csv"); found.plot()
     ```
 
-    The columns of `table`: `feature` (its id), the attributes of the features (those called as another column begin
-    with `feature_`), `date` and `scene` (where the chain has dates), `band` (empty where it has none), the statistics,
-    `count` (valid pixels, each as the share that the polygon covers), `share` (of the polygon that is valid), `samples`
-    (how many valid pixels it covers, if only in part), `platform`, `sun_elevation`, `cloud_cover`, `unit`, `crs`,
-    `resolution`, `chain` (the hash that names how the values were computed) and `geometry`.
+    The columns of `table`: `feature` (its id), the attributes of the features (those called as another column, in
+    whatever case, begin with `feature_`; so do `fid` and `geom`, which GeoPackages keep for themselves), `date` and
+    `scene` (where the chain has dates), `band` (empty where it has none), the statistics, `count` (valid pixels, each
+    as the share that the polygon covers), `share` (of the polygon that is valid), `samples` (how many valid pixels it
+    covers, if only in part), `platform`, `sun_elevation`, `cloud_cover`, `unit`, `crs`, `resolution`, `chain` (the
+    hash that names how the values were computed) and `geometry`.
     """
 
     found: ZonalStatistics = field(repr=False)
@@ -66,9 +79,52 @@ class ZonalSeries(Timeline):
         return self.found.features
 
     @property
+    def failed(self) -> dict[str, str]:
+        """Scenes that could not be read and were left out: id → reason."""
+        return self.found.failed
+
+    @property
+    def quantity(self) -> str:
+        return self.label or quantity_of(self.published)
+
+    @property
     def hash(self) -> str:
         """Names the chain whose values these are."""
         return self.published.chain_hash
+
+    def of(self, *ids: Any) -> ZonalSeries:
+        """Those of some of the polygons, by their ids.
+
+        ```python
+        found.of(12).plot()
+        ```
+        """
+        known = {id: number for number, id in enumerate(self.features.ids)}
+        for id in ids:
+            if id not in known:
+                raise ArgumentError(f"there is no polygon with the id {shown(id)} among these {len(known)}")
+        numbers = [known[id] for id in ids]
+        if not numbers:
+            raise ArgumentError("of() takes ids of polygons: found.of(12), found.of(12, 13)")
+        return replace(self, found=self.found.of(numbers))
+
+    def to_geopackage(self, path: str | os.PathLike[str]) -> Path:
+        """Writes a GeoPackage with two layers: `features`, the polygons, and `series`, a row for each of them and date.
+
+        They are joined by the column `feature`. All of `table` but the polygons' attributes is in `series`.
+        """
+        import geopandas
+
+        attributes = {self._names[name]: list(column) for name, column in self.features.properties.items()}
+        polygons = geopandas.GeoDataFrame(
+            {"feature": list(self.features.ids), **attributes}, geometry=self.features.shapes, crs=self.features.crs
+        )
+        return files.to_geopackage(polygons, self.table.drop(columns=list(attributes)), path)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """What the attributes are called in the table."""
+        return files.free_names(self.features.columns, (*_OWN, *self.found.names))
 
     @cached_property
     def array(self) -> xr.DataArray:
@@ -104,9 +160,8 @@ class ZonalSeries(Timeline):
         step = self.published.prepared.output
         told: list[SceneFacts] = []
         columns: dict[str, Any] = {"feature": [self.features.ids[n] for n in rows]}
-        taken = {*_OWN, *self.found.names}
         for name, column in self.features.properties.items():
-            columns[f"feature_{name}" if name in taken else name] = [column[n] for n in rows]
+            columns[self._names[name]] = [column[n] for n in rows]
         if step.meta.time:
             columns["date"] = np.tile(np.repeat(np.array(step.times, "datetime64[ns]"), bands), number)
             told = [fact for n in range(number) for fact in self._facts(n) for _ in range(bands)]
@@ -131,6 +186,28 @@ class ZonalSeries(Timeline):
         columns["chain"] = self.hash
         return geopandas.GeoDataFrame(columns, geometry=self.features.shapes[rows], crs=self.features.crs)
 
+    def plot_with_counts(self, **options: Any) -> Any:
+        """The plot, and below it how many pixels of the polygons are valid on each date.
+
+        ```python
+        found.of(12).plot_with_counts(responsive=True)
+        ```
+
+        `options` are those of HoloViews, of the plot above.
+        """
+        import holoviews as hv
+
+        from muses_lab.tables import drawing
+
+        series: Timeline = self
+        look: dict[str, Any] = {
+            name: options[name] for name in ("width", "responsive", "default_tools") if name in options
+        }
+        above = self.plot(**{"xaxis": "bare", **options})
+        both = hv.Layout([drawing.aligned(above), drawing.aligned(drawing.counts([series], look))]).cols(1)
+        sizing = {} if "width" in options else {"sizing_mode": "stretch_width"}
+        return both.opts(toolbar=None, backend="bokeh", **sizing)
+
     def curves(self) -> xr.DataArray:
         """The first statistic by t, bands and feature."""
         if "t" not in self.array.dims:
@@ -143,7 +220,24 @@ class ZonalSeries(Timeline):
     def __repr__(self) -> str:
         dates = f", {self.array.sizes['t']} dates" if "t" in self.array.dims else ""
         names = ", ".join(self.found.names)
-        return f"<ZonalSeries: {len(self.features)} polygons{dates}: {names}, chain {self.hash[:12]}…>"
+        number = len(self.features)
+        return f"<ZonalSeries: {number} polygon{'s' * (number != 1)}{dates}: {names}, chain {self.hash[:12]}…>"
+
+    def _repr_html_(self) -> str:
+        """A few rows with what one reads; `table` has all columns."""
+        wide = (*_OWN, *self.found.names)
+        columns = [c for c in ("feature", "date", "band") if c in self.table]
+        if "band" in columns and not self.published.prepared.output.meta.bands:
+            columns.remove("band")
+        known = [c for c in self.table.columns if c not in wide][:_ATTRIBUTES]
+        rows = pd.DataFrame(self.table)[[*columns[:1], *known, *columns[1:], *self.found.names]]
+        for name in ("count", "share"):
+            rows = rows if name in rows else rows.assign(**{name: self.table[name]})
+        told = f"{len(self.table)} rows; .table has {len(self.table.columns)} columns, with the scenes and geometries"
+        html = rows.to_html(max_rows=10, index=False, float_format="{:.4g}".format, border=0)
+        unit = f" in {escape(self.unit)}" if self.unit not in ("", "1") else ""
+        quantity = f"<p>{escape(self.quantity)}{unit}</p>" if self.quantity else ""
+        return f"<p>{escape(repr(self))}</p>{quantity}{html}<p>{told}</p>"
 
     def _facts(self, number: int) -> list[Any]:
         return self._facts_of(self.found.found[number], self.found.used[number])
@@ -161,7 +255,7 @@ class ZonalSeries(Timeline):
 
 
 def zonal_series(
-    published: Published, features: Features, stats: Sequence[str], resolution: float | None, progress: bool | None,
+    published: Published, features: Features, stats: Sequence[str], resolution: float | None, progress: Told,
     unit: str = "", label: str = "",
 ) -> ZonalSeries:  # fmt: skip
     """See `Chain.over`."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import shapely
@@ -15,21 +16,19 @@ from muses_lab.engine import Published
 from muses_lab.errors import ArgumentError
 from muses_lab.operators.vectors import Features
 from muses_lab.plain import shown
-from muses_lab.progress import Progress
+from muses_lab.progress import Told, progress_of
 from muses_lab.publish.documents import check_extents
 from muses_lab.series import check_known
 from muses_lab.zonal import kernels
 from muses_lab.zonal.coverage import exact
-from muses_lab.zonal.parts import Part, by_grid, parts_of, positive, tell_of_empty
+from muses_lab.zonal.parts import Part, by_grid, parts_of, positive
 
 _PLAIN = {
     "mean": kernels.MEAN, "std": kernels.STD, "min": kernels.MIN, "max": kernels.MAX, "sum": kernels.SUM,
     "count": kernels.COUNT,
 }  # fmt: skip
-_QUANTILE = re.compile(r"q(\d{1,2}(?:\.\d+)?|100)")
 
-_MANY = 200
-"""Polygons from which on progress is shown where nothing is said."""
+_QUANTILE = re.compile(r"q(\d{1,2}(?:\.\d+)?|100)")
 
 
 @dataclass(frozen=True)
@@ -55,16 +54,30 @@ class ZonalStatistics:
     """Reference system of the grid of each feature."""
     metres: np.ndarray
     """Size of its pixels."""
+    empty: tuple[int, ...]
+    """Numbers of the features without pixels: outside of the data."""
     failed: dict[str, str] = field(default_factory=dict)
     """Scenes that could not be read, with the reason."""
+
+    def of(self, numbers: Sequence[int]) -> ZonalStatistics:
+        """Those of some of the features."""
+        at = np.asarray(numbers)
+        empty = {old: new for new, old in enumerate(numbers)}
+        return replace(
+            self, features=self.features.at(at), values=self.values[at], count=self.count[at],
+            samples=self.samples[at], covered=self.covered[at], metres=self.metres[at],
+            found=tuple(self.found[n] for n in numbers), used=tuple(self.used[n] for n in numbers),
+            systems=tuple(self.systems[n] for n in numbers),
+            empty=tuple(empty[n] for n in self.empty if n in empty),
+        )  # fmt: skip
 
 
 def statistics(
     published: Published, features: Features, stats: Sequence[str], resolution: float | None = None,
-    progress: bool | None = None,
+    progress: Told = None,
 ) -> ZonalStatistics:  # fmt: skip
     """See `Chain.over`."""
-    names = _checked(stats)
+    names = checked(stats)
     quantiles = np.array([_quantile(name) for name in names if name not in _PLAIN and name != "share"])
     check_extents(published.root)
     check_known(published)
@@ -79,7 +92,7 @@ def statistics(
     empty = []
     joined = _across_180(features)
     grids = sorted(step.grids.values(), key=lambda grid: grid.id)
-    with Progress(number, "Statistics", "polygon", number >= _MANY if progress is None else progress) as told:
+    with progress_of(number, "Statistics", "polygon", progress) as told:
         for grid, of_grid in by_grid(grids, joined):
             level = 0 if resolution is None else grid.level_near(positive(resolution))
             for part, pixels in parts_of(published, grid, level, joined, of_grid, failed, exact, told):
@@ -87,12 +100,12 @@ def statistics(
                 shares = _reduce(part, quantiles, rows[n])
                 covered[n], metres[n], systems[n] = shares, grid.pixel_metres(level), grid.crs
                 found[n], used[n] = frozenset(part.found), frozenset(part.used)
-                if not (part.found and pixels):
+                if not (part.found and pixels and part.meets(grid.rect(level))):
                     empty.append(n)
-    tell_of_empty(features, empty)
     return ZonalStatistics(
         published, features, names, _chosen(names, rows, covered), rows[..., kernels.COUNT],
-        rows[..., kernels.NUMBER].astype(np.int64), covered, tuple(found), tuple(used), tuple(systems), metres, failed,
+        rows[..., kernels.NUMBER].astype(np.int64), covered, tuple(found), tuple(used), tuple(systems), metres,
+        tuple(sorted(empty)), failed,
     )  # fmt: skip
 
 
@@ -107,7 +120,8 @@ def _reduce(part: Part, quantiles: np.ndarray, out: np.ndarray) -> float:
     return float(shares.sum())
 
 
-def _checked(stats: Sequence[str]) -> tuple[str, ...]:
+def checked(stats: Any) -> tuple[str, ...]:
+    """Names of statistics that somebody hands over, one or a list; `ArgumentError` says why not."""
     given = [stats] if isinstance(stats, str) else stats
     if not isinstance(given, list | tuple) or not given:
         raise ArgumentError(f"stats={shown(stats)} is no list of statistics, such as ['mean', 'q10']", argument="stats")

@@ -71,6 +71,13 @@ def lab(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Itera
         yield start("lab", sample_catalog)
 
 
+@pytest.fixture(scope="package")
+def lab_in_threads(tmp_path_factory: pytest.TempPathFactory, sample_catalog: Path) -> Iterator[Lab]:
+    """The same without a cluster, for modules that need none: their `lab` is this one."""
+    with _starting(tmp_path_factory) as start:
+        yield start("lab-in-threads", sample_catalog, MUSES_COMPUTE="threads")
+
+
 @pytest.fixture(scope="module")
 def traffic(lab: Lab) -> Traffic:
     return Traffic(lab)

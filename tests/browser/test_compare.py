@@ -28,7 +28,7 @@ def clips(shown) -> list[str]:
 
 
 def test_two_layers_are_compared_by_a_line_that_is_dragged(shown, traffic):
-    before = shown.run("print(m.center)")
+    before = shown.says("m.center")
     shown.map.scroll_into_view_if_needed()
     shown.panel.get_by_role("checkbox", name="Compare two layers").check()
     handle = shown.map.get_by_role("slider", name="Line between the two layers")
@@ -42,15 +42,25 @@ def test_two_layers_are_compared_by_a_line_that_is_dragged(shown, traffic):
     shown.map.scroll_into_view_if_needed()
     shown.screenshot("compare-1")
     width = shown.box()["width"]
-    at = float(shown.run("print(m.panel.swipe['at'])"))
-    assert abs(at - (0.5 - 200 / width)) < 0.02
-    assert shown.run("print(m.center)") == before, "the map moved, too"
+    wanted = 0.5 - 200 / width
+    place = "float(m.panel.swipe.get('at', 2))"
+    shown.until(lambda: abs(float(shown.says(place)) - wanted) < 0.02, 30, "the line is elsewhere")
+    at = float(shown.says("m.panel.swipe['at']"))
+    assert shown.says("m.center") == before, "the map moved, too"
     handle.press("ArrowRight")
-    shown.until(lambda: float(shown.run("print(m.panel.swipe['at'])")) > at, 10, "the line stays")
+    shown.until(lambda: float(shown.says("m.panel.swipe['at']")) > at, 10, "the line stays")
     left, right = shown.run(
         "print(*[t.name for i in ('left', 'right') for t in m.layers if t.model_id == m.panel.swipe[i]])"
     ).split()
     assert (left, right) == ("Before", "NDVI")
+    assert shown.map.locator(".muses-swipe-name").all_inner_texts() == ["Before", "NDVI"]
+    sides = [name.bounding_box() for name in shown.map.locator(".muses-swipe-name").all()]
+    line = handle.bounding_box()
+    assert sides[0]["x"] + sides[0]["width"] <= line["x"] and line["x"] + line["width"] <= sides[1]["x"]
+    handle.press("Home")
+    shown.until(lambda: shown.says("m.panel.swipe['at']") == "0", 10, "the line is not at the left edge")
+    handle.press("PageUp")
+    assert handle.get_attribute("aria-valuetext") == "10 %: Before left, NDVI right"
     shown.drag(-80, 30)
     shown.loaded()
     assert len(clips(shown)) == 2 and traffic.troubles == []
@@ -60,7 +70,7 @@ def test_two_layers_are_compared_by_a_line_that_is_dragged(shown, traffic):
 
 def test_linked_maps_move_together(shown):
     shown.run("other = Map(height='300px'); link(m, other)")
-    assert shown.run("print(tuple(other.center) == tuple(m.center), other.zoom == m.zoom)") == "True True"
+    assert shown.says("tuple(other.center) == tuple(m.center), other.zoom == m.zoom") == "True True"
     cell = shown.page.locator(".jp-Notebook .jp-CodeCell").last
     cell.locator(".cm-content").fill("other")
     cell.locator(".cm-content").press("Shift+Enter")
@@ -68,6 +78,6 @@ def test_linked_maps_move_together(shown):
     shown.map.scroll_into_view_if_needed()
     shown.drag(-60, 40)
     shown.until(
-        lambda: shown.run("print(max(abs(a - b) for a, b in zip(m.center, other.center)) < 1e-9)") == "True",
+        lambda: shown.says("max(abs(a - b) for a, b in zip(m.center, other.center)) < 1e-9") == "True",
         20, "the other map stays",
     )  # fmt: skip

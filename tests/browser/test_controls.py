@@ -30,8 +30,8 @@ controls
 
 
 @pytest.fixture(scope="module")
-def lab(start_lab, sample_catalog):
-    return start_lab("lab", sample_catalog, MUSES_COMPUTE="threads")
+def lab(lab_in_threads):
+    return lab_in_threads
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,6 @@ def controls(opened):
     return panel
 
 
-def says(notebook, expression: str) -> str:
-    return notebook.run(f"print({expression})")
-
-
 def drag(notebook, element, share: float, end: float) -> None:
     """Drags from one share of an element's width to another."""
     element.scroll_into_view_if_needed()
@@ -59,13 +55,6 @@ def drag(notebook, element, share: float, end: float) -> None:
     notebook.page.mouse.down()
     notebook.page.mouse.move(box["x"] + box["width"] * end, y, steps=12)
     notebook.page.mouse.up()
-
-
-def choose_theme(notebook, name: str) -> None:
-    notebook.page.get_by_role("menuitem", name="Settings", exact=True).click()
-    notebook.page.get_by_text("Theme", exact=True).hover()
-    notebook.page.get_by_text(name, exact=True).click()
-    notebook.page.wait_for_timeout(1500)
 
 
 def histogram(notebook):
@@ -91,9 +80,9 @@ def test_a_slider_that_is_dragged_changes_both_layers(opened, controls, traffic)
     opened.until(lambda: opened.chain("Green") != before[0] and opened.chain("Masked") != before[1], 30, "no change")
     value = float(controls.get_by_role("spinbutton", name="Least greenness, as a number").input_value())
     assert 0.55 < value < 0.65
-    opened.until(lambda: says(opened, "controls.values['threshold']") == str(value), 10, "another value")
-    assert opened.chain("Green") == says(opened, f"m.layer('Green').chain.with_parameters(threshold={value}).publish()")
-    same = says(opened, f"m.layer('Masked').chain.identical(ndvi.mask(ndvi < {value}))")
+    opened.until(lambda: opened.says("controls.values['threshold']") == str(value), 10, "another value")
+    assert opened.chain("Green") == opened.says(f"m.layer('Green').chain.with_parameters(threshold={value}).publish()")
+    same = opened.says(f"m.layer('Masked').chain.identical(ndvi.mask(ndvi < {value}))")
     assert same == "True"
     assert opened.chain("NDVI") == before[2], "it does not depend on the threshold"
     opened.loaded()
@@ -108,19 +97,19 @@ def test_keys_move_a_slider(opened, controls):
     slider.focus()
     for _ in range(3):
         opened.page.keyboard.press("ArrowLeft")
-    opened.until(lambda: says(opened, "controls.values['threshold']") == str(round(before - 0.03, 2)), 20, "not moved")
+    opened.until(lambda: opened.says("controls.values['threshold']") == str(round(before - 0.03, 2)), 20, "not moved")
 
 
 def test_other_kinds_of_controls_are_used(opened, controls):
     controls.get_by_role("checkbox", name="water").uncheck()
-    opened.until(lambda: says(opened, "controls.values['keep']") == "[4, 5]", 20, "no other classes")
+    opened.until(lambda: opened.says("controls.values['keep']") == "[4, 5]", 20, "no other classes")
     controls.get_by_role("combobox", name="focal_mean.unit").select_option("m")
-    opened.until(lambda: says(opened, "controls.values['focal_mean.unit']") == "m", 20, "no other unit")
+    opened.until(lambda: opened.says("controls.values['focal_mean.unit']") == "m", 20, "no other unit")
     controls.locator(".muses-palettes summary").click()
     opened.screenshot("controls-2-palettes")
     controls.get_by_role("radio", name="magma").check()
     both = "m.layer('Masked').look.cmap, m.layer('NDVI').look.cmap"
-    opened.until(lambda: says(opened, both) == "magma magma", 20, "no other palette")
+    opened.until(lambda: opened.says(both) == "magma magma", 20, "no other palette")
     controls.locator(".muses-palettes summary").click()
 
 
@@ -132,7 +121,7 @@ def test_what_is_wrong_is_said_beside_it(opened, controls):
     problem = controls.locator("[data-name='focal_mean.radius'] [role=alert]")
     problem.get_by_text("greater than 0").wait_for()
     opened.screenshot("controls-3-problem")
-    assert says(opened, "controls.status()['state']") == "failed"
+    assert opened.says("controls.status()['state']") == "failed"
     field.fill(before)
     field.press("Enter")
     problem.wait_for(state="hidden")
@@ -151,8 +140,8 @@ def test_a_limit_of_the_histogram_is_dragged_and_becomes_part_of_the_style(opene
     opened.page.mouse.down()
     opened.page.mouse.move(chart["x"] + chart["width"] * 0.7, at["y"] + 5, steps=10)
     opened.page.mouse.up()
-    opened.until(lambda: says(opened, "m.layer('NDVI').look.vmax") != "1.0", 20, "the style is the same")
-    vmax = float(says(opened, "m.layer('NDVI').look.vmax"))
+    opened.until(lambda: opened.says("m.layer('NDVI').look.vmax") != "1.0", 20, "the style is the same")
+    vmax = float(opened.says("m.layer('NDVI').look.vmax"))
     assert abs(vmax - float(element.get_by_role("spinbutton", name="Upper limit, as a number").input_value())) < 1e-9
     assert opened.chain("NDVI") == chain
     opened.loaded()
@@ -169,7 +158,7 @@ def test_the_view_s_stretch_is_an_action_that_is_written_into_the_style(opened):
     wanted = json.loads(opened.run(quantiles))
 
     def limits() -> list[float]:
-        return json.loads(says(opened, "[m.layer('NDVI').look.vmin, m.layer('NDVI').look.vmax]"))
+        return json.loads(opened.says("[m.layer('NDVI').look.vmin, m.layer('NDVI').look.vmax]"))
 
     opened.until(lambda: abs(limits()[0] - wanted[0]) < 0.02, 20, "not stretched")
     found = limits()
@@ -191,7 +180,7 @@ def test_the_map_tells_a_terminal_what_it_shows(opened):
 
 
 def test_it_looks_right_in_the_dark_and_when_narrow(opened, controls):
-    choose_theme(opened, "JupyterLab Dark")
+    opened.choose_theme("JupyterLab Dark")
     histogram(opened)
     opened.screenshot("controls-7-dark")
     controls.scroll_into_view_if_needed()
@@ -205,11 +194,11 @@ def test_it_looks_right_in_the_dark_and_when_narrow(opened, controls):
         at = one.bounding_box()
         assert at is None or at["x"] + at["width"] <= box["x"] + box["width"] + 1
     opened.page.set_viewport_size({"width": 1300, "height": 1000})
-    choose_theme(opened, "JupyterLab Light")
+    opened.choose_theme("JupyterLab Light")
 
 
 def test_saved_and_reopened_it_shows_the_same_and_works_while_its_kernel_runs(opened, lab):
-    value = says(opened, "controls.values['threshold']")
+    value = opened.says("controls.values['threshold']")
     opened.save()
     opened.open(NAME)
     panel = opened.page.locator(".muses-controls").first

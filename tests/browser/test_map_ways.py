@@ -73,9 +73,15 @@ def kernel(lab: Lab) -> Iterator[Callable[[str], None]]:
     client.stop_channels()
 
 
+@pytest.fixture(scope="module")
+def visit(lab: Lab, notebook: Notebook) -> Notebook:
+    return notebook.open(lab.notebook("ways.ipynb", MAP)).run_all()
+
+
 @pytest.fixture
-def opened(lab: Lab, notebook: Notebook) -> Notebook:
-    return notebook.open(lab.notebook("ways.ipynb", MAP)).run_all().loaded()
+def opened(visit: Notebook) -> Notebook:
+    """With a map that nobody has touched."""
+    return visit.run_first().loaded()
 
 
 def test_what_is_removed_is_gone_whatever_the_way(
@@ -108,6 +114,32 @@ def test_what_is_removed_is_gone_whatever_the_way(
     opened.page.wait_for_timeout(2000)  # what would move later
     kernel("assert (list(m.center), m.zoom) == fitted and m.bounds[0][0] < 43.56 and m.bounds[1][1] > 1.36, m.bounds")
     assert traffic.troubles == []
+
+
+def test_a_layer_under_another_one_is_gone_when_it_is_removed(opened: Notebook, kernel: Callable[[str], None]) -> None:
+    def shows(names: list[str], layers: int, why: str) -> None:
+        opened.until(lambda: (rows(opened), drawn(opened)) == (names, layers), 60, why)
+
+    kernel("above = m.add((ndvi > 0.5).style(vmin=0, vmax=1), name='above')")
+    shows(["above", "kept"], 3, "not added")
+    opened.loaded()
+    kernel("m.remove('kept')")
+    shows(["above"], 2, "the layer below is left")
+    kernel("m.add(ndvi.style(), name='between', index=1); m.add(ndvi.style(cmap='gray'), name='between')")
+    shows(["above", "between"], 3, "not put below")
+    kernel("m.remove('between'); m.remove('above')")
+    shows([], 1, "a layer is left")
+
+
+def test_a_layer_has_tiles_where_one_moves_to_after_its_opacity_was_set(
+    opened: Notebook, kernel: Callable[[str], None]
+) -> None:
+    kernel("m.tiles('kept').opacity = 0.5")
+    opened.page.locator(".leaflet-control-zoom-out").click()
+    opened.until(lambda: "zoom 10" in opened.panel.inner_text(), 60, "not zoomed out")
+    opened.loaded()
+    tiles = opened.page.locator(".leaflet-tile-pane > .leaflet-layer").nth(1).locator("canvas.leaflet-tile-loaded")
+    opened.until(lambda: tiles.count() >= 4, 60, "no tiles")
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +219,7 @@ def test_a_page_without_a_server_says_so(saved: Path, html_manager: Path, browse
         page.close()
 
 
+@pytest.mark.thorough  # test_app.py downloads an export from Voilà
 def test_an_export_is_downloaded_from_voila(page: Page, lab: Lab, notebook: Notebook, tmp_path: Path) -> None:
     lab.notebook("voila.ipynb", MAP)
     page.goto(f"{lab.url}voila/render/voila.ipynb", timeout=240_000)

@@ -47,7 +47,7 @@ SUMMARIES = """() => {
   const covered = () => {
     const box = map.getBoundingClientRect();
     const layers = [...map.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
-    const tiles = [...layers.at(-1).querySelectorAll('img')].map((img) => img.getBoundingClientRect());
+    const tiles = [...layers.at(-1).querySelectorAll('canvas')].map((tile) => tile.getBoundingClientRect());
     const holds = (t, x, y) => t.left - 1 <= x && x <= t.right + 1 && t.top - 1 <= y && y <= t.bottom + 1;
     const within = (x, y) => tiles.some((tile) => holds(tile, x, y));
     return shares.every((i) => shares.every((j) => within(box.left + i * box.width, box.top + j * box.height)));

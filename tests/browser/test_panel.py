@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
+from PIL import Image
 
 from muses_lab.sample import generate
 
@@ -56,12 +60,12 @@ def test_status_line_tells_zoom_scale_and_scenes(shown):
 
 
 def test_the_same_name_replaces_without_flicker(shown, traffic):
-    """From the palette's change until its last tile no frame shows fewer tiles than before."""
+    """From the chain's change until its last tile no frame shows fewer tiles than before."""
     shown.until(lambda: _shown_tiles(shown.page) >= 12, 30, "the first tiles are still fading in")
     before = _shown_tiles(shown.page)
     traffic.forget()
     shown.page.evaluate(WATCH)
-    shown.run('m.add(ndvi.style(cmap="viridis", label="NDVI"), name="NDVI");')
+    shown.run('m.add((ndvi * 0.9).style(cmap="viridis", label="NDVI"), name="NDVI");')
     shown.loaded()
     shown.page.evaluate("cancelAnimationFrame(window.watch)")
     assert len(traffic.tiles()) >= 12
@@ -73,8 +77,8 @@ def test_the_same_name_replaces_without_flicker(shown, traffic):
 
 COUNT = """() => {
   const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
-  const drawn = (img) => img.complete && img.naturalWidth === 256 && getComputedStyle(img).opacity === '1';
-  return layers.length ? [...layers.at(-1).querySelectorAll('img')].filter(drawn).length : 0;
+  const drawn = (tile) => tile.width === 256 && getComputedStyle(tile).opacity === '1';
+  return layers.length ? [...layers.at(-1).querySelectorAll('canvas')].filter(drawn).length : 0;
 }"""
 WATCH = (
     "() => { const count = "
@@ -121,7 +125,7 @@ def test_opacity_and_order_reach_leaflet_and_the_kernel(shown):
     assert names.all_inner_texts() == ["Water", "NDVI"]
     assert _z_order(shown.page) == sorted(_z_order(shown.page))
 
-    shown.panel.locator("[data-name=Water]").get_by_role("button", name="Move down").click()
+    shown.panel.get_by_role("button", name="Move Water").press("ArrowDown")
     shown.until(lambda: names.all_inner_texts() == ["NDVI", "Water"], 5, "the order did not change")
     assert _z_order(shown.page) != sorted(_z_order(shown.page))
     assert shown.run("[e['name'] for e in m.panel.layers]") == "['NDVI', 'Water']"
@@ -134,6 +138,193 @@ def test_opacity_and_order_reach_leaflet_and_the_kernel(shown):
     assert "0.5" in shown.page.evaluate(
         "[...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')].map(l => l.style.opacity)"
     )
+
+
+def test_layers_are_dragged_grouped_renamed_and_put_back(shown):
+    """What one does with the list by hand is what the kernel has."""
+    shown.run('m.add((ndvi > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind");')
+    names = shown.panel.locator(".muses-layers .muses-name")
+    shown.panel.get_by_role("button", name="Details of Kind").click()
+    shown.panel.get_by_role("button", name="Tools of NDVI").click()
+    shown.panel.get_by_label("Group of NDVI").select_option("New group…")
+    shown.page.keyboard.type("Plants\n")
+    shown.until(lambda: names.all_inner_texts() == ["Kind", "Plants", "NDVI"], 5, "there is no group")
+    _drag(shown, "Kind", "NDVI")
+    shown.until(lambda: names.all_inner_texts() == ["Plants", "NDVI", "Kind"], 5, "the row was not moved")
+    assert shown.value("m.groups") == {"Plants": {"layers": ["NDVI", "Kind"], "visible": True, "opacity": 1.0}}
+
+    shown.panel.get_by_role("button", name="Rename NDVI").press("Enter")
+    shown.page.keyboard.type("Kind\n")  # which another one is called
+    assert shown.panel.get_by_label("Name of NDVI").get_attribute("aria-invalid") == "true"
+    shown.page.keyboard.press("Control+A")
+    shown.page.keyboard.type("Green\n")
+    shown.panel.get_by_role("checkbox", name="Plants").uncheck()
+    assert shown.panel.locator("[data-name=Green] .muses-dot").get_attribute("aria-label") == "Hidden by its group"
+    assert shown.value("[[t.name for t in m.stack()], m.groups['Plants']['visible']]") == [["Kind", "Green"], False]
+    assert shown.page.locator(".leaflet-tile-pane .leaflet-layer").count() == 1, "more than the base map is loaded"
+    shown.panel.get_by_role("checkbox", name="Plants").check()
+
+    shown.panel.get_by_role("button", name="Remove Green").click()
+    assert shown.page.evaluate("document.activeElement.textContent") == "Undo"
+    assert shown.value("[[t.name for t in m.stack()], list(m.groups)]") == [["Kind"], ["Plants"]]
+    shown.panel.get_by_role("button", name="Undo").click()
+    shown.loaded()
+    assert names.all_inner_texts() == ["Plants", "Green", "Kind"]
+    assert shown.value("[[t.name for t in m.stack()], m.groups['Plants']['layers']]") == [
+        ["Kind", "Green"],
+        ["Green", "Kind"],
+    ]
+    assert "scenes, " in shown.panel.locator("[data-name=Kind] .muses-badge").inner_text()
+
+
+def test_features_measures_places_areas_and_the_view_as_a_file(shown, lab, traffic):
+    """What one looks with, in one visit; the file shows the same map again."""
+    shown.run(
+        "import shapely; from muses_widgets import VectorStyle\n"
+        "squares = [shapely.box(x, 43.59, x + 0.02, 43.61) for x in (1.33, 1.37)]\n"
+        'fields = {"type": "FeatureCollection", "features": [{"type": "Feature", "id": n, "properties": {"crop": c}, '
+        '"geometry": shapely.geometry.mapping(s)} for n, (c, s) in enumerate(zip(["wheat", "peas"], squares))]}\n'
+        'm.add(fields, name="Fields", style=VectorStyle.categories("crop"));'
+    )
+    legend = shown.panel.locator("[data-name=Fields] .muses-classes li")
+    shown.until(lambda: legend.all_inner_texts() == ["peas (1)", "wheat (1)"], 20, "there is no legend")
+    shapes = shown.page.locator(".leaflet-overlay-pane path.leaflet-interactive")
+    shown.until(lambda: shapes.count() == 2, 20, "the features are not drawn")
+    attributes = shown.panel.get_by_role("region", name="Attributes of the clicked feature").locator("tr")
+
+    def told() -> bool:
+        shapes.first.click()  # the page may not listen to what it has only just drawn
+        return attributes.all_inner_texts() == ["crop\twheat"]
+
+    shown.until(told, 20, "a click tells no attributes")
+
+    shown.panel.get_by_role("button", name="Distance", exact=True).click()
+    shown.panel.get_by_role("button", name="Add the middle").press("Enter")
+    go = shown.panel.get_by_label("Go to a place")
+    go.fill("43.6, 1.40")
+    go.press("Enter")
+    shown.panel.get_by_role("button", name="Add the middle").press("Enter")
+    measured = shown.panel.locator(".muses-measured")
+    shown.until(lambda: measured.inner_text() == "1.62 km long", 20, "nothing is measured")
+    shown.panel.get_by_role("button", name="Distance", exact=True).click()
+    go.fill("Toulouse")
+    go.press("Enter")
+    shown.until(lambda: abs(shown.value("m.center[1]") - 1.4437) < 1e-3, 20, "the town is not found")
+
+    shown.panel.get_by_role("button", name="Draw", exact=True).click()
+    shown.page.get_by_role("button", name="Draw a rectangle").click()
+    box = shown.box()
+    for x, y in ((0.2, 0.3), (0.4, 0.5)):
+        shown.page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y, steps=4)
+        shown.page.mouse.click(box["x"] + box["width"] * x, box["y"] + box["height"] * y)
+    shown.panel.get_by_role("button", name="Rename Area 1").click()
+    shown.page.keyboard.type("North field\n")
+    shown.panel.get_by_role("button", name="Zoom to North field").wait_for()
+    shown.panel.get_by_role("button", name="Draw", exact=True).click()
+    shown.panel.get_by_role("button", name="Save areas").click()
+    shown.until(lambda: (lab.root / "areas.gpkg").exists(), 20, "the areas are not saved")
+
+    shown.panel.get_by_text("Save, send and open views").click()
+    shown.panel.get_by_role("button", name="Save this view").click()
+    shown.panel.locator(".muses-view .muses-done").get_by_role("link", name="view.json").wait_for()
+    shown.until(lambda: (lab.root / "view.json").exists(), 20, "the view is not saved")
+    same = "again.stack()[0].entry['chain'] == m.stack()[0].entry['chain'], again.areas.find('1').name"
+    assert shown.value(f"(again := Map.open_view('view.json')) and [{same}]") == [True, "North field"]
+    shown.screenshot("panel-tools")
+    assert traffic.left_the_machine() == []
+
+
+@pytest.fixture
+def maps_of_others():
+    """The address of a machine that serves one blue tile for all."""
+    body = io.BytesIO()
+    Image.new("RGB", (256, 256), (40, 80, 160)).save(body, "PNG")
+
+    class Tile(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "image/png")
+            self.end_headers()
+            self.wfile.write(body.getvalue())
+
+        def log_message(self, *_: object) -> None:
+            """Not in the tests' output."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Tile)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_backgrounds_a_relief_corners_full_screen_and_a_view_that_is_opened_again(shown, maps_of_others):
+    others = "{z}/{x}/{y}.png"
+    shown.run(
+        "import shapely, ipyleaflet\n"
+        f'm.add_background("{maps_of_others}/{others}", "Blue")\n'
+        f'm.add_background("http://127.0.0.1:1/{others}", "Gone")\n'
+        'm.add((ndvi * 100).hillshade(z_factor=5).style(cmap="gray", label="Relief"), name="Relief")\n'
+        'm.move("Relief", "bottom")\n'
+        'm.areas.add(shapely.box(1.36, 43.59, 1.38, 43.605), name="Field")\n'
+        'm.add(ipyleaflet.Marker(location=(43.6, 1.38), name="Here"));'
+    )
+    shown.loaded()
+    gone = shown.panel.locator("[data-name=Gone] .muses-error")
+    gone.get_by_text("127.0.0.1:1 does not give this map").wait_for(timeout=30_000)
+    blue = shown.page.locator(f".leaflet-tile-pane img[src^='{maps_of_others}']")
+    shown.until(lambda: blue.count() >= 4, 30, "the background is not asked for")
+    shown.panel.locator("[data-name=Blue] .muses-error").wait_for(state="hidden")
+    assert shown.panel.locator(".muses-layers .muses-name").all_inner_texts() == ["NDVI", "Relief"]
+    ndvi, relief = _z_order(shown.page)[-2:]
+    assert relief < ndvi, "the relief does not lie below"
+
+    shown.panel.get_by_role("button", name="Edit Field").click()
+    shown.page.get_by_role("button", name="Move corners").click()
+    corner = shown.page.locator(".marker-icon:not(.marker-icon-middle)").first
+    corner.wait_for()
+    before, at = shown.value("m.areas.find('1').geometry.area"), corner.bounding_box()
+    shown.page.mouse.move(at["x"] + at["width"] / 2, at["y"] + at["height"] / 2)
+    shown.page.mouse.down()
+    shown.page.mouse.move(at["x"] - 30, at["y"] + 40, steps=6)
+    shown.page.mouse.up()
+    shown.until(lambda: shown.value("m.areas.find('1').geometry.area") != before, 20, "the corner is where it was")
+    shown.screenshot("panel-corner")
+    shown.panel.get_by_role("button", name="Finish Field").click()
+
+    full = shown.panel.get_by_role("button", name="Full screen")
+    full.click()
+    shown.until(lambda: full.get_attribute("aria-pressed") == "true", 20, "the map has not the whole screen")
+    assert shown.page.evaluate("document.fullscreenElement.matches('.leaflet-container')")
+    shown.screenshot("panel-full")
+    full.click()
+    shown.until(lambda: full.get_attribute("aria-pressed") == "false", 20, "the map has the whole screen still")
+
+    shown.panel.get_by_text("Save, send and open views").click()
+    told = shown.panel.locator(".muses-view-told")
+    told.get_by_text("Marker 'Here': only a notebook can hold it, not a file").wait_for(timeout=30_000)
+    shown.panel.get_by_label("Name of the file", exact=True).fill("field.json")
+    shown.panel.get_by_role("button", name="Save this view").click()
+    told.get_by_role("link", name="field.json").wait_for()
+    shown.screenshot("panel-view")
+    shown.says("m.remove('NDVI'), m.remove('Blue'), m.areas.clear()")
+    shown.panel.get_by_role("button", name="Open", exact=True).click()
+    told.get_by_text("Shows field.json").wait_for(timeout=30_000)
+    names = (
+        "[[t.name for t in m.stack()], [a.name for a in m.areas], [o.name for o in m.others if 'Ba' in str(type(o))]]"
+    )
+    assert shown.value(names) == [["Relief", "NDVI"], ["Field"], ["Blue", "Gone"]]
+    shown.loaded()
+
+
+def _drag(shown, name: str, below: str) -> None:
+    grip = shown.panel.get_by_role("button", name=f"Move {name}", exact=True).bounding_box()
+    row = shown.panel.locator(f"[data-name='{below}']").bounding_box()
+    shown.page.mouse.move(grip["x"] + 5, grip["y"] + 8)
+    shown.page.mouse.down()
+    shown.page.mouse.move(grip["x"] + 5, row["y"] + row["height"] - 4, steps=8)
+    shown.page.mouse.up()
 
 
 def _z_order(page) -> list[int]:
@@ -154,21 +345,21 @@ def test_click_gives_the_values_of_every_visible_layer(shown):
     assert [line[0] for line in lines] == ["Kind", "Colour", "red", "green", "blue", "NDVI"]
     ndvi = float(lines[-1][1])
     assert lines[0][1] == ("green (1)" if ndvi > 0.5 else "bare (0)")
-    at = float(shown.run("print(float(ndvi.at(m.clicked)))"))
+    at = float(shown.says("float(ndvi.at(m.clicked))"))
     assert ndvi == pytest.approx(at, abs=5e-4)
     assert shown.page.locator(".muses-marker").count() == 1
     shown.panel.get_by_role("button", name="Clear the clicked place").click()
     assert shown.page.locator(".muses-marker").count() == 0
-    assert shown.run("print(m.clicked)") == "None"
+    shown.until(lambda: shown.says("m.clicked") == "None", 10, "the kernel has the place still")
 
 
 def test_failed_tiles_are_shown_with_their_reason_and_can_be_retried(shown, traffic):
-    """A layer whose style is not in the store: the service says so; once it is there, Retry loads all of it."""
+    """A layer whose chain is not in the store: the service says so; once it is there, Retry loads all of it."""
     shown.run(
         "from unittest.mock import patch\n"
         "from muses_lab.store.sql import SqlStore\n"
-        "with patch.object(SqlStore, 'put_style'):\n"
-        "    late = m.add(ndvi.style(cmap='plasma'), name='NDVI').drawn"
+        "with patch.object(SqlStore, 'put_document'):\n"
+        "    late = m.add((ndvi * 0.8).style(cmap='plasma'), name='NDVI')"
     )
     shown.until(lambda: shown.panel.get_attribute("data-loading") == "0", 60, "tiles hang")
     shown.until(lambda: int(shown.panel.get_attribute("data-failed")) >= 12, 10, "failures are not shown")
@@ -176,8 +367,8 @@ def test_failed_tiles_are_shown_with_their_reason_and_can_be_retried(shown, traf
     assert "tiles failed" in shown.panel.locator(".muses-summary").inner_text()
     shown.panel.locator(".muses-failures summary").click()
     reason = shown.panel.locator(".muses-failures li").inner_text()
-    assert "tiles: " in reason and "style" in reason
-    shown.run("from muses_lab.store import default_store; default_store().put_style(late.hash, late.to_text())")
+    assert "tiles: " in reason and "chain" in reason
+    shown.run("late.publish()")
     shown.panel.get_by_role("button", name="Retry").click()
     shown.loaded()
     assert shown.panel.locator(".muses-failures").is_hidden()
@@ -207,7 +398,6 @@ def test_an_error_of_the_export_is_shown(shown, lab):
 def test_web_base_maps_are_asked_only_when_chosen(shown, traffic):
     assert shown.panel.get_by_label("Base map").locator("option").count() >= 4
     assert traffic.left_the_machine() == []
-    shown.page.route("https://tile.openstreetmap.org/**", lambda route: route.abort())
     shown.panel.get_by_label("Base map").select_option("OpenStreetMap")
     shown.until(lambda: traffic.left_the_machine() != [], 10, "the chosen base map is not asked for")
     assert all(url.startswith("https://tile.openstreetmap.org/13/") for url in traffic.left_the_machine())

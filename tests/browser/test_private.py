@@ -42,10 +42,10 @@ def colour(opened) -> list[int]:
           const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
           const top = layers.reduce((a, b) => (+b.style.zIndex > +a.style.zIndex ? b : a));
           const seen = new Set();
-          for (const img of top.querySelectorAll('img')) {
+          for (const tile of top.querySelectorAll('canvas')) {
             const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
             const context = canvas.getContext('2d');
-            context.drawImage(img, 0, 0);
+            context.drawImage(tile, 0, 0);
             const { data } = context.getImageData(0, 0, 256, 256);
             for (let i = 0; i < data.length; i += 4) if (data[i + 3] === 255) seen.add(data.slice(i, i + 3).join());
           }

@@ -22,7 +22,6 @@ m
 
 @pytest.fixture(scope="module")
 def opened(notebook, lab):
-    notebook.page.context.route(lambda url: not url.startswith(lab.url), lambda route: route.abort())
     return notebook.open(lab.notebook("series.ipynb", SETUP)).run_all().loaded()
 
 
@@ -36,18 +35,6 @@ def series(notebook, plots: int):
     notebook.until(lambda: plots == 0 or notebook.page.evaluate(CANVAS), 60, "the series are not drawn")
     notebook.page.wait_for_timeout(500)  # until Bokeh has its place
     return element
-
-
-def background(notebook) -> str:
-    return notebook.panel.evaluate("e => getComputedStyle(e).backgroundColor")
-
-
-def choose_theme(notebook, name: str) -> None:
-    before = background(notebook)
-    notebook.page.get_by_role("menuitem", name="Settings", exact=True).click()
-    notebook.page.get_by_text("Theme", exact=True).hover()
-    notebook.page.get_by_text(name, exact=True).click()
-    notebook.until(lambda: background(notebook) != before, 30, "the theme is the same")
 
 
 @pytest.fixture
@@ -102,13 +89,13 @@ def test_it_follows_the_layers_and_is_gone_when_the_place_is(shown):
 def test_closed_it_asks_for_nothing(shown):
     element = series(shown, 2)
     element.locator("summary").click(position={"x": 20, "y": 5})
-    before = shown.run("print(m.panel.sections['series']['place'])")
+    before = shown.says("m.panel.sections['series']['place']")
     shown.click(0.45, 0.45)
     shown.page.wait_for_timeout(1500)
-    assert shown.run("print(m.panel.sections['series']['place'])") == before
+    assert shown.says("m.panel.sections['series']['place']") == before
     element.locator("summary").click(position={"x": 20, "y": 5})
     series(shown, 2)
-    assert shown.run("print(m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat])") == "True"
+    assert shown.says("m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat]") == "True"
 
 
 def test_a_click_is_answered_while_a_cell_runs(shown):
@@ -118,7 +105,7 @@ def test_a_click_is_answered_while_a_cell_runs(shown):
     cell.locator(".cm-content").press("Shift+Enter")
     shown.click(0.5, 0.4)
     series(shown, 2)
-    assert shown.run("print(m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat])") == "True"
+    assert shown.says("m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat]") == "True"
 
 
 def test_it_is_legible_in_both_themes_wide_and_narrow(shown):
@@ -127,7 +114,7 @@ def test_it_is_legible_in_both_themes_wide_and_narrow(shown):
     enlarge = shown.panel.get_by_role("button", name="Enlarge")
     for theme in ("Light", "Dark"):
         if theme == "Dark":
-            choose_theme(shown, "JupyterLab Dark")
+            shown.choose_theme("JupyterLab Dark")
             series(shown, 2)
         narrow = shown.panel.locator(".muses-series-canvas").first.bounding_box()
         shown.screenshot(f"series-3-{theme}-narrow")
@@ -138,7 +125,7 @@ def test_it_is_legible_in_both_themes_wide_and_narrow(shown):
         assert wide["width"] > 2 * narrow["width"]
         assert wide["x"] >= shown.box()["x"]
         enlarge.click()
-    choose_theme(shown, "JupyterLab Light")
+    shown.choose_theme("JupyterLab Light")
 
 
 def test_a_small_map_s_folded_panel_draws_when_it_is_unfolded(shown):
@@ -146,17 +133,17 @@ def test_a_small_map_s_folded_panel_draws_when_it_is_unfolded(shown):
     shown.page.set_viewport_size({"width": 700, "height": 1000})
     fold = shown.panel.get_by_role("button", name="Layers")
     shown.until(lambda: fold.get_attribute("aria-expanded") == "false", 30, "the panel is not folded")
-    before = shown.run("print(m.panel.sections['series']['place'])")
+    before = shown.says("m.panel.sections['series']['place']")
     shown.map.scroll_into_view_if_needed()
     box = shown.box()
     shown.page.mouse.click(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.8)
     shown.answered()
-    assert shown.run("print(m.panel.sections['series']['place'])") == before  # nobody sees it
+    assert shown.says("m.panel.sections['series']['place']") == before  # nobody sees it
     shown.map.scroll_into_view_if_needed()
     fold.click()
     series(shown, 2)
     shown.screenshot("series-4-small-map")
-    assert shown.run("print(m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat])") == "True"
+    assert shown.says("m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat]") == "True"
     shown.page.set_viewport_size({"width": 1300, "height": 1000})
 
 
@@ -171,6 +158,7 @@ def test_plots_of_the_notebook_and_of_the_panel_live_together(shown):
     shown.screenshot("series-5-with-plots")
 
 
+@pytest.mark.thorough  # test_app.py clicks a map in Voilà and sees the series of its panel
 def test_voila_draws_the_same_series(page, lab, traffic, notebook, opened):
     lab.notebook("series-voila.ipynb", SETUP)
     page.goto(f"{lab.url}voila/render/series-voila.ipynb", timeout=240_000)  # it answers when all cells have run

@@ -13,7 +13,10 @@ import pytest
 from tests.helpers import PYTHON_PATH
 from tests.helpers.examples import always
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+# The parts of a burst are said without a browser: test_service_views.py (a view is left when the next one does not show
+# it; a map that moves again is waited for), test_service_chains.py (tiles that nobody wants any more),
+# test_compute_queue.py (queued work is dropped, running work is told).
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.thorough, pytest.mark.timeout(600)]
 
 NAME = "01-first-map.ipynb"
 THREADS = 2
@@ -136,7 +139,7 @@ def test_a_burst_of_20_pans_and_zooms_costs_its_last_view(opened, lab, runs, rec
         opened.run(f"{text}\n{code};")
 
     if not opened.panel.count():  # the test above was not chosen
-        opened.run_all(timeout=300).loaded()
+        opened.run_above("def show(", timeout=300).loaded()
     show("")  # the burst begins while its first view is being loaded
     moves = burst(opened)
     last_move = time.time()

@@ -8,9 +8,12 @@ import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from muses_lab.store import AuditEntry, JobRecord, Share, Who
+from muses_lab.store import Answer, AuditEntry, CourseRecord, JobRecord, Note, Presence, Share, Who
 from muses_lab.store.records import to_json
 from muses_lab.store.sql import SqlStore
+
+EVERYBODYS = ("courses", "notes")
+"""What a stranger sees of it."""
 
 
 def digest(body: bytes | str) -> str:
@@ -43,6 +46,15 @@ def fill(store: SqlStore, large: int = 0) -> None:
     alice.put_share(Share("share-67890", "taken back", content, ("bob",)))
     alice.revoke("share-67890")
     alice.note([AuditEntry("computed", chain, 15, 15 << 18, 0, 1.5)])
+    notebooks = [{"file": "01-map.ipynb", "title": "A map"}]
+    store.put_course(CourseRecord("first-steps", "0" * 12, {"title": "First — é", "notebooks": notebooks}, 1000))
+    told = ("first-steps", "01-map.ipynb", "clear-dates")
+    alice.put_answers([Answer("answer-1", *told, "wrong", given="11"), Answer("answer-2", *told, "right", 1.5)])
+    bob.put_answers([Answer("answer-1", *told, "error", message="é\n", at=datetime(2026, 12, 1, tzinfo=UTC))])
+    alice.put_presence(Presence("first-steps", "01-map.ipynb", "NameError", "busy", 0.5, 10**10))
+    alice.put_notebook("first-steps", "01-map.ipynb", '{"cells": ["é"]}')
+    store.put_note(Note("note-12345", "Hello", "first-steps"))
+    store.put_note(Note("note-67890", "The hub stops at noon", until=expires))
 
 
 def seen(store: SqlStore) -> dict[str, Any]:
@@ -65,4 +77,7 @@ def _seen_by(store: SqlStore) -> dict[str, Any]:
         "jobs": [to_json(job) for job in store.jobs(1000)],
         "shares": [to_json(share) for share in (*shares, *shared)],
         "audit": [to_json(entry) for entry in store.audit()],
+        "courses": [to_json(course) for course in store.courses()],
+        "answers": [to_json(answer) for answer in store.answers("first-steps")],
+        "notes": [to_json(note) for note in (store.notes("first-steps") if store.courses() else [])],
     }

@@ -15,10 +15,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
     "hub": ("browser/test_hub.py", "test_hub.py", "test_hub_login.py"),  # one hub at a time
-    "browser": ("browser/",),  # one JupyterLab for most
+    "browser in threads": (  # one JupyterLab whose kernels compute by themselves: `lab_in_threads`
+        "browser/test_chain.py", "browser/test_controls.py", "browser/test_parcels.py", "browser/test_polygons.py",
+        "browser/test_series_panel.py",
+    ),
+    "browser": ("browser/",),  # one JupyterLab and its cluster for most of the others
     "server": (  # the Jupyter server of `conftest.py`
         "test_service.py", "test_delivery.py", "test_service_pools.py", "test_service_chains.py",
-        "test_service_costs.py", "test_attacks_service.py",
+        "test_service_costs.py", "test_attacks_service.py", "test_service_uploads.py",
+        "test_service_jobs.py", "test_operations.py",
     ),
 }  # fmt: skip
 LONG = ("browser", "slow")

@@ -28,16 +28,17 @@ from tornado.websocket import websocket_connect
 from tests.helpers import PYTHON_PATH, REPOSITORY
 
 PASSWORD = "correct-horse-battery"
-PARTS = ("HUB", "API", "PROXY", "GATEWAY", "GATEWAY_API", "STORE")
+PARTS = ("HUB", "API", "PROXY", "GATEWAY", "GATEWAY_API", "STORE", "COURSE")
 
 
 def until(condition: Callable[[], Any], seconds: float, message: str | Callable[[], str]) -> Any:
     """What `condition()` gives once it is true."""
-    end = time.monotonic() + seconds
+    begin = time.monotonic()
     while not (found := condition()):
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds:
             raise AssertionError(message if isinstance(message, str) else message())
-        time.sleep(0.2)
+        time.sleep(min(0.2 + waited / 20, 1.0))  # who asks all the time slows down what is waited for
     return found
 
 
@@ -95,7 +96,9 @@ class RunningHub:
         def answers() -> bool:
             assert self.process is not None and self.process.poll() is None, self.messages()
             with suppress(requests.RequestException):
-                paths = ("/hub/health", "/services/dask-gateway/api/health", "/services/muses/health")
+                gateway = () if self.settings.get("GATEWAY") == "0" else ("dask-gateway/api",)
+                names = (*gateway, "muses", "course")
+                paths = ("/hub/health", *(f"/services/{name}/health" for name in names))
                 return all(requests.get(self.url + path, timeout=2).status_code == 200 for path in paths)
             return False
 
@@ -190,6 +193,28 @@ class HubUser:
         headers = {"X-XSRFToken": self._xsrf(f"/user/{of or self.name}/"), "Sec-Fetch-Mode": "cors"}
         return self.session.request(method, url, headers=headers, timeout=250, **options)
 
+    def in_terminal(self, command: str, wanted: str, seconds: float = 120) -> str:
+        """What a new terminal of the server shows from a command on, until `wanted` is in it."""
+        name = self.ask("api/terminals", "POST").json()["name"]
+        try:
+            return asyncio.run(asyncio.wait_for(self._in_terminal(name, command, wanted), seconds))
+        finally:
+            self.ask(f"api/terminals/{name}", "DELETE")
+
+    async def _in_terminal(self, name: str, command: str, wanted: str) -> str:
+        socket = await websocket_connect(socket_request(self, f"terminals/websocket/{name}"))
+        shown = ""
+        try:
+            await socket.write_message(json.dumps(["stdin", f"{command}; echo en''ded\r"]))
+            while wanted not in shown and "ended" not in shown:
+                text = await socket.read_message()
+                assert isinstance(text, str), f"the connection to the terminal ended after {shown!r}"
+                kind, *rest = json.loads(text)
+                shown += rest[0] if kind == "stdout" else ""
+            return shown
+        finally:
+            socket.close()
+
     def hub_api(self, path: str, method: str = "GET", **options: Any) -> requests.Response:
         headers = {"X-XSRFToken": self._xsrf("/hub/"), "Referer": f"{self.hub.url}/hub/home"}
         return self.session.request(method, f"{self.hub.url}/hub/api/{path}", headers=headers, timeout=60, **options)
@@ -222,6 +247,13 @@ class HubUser:
         return answer.json()
 
 
+def socket_request(user: HubUser, path: str) -> HTTPRequest:
+    """Of a websocket of the user's server."""
+    url = f"{user.hub.url}/user/{user.name}/{path}"
+    cookies = requests.cookies.get_cookie_header(user.session.cookies, requests.Request("GET", url).prepare())
+    return HTTPRequest(url.replace("http", "ws", 1), headers={"Cookie": cookies or "", "Origin": user.hub.url})
+
+
 class Kernel:
     """A notebook's kernel, spoken to as a page does it: over the server's websocket, with the user's cookies."""
 
@@ -234,12 +266,7 @@ class Kernel:
         return asyncio.run(asyncio.wait_for(self._run(code), seconds))
 
     async def _run(self, code: str) -> str:
-        url = f"{self.user.hub.url}/user/{self.user.name}/api/kernels/{self.id}/channels"
-        cookies = requests.cookies.get_cookie_header(self.user.session.cookies, requests.Request("GET", url).prepare())
-        request = HTTPRequest(
-            url.replace("http", "ws", 1), headers={"Cookie": cookies or "", "Origin": self.user.hub.url}
-        )
-        socket = await websocket_connect(request)
+        socket = await websocket_connect(socket_request(self.user, f"api/kernels/{self.id}/channels"))
         header = {
             "msg_id": uuid.uuid4().hex, "username": self.user.name, "session": uuid.uuid4().hex,
             "msg_type": "execute_request", "version": "5.3", "date": "2026-01-01T00:00:00Z",

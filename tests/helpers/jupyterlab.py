@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,26 @@ from tests.helpers import REPOSITORY
 from tests.helpers.hubs import free_ports
 
 SCREENSHOTS = Path(os.environ.get("MUSES_TEST_SCREENSHOTS") or REPOSITORY / "screenshots")
+"""Where pictures of failures are kept; with `MUSES_TEST_SCREENSHOTS` those of all steps as well."""
 VIEWPORT: ViewportSize = {"width": 1300, "height": 1000}
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no page reaches another machine, nor waits for one
 ]  # fmt: skip
+
+# By the connection that the page has to the kernel: what the page has sent before is done before.
+ASK = """async (code) => {
+  const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const future = kernel.requestExecute({ code, store_history: false });
+  let printed = '';
+  future.onIOPub = ({ header, content }) => {
+    if (header.msg_type === 'stream' && content.name === 'stdout') printed += content.text;
+  };
+  const { content } = await future.done;
+  if (content.status !== 'ok') throw new Error(content.traceback?.join('\\n') ?? content.status);
+  return printed.trim();
+}"""
 
 
 class Lab:
@@ -44,6 +60,7 @@ class Lab:
         command = [
             sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
             f"--port={self.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={root}",
+            "--LabApp.expose_app_in_browser=True",  # for `ASK`
         ]  # fmt: skip
         state = {f"JUPYTERLAB_{name}_DIR": str(home / name.lower()) for name in ("SETTINGS", "WORKSPACES")}
         # The token goes by the environment: other users of this machine can read the command line.
@@ -131,8 +148,7 @@ class Traffic:
         self.everything.append(url)
 
     def _console(self, kind: str, text: str) -> None:
-        # A saved notebook draws its map before the panel's module is there; those few images are asked for again.
-        if kind == "error" and "ERR_UNKNOWN_URL_SCHEME" not in text:
+        if kind == "error":
             self.troubles.append(text)
 
     def forget(self) -> None:
@@ -181,6 +197,19 @@ class Notebook:
         self.page.wait_for_timeout(1000)
 
     def run_all(self, timeout: float = 180) -> Notebook:
+        self._run("Run All Cells")
+        self.idle(timeout)
+        return self
+
+    def run_above(self, text: str, timeout: float = 180) -> Notebook:
+        """Runs all cells above the one that has a text, as far as a map."""
+        below = self.page.locator(".jp-Notebook .jp-CodeCell", has_text=text).locator(".jp-InputPrompt")
+        self._run("Run All Above Selected Cell", below.click)
+        self.until(lambda: self.panel.count() and self.is_idle(), timeout, "the cells above did not run")
+        return self
+
+    def _run(self, what: str, select: Callable[[], Any] = lambda: None) -> None:
+        """Chooses it in the menu "Run" once the kernel is ready, and waits until a cell runs."""
         prompts = self.page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt")
 
         def ready() -> bool:
@@ -192,15 +221,14 @@ class Notebook:
 
         for _ in range(3):  # a kernel that has only just connected may be connected once more, and forgets its work
             self.until(ready, 90, "the kernel is not ready")
+            select()
             self.page.get_by_role("menuitem", name="Run", exact=True).click()
-            self.page.get_by_text("Run All Cells", exact=True).click()
+            self.page.get_by_text(what, exact=True).click()
             end = time.monotonic() + 30
             while not started() and time.monotonic() < end:
                 self.page.wait_for_timeout(200)
             if started() or not self.is_idle():  # of a long notebook only the last cells are in the page, not yet run
                 break
-        self.idle(timeout)
-        return self
 
     def run_first(self, timeout: float = 60) -> Notebook:
         """Runs the first code cell again; its output is made anew."""
@@ -248,13 +276,30 @@ class Notebook:
         outputs = ", ".join(f".jp-OutputArea-output[data-mime-type='{kind}']" for kind in kinds)
         return self.page.locator(outputs).all_inner_texts()
 
+    def says(self, expression: str) -> str:
+        """What the kernel prints of an expression; it is asked without a cell, which would cost the page a lot."""
+        return self.page.evaluate(ASK, f"print({expression})")
+
+    def value(self, expression: str) -> Any:
+        """An expression's value in the kernel, as JSON knows it."""
+        return json.loads(self.page.evaluate(ASK, f"import json; print(json.dumps({expression}))"))
+
+    def choose_theme(self, name: str) -> None:
+        """Chooses "JupyterLab Light" or "JupyterLab Dark" in the menu, and waits until the page has it."""
+        self.page.get_by_role("menuitem", name="Settings", exact=True).click()
+        self.page.get_by_text("Theme", exact=True).hover()
+        self.page.get_by_text(name, exact=True).click()
+        is_light = str(name == "JupyterLab Light").lower()
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{is_light}']", state="attached")
+
     def until(self, condition: Any, timeout: float, message: str) -> None:
-        end = time.monotonic() + timeout
+        begin = time.monotonic()
         while not condition():
-            if time.monotonic() > end:
-                self.screenshot("timeout")
+            waited = time.monotonic() - begin
+            if waited > timeout:
+                self._picture("timeout")
                 raise AssertionError(f"{message} (a screenshot is in {SCREENSHOTS})")
-            self.page.wait_for_timeout(100)
+            self.page.wait_for_timeout(min(100 + 50 * waited, 500))  # who asks all the time slows the page down
 
     # The map
 
@@ -316,14 +361,14 @@ class Notebook:
             """() => {
               const layers = [...document.querySelectorAll('.leaflet-tile-pane .leaflet-layer')];
               const top = layers.reduce((a, b) => (+b.style.zIndex > +a.style.zIndex ? b : a));
-              const share = (img) => {
+              const share = (tile) => {
                 const canvas = Object.assign(document.createElement('canvas'), { width: 256, height: 256 });
                 const context = canvas.getContext('2d');
-                context.drawImage(img, 0, 0);
+                context.drawImage(tile, 0, 0);
                 const alpha = context.getImageData(0, 0, 256, 256).data.filter((_, i) => i % 4 === 3);
                 return alpha.filter((a) => a > 0).length / alpha.length;
               };
-              return [...top.querySelectorAll('img')].map(share);
+              return [...top.querySelectorAll('canvas')].map(share);
             }"""
         )
 
@@ -332,5 +377,10 @@ class Notebook:
         self.until(lambda: sum(s > share for s in self.opaque_shares()) >= tiles, 30, "tiles came and were not drawn")
 
     def screenshot(self, name: str) -> None:
+        """A picture to look at, where it was asked for: each costs a third of a second of processor time."""
+        if os.environ.get("MUSES_TEST_SCREENSHOTS"):
+            self._picture(name)
+
+    def _picture(self, name: str) -> None:
         SCREENSHOTS.mkdir(exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png")

@@ -22,7 +22,8 @@ from tests.helpers import PYTHON_PATH
 from tests.helpers.hubs import free_ports, proxy
 
 SECONDS = 120
-USERS = ("alice", "bob", "carol", "dan")
+USERS = ("alice", "bob", "carol", "dan", "tom", "tina", "root-of-all")
+"""Tom is in the group of trainers."""
 
 CONFIG = """
 import json, os, sys
@@ -48,8 +49,11 @@ c.Spawner.poll_interval = 1
 c.Spawner.environment = {
     "JUPYTERHUB_SINGLEUSER_APP": "jupyter_server.serverapp.ServerApp", "PYTHONPATH": told["python_path"],
     "MUSES_STORE_URL": told["public"] + "services/muses",
+    "MUSES_COURSES": told["environment"]["MUSES_COURSES"],
+    "MUSES_COMPUTE": "threads",
+    **told["servers"],
 }
-c.JupyterHub.load_groups = {"class": {"users": ["carol"]}}
+c.JupyterHub.load_groups = {"class": {"users": ["carol"]}, "trainers": {"users": ["tom"]}}
 c.JupyterHub.services = [
     {
         "name": "muses", "url": told["service"], "command": [sys.executable, "-m", "muses_lab.hub"],
@@ -66,7 +70,8 @@ c.JupyterHub.load_roles = [
 
 
 class Hub:
-    def __init__(self, folder: Path, database: str, **environment: str) -> None:
+    def __init__(self, folder: Path, database: str, servers: dict[str, str] | None = None, **environment: str) -> None:
+        """`environment` is that of the service, `servers` that of users' servers beyond what the hub gives them."""
         ports = free_ports(4)
         self.url = f"http://127.0.0.1:{ports[0]}/"
         self.service = f"http://127.0.0.1:{ports[3]}"
@@ -74,6 +79,7 @@ class Hub:
         self.password = secrets.token_hex(8)
         self._admin = secrets.token_hex(16)
         self.folder = folder
+        self.courses = folder / "courses"
         folder.mkdir(exist_ok=True)
         (folder / "config.py").write_text(CONFIG)
         self._told = {
@@ -81,7 +87,13 @@ class Hub:
             "service": self.service, "chp": [proxy()], "folder": str(folder), "password": self.password,
             "admin": self._admin, "proxy_token": secrets.token_hex(16),
             "python_path": PYTHON_PATH,
-            "environment": {"MUSES_HUB_DATABASE": database, "PYTHONPATH": PYTHON_PATH, **environment},
+            "servers": servers or {},
+            "environment": {
+                "MUSES_HUB_DATABASE": database,
+                "PYTHONPATH": PYTHON_PATH,
+                "MUSES_COURSES": str(folder / "courses"),
+                **environment,
+            },
         }  # fmt: skip
         self._tokens: dict[str, str] = {}
         self.start()

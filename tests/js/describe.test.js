@@ -65,6 +65,18 @@ test("a cluster that starts is told in place of an expected time, the blocks ahe
   );
 });
 
+test("where a class shares an evaluator, one's place in its queue is told, and why one's own cluster computes", () => {
+  const loading = state({ jobs: images(5), begun: 0 });
+  const wait = (told) => describeWait(loading, { position: 3, class: told }, null, 500);
+  assert.equal(wait({ state: "ready", position: 11 }), "7 of 12 tiles · 12th in the class's queue");
+  assert.equal(wait({ state: "ready", position: 0 }), "7 of 12 tiles · 3 blocks ahead");
+  assert.equal(
+    wait({ state: "away", position: null, reason: "the class's evaluator is away" }),
+    "7 of 12 tiles · 3 blocks ahead · on your own cluster: the class's evaluator is away",
+  );
+  assert.equal(wait(null), "7 of 12 tiles · 3 blocks ahead");
+});
+
 test("the time of a view is told once all is there", () => {
   assert.equal(describeTime(state({ seconds: 2.345 })), "12 tiles in 2.3 s");
   assert.equal(describeTime(state({ seconds: null })), null);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { formatBytes, formatLength, formatLengths, formatNumber, formatSeconds, formatTimes, plural } from "../../widgets/muses_widgets/js/format.js";
+import { formatBytes, formatLength, formatLengths, formatNumber, formatPlace, formatSeconds, formatTimes, formatWhen, ordinal, plural } from "../../widgets/muses_widgets/js/format.js";
 
 const table = (format, rows) => {
   for (const [value, text] of rows) assert.equal(format(value), text, `of ${value}`);
@@ -45,7 +45,33 @@ test("a time is as precise as one needs to know, and never nothing", () =>
 test("bytes are told in binary units", () =>
   table(formatBytes, [[1, "1 KiB"], [2048, "2 KiB"], [1572864, "1.5 MiB"], [104857600, "100 MiB"], [2147483648, "2.0 GiB"]]));
 
+test("a place is told as the API takes it: longitude first, and which is which", () => {
+  assert.equal(formatPlace(1.4, 43.6), "lon 1.40000°, lat 43.60000°");
+  assert.equal(formatPlace(-0.5, -43.61239, 4), "lon -0.5000°, lat -43.6124°");
+});
+
 test("a number agrees with its noun", () => {
   assert.equal(plural(1, "tile"), "1 tile");
   assert.equal(plural(0, "tile"), "0 tiles");
+});
+
+test("places in a queue are counted as in English", () =>
+  table(ordinal, [
+    [1, "1st"],
+    [2, "2nd"],
+    [3, "3rd"],
+    [4, "4th"],
+    [11, "11th"],
+    [12, "12th"],
+    [13, "13th"],
+    [20, "20th"],
+    [21, "21st"],
+    [102, "102nd"],
+    [111, "111th"],
+  ]));
+
+test("a moment of today is a time of 24 hours, another day's has its date", () => {
+  const now = new Date(2026, 4, 31, 20, 0);
+  assert.equal(formatWhen(new Date(2026, 4, 31, 17, 2, 51).toISOString(), now), "17:02");
+  assert.equal(formatWhen(new Date(2026, 4, 30, 0, 7).toISOString(), now), "2026-05-30 00:07");
 });

@@ -10,6 +10,11 @@ globalThis.ResizeObserver = class {
   observe() {}
   disconnect() {}
 };
+globalThis.requestAnimationFrame = (draw) => {
+  draw();
+  return null;
+};
+const { Look } = await import("../../widgets/muses_widgets/js/look.js");
 const { Histogram, describe, outline } = await import("../../widgets/muses_widgets/js/sections/histogram.js");
 
 const STOPS = [[0, "#000000"], [1, "#ffffff"]];
@@ -29,8 +34,12 @@ function histogram({ rows = [row("NDVI")], hasKernel = true } = {}) {
     map: { getBounds: () => ({ getWest: () => 1, getSouth: () => 43, getEast: () => 2, getNorth: () => 44 }), getZoom: () => 11 },
     visibleRows: rows,
     hasKernel,
+    view: { id: "view" },
     guard: (work) => work(),
+    tell: (call) => call(made),
+    save: ({ layers }) => layers,
   };
+  for (const one of rows) Object.assign(one, { look: new Look(panel, one), recolour: () => {}, drawLegend: () => {} });
   const made = new Histogram(panel);
   document.body.append(made.element);
   let seen = true;
@@ -43,14 +52,14 @@ function histogram({ rows = [row("NDVI")], hasKernel = true } = {}) {
     rows,
     fold: () => (seen = false),
     answer(state = COUNT) {
-      sections.histogram = { layer: rows[0].entry.id, asked: sent.findLast(({ do: what }) => what === "count").asked, ...state };
+      sections.histogram = { layer: rows[0].entry.id, asked: sent.findLast(({ section }) => section === "histogram").asked, ...state };
       made.told();
     },
     handle: (end) => made.element.querySelector(`.muses-histogram-${end}`),
     field: (end) => made.element.querySelectorAll("input")[end === "vmin" ? 0 : 1],
     stretch: made.element.querySelector("button"),
     note: made.element.querySelector("[role=status]"),
-    stretches: () => sent.filter(({ do: what }) => what === "stretch"),
+    stretches: () => sent.filter(({ section }) => section === "colours").map(({ values, ...told }) => ({ ...told, vmin: values["style.vmin"], vmax: values["style.vmax"] })),
   };
 }
 
@@ -59,7 +68,7 @@ const key = (element, name) => element.dispatchEvent(new page.KeyboardEvent("key
 test("the view of the layer is counted once, anew when either is another, and never folded", () => {
   mock.timers.enable({ apis: ["setTimeout"] });
   const { made, sent, rows, panel, fold } = histogram();
-  assert.deepEqual(sent.map(({ do: what, layer, bounds, zoom }) => [what, layer, bounds, zoom]), [["count", "NDVI", [1, 43, 2, 44], 11]]);
+  assert.deepEqual(sent.map(({ section, layer, bounds, zoom }) => [section, layer, bounds, zoom]), [["histogram", "NDVI", [1, 43, 2, 44], 11]]);
   made.layersChanged();
   assert.equal(sent.length, 1);
   rows[0].entry.chain = "another";
@@ -97,7 +106,7 @@ test("keys move a limit within the ends and not past the other; it is sent when 
   key(handle("vmin"), "ArrowRight");
   assert.equal(stretches().length, 0);
   mock.timers.tick(500);
-  assert.deepEqual(stretches().map(({ vmin, vmax }) => [vmin, vmax]), [[0.04, 1]]);
+  assert.deepEqual(stretches().map(({ vmin, vmax }) => [vmin, vmax]), [[0.04, undefined]]);
   key(handle("vmin"), "End");
   key(handle("vmax"), "PageUp");
   mock.timers.tick(500);
@@ -117,19 +126,22 @@ test("a limit is dragged, and sent when it is let go of", () => {
   assert.equal(handle("vmax").style.left, "80%");
   assert.equal(stretches().length, 0);
   point("pointerup", 260);
-  assert.deepEqual(stretches().map(({ layer, vmin, vmax }) => [layer, vmin, vmax]), [["NDVI", 0, 0.6]]);
+  assert.deepEqual(stretches().map(({ layer, vmin, vmax }) => [layer, vmin, vmax]), [["NDVI", undefined, 0.6]]);
   point("pointermove", 110);
   assert.equal(stretches().length, 1);
 });
 
-test("what was sent stays until the layer has another style", () => {
-  const { made, answer, stretch, rows, field } = histogram();
+test("what was sent stays until the kernel has written it into the style", () => {
+  const { made, answer, stretch, stretches, rows, field } = histogram();
   answer();
   stretch.click();
   assert.equal(field("vmin").value, "-0.5");
   made.layersChanged();
   assert.equal(field("vmin").value, "-0.5", "the kernel has not answered yet");
   Object.assign(rows[0].entry, { style: "two", legend: { kind: "continuous", vmin: -0.4, vmax: 0.7, stops: STOPS } });
+  made.layersChanged();
+  assert.equal(field("vmin").value, "-0.5", "that may have been somebody else");
+  rows[0].look.answered(stretches().at(-1).asked);
   made.layersChanged();
   assert.equal(field("vmin").value, "-0.4");
 });
@@ -142,7 +154,7 @@ test("typed limits are sent as they are, and refused where they cross", () => {
     field(end).dispatchEvent(new page.Event("change"));
   };
   type("vmax", "25");
-  assert.deepEqual(stretches().map(({ vmin, vmax }) => [vmin, vmax]), [[0, 25]]);
+  assert.deepEqual(stretches().map(({ vmin, vmax }) => [vmin, vmax]), [[undefined, 25]]);
   type("vmin", "30");
   assert.equal(stretches().length, 1);
   assert.match(note.textContent, /below the upper/);

@@ -9,7 +9,40 @@ export function openPage() {
     Object.defineProperty(globalThis, name, { value: page[name], configurable: true, writable: true });
   }
   globalThis.window = page;
+  page.HTMLCanvasElement.prototype.getContext = function () {
+    return (this.drawing ??= new Drawing());
+  };
+  globalThis.ImageData = class {
+    constructor(data, width, height) {
+      Object.assign(this, { data, width, height });
+    }
+  };
   return page;
+}
+
+/** What a canvas is told to draw: its pixels, or the texts of a picture that says something. */
+class Drawing {
+  pixels = null;
+  texts = [];
+
+  putImageData({ data }) {
+    this.pixels = data;
+  }
+
+  fillText(text) {
+    this.texts.push(text);
+  }
+
+  clearRect() {
+    this.pixels = null;
+    this.texts = [];
+  }
+
+  fillRect() {}
+  beginPath() {}
+  moveTo() {}
+  lineTo() {}
+  stroke() {}
 }
 
 /** Tells the page, as JupyterLab does, which server it is of. */

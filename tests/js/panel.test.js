@@ -65,6 +65,7 @@ test("the cluster works only when blocks come back while somebody waits", () => 
 });
 
 test("the newest view comes last, and those in between are left out", async () => {
+  document.cookie = "_xsrf=2";
   const told = [];
   let release;
   const first = new Promise((resolve) => {

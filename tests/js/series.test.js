@@ -120,7 +120,7 @@ test("a saved notebook shows the plots that it was saved with, and of which plac
   made.connected();
   assert.ok(!element.hidden);
   assert.deepEqual(titles(element), ["NDVI"]);
-  assert.equal(note.textContent, "At 43.60000° 1.40000°");
+  assert.equal(note.textContent, "At lon 1.40000°, lat 43.60000°");
 });
 
 test("a server that does not hand out Bokeh is a problem that names it", async () => {

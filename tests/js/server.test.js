@@ -56,6 +56,22 @@ test("Retry-After is read in seconds, and only if it is a number", async () => {
   assert.equal((await refused(503, { "Retry-After": "soon" })).retryAfter, null);
 });
 
+test("a page that has no XSRF cookie yet asks for it before it posts", () => {
+  const asked = [];
+  return withServer(
+    (request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.end("{}");
+    },
+    async (url) => {
+      setServer(url);
+      await ask("muses:view", { method: "POST", body: "{}" });
+      await ask("muses:cluster");
+      assert.deepEqual(asked, ["GET /muses/health", "POST /muses/view", "GET /muses/cluster"]);
+    },
+  );
+});
+
 test("a request carries the XSRF cookie as a header, and its own headers", () =>
   withServer(
     (request, response) => response.end(JSON.stringify([request.headers["x-xsrftoken"], request.headers["x-own"]])),

@@ -36,8 +36,8 @@ class ScriptedLoader extends TileLoader {
   }
 
   /** Lets the newest request for a tile be answered; `failure` is an error that was drawn as a tile. */
-  async answer(img, { failure = null, report = null, error = null } = {}) {
-    const { resolve, reject } = this.asked.findLast(({ job }) => job.img === img);
+  async answer(tile, { failure = null, report = null, error = null } = {}) {
+    const { resolve, reject } = this.asked.findLast(({ job }) => job.tile === tile);
     if (error) reject(error);
     else resolve({ failure, report });
     await settled();
@@ -74,9 +74,9 @@ function layerOf(url = "muses:tiles/a/b/{z}/{x}/{y}.png") {
 async function load(loader, layer, places) {
   loader.adopt(layer);
   const images = places.map(([x, y]) => {
-    const img = document.createElement("img");
-    loader.load(layer, { x, y, z: 4 }, img, () => {});
-    return img;
+    const tile = document.createElement("canvas");
+    loader.load(layer, { x, y, z: 4 }, tile, () => {});
+    return tile;
   });
   await settled();
   return images;
@@ -99,16 +99,16 @@ test("five are asked for at a time, so that the notebook keeps a connection; the
   await load(loader, layerOf("muses:base/{z}/{x}/{y}.png"), [[8, 8]]);
   assert.equal(loader.asked.length, 6);
   assert.ok(isBase(loader.asked[5].job));
-  await loader.answer(loader.asked[0].job.img);
+  await loader.answer(loader.asked[0].job.tile);
   assert.equal(loader.asked.length, 6); // the base map has the sixth connection
-  await loader.answer(loader.asked[5].job.img);
+  await loader.answer(loader.asked[5].job.tile);
   assert.equal(loader.asked.length, 7);
 });
 
 test("a layer is not asked for before it is known whether it is visible", async () => {
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  loader.load(layer, { x: 8, y: 8, z: 4 }, document.createElement("img"));
+  loader.load(layer, { x: 8, y: 8, z: 4 }, document.createElement("canvas"));
   await settled();
   assert.equal(loader.asked.length, 0);
   loader.adopt(layer);
@@ -132,7 +132,7 @@ test("a tile that left the view is given up and counts no longer", async () => {
   const loader = new ScriptedLoader();
   const layer = layerOf();
   const [a, b] = await load(loader, layer, [[8, 8], [9, 8]]);
-  const { job } = loader.asked.find((one) => one.job.img === b);
+  const { job } = loader.asked.find((one) => one.job.tile === b);
   layer.events.tileunload({ tile: b });
   const state = loader.state(layer);
   assert.ok(job.abort.signal.aborted);
@@ -144,10 +144,10 @@ test("a tile that left the view is given up and counts no longer", async () => {
 test("a tile that is asked for anew replaces the request before, whose answer is not shown", async () => {
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  const [img] = await load(loader, layer, [[8, 8]]);
+  const [tile] = await load(loader, layer, [[8, 8]]);
   const before = loader.asked[0];
   before.resolve({ failure: new ServiceError("gone", "Of the chain before"), report: null }); // on its way already
-  loader.load(layer, { x: 8, y: 8, z: 4 }, img);
+  loader.load(layer, { x: 8, y: 8, z: 4 }, tile);
   assert.ok(before.job.abort.signal.aborted);
   await settled();
   const state = loader.state(layer);
@@ -158,10 +158,10 @@ test("a failure that may pass is asked for again after 2, 4, 8 … seconds, one 
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  const [img] = await load(loader, layer, [[8, 8]]);
+  const [tile] = await load(loader, layer, [[8, 8]]);
   const waits = [2, 4, 8, 15, 30, 30, 60];
   for (const [n, seconds] of waits.entries()) {
-    await loader.answer(img, { error: new ServiceError("http-502", "The server answered 502", { status: 502 }) });
+    await loader.answer(tile, { error: new ServiceError("http-502", "The server answered 502", { status: 502 }) });
     assert.equal(loader.state(layer).failed.size, 1);
     t.mock.timers.tick(seconds * 1000 - 1);
     await settled();
@@ -170,11 +170,11 @@ test("a failure that may pass is asked for again after 2, 4, 8 … seconds, one 
     await settled();
     assert.equal(loader.asked.length, n + 2, `after ${seconds} s`);
   }
-  await loader.answer(img, { error: new ServiceError("http-502", "The server answered 502", { status: 502 }) });
+  await loader.answer(tile, { error: new ServiceError("http-502", "The server answered 502", { status: 502 }) });
   t.mock.timers.tick(3600_000);
   await settled();
   assert.equal(loader.asked.length, waits.length + 1); // from now on the user decides
-  assert.equal(loader.state(layer).failed.get(img).again, null);
+  assert.equal(loader.state(layer).failed.get(tile).again, null);
   loader.retry(layer);
   await settled();
   assert.equal(loader.asked.length, waits.length + 2);
@@ -191,9 +191,9 @@ test("which failures may pass: those of the connection, the server, the cluster;
 test("a broken connection counts as the server's, whatever the browser calls it", async () => {
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  const [img] = await load(loader, layer, [[8, 8]]);
-  await loader.answer(img, { error: new TypeError("network error") });
-  const failure = loader.state(layer).failed.get(img);
+  const [tile] = await load(loader, layer, [[8, 8]]);
+  await loader.answer(tile, { error: new TypeError("network error") });
+  const failure = loader.state(layer).failed.get(tile);
   assert.equal(failure.code, "unreachable");
   assert.notEqual(failure.again, null);
   clearTimeout(failure.timer);
@@ -203,7 +203,7 @@ test("a tile refused because there is too much to do waits as long as the servic
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  const [img] = await load(loader, layer, [[8, 8]]);
+  const [tile] = await load(loader, layer, [[8, 8]]);
   const { job, resolve } = loader.asked[0];
   const busy = new ServiceError("busy", "Too much to do", { status: 503, retryAfter: 3 });
   const before = performance.now();
@@ -212,7 +212,7 @@ test("a tile refused because there is too much to do waits as long as the servic
   resolve(null);
   await settled();
   const state = loader.state(layer);
-  assert.deepEqual([state.jobs.get(img), state.failed.size, job.refusal], [job, 0, "Too much to do"]);
+  assert.deepEqual([state.jobs.get(tile), state.failed.size, job.refusal], [job, 0, "Too much to do"]);
   for (let n = 1; n < 40; n += 1) assert.ok(loader.putOff(job, busy));
   assert.ok(!loader.putOff(job, busy)); // forty times is a failure
 });
@@ -228,13 +228,13 @@ test("what has no time to wait for, or is no matter of load, is not put off", as
 test("a replaced layer keeps its old tiles, marked as such, until the new ones are there", async () => {
   const loader = new ScriptedLoader();
   const layer = layerOf();
-  const [img] = await load(loader, layer, [[8, 8]]);
-  await loader.answer(img, { report: { scenes: [1, 1] } });
+  const [tile] = await load(loader, layer, [[8, 8]]);
+  await loader.answer(tile, { report: { scenes: [1, 1] } });
   layer._url = "muses:tiles/c/d/{z}/{x}/{y}.png";
-  loader.load(layer, { x: 8, y: 8, z: 4 }, img);
+  loader.load(layer, { x: 8, y: 8, z: 4 }, tile);
   await settled();
-  assert.ok(img.classList.contains("muses-tile-old"));
-  await loader.answer(img, { report: { scenes: [1, 1] } });
-  assert.ok(!img.classList.contains("muses-tile-old"));
-  assert.equal(loader.state(layer).reports.get(img).source, layer._url);
+  assert.ok(tile.classList.contains("muses-tile-old"));
+  await loader.answer(tile, { report: { scenes: [1, 1] } });
+  assert.ok(!tile.classList.contains("muses-tile-old"));
+  assert.equal(loader.state(layer).reports.get(tile).source, layer._url);
 });

@@ -11,7 +11,7 @@ import xyzservices.providers as providers
 
 from muses_lab.errors import NotFound
 from muses_widgets.inputs import NotShown
-from muses_widgets.tiles import CLEAR_PIXEL, MAX_ZOOM
+from muses_widgets.tiles import CLEAR_PIXEL, MAX_ZOOM, NOWHERE
 
 OFFLINE: dict[str, Any] = {
     "name": "Offline",
@@ -44,8 +44,9 @@ def tiles(chosen: Any) -> ipyleaflet.TileLayer:
         return chosen
     found = _entry(chosen)
     return ipyleaflet.TileLayer(
-        url=found["url"], attribution=found["attribution"], name=found["name"], base=True, max_zoom=MAX_ZOOM
-    )
+        url=found["url"], attribution=found["attribution"], name=found["name"], base=True, max_zoom=MAX_ZOOM,
+        bounds=None if found["online"] else NOWHERE,
+    )  # fmt: skip
 
 
 def of_tiles(layer: ipyleaflet.TileLayer) -> dict[str, Any]:

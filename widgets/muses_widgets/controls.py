@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-import anywidget
 import traitlets as t
 
 import muses_lab as ml
@@ -16,6 +15,7 @@ from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.plain import Status, shown
 from muses_widgets import rows
 from muses_widgets.modules import JS, joined
+from muses_widgets.threads import Told
 
 Item = ml.Chain | ml.Layer | ml.TimeLayer
 
@@ -36,7 +36,7 @@ class Target(Protocol):
     def show(self, item: Item) -> None: ...
 
 
-class Controls(anywidget.AnyWidget):
+class Controls(Told):
     """Controls for the parameters of chains and layers.
 
     >>> green = ndvi.focal_mean(3) > ml.parameter("threshold", 0.4, minimum=0, maximum=1)
@@ -63,7 +63,7 @@ class Controls(anywidget.AnyWidget):
     """
 
     _esm = joined(JS / "controls.js")
-    _css = "\n".join((JS / name).read_text("utf-8") for name in ("panel.css", "controls.css"))
+    _css = "\n".join((JS / name).read_text("utf-8") for name in ("panel.css", "palettes.css", "controls.css"))
 
     # As `ControlsTraits` in js/types.d.ts.
     rows: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)

@@ -17,7 +17,7 @@ import xyzservices
 from odc.geo.geobox import GeoBox
 
 import muses_lab as ml
-from muses_lab.api import rasters
+from muses_lab.api import own_files, rasters
 from muses_lab.errors import MusesError, ReadError
 from muses_lab.style import Style
 from muses_widgets.legend import legend_of
@@ -48,6 +48,26 @@ def as_leaflet(item: Any) -> ipyleaflet.Layer | ipyleaflet.Control | None:
     return item if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control) else None
 
 
+def named_layers(given: Any) -> list[tuple[str | None, Any]]:
+    """The layers of `Map(layers=…)` with their names, where they have one: a dictionary, or a list of layers or pairs.
+
+    A name that is given twice would replace a layer by another one, so it is refused.
+    """
+    if isinstance(given, Mapping):
+        found = list(given.items())
+    elif isinstance(given, str) or not isinstance(given, Iterable):
+        raise NotShown(f"layers={given!r} is no list of layers: Map(layers=[…]), or m.add(…) one after the other")
+    else:
+        found = [item if isinstance(item, tuple) and len(item) == 2 else (None, item) for item in given]
+    names = [name for name, _ in found if name is not None]
+    for name in names:
+        if not isinstance(name, str):
+            raise NotShown(f"layers: {name!r} is no name; give {{'NDVI 2018': layer}} or pairs ('NDVI 2018', layer)")
+        if names.count(name) > 1:
+            raise NotShown(f"layers: {name!r} is the name of {names.count(name)} layers; give each its own")
+    return found
+
+
 def as_layer(item: Any) -> ml.Layer | ml.TimeLayer:
     """A chain with its style; arrays and files get colours from the least to the largest of most of their values."""
     if isinstance(item, ml.Layer | ml.TimeLayer):
@@ -55,11 +75,17 @@ def as_layer(item: Any) -> ml.Layer | ml.TimeLayer:
     if isinstance(item, ml.Chain | ml.OverTime):
         return item.style()
     if isinstance(item, str | os.PathLike):
-        return _stretched(ml.open_raster(item), {})
+        return as_layer(of_file(item))
     if isinstance(item, xr.DataArray):
         said = {"label": item.name, "unit": item.attrs.get("units")}
         return _stretched(ml.from_array(item), {k: v for k, v in said.items() if isinstance(v, str) and v})
     raise NotShown(f"m.add shows chains, layers, DataArrays and rasters, not {_kind(item)}: {_cure(item)}")
+
+
+def of_file(path: str | os.PathLike[str]) -> Any:
+    """What a file is (`ml.open_file`); a raster with colours for most of its values."""
+    found = ml.open_file(path)
+    return _stretched(found, {}) if isinstance(found, ml.Chain) and own_files.is_raster(path) else found
 
 
 def _stretched(chain: ml.Chain, said: Mapping[str, str]) -> ml.Layer:
@@ -91,10 +117,6 @@ def _kind(item: Any) -> str:
 
 
 def _cure(item: Any) -> str:
-    if isinstance(item, Mapping) and item.get("type") in ("FeatureCollection", "Feature"):
-        return "m.add(ipyleaflet.GeoJSON(data=…)) draws it"
-    if hasattr(item, "__geo_interface__"):
-        return "m.add(ipyleaflet.GeoData(geo_dataframe=…)) draws a GeoDataFrame"
     if isinstance(item, xr.Dataset):
         return f"choose one of its variables, {', '.join(map(str, item.data_vars)) or 'of which it has none'}"
     if isinstance(item, np.ndarray):

@@ -21,15 +21,21 @@ from muses_lab.api.frames import as_date
 from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
 from muses_lab.plain import Status
-from muses_widgets import basemaps, inputs, picture, sections, view
+from muses_widgets import basemaps, groups, inputs, picture, sections, view
+from muses_widgets.arranging import Arranging
+from muses_widgets.backgrounds import Background, WmsBackground, background
 from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
 from muses_widgets.legend import legend_of
 from muses_widgets.panel import Panel, joined_state
+from muses_widgets.places.kept import Places
+from muses_widgets.places.layer import AREAS, PlacesLayer
+from muses_widgets.saving import Saving
 from muses_widgets.sections.histogram import shown_images
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
 from muses_widgets.tiles import ChainTiles
+from muses_widgets.vectors.layer import VectorLayer, is_vectors, vector_layer
 
 _NOMINAL_WIDTH = 900
 
@@ -42,7 +48,7 @@ class Clicked:
     lat: float
 
 
-class Map(ipyleaflet.Map):
+class Map(Arranging, Saving, ipyleaflet.Map):
     """A map that shows chains.
 
     >>> m = Map(center=(43.6, 1.44), zoom=11)
@@ -51,8 +57,9 @@ class Map(ipyleaflet.Map):
 
     Only what is visible is computed. Adding under a name that is there already replaces that layer in place. The
     base map is drawn without a connection; `basemap` (a name of the panel's list, or one of `ipyleaflet.basemaps`) or
-    the panel choose another one. `layers` are added as by `add`, from the lowest to the top; `bounds` (west, south,
-    east, north in degrees) may be given in the place of `center` and `zoom`. All else is as for an `ipyleaflet.Map`.
+    the panel choose another one. `layers` are added as by `add`, from the lowest to the top: a list, of which an item
+    may be a pair (name, layer), or a dictionary `{"NDVI": ndvi.style(cmap="RdYlGn")}`. `bounds` (west, south, east,
+    north in degrees) may be given in the place of `center` and `zoom`. All else is as for an `ipyleaflet.Map`.
     """
 
     def __init__(
@@ -62,15 +69,14 @@ class Map(ipyleaflet.Map):
         basemap: Any = None,
         height: str = "520px",
         *,
-        layers: Iterable[Any] = (),
+        layers: Iterable[Any] | Mapping[str, Any] = (),
         bounds: Any = None,
         **options: Any,
     ) -> None:
         inputs.refuse_options("Map", {k: v for k, v in options.items() if not self.has_trait(k)}, self.trait_names())
-        if isinstance(layers, str | Mapping) or not isinstance(layers, Iterable):
-            raise NotShown(f"layers={layers!r} is no list of layers: Map(layers=[…]), or m.add(…) one after the other")
-        layers = list(layers)
-        own = next((i for i in layers if type(i) is ipyleaflet.TileLayer and i.base), None) if basemap is None else None
+        named = inputs.named_layers(layers)
+        bases = (one for _, one in named if type(one) is ipyleaflet.TileLayer and one.base)
+        own = next(bases, None) if basemap is None else None
         self._base = own or basemaps.tiles("Offline" if basemap is None else basemap)
         options.setdefault("layout", Layout(height=height, width="100%"))
         options.setdefault("scroll_wheel_zoom", True)
@@ -79,17 +85,20 @@ class Map(ipyleaflet.Map):
             **options,
         )  # fmt: skip
         self.panel = Panel(map=self, base=self._base.model_id, basemaps=basemaps.offered(), layers=[])
+        self._removed: dict[str, tuple[int, int, groups.Group | None]] = {}
+        """Of layers that were removed: their places among `layers` and in the panel, and their groups."""
         self.panel.connect([kind(self) for kind in sections.kinds()])
         self._corner = ipyleaflet.WidgetControl(widget=self.panel, position="topright", transparent_bg=True)
         super().add(self._corner)
         super().add(ipyleaflet.ScaleControl(position="bottomleft", imperial=False))
         self._list_base()
         self.observe(self._follow, "layers")
-        self.panel.observe(lambda change: self._list_layers(), "layers")  # a page may not know yet what was removed
+        # A page may not know yet what was removed; members of a group stand together.
+        self.panel.observe(lambda change: self._list_layers(), ["layers", "groups"])
         self.observe(self._exchange_base, "basemap")
-        for item in layers:
+        for name, item in named:
             if item is not own:
-                self.add(item)
+                self.add(item, name=name)
         if bounds is not None:
             self.fit_bounds(bounds)
         warn_without_service()
@@ -104,6 +113,7 @@ class Map(ipyleaflet.Map):
         *,
         visible: bool | None = None,
         opacity: float | None = None,
+        style: Any = None,
         **unknown: Any,
     ) -> Any:
         """Shows a chain or a layer (a chain with its style) and returns the layer as it is shown.
@@ -119,14 +129,18 @@ class Map(ipyleaflet.Map):
         Dates one after the other are `m.add(chain.over_time().style(…))`: a bar below the map moves through them, and
         `m.date` says and sets which one is shown.
 
-        The path of a GeoTIFF and an `xarray.DataArray` (x, y, perhaps bands; with a CRS) are shown as `ml.open_raster`
+        The path of a raster and an `xarray.DataArray` (x, y, perhaps bands; with a CRS) are shown as `ml.open_file`
         and `ml.from_array` read them, coloured from the 2nd to the 98th percentile of their values; other colours:
-        `m.add(ml.from_array(array).style(cmap="magma"))`. ipyleaflet's own layers, controls and base maps are added
+        `m.add(ml.from_array(array).style(cmap="magma"))`.
+
+        Features (the path of a GeoPackage, GeoJSON, Shapefile, GeoParquet or CSV of points, a GeoDataFrame, GeoJSON,
+        `ml.vectors(…)`) are drawn with their legend, `style` says how: a colour, or a `VectorStyle`. A click shows the
+        attributes of one. Returned is a `VectorLayer`. ipyleaflet's own layers, controls and base maps are added
         as there. `index` is the place among `m.layers`, of which 0 is the lowest; without it the new layer is on top.
 
         `NotShown` says of anything else why it cannot be shown, and what would.
         """
-        inputs.refuse_options("m.add", unknown, ("name", "index", "visible", "opacity"))
+        inputs.refuse_options("m.add", unknown, ("name", "index", "visible", "opacity", "style"))
         if isinstance(name, int):  # as in ipyleaflet
             name, index = None, name
         if name is not None and (not isinstance(name, str) or not name.strip()):
@@ -134,16 +148,29 @@ class Map(ipyleaflet.Map):
         self._check_index(index)
         told = {k: v for k, v in (("name", name), ("visible", visible), ("opacity", opacity)) if v is not None}
         leaflet = inputs.as_leaflet(item)
+        path = item if leaflet is None and isinstance(item, str | os.PathLike) else None
+        if path is not None:
+            item = inputs.of_file(path)
+        if leaflet is None and is_vectors(item):
+            called = name or ("Features" if path is None else Path(path).stem)
+            leaflet = vector_layer(item, style, called)
+            before = next((t for t in self.others if isinstance(t, VectorLayer) and t.name == called), None)
+            if before is not None and name is not None:
+                index = self.layers.index(before) if index is None else index
+                super().remove(before)
+        elif style is not None:
+            raise NotShown("style= is of features (GeoJSON, GeoPackage, …); a chain's is m.add(chain.style(cmap=…))")
         if leaflet is not None:
             for trait, value in told.items():
                 if not leaflet.has_trait(trait):
                     raise NotShown(f"a {type(leaflet).__name__} has no {trait}, so {trait}={value!r} cannot be heeded")
                 setattr(leaflet, trait, value)
-            return super().add(leaflet, index=index)
+            super().add(leaflet, index=index)
+            return leaflet if isinstance(leaflet, VectorLayer) else self
         layer = self._pinned(inputs.as_layer(item))
         tiles = next((t for t in self._chains() if t.name == name), None)
         if tiles is None:
-            tiles = ChainTiles(layer, name or self._free_name(), self.panel.date)
+            tiles = self._new_tiles(layer, name or self._free_name())
             super().add(tiles, index=index)
         else:
             tiles.show(layer, before_loading=self._list_layers, date=self.panel.date)
@@ -153,6 +180,46 @@ class Map(ipyleaflet.Map):
             if trait in told:
                 setattr(tiles, trait, told[trait])
         return layer
+
+    def add_background(
+        self, url: Any, name: str | None = None, *, attribution: str = "", layers: str | None = None,
+        matrix_set: str | None = None, styles: str = "", format: str = "image/png", opacity: float = 1.0,
+        max_zoom: int | None = None,
+    ) -> Any:  # fmt: skip
+        """Shows a map of others between the base map and the chains; returns its layer.
+
+        >>> m.add_background("https://tile.openstreetmap.org/{z}/{x}/{y}.png", "OSM", attribution="© OpenStreetMap")
+        >>> m.add_background("https://data.geopf.fr/wms-r", "Relief", layers="ELEVATION.ELEVATIONGRIDCOVERAGE.SHADOW")
+        >>> m.add_background("https://data.geopf.fr/wmts", "Plan", layers="GEOGRAPHICALGRIDSYSTEMS.PLANIGNV2",
+        ...                  matrix_set="PM", styles="normal")
+
+        Parameters
+        ----------
+        url
+            XYZ tiles with `{z}`, `{x}` and `{y}` (`{-y}`: counted from the south), a WMTS's template with
+            `{TileMatrix}`, `{TileRow}` and `{TileCol}`, one of `ipyleaflet.basemaps`, or the address of a WMS or WMTS.
+        attribution
+            Whose map it is: stands in the map's corner. Most makers ask for it.
+        layers
+            Of a WMS or WMTS: names of its layers.
+        matrix_set
+            Makes it a WMTS: the name of its tile matrix set in web Mercator (`PM`, `GoogleMapsCompatible`).
+        styles, format
+            Of a WMS or WMTS.
+        opacity
+            From 0 to 1.
+        max_zoom
+            The last zoom of which there are tiles: nearer, these are enlarged.
+
+        The page of each viewer asks the server, which is not asked for anything before. The panel lists it; what does
+        not come is told there.
+        """
+        n = sum(isinstance(layer, Background | WmsBackground) for layer in self.layers)
+        made = background(
+            url, name or f"Background {n + 1}", attribution, layers, matrix_set, styles, format, opacity, max_zoom
+        )
+        super().add(made, index=n + (self._base in self.layers))
+        return made
 
     def __repr__(self) -> str:
         return f"<Map of {self._contents()}: {self.panel.status()['state']}>"
@@ -178,6 +245,7 @@ class Map(ipyleaflet.Map):
         layers = [
             {
                 "name": tiles.name, **told[tiles.model_id], "visible": tiles.visible, "opacity": tiles.opacity,
+                "group": (groups.of(self.panel.groups, tiles.model_id) or {}).get("name"),
                 "chain": tiles.entry.get("chain"), "style": tiles.shown.look.to_json(),
                 "remarks": list(tiles.entry.get("remarks", {}).get("shown", ())),
             }
@@ -208,7 +276,7 @@ class Map(ipyleaflet.Map):
         leaflet = inputs.as_leaflet(new)
         if leaflet is None:
             free = isinstance(old, ChainTiles)
-            leaflet = ChainTiles(self._pinned(inputs.as_layer(new)), old.name if free else self._free_name())
+            leaflet = self._new_tiles(self._pinned(inputs.as_layer(new)), old.name if free else self._free_name())
         return super().substitute(old, leaflet)
 
     def layer(self, name: str) -> ml.Layer:
@@ -297,7 +365,25 @@ class Map(ipyleaflet.Map):
         if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= 1:
             raise NotShown(f"at={at!r} is no share of the map's width: 0 is its left edge, 1 its right one")
         one.visible = other.visible = True
+        told, ids = self.panel.groups, (one.model_id, other.model_id)
+        self.panel.groups = [{**g, "visible": g["visible"] or any(id in g["members"] for id in ids)} for g in told]
         self.panel.swipe = {"left": one.model_id, "right": other.model_id, "at": at}
+
+    @property
+    def areas(self) -> Places:
+        """The areas that are drawn on the map, with their names: `m.areas.save("areas.gpkg")`, `m.areas.frame()`.
+
+        >>> m.areas.extend("fields.gpkg")
+        >>> ndvi.over(m.areas.frame(), stats="mean")
+
+        The panel draws, names, edits, removes and saves them under **Areas**; they are saved with the notebook and in
+        `save_view`. Looking at them the first time puts their layer on the map.
+        """
+        layer = next((one for one in self.others if isinstance(one, PlacesLayer) and one.name == AREAS), None)
+        if layer is None:
+            layer = PlacesLayer(Places(), name=AREAS)
+            super().add(layer)
+        return layer.places
 
     @property
     def clicked(self) -> Clicked | None:
@@ -378,7 +464,12 @@ class Map(ipyleaflet.Map):
     def _shown(self) -> picture.Shown:
         lat, lon = self.center
         basemap = self.panel.basemap if self.has_base else None
-        return picture.Shown(self.view(), (lat, lon), self.zoom, self.stack(), basemap, self.others)
+        opacities = {
+            t.model_id: None if not t.visible or groups.hides(self.panel.groups, t.model_id)
+            else groups.opacity(self.panel.groups, t.model_id, t.opacity)
+            for t in self.stack()
+        }  # fmt: skip
+        return picture.Shown(self.view(), (lat, lon), self.zoom, self.stack(), opacities, basemap, self.others)
 
     # What is on it
 
@@ -420,8 +511,34 @@ class Map(ipyleaflet.Map):
         """Rows of what is in `layers`, in the order that the panel has (where it can be changed), the top one first."""
         shown = {t.model_id: t for t in self._chains()}
         old = list(shown) if before is None else [t.model_id for t in before if isinstance(t, ChainTiles)]
+        back = self._remembered([] if before is None else list(before), shown)
+        told = groups.without(self.panel.groups, {t for g in self.panel.groups for t in g["members"]} - shown.keys())
+        for id, (_, group) in back.items():
+            told = groups.rejoined(told, id, group)
         order = _order([e["id"] for e in self.panel.layers], old, list(shown))
-        self.panel.layers = [shown[id].entry for id in order]
+        for id, (row, _) in back.items():
+            order.remove(id)
+            order.insert(row, id)
+        self.panel.groups = told
+        self.panel.layers = [shown[id].entry for id in groups.arranged(order, told)]
+
+    def _remembered(
+        self, before: list[ipyleaflet.Layer], shown: Mapping[str, ChainTiles]
+    ) -> dict[str, tuple[int, groups.Group | None]]:
+        """Row and group of layers that are put back where they were: the page's Undo does so.
+
+        The page says the same itself, but each of the two has to come to it alone: which of them is heard last depends
+        on how busy they are.
+        """
+        rows = [e["id"] for e in self.panel.layers]
+        for place, layer in enumerate(before):
+            if layer.model_id in rows and layer.model_id not in shown:
+                group = groups.of(self.panel.groups, layer.model_id)
+                self._removed[layer.model_id] = (place, rows.index(layer.model_id), group)
+        ids = [layer.model_id for layer in self.layers]
+        came = [id for id in shown if id in self._removed and id not in rows]
+        known = {id: self._removed.pop(id) for id in came}
+        return {id: (row, group) for id, (place, row, group) in known.items() if ids.index(id) == place}
 
     def _list_base(self) -> None:
         base = next((layer for layer in self.layers if type(layer) is ipyleaflet.TileLayer and layer.base), None)
@@ -440,6 +557,11 @@ class Map(ipyleaflet.Map):
             super().substitute(self._base, new)
         else:
             self.set_trait("layers", (new, *self.layers))
+
+    def _new_tiles(self, layer: ml.Layer | ml.TimeLayer, name: str) -> ChainTiles:
+        tiles = ChainTiles(layer, name, self.panel.date)
+        tiles.observe(lambda change: self._list_layers(), "name")
+        return tiles
 
     def _chains(self) -> list[ChainTiles]:
         """Those of the layers that show chains, the lowest first."""

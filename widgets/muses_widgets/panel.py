@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from threading import RLock
 from typing import Any
 
-import anywidget
 import traitlets as t
 from ipywidgets import DOMWidget, widget_serialization
 
 from muses_lab.plain import Status
+from muses_widgets.colours import offered
 from muses_widgets.modules import JS, joined
 from muses_widgets.sections import Section, scripts, styles
+from muses_widgets.threads import Told
 
 _WORST = ("loading", "failed", "partial", "not shown", "ok", "empty", "hidden")
 """States of layers; the first of them that one has is the map's."""
@@ -24,20 +25,32 @@ def joined_state(layers: Iterable[Mapping[str, Any]]) -> str:
     return next((state for state in _WORST if state in there), "ok")
 
 
-class Panel(anywidget.AnyWidget):
+_SHEETS = ("panel.css", "layerlist.css", "palettes.css", "leaflet.css")
+
+
+class Panel(Told):
     """Layer list, legends and status of one `Map`, and the sections: `muses_widgets.sections`."""
 
     _esm = joined(JS / "panel.js", also=scripts())
-    _css = "\n".join(path.read_text("utf-8") for path in (JS / "panel.css", *styles()))
+    _css = "\n".join(path.read_text("utf-8") for path in (*map(JS.joinpath, _SHEETS), *styles()))
 
     # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
     """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
-    notebook), legend, remarks}; one without scenes has, in place of the last five, `empty`: the sentence that says
-    so. One with dates has `frames`: {label, date, time, chain} of each."""
+    notebook), legend, colours (see `colours.colours_of`), remarks, bounds (west, south, east, north in degrees of what
+    it shows, or None)}; one without scenes has, in place of the last seven,
+    `empty`: the sentence that says so. One with dates has `frames`: {label, date, time, chain, platforms, orbits,
+    clouds} of each, and `period`: {name, reducer} of what they are made."""
+    groups: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
+    """See `groups.Group`. Members of one stand together in `layers`."""
+    closed: t.List[str] = t.List(t.Unicode()).tag(sync=True)
+    """Ids of the layers whose rows show no more than their head."""
     date = t.Unicode().tag(sync=True)
     """The date that layers with dates show: a day, or a time in UTC."""
+    filter: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    """{platform, orbit, clouds (per cent at most), start, end (days, both included)}: which of the dates the bar moves
+    through; what it has not is not asked for."""
     base = t.Unicode().tag(sync=True)
     """Model id of the base map's tile layer."""
     basemaps: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
@@ -47,7 +60,11 @@ class Panel(anywidget.AnyWidget):
     """[lat, lon] of the last click."""
     swipe: t.Dict[str, Any] = t.Dict().tag(sync=True)
     """{left, right (ids of layers), at (share of the width)}: the layers that are compared; empty: none."""
+    palettes: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
+    """{name, table}: what the layers' rows offer; see `colours.offered`."""
     folded = t.Bool(False).tag(sync=True)
+    faults: t.List[str] = t.List(t.Unicode()).tag(sync=True)
+    """What of an opened view cannot be shown here, each with its reason."""
     sections: t.Dict[str, Any] = t.Dict(t.Dict()).tag(sync=True)
     """What the parts of the sections in the kernel tell those in the browser, by the section's name."""
 
@@ -56,7 +73,7 @@ class Panel(anywidget.AnyWidget):
     long as none does."""
 
     def __init__(self, **traits: Any) -> None:
-        super().__init__(**traits)
+        super().__init__(palettes=offered(), **traits)
         self._parts: dict[str, Section] = {}
         self._telling = RLock()  # exports tell from threads of their own
         self.on_msg(self._receive)

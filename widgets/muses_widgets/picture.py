@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from html import escape
@@ -64,6 +64,8 @@ class Shown:
     zoom: float
     stack: Sequence[ChainTiles]
     """Chains, the lowest first."""
+    opacities: Mapping[str, float | None]
+    """By the id of each; None: it is hidden, or its group is."""
     basemap: str | None
     """The base map's name; None: there is none."""
     others: Sequence[Any] = ()
@@ -73,10 +75,10 @@ class Shown:
 def page(m: Shown, title: str) -> str:
     """The HTML of what the map shows now: its chains drawn one above the other, and their legends."""
     window = m.window
-    shown = [t for t in m.stack if t.visible and not t.is_empty]
+    shown = [(t, opacity) for t in m.stack if (opacity := m.opacities[t.model_id]) is not None and not t.is_empty]
     images = [_image(_base(window, round(m.zoom)) if m.basemap is not None else _blank(window), "the base map", 1)]
-    images += [_image(_drawn(t, window), t.name, t.opacity) for t in shown]
-    legends = "".join(f"<section><h2>{escape(t.name)}</h2>{_legend(t.entry)}</section>" for t in reversed(shown))
+    images += [_image(_drawn(t, window), t.name, opacity) for t, opacity in shown]
+    legends = "".join(f"<section><h2>{escape(t.name)}</h2>{_legend(t.entry)}</section>" for t, _ in reversed(shown))
     lat, lon = m.center
     west, south, east, north = window.extent.to_crs("EPSG:4326").boundingbox.bbox
     ground = view.ground_resolution((west, south, east, north), m.zoom)
@@ -163,11 +165,11 @@ def _swatches(named: Iterable[tuple[str, str]]) -> str:
 
 def _left_out(m: Shown) -> Iterable[str]:
     """What the map shows and the page does not."""
-    hidden = [t.name for t in m.stack if not t.visible]
+    hidden = [t.name for t in m.stack if m.opacities[t.model_id] is None]
     if hidden:
         yield f"Hidden when the page was made: {', '.join(hidden)}."
     for tiles in m.stack:
-        if tiles.visible and tiles.is_empty:
+        if m.opacities[tiles.model_id] is not None and tiles.is_empty:
             yield f"{tiles.name}: {tiles.entry['empty']}"
     if m.others:
         kinds = ", ".join(f"{type(layer).__name__} {layer.name}".strip() for layer in m.others)

@@ -8,12 +8,15 @@ import ssl
 import urllib.error
 import urllib.request
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from muses_lab import compute
 from muses_lab.compute import leases
+from muses_lab.service.kept import BLOCKS
 from muses_widgets.inputs import NotShown
 
 CURE = "jupyter server extension enable muses_lab.service --sys-prefix"
@@ -94,6 +97,22 @@ def give_private(body: bytes, timeout: float = 60.0) -> int | None:
         raise NotShown(f"a layer with an operator of your own is not shown: {url} does not answer ({error})") from None
 
 
+def keeps(blocks: Sequence[tuple[Any, ...]], timeout: float = 10.0) -> list[bool]:
+    """Of blocks, whether the server that draws the maps has them already; without one, whether this process has."""
+    server = _server()
+    if server is None:
+        return compute.keeps(blocks)
+    found: list[bool] = []
+    try:
+        for first in range(0, len(blocks), BLOCKS):
+            body = json.dumps({"blocks": blocks[first : first + BLOCKS]}).encode()
+            with _asked(server, f"{server['url'].rstrip('/')}/muses/kept", timeout, body) as response:
+                found += json.load(response)["kept"]
+    except (OSError, ValueError, KeyError):  # no such service: what its workers have, this process may ask itself
+        return compute.keeps(blocks)
+    return found
+
+
 def _reason(error: urllib.error.HTTPError, token: bool) -> str:
     if error.code in (401, 403) and not token:
         return (
@@ -119,6 +138,16 @@ def served_folder() -> Path | None:
     """The folder whose files the Jupyter server that started this kernel gives to its user's browser."""
     folder = (_told_by_server() or {}).get("root_dir")
     return Path(folder).resolve() if folder else None
+
+
+def served_place(path: Path) -> str | None:
+    """Where the page's Jupyter server serves a file, below its folder; None where it does not."""
+    folder = served_folder()
+    if folder is None or not path.resolve().is_relative_to(folder):
+        return None
+    place = path.resolve().relative_to(folder)
+    hidden = any(part.startswith(".") for part in place.parts)
+    return None if hidden else place.as_posix()
 
 
 def _told_by_server() -> dict[str, Any] | None:

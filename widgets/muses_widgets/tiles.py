@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 import ipyleaflet
 
 import muses_lab as ml
-from muses_lab.api.frames import last_until
+from muses_lab.api.frames import Frame, last_until
 from muses_lab.errors import NoScenes, NotFound
 from muses_lab.service.private_chains import NAME as PRIVATE
+from muses_lab.service.value_tile import VERSION
 from muses_widgets import service
+from muses_widgets.colours import colours_of
 from muses_widgets.inputs import NotShown
 from muses_widgets.legend import legend_of
+from muses_widgets.placing import bounds_of
 
 MAX_ZOOM = 20
 _REMARKS = 50
 """So many remarks on scenes are told by the panel; the chain's `.problems` has all."""
+NOWHERE = [[-89.9, -179.9], [-89.8, -179.8]]
+"""Bounds of a layer for which no tile is asked for until the panel's code is there, which takes them off
+(js/mapview.js): Leaflet would ask the browser itself, which knows no `muses:` and says so in its console."""
 CLEAR_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
@@ -28,7 +35,7 @@ class ChainTiles(ipyleaflet.TileLayer):
     def __init__(self, layer: ml.Layer | ml.TimeLayer, name: str, date: str = "") -> None:
         self._again = 0
         self._take(layer, date)
-        super().__init__(name=name, max_zoom=MAX_ZOOM, url=self._address())
+        super().__init__(name=name, max_zoom=MAX_ZOOM, url=self._address(), bounds=NOWHERE)
         self.observe(self._follow, "url")
 
     def _take(self, shown: ml.Layer | ml.TimeLayer, date: str) -> None:
@@ -39,14 +46,13 @@ class ChainTiles(ipyleaflet.TileLayer):
             if not layers:
                 raise NoScenes("no scene fits the chain's dates, place and filter")
             legend = legend_of(layers[0])  # before anything is published: what cannot be drawn is an error of the cell
-            names = _handed_over(layers) if layers[0].chain.is_private else [layer.publish() for layer in layers]
+            names = _handed_over(layers) if layers[0].chain.is_private else _published(shown)
             frame = _number(over, date)
-            told = {**_entry(layers[0].chain, *names[frame]), "legend": legend}
+            told = {**_entry(layers[0].chain, *names[frame]), "legend": legend, "colours": colours_of(layers[0])}
+            told["bounds"] = bounds_of(layers)
             if over is not None:
-                told["frames"] = [
-                    {"label": one.label, "date": one.date, "time": f"{one.time.astype('M8[us]')}Z", "chain": chain}
-                    for one, (chain, _) in zip(over.over, names, strict=True)
-                ]
+                told["frames"] = [_frame(one, chain) for one, (chain, _) in zip(over.over, names, strict=True)]
+                told["period"] = {"name": over.over.period, "reducer": over.over.reducer}
         except NoScenes as nothing:
             layers, frame, told = [shown] if isinstance(shown, ml.Layer) else [], 0, {"empty": str(nothing)}
         self.over, self._layers, self._frame, self._told = over, layers, frame, told
@@ -66,7 +72,11 @@ class ChainTiles(ipyleaflet.TileLayer):
     def _address(self) -> str:
         if self.is_empty:
             return CLEAR_PIXEL
-        address = f"muses:tiles/{self._told['chain']}/{self._told['style']}/{{z}}/{{x}}/{{y}}.png"
+        told = self._told
+        if told["colours"]:  # of any style
+            address = f"muses:tiles/{told['chain']}/{{z}}/{{x}}/{{y}}.{VERSION}"
+        else:
+            address = f"muses:tiles/{told['chain']}/{told['style']}/{{z}}/{{x}}/{{y}}.png"
         return f"{address}?again={self._again}" if self._again else address
 
     def show(self, layer: ml.Layer | ml.TimeLayer, before_loading: Callable[[], None], date: str = "") -> None:
@@ -91,11 +101,10 @@ class ChainTiles(ipyleaflet.TileLayer):
         if change["new"] == self._address():
             return
         for number, frame in enumerate(self._told.get("frames", ())):
-            if f"/{frame['chain']}/{self._told['style']}/" in change["new"]:
+            if f"/{frame['chain']}/" in change["new"]:
                 self._frame = number
                 self._told["chain"] = frame["chain"]
-                return
-        self.url = self._address()  # of what was shown before: the page did not know yet what is now
+        self.url = self._address()  # another one where the page did not know yet what is shown now
 
     @property
     def entry(self) -> dict[str, Any]:
@@ -126,6 +135,15 @@ def _number(over: ml.TimeLayer | None, date: str) -> int:
     return last_until(over.over, date) if date else len(over) - 1
 
 
+def _frame(frame: Frame, chain: str) -> dict[str, Any]:
+    clouds = frame.facts.cloud_cover
+    return {
+        "label": frame.label, "date": frame.date, "time": f"{frame.time.astype('M8[us]')}Z", "chain": chain,
+        "platforms": list(frame.facts.platforms), "orbits": list(frame.facts.orbits),
+        "clouds": round(clouds, 1) if isfinite(clouds) else None,
+    }  # fmt: skip
+
+
 def _entry(chain: Any, name: str, style: str) -> dict[str, Any]:
     problems = chain.problems
     return {
@@ -134,6 +152,11 @@ def _entry(chain: Any, name: str, style: str) -> dict[str, Any]:
         "private": chain.is_private,
         "remarks": {"count": len(problems), "shown": list(problems[:_REMARKS])},
     }
+
+
+def _published(shown: ml.Layer | ml.TimeLayer) -> list[tuple[str, str]]:
+    """Names of chain and style in tiles' addresses, of a layer or of each of its dates."""
+    return shown.publish() if isinstance(shown, ml.TimeLayer) else [shown.publish()]
 
 
 def _handed_over(layers: list[ml.Layer]) -> list[tuple[str, str]]:

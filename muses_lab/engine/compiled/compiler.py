@@ -519,7 +519,7 @@ def _graph(machine: _Machine, root: Node, parameters: Mapping[str, Any], meta: M
 
 @dataclass(frozen=True)
 class _Step:
-    """What an operator's `images` may ask of the compiler; see `operators.declare.Compiling`."""
+    """What an operator's `images` may ask of the compiler; see `operators.contract.Compiling`."""
 
     machine: _Machine
     meta: Meta

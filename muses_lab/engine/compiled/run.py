@@ -307,7 +307,7 @@ def _scene(
     for name, band in bands.items():
         asset = scene.assets.get(name)
         if asset is not None:
-            stored = read(catalog, asset, band, grid, level, rect, run.cancelled)
+            stored = read(catalog, asset, band, grid, level, rect, run.cancelled, run.once)
             if stored is not None:
                 found[name] = stored
     return found

@@ -63,7 +63,7 @@ export function fieldOf(row, change) {
  * @param {string} id
  * @returns {Made}
  */
-function number(row, change, id) {
+export function number(row, change, id) {
   const slider = h("input", { type: "range", id });
   const typed = h("input", { type: "number", class: "muses-field", "aria-label": `${row.title}, as a number` });
   slider.addEventListener("input", () => {
@@ -191,7 +191,7 @@ function classes(row, change) {
  * @param {string} id
  * @returns {Made}
  */
-function palette(row, change, id) {
+export function palette(row, change, id) {
   const choices = row.choices ?? [];
   const radios = choices.map(() => h("input", { type: "radio", name: id }));
   radios.forEach((radio, i) => radio.addEventListener("change", () => radio.checked && pick(choices[i])));

@@ -3,7 +3,7 @@
 
 /** @import { FailedScene, Progress, TileFailure, TileState, ViewReport } from "./types" */
 
-import { formatLengths, formatSeconds, formatTimes, plural } from "./format.js";
+import { formatLengths, formatSeconds, formatTimes, ordinal, plural } from "./format.js";
 
 /** Screen pixels across a native pixel from which on it is said that zooming in shows no more. */
 const ENLARGED = 2;
@@ -15,11 +15,13 @@ const LATE = 2;
  * @param {ViewReport | null} report
  * @param {string | null} time that they took
  * @param {number | null} enlarged
+ * @param {boolean} [failed] whether other tiles failed: nobody knows what scenes they have
  */
-export function describeReport(report, time, enlarged) {
+export function describeReport(report, time, enlarged, failed = false) {
   if (!report) return [time];
   const { used, found, levels, native, thinned } = report;
-  const scenes = found ? `${used} of ${plural(found, "scene")}` : "No scenes here";
+  const nothing = failed ? null : "No scenes here";
+  const scenes = found ? `${used} of ${plural(found, "scene")}` : nothing;
   const level = formatLengths(levels) === formatLengths(native) ? ", native" : `; native: ${formatLengths(native)}`;
   return [
     [scenes, time].filter(Boolean).join(" · "),
@@ -27,6 +29,35 @@ export function describeReport(report, time, enlarged) {
     levels.length > 0 && `Computed at ${formatLengths(levels)}${level}${enlarged ? `, enlarged ${formatTimes(enlarged)}` : ""}`,
   ];
 }
+
+/**
+ * The same in so few words that they stand beside a layer's name.
+ * @param {ViewReport | null} report
+ */
+export function describeBriefly(report) {
+  if (!report?.found) return "";
+  const { used, found, levels } = report;
+  return [`${used} of ${plural(found, "scene")}`, levels.length && formatLengths(levels)].filter(Boolean).join(", ");
+}
+
+/** What the dot of a layer says. */
+const STATES = {
+  loading: "Loading",
+  ok: "All of it is shown",
+  partial: "A part is missing",
+  failed: "Nothing of it could be shown",
+  empty: "No scene fits it",
+  hidden: "Hidden",
+  grouped: "Hidden by its group",
+};
+
+/**
+ * A layer's state in words, with the first reason.
+ * @param {string} state
+ * @param {string[]} why
+ */
+export const describeState = (state, why) =>
+  [STATES[/** @type {keyof typeof STATES} */ (state)] ?? state, ...why.slice(0, 1)].join(": ");
 
 /**
  * How many pixels of the screen a native pixel is wide, where the map shows native ones and that is much.
@@ -54,7 +85,10 @@ export function describeWait(state, queue, expected, now = performance.now()) {
   if (seconds >= 1) parts.push(`${Math.floor(seconds)} s`);
   if (queue?.cluster && queue.cluster.state !== "ready") parts.push(`cluster: ${queue.cluster.state}`);
   else if (expected && expected.since >= begun && tilesDone(state)) parts.push(describeExpected(expected, now));
-  if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
+  const place = queue?.class?.position;
+  if (place) parts.push(`${ordinal(place + 1)} in the class's queue`);
+  else if (queue?.position) parts.push(`${plural(queue.position, "block")} ahead`);
+  if (queue?.class && queue.class.state !== "ready") parts.push(`on your own cluster: ${queue.class.reason}`);
   if (refusal) parts.push(refusal);
   return parts.join(" · ");
 }

@@ -25,6 +25,19 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
+ * A text of a course as elements: `code` between backticks, lines kept; all else is text.
+ * @param {string} text
+ * @returns {(Node | string)[]}
+ */
+export function marked(text) {
+  const parts = text.split(/(`[^`]+`|\n)/).filter(Boolean);
+  return parts.map((part) => {
+    if (part === "\n") return h("br");
+    return part.length > 2 && part.startsWith("`") && part.endsWith("`") ? h("code", {}, part.slice(1, -1)) : part;
+  });
+}
+
+/**
  * Those of some things that there are.
  * @template T
  * @param {readonly (T | null | undefined | false | "")[]} items

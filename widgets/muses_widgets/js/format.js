@@ -18,6 +18,12 @@ export function formatLength(metres) {
   return `${+metres.toPrecision(metres < 10 ? 2 : 3)} m`;
 }
 
+/** @param {number} square metres */
+export function formatArea(square) {
+  if (square >= 1e6) return `${+(square / 1e6).toPrecision(4)} km²`;
+  return square >= 1e4 ? `${+(square / 1e4).toPrecision(4)} ha` : `${+square.toPrecision(4)} m²`;
+}
+
 /** @param {number[]} sizes in metres */
 export const formatLengths = (sizes) => sizes.map(formatLength).join(" and ");
 
@@ -38,6 +44,15 @@ export function formatSeconds(seconds) {
 }
 
 /**
+ * 1st, 2nd, 3rd, 4th, 11th, 22nd.
+ * @param {number} n
+ */
+export function ordinal(n) {
+  const teen = n % 100 > 10 && n % 100 < 14;
+  return `${n}${(!teen && ["th", "st", "nd", "rd"][n % 10]) || "th"}`;
+}
+
+/**
  * 1 tile, 2 tiles
  * @param {number} n
  * @param {string} word
@@ -52,3 +67,22 @@ export function formatBytes(bytes) {
   if (bytes >= 1 << 30) return `${(bytes / (1 << 30)).toFixed(1)} GiB`;
   return bytes >= 1 << 20 ? `${+(bytes / (1 << 20)).toPrecision(bytes < 10 << 20 ? 2 : 4)} MiB` : `${Math.ceil(bytes / 1024)} KiB`;
 }
+
+/**
+ * 05:42 of today, 2026-05-31 05:42 of another day; in the clock of who looks.
+ * @param {string} when as `Date` reads it
+ * @param {Date} [now]
+ */
+export function formatWhen(when, now = new Date()) {
+  const at = new Date(when);
+  const clock = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  return at.toDateString() === now.toDateString() ? clock : `${at.toLocaleDateString("sv")} ${clock}`;
+}
+
+/**
+ * lon 1.40000°, lat 43.60000°: as the API takes a place, longitude first.
+ * @param {number} lon
+ * @param {number} lat
+ * @param {number} [digits] after the point; five are a metre
+ */
+export const formatPlace = (lon, lat, digits = 5) => `lon ${lon.toFixed(digits)}°, lat ${lat.toFixed(digits)}°`;

@@ -15,6 +15,21 @@ export function drawLegend(legend) {
   throw new Error(`Unknown kind of legend: ${JSON.stringify(/** @type {{ kind: unknown }} */ (legend).kind)}`);
 }
 
+/**
+ * A legend as the background of a small square.
+ * @param {Legend | undefined} legend
+ */
+export function swatchOf(legend) {
+  if (!legend) return "";
+  if (legend.kind === "continuous") return `linear-gradient(to right, ${legend.stops.map(([offset, colour]) => `${colour} ${(offset * 100).toFixed(2)}%`).join(", ")})`;
+  const colours = legend.kind === "classes" ? legend.entries.slice(0, STRIPES).map(({ colour }) => colour) : RGB;
+  return `linear-gradient(to right, ${colours.map((colour, n) => `${colour} ${(100 * n) / colours.length}% ${(100 * (n + 1)) / colours.length}%`).join(", ")})`;
+}
+
+/** So many classes are told by a square. */
+const STRIPES = 4;
+const RGB = ["#d32f2f", "#2e7d32", "#1565c0"];
+
 /** @param {ContinuousLegend} legend */
 function drawRamp({ stops, ticks, vmin, vmax, label, unit, opacity }) {
   const title = titleOf(label, unit);
@@ -66,7 +81,7 @@ function drawRgb({ bands, vmin, vmax }) {
     h(
       "div",
       { class: "muses-rgb" },
-      ["#d32f2f", "#2e7d32", "#1565c0"].map((colour, i) =>
+      RGB.map((colour, i) =>
         h("span", {}, h("span", { class: "muses-swatch", style: `background: ${colour}` }), String(names[i])),
       ),
     ),

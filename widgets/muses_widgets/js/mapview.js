@@ -102,22 +102,36 @@ export async function findAttribution(mapView) {
   return views.map((view) => view.status === "fulfilled" && view.value?.obj).find((control) => control?.addAttribution) ?? null;
 }
 
+/**
+ * Whether a click on the map is one of its drawing tools': a corner of a polygon, not a place.
+ * @param {Pick<LeafletMap, "pm">} map
+ */
+export const isDrawing = ({ pm }) => ["Draw", "Edit", "Drag", "Removal"].some((mode) => pm?.[`global${mode}ModeEnabled`]?.call(pm));
+
 /** Makes the page's Leaflet load `muses:` tiles through us. */
 export function teachLeaflet() {
   if (window.L?.TileLayer) tileLoader().teach(window.L.TileLayer.prototype);
 }
 
+/** Further south than any tile: as NOWHERE in muses_widgets/tiles.py. */
+const NOWHERE = -89;
+
 /**
- * Takes over a tile layer. A saved notebook draws its map while this module is still being loaded: what the layer has
- * asked for until then (in vain: no browser knows `muses:`) is asked for again. The same holds for a second copy of
- * Leaflet, whose classes are found through the layer.
+ * Takes over a tile layer. A map is drawn while this module is still being loaded: until then its layers have bounds in
+ * which no tile lies. What a layer has asked for without us (in vain: no browser knows `muses:`) is asked for again. The
+ * same holds for a second copy of Leaflet, whose classes are found through the layer.
  * @param {LeafletTileLayer} layer
  */
 export function takeOver(layer) {
   let owner = Object.getPrototypeOf(layer);
   while (!Object.hasOwn(owner, "createTile")) owner = Object.getPrototypeOf(owner);
   tileLoader().teach(owner);
-  if (layer._url?.startsWith("muses:") && !layer._muses) layer.redraw();
+  const north = layer.options?.bounds?.[1]?.[0] ?? 90;
+  if (north < NOWHERE) {
+    // ipyleaflet sets all options again whenever one changes: these bounds are not to come back.
+    Object.defineProperty(layer.options, "bounds", { get: () => undefined, set: () => {} });
+    layer.redraw();
+  } else if (layer._url?.startsWith("muses:") && !layer._muses) layer.redraw();
 }
 
 /**

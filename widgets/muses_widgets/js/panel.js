@@ -1,12 +1,16 @@
 // @ts-check
 // The panel of a map: its frame, the layers' rows, and what the sections are told. Each section is a module of its own.
 
-/** @import { KernelMessage, LeafletMap, MapView, Model, PanelTraits, WidgetManager, WidgetModel } from "./types" */
+/** @import { KernelMessage, LayerGroup, LeafletMap, MapView, Model, PanelTraits, WidgetManager, WidgetModel } from "./types" */
 /** @import { Section } from "./sections.js" */
 
 import { h, keepKeys } from "./dom.js";
+import { nameDrawTools } from "./drawtools.js";
+import { fullScreenButton } from "./fullscreen.js";
+import { LayerList } from "./layerlist.js";
 import { MapState } from "./mapstate.js";
-import { findMapView, findModel, hasKernel, teachLeaflet } from "./mapview.js";
+import { findMapView, findModel, hasKernel, isDrawing, teachLeaflet } from "./mapview.js";
+import { notesBar } from "./notes.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
 import { sectionKinds } from "./sections.js";
@@ -30,8 +34,9 @@ export class Panel {
 
   /** @type {WidgetModel | null} the real model of this panel */
   self = null;
-  /** @type {boolean | undefined} in this page alone, until somebody folds or unfolds it */
+  /** @type {boolean | undefined} by somebody; until then a narrow map's panel is folded */
   folded;
+  narrow = false;
   /** @type {{ folded: number, unfolded: number } | undefined} pixels */
   widths;
   /** @type {symbol | undefined} the newest call of adoptLayers() */
@@ -59,7 +64,8 @@ export class Panel {
       h("span", { class: "muses-title" }, "Layers"),
     );
     this.problems = h("div", { class: "muses-problems", role: "alert" });
-    this.list = h("div", { class: "muses-layers" });
+    this.notes = notesBar(signal);
+    this.list = new LayerList(this);
     /** @type {[string, Section][]} */
     this.sections = sectionKinds().map((kind) => [kind.name, kind.make(this)]);
     const parts = this.sections.map(([, section]) => section);
@@ -69,13 +75,14 @@ export class Panel {
       { class: "muses-scroll" },
       this.problems,
       parts.flatMap((section) => section.top ?? []),
-      h("div", { class: "muses-body" }, this.list, parts.flatMap((section) => section.body ?? [])),
+      h("div", { class: "muses-body" }, this.list.element, parts.flatMap((section) => section.body ?? [])),
     );
     this.root = h(
       "section",
       { class: "muses-panel", "aria-label": "Map layers" },
-      h("div", { class: "muses-head" }, this.fold, this.status.retry),
+      h("div", { class: "muses-head" }, this.fold, this.status.retry, fullScreenButton(this)),
       this.status.element,
+      this.notes,
       this.scroll,
       parts.flatMap((section) => section.foot ?? []), // always in sight, however long the list is
     );
@@ -112,6 +119,9 @@ export class Panel {
       this.tell((section) => section.moved?.());
     });
     this.onMap("click", ({ latlng }) => {
+      if (isDrawing(this.map)) return;
+      const [, taker] = this.sections.find(([, section]) => section.takesClicks?.()) ?? [];
+      if (taker) return taker.clicked?.(latlng);
       this.tell((section) => section.clicked?.(latlng));
       const { lat, lng } = latlng.wrap();
       this.save({ clicked: [lat, lng] });
@@ -119,16 +129,22 @@ export class Panel {
     this.onMap("zoom viewreset", () => this.tell((section) => section.zooming?.()));
     this.onMap("zoomend", () => this.tell((section) => section.zoomed?.()));
     this.onModel("change:layers", () => this.adoptLayers());
+    this.onModel("change:groups", () => this.layersMoved());
+    this.onModel("change:closed", () => this.list.show());
     const adopt = () => this.guard(() => this.adoptLayers());
     this.mapModel.on("change:layers", adopt);
     this.onModel("change:folded", () => {
       this.folded = this.model.get("folded");
       this.showFolded();
     });
-    this.onModel("change:sections", () => this.tell((section, name) => section.told?.(this.model.get("sections")[name])));
+    this.onModel("change:sections", () => {
+      const states = this.model.get("sections");
+      this.tell((section, name) => (name in states ? section.told?.(states[name]) : undefined)); // others have told nothing yet
+    });
     this.onModel("msg:custom", (message) => this.receive(message));
     const size = new ResizeObserver(() => this.guard(() => this.fit()));
     size.observe(this.map.getContainer());
+    nameDrawTools(this.map.getContainer(), signal);
     signal.addEventListener("abort", () => {
       size.disconnect();
       this.mapModel.off("change:layers", adopt);
@@ -137,6 +153,7 @@ export class Panel {
     });
 
     this.fit();
+    for (const fault of model.get("faults") ?? []) this.showProblem(fault);
     this.tell((section) => section.connected?.());
     await this.adoptLayers();
   }
@@ -222,12 +239,11 @@ export class Panel {
   fit() {
     const { clientWidth: width, clientHeight: height } = this.map.getContainer();
     this.map.getContainer().classList.add("muses-map");
-    const narrow = width > 0 && width < NARROW;
-    this.widths = { folded: Math.max(190, width * 0.42), unfolded: narrow ? width - 68 : width * 0.42 };
+    this.narrow = width > 0 && width < NARROW;
+    this.widths = { folded: Math.max(190, width * 0.42), unfolded: this.narrow ? width - 68 : width * 0.42 };
     this.root.style.setProperty("--muses-height", `${Math.max(120, height - 64)}px`);
     this.root.classList.toggle("muses-low", height < 340);
     this.map.getContainer().style.setProperty("--muses-map-width", `${width}px`);
-    if (narrow && this.folded === undefined) this.folded = true;
     this.showFolded();
   }
 
@@ -238,9 +254,9 @@ export class Panel {
     this.showFolded();
   }
 
-  /** A narrow map's panel is folded in this page alone, until somebody folds or unfolds it. */
+  /** A panel is folded as long as its map is narrow, in this page alone, until somebody folds or unfolds it. */
   get isFolded() {
-    return this.folded ?? this.model.get("folded");
+    return this.folded ?? (this.narrow || this.model.get("folded"));
   }
 
   showFolded() {
@@ -279,10 +295,16 @@ export class Panel {
     for (const [, section] of this.sections) await this.guard(() => section.adopt?.());
     for (const row of [...this.rows.values()]) await row.adopt();
     if (turn !== this.turn) return;
-    // The first in the list lies on top.
-    const top = entries.length;
+    this.layersMoved();
+  }
+
+  /** Layers are in another order, or in other groups. */
+  layersMoved() {
+    const entries = this.model.get("layers");
+    const top = entries.length; // the first in the list lies on top
     entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
-    this.showList(entries.flatMap((entry) => this.rows.get(entry.id)?.element ?? []));
+    this.list.show();
+    this.view.report();
     this.layersChanged();
   }
 
@@ -293,30 +315,11 @@ export class Panel {
   }
 
   /**
-   * Puts the rows in order; only when they are not, because a row that is moved loses the keyboard's focus.
-   * @param {HTMLElement[]} wanted
+   * Shows how opaque a group makes its layers, before the model says so.
+   * @param {LayerGroup} group
    */
-  showList(wanted) {
-    const there = [...this.list.children];
-    if (wanted.length && wanted.length === there.length && wanted.every((row, i) => row === there[i])) return;
-    const focused = document.activeElement;
-    this.list.replaceChildren(...wanted);
-    if (!wanted.length) this.list.append(h("div", { class: "muses-note" }, "No layers yet: m.add(chain, name=…)"));
-    if (focused instanceof HTMLElement && this.list.contains(focused)) focused.focus();
-  }
-
-  /**
-   * Moves a layer in the list.
-   * @param {string} id
-   * @param {number} step
-   */
-  move(id, step) {
-    const entries = [...this.model.get("layers")];
-    const from = entries.findIndex((e) => e.id === id);
-    const to = from + step;
-    if (from < 0 || to < 0 || to >= entries.length) return;
-    entries.splice(to, 0, ...entries.splice(from, 1));
-    this.save({ layers: entries });
+  showGroupOpacity(group) {
+    for (const id of group.members) this.rows.get(id)?.showGroup(group);
   }
 
   /** The layers that are chains, the top one first. */

@@ -3,13 +3,17 @@
 
 /** @import { Panel } from "./panel.js" */
 /** @import { Expectation } from "./describe.js" */
-/** @import { FailedScene, LayerEntry, LeafletTileLayer, Progress, QueueStatus, Remarks, TileFailure, TileState, WidgetModel } from "./types" */
+/** @import { FailedScene, LayerEntry, LayerGroup, LeafletTileLayer, Progress, QueueStatus, Remarks, TileFailure, TileState, WidgetModel } from "./types" */
 
-import { describeFailures, describeReport, describeTime, describeWait, enlargement, tilesDone } from "./describe.js";
+import { describeBriefly, describeFailures, describeReport, describeState, describeTime, describeWait, enlargement, tilesDone } from "./describe.js";
 import { h, present } from "./dom.js";
 import { plural } from "./format.js";
-import { drawLegend } from "./legend.js";
+import { grip } from "./grip.js";
+import { drawLegend, swatchOf } from "./legend.js";
+import { Look } from "./look.js";
+import { stateOf } from "./mapstate.js";
 import { coversView, findLayer, takeOver } from "./mapview.js";
+import { RowTools } from "./rowtools.js";
 import { askJson } from "./server.js";
 import { joinReports } from "./tilereport.js";
 import { noTiles, tileLoader } from "./tiles.js";
@@ -26,6 +30,8 @@ export class Row {
   removed = false;
   /** @type {string | undefined} the legend that is drawn */
   legendKey;
+  /** How it looks in this page. */
+  look;
   /** @type {string | undefined} the failures that are drawn */
   failureKey;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -40,6 +46,7 @@ export class Row {
     this.panel = panel;
     this.layerModel = layerModel;
     this.entry = entry;
+    this.look = new Look(panel, this);
     /** @type {LeafletTileLayer | null} */
     this.layer = null;
     /** @type {FailedScene[]} scenes that could not be read, with the service's reasons */
@@ -54,14 +61,24 @@ export class Row {
     this.found = null;
     /** @type {number | null} those of them that the tiles are made of */
     this.used = null;
+    /** @type {LayerGroup | undefined} in which it is */
+    this.group = undefined;
+    this.grip = grip(
+      () => `Move ${this.entry.name}`,
+      (step) => panel.guard(() => panel.list.step(this, step)),
+      () => panel.list.begin({ id: this.entry.id, group: this.group?.name ?? null }, this.element),
+    );
+    this.twist = h("button", { type: "button", class: "muses-icon muses-twist", onclick: () => panel.guard(() => this.setClosed(!this.closed)) });
+    this.swatch = h("span", { class: "muses-swatch muses-small-legend", "aria-hidden": "true" });
+    this.dot = h("span", { class: "muses-dot", role: "img" });
+    this.badge = h("div", { class: "muses-badge", hidden: true });
+    this.tools = new RowTools(panel, this);
     this.box = h("input", { type: "checkbox" });
     this.box.addEventListener("change", () => panel.guard(() => this.setModel({ visible: this.box.checked })));
     this.name = h("span", { class: "muses-name" });
     this.private = h("span", { class: "muses-private", title: PRIVATE, hidden: true }, "private");
-    this.up = this.arrow("Move up", "▲", -1);
-    this.down = this.arrow("Move down", "▼", +1);
     this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity" });
-    this.opacity.addEventListener("input", () => this.layer?.setOpacity(Number(this.opacity.value) / 100));
+    this.opacity.addEventListener("input", () => this.layer?.setOpacity((this.group?.opacity ?? 1) * (Number(this.opacity.value) / 100)));
     this.opacity.addEventListener("change", () => panel.guard(() => this.setModel({ opacity: Number(this.opacity.value) / 100 })));
     this.percent = h("span", { class: "muses-percent" });
     this.legend = h("div");
@@ -89,7 +106,17 @@ export class Row {
     this.element = h(
       "div",
       { class: "muses-layer" },
-      h("div", { class: "muses-layer-head" }, h("label", {}, this.box, this.name, this.private), this.up, this.down),
+      h(
+        "div",
+        { class: "muses-layer-head" },
+        this.grip.element,
+        this.twist,
+        h("label", {}, this.box, this.swatch, this.name, this.private),
+        this.dot,
+        this.tools.button,
+      ),
+      this.tools.element,
+      this.badge,
       this.bar,
       this.details,
     );
@@ -102,19 +129,27 @@ export class Row {
     layerModel.on(WATCHED, this.listener);
   }
 
-  /**
-   * @param {string} label
-   * @param {string} sign
-   * @param {number} step in the list
-   */
-  arrow(label, sign, step) {
-    const move = () => this.panel.guard(() => this.panel.move(this.entry.id, step));
-    return h("button", { type: "button", class: "muses-icon", "aria-label": label, title: label, onclick: move }, sign);
+  /** Whether it is to be seen: neither it nor its group is hidden. */
+  get visible() {
+    return this.layerModel.get("visible") && (this.group?.visible ?? true);
   }
 
-  /** @returns {boolean} */
-  get visible() {
-    return this.layerModel.get("visible");
+  /** Whether the row shows no more than its head. */
+  get closed() {
+    return (this.panel.model.get("closed") ?? []).includes(this.entry.id);
+  }
+
+  /** @param {boolean} closed */
+  setClosed(closed) {
+    const others = (this.panel.model.get("closed") ?? []).filter((id) => id !== this.entry.id);
+    this.panel.save({ closed: closed ? [...others, this.entry.id] : others });
+    this.showClosed();
+  }
+
+  showClosed() {
+    const { closed } = this;
+    this.element.classList.toggle("muses-closed", closed);
+    this.twist.setAttribute("aria-expanded", String(!closed));
   }
 
   /** The sentence that says that no scene fits the chain's dates, place and filter; else nothing. */
@@ -129,6 +164,7 @@ export class Row {
   update(entry) {
     const old = this.entry;
     this.entry = entry;
+    this.group = this.panel.list.groupOf(entry.id);
     this.name.textContent = entry.name;
     this.name.title = entry.empty ? entry.name : `${entry.name}\nchain ${entry.chain}\nstyle ${entry.style}`;
     this.private.hidden = !entry.private;
@@ -137,16 +173,35 @@ export class Row {
     this.element.classList.toggle("muses-empty", Boolean(this.empty));
     this.drawRemarks(entry.remarks ?? { count: 0, shown: [] });
     this.element.dataset.name = entry.name;
-    const entries = this.panel.model.get("layers");
-    this.up.disabled = entries.at(0)?.id === entry.id;
-    this.down.disabled = entries.at(-1)?.id === entry.id;
-    this.up.hidden = this.down.hidden = entries.length < 2;
+    this.twist.setAttribute("aria-label", `Details of ${entry.name}`);
+    this.grip.name();
+    this.tools.update();
     if (old.chain !== entry.chain) this.unread = [];
-    const legendKey = JSON.stringify(entry.legend);
-    if (legendKey !== this.legendKey) {
-      this.legendKey = legendKey;
-      this.legend.replaceChildren(...present([drawLegend(entry.legend)]));
-    }
+    this.recolour();
+    this.drawLegend();
+    this.showModel();
+  }
+
+  drawLegend() {
+    const { legend } = this.look;
+    const legendKey = JSON.stringify(legend);
+    if (legendKey === this.legendKey) return;
+    this.legendKey = legendKey;
+    this.legend.replaceChildren(...present([drawLegend(legend)]));
+    this.swatch.style.background = swatchOf(legend);
+    this.swatch.hidden = !legend;
+  }
+
+  /**
+   * Takes over what its group is.
+   * @param {LayerGroup | undefined} group
+   */
+  showGroup(group) {
+    this.group = group;
+    this.element.hidden = group !== undefined && !group.open;
+    this.element.classList.toggle("muses-in-group", group !== undefined);
+    this.showClosed();
+    this.tools.update();
     this.showModel();
   }
 
@@ -155,12 +210,28 @@ export class Row {
     const layer = await findLayer(this.layerModel, this.panel.mapView);
     if (!layer || this.removed) return;
     if (layer !== this.layer) {
+      this.leave(); // ipyleaflet makes anew what stands above a layer that is removed or put below it
       this.layer = layer;
       takeOver(layer);
       layer.on("musestiles", () => this.tilesChanged());
     }
+    this.recolour();
     this.applyVisibility();
     tileLoader().adopt(layer);
+  }
+
+  /** The Leaflet layer until now is no longer the row's. */
+  leave() {
+    if (this.layer && this.panel.map.hasLayer(this.layer)) this.panel.map.removeLayer(this.layer);
+    this.layer = null;
+  }
+
+  /** Gives the layer's tiles the colours that it has. */
+  recolour() {
+    const { chain, frames = [] } = this.entry;
+    const { colours } = this.look;
+    if (!this.layer || !colours || !chain) return;
+    tileLoader().recolour(this.layer, { ...colours, chains: [chain, ...frames.map((frame) => frame.chain)] });
   }
 
   /** @param {Record<string, unknown>} changes traits of the layer */
@@ -171,10 +242,11 @@ export class Row {
 
   showModel() {
     const percent = Math.round(this.layerModel.get("opacity") * 100);
-    this.box.checked = this.visible;
+    this.box.checked = this.layerModel.get("visible");
     this.opacity.value = String(percent);
     this.percent.textContent = `${percent} %`;
-    this.element.classList.toggle("muses-hidden", !this.visible);
+    this.element.classList.toggle("muses-hidden", !this.box.checked);
+    this.element.classList.toggle("muses-hidden-by-group", this.box.checked && !this.visible);
     this.applyVisibility();
     this.panel.showStatus();
   }
@@ -187,6 +259,10 @@ export class Row {
     const wanted = this.visible && !this.empty && this.layerModel.get("url").startsWith("muses:");
     if (wanted && !map.hasLayer(layer)) map.addLayer(layer);
     if (!wanted && map.hasLayer(layer)) map.removeLayer(layer);
+    if (!wanted) return;
+    const opacity = this.layerModel.get("opacity") * (this.group?.opacity ?? 1);
+    // ipyleaflet sets that of the layer alone, in this turn of the event loop.
+    queueMicrotask(() => map.hasLayer(layer) && layer.setOpacity(opacity));
   }
 
   tilesChanged() {
@@ -271,12 +347,26 @@ export class Row {
     this.found = report?.found ?? null;
     this.used = report?.used ?? null;
     this.enlarged = enlargement(report, metres);
+    this.badge.textContent = loading ? "" : describeBriefly(report);
+    this.badge.hidden = !this.badge.textContent || !this.visible || !this.closed;
+    this.showDot();
     showLines(this.note, [
       loading && describeWait(state, this.queue, this.expectation),
-      ...describeReport(report, loading ? null : describeTime(state), this.enlarged),
+      ...describeReport(report, loading ? null : describeTime(state), this.enlarged, state.failed.size > 0),
     ]);
     this.drawHoles(report?.holes ?? 0);
     this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
+  }
+
+  showDot() {
+    const own = this.layerModel.get("visible");
+    const told = this.visible && !this.empty ? stateOf(this) : { state: "", why: [] };
+    const state = this.empty ? "empty" : told.state || (own ? "grouped" : "hidden");
+    const said = describeState(state, this.empty ? [this.empty] : told.why);
+    if (this.dot.title === said) return;
+    this.dot.dataset.state = state;
+    this.dot.title = said;
+    this.dot.setAttribute("aria-label", said);
   }
 
   /**
@@ -324,8 +414,7 @@ export class Row {
   /** The layer is no longer one of the map's: whatever was under way, it is not drawn again. */
   remove() {
     this.removed = true;
-    if (this.layer && this.panel.map.hasLayer(this.layer)) this.panel.map.removeLayer(this.layer);
-    this.layer = null;
+    this.leave();
     clearTimeout(this.reportTimer);
     this.layerModel.off(WATCHED, this.listener);
     this.element.remove();

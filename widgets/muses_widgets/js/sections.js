@@ -14,10 +14,12 @@
  * @property {() => void | Promise<void>} [connected] the map is there
  * @property {() => void | Promise<void>} [adopt] the map's layers may be others: takes hold of those of its own
  * @property {() => void | Promise<void>} [layersChanged] which layers there are, what they are of, or which are visible
+ * @property {() => void} [recoloured] somebody changes colours of a layer, by hand
  * @property {() => void} [zooming] the map's picture is moved without its layers (Leaflet's `zoom` and `viewreset`)
  * @property {() => void} [zoomed] the zoom is another
  * @property {() => void} [moved] the view is another
  * @property {(place: LatLng) => void} [clicked]
+ * @property {() => boolean} [takesClicks] whether clicks on the map are its own for now, and no other section's
  * @property {() => void} [cleared] there is no clicked place any more
  * @property {(state: any) => void} [told] the section's Python part tells another state
  * @property {() => void} [heard] the section's Python part has got a message

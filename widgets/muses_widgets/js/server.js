@@ -72,6 +72,9 @@ export async function within(seconds, signal, work) {
   }
 }
 
+/** What the cookie says that a page of this server has to send along; Voilà's pages come without it. */
+const xsrfToken = () => document.cookie.match(/(?:^|;\s*)_xsrf=([^;]*)/)?.[1];
+
 /**
  * fetch() of a `muses:` URL. JupyterHub treats a fetch without the XSRF header as anonymous.
  * @param {string} url
@@ -79,9 +82,12 @@ export async function within(seconds, signal, work) {
  */
 export async function ask(url, options = {}) {
   const address = completeUrl(url); // outside of what means that nobody answers
-  const xsrf = document.cookie.match(/(?:^|;\s*)_xsrf=([^;]*)/)?.[1];
-  const headers = { ...options.headers, ...(xsrf ? { "X-XSRFToken": decodeURIComponent(xsrf) } : {}) };
   try {
+    if (["POST", "DELETE"].includes(options.method ?? "GET") && !xsrfToken()) {
+      await fetch(completeUrl("muses:health"), { credentials: "same-origin", signal: options.signal }); // sets the cookie
+    }
+    const xsrf = xsrfToken();
+    const headers = { ...options.headers, ...(xsrf ? { "X-XSRFToken": decodeURIComponent(xsrf) } : {}) };
     return await fetch(address, { credentials: "same-origin", ...options, headers });
   } catch (error) {
     if (isAbort(error)) throw error;

@@ -3,6 +3,8 @@
 
 /** @import { TileHeader, TileReport, ViewReport } from "./types" */
 
+import { bytesOf } from "./values.js";
+
 /** The header in which the service sends it. */
 export const REPORT_HEADER = "X-Muses-Report";
 
@@ -12,8 +14,8 @@ export const REPORT_HEADER = "X-Muses-Report";
  * @returns {TileReport}
  */
 export function readReport({ scenes, bits = {}, levels = [], native = [], thinned = null, failed = 0, holes = [0, 0] }) {
-  const found = bytesOf(bits.found);
-  const used = bytesOf(bits.used);
+  const found = bytesOf(bits.found ?? "");
+  const used = bytesOf(bits.used ?? "");
   const numbered = new Uint8Array(found.length);
   let nth = 0;
   for (let n = 0; n < found.length * 8; n += 1) {
@@ -84,6 +86,3 @@ const bit = (bytes, n) => Boolean((bytes[n >> 3] ?? 0) & (128 >> (n & 7)));
 function setBit(bytes, n) {
   bytes[n >> 3] = (bytes[n >> 3] ?? 0) | (128 >> (n & 7));
 }
-
-/** @param {string} [text] in base64 */
-const bytesOf = (text = "") => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));

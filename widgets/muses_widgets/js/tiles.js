@@ -1,13 +1,15 @@
 // @ts-check
 // Tiles of `muses:` layers: fetched by us rather than by <img src>, because only then are the status and the reason
-// of a failed tile known, a tile nobody looks at any more is really given up, and a replaced layer keeps its old
-// tiles until the new ones are there.
+// of a failed tile known, a tile nobody looks at any more is really given up, a replaced layer keeps its old tiles
+// until the new ones are there, and other colours of the same values ask for nothing.
 
-/** @import { Coords, Job, LeafletTileLayer, TileDone, TileFailure, TileReport, TileState } from "./types" */
+/** @import { Coords, Job, LayerColours, LeafletTileLayer, TileDone, TileFailure, TileReport, TileState } from "./types" */
 
 import { theme } from "./dom.js";
 import { ask, ServiceError, serviceError, within } from "./server.js";
+import { drawFailure, drawPicture, drawValues, tileCanvas } from "./tilecanvas.js";
 import { readReport, REPORT_HEADER } from "./tilereport.js";
+import { readValues, VALUES_TYPE } from "./values.js";
 
 /** Chromium opens six connections to a server; one stays free for the notebook's own traffic. */
 const PARALLEL = 5;
@@ -56,24 +58,24 @@ export class TileLoader {
   }
 
   /**
-   * Loads the tile at `coords` into `img`, then calls `done`; an earlier request for the same image is given up.
+   * Loads the tile at `coords` into `tile`, then calls `done`; an earlier request for the same image is given up.
    * @param {LeafletTileLayer} layer
    * @param {Coords} coords
-   * @param {HTMLImageElement} img
+   * @param {HTMLCanvasElement} tile
    * @param {TileDone} [done]
    * @param {number} [tries] after failures
    */
-  load(layer, coords, img, done, tries = 0) {
+  load(layer, coords, tile, done, tries = 0) {
     const state = this.state(layer);
-    const earlier = state.jobs.get(img);
+    const earlier = state.jobs.get(tile);
     if (earlier) this.giveUp(earlier);
-    this.forgetFailure(state, img);
+    this.forgetFailure(state, tile);
     const url = themed(layer.getTileUrl(coords)); // now: Leaflet puts its current zoom into it, not that of `coords`
     this.count(state, layer, coords.z, Boolean(earlier));
     /** @type {Job} */
     const job = {
       layer,
-      img,
+      tile,
       url,
       source: layer._url,
       coords: { x: coords.x, y: coords.y, z: coords.z },
@@ -85,8 +87,8 @@ export class TileLoader {
       rank: 0,
       abort: new AbortController(),
     };
-    state.jobs.set(img, job);
-    img.classList.toggle("muses-tile-old", (state.reports.get(img)?.source ?? job.source) !== job.source);
+    state.jobs.set(tile, job);
+    tile.classList.toggle("muses-tile-old", (state.reports.get(tile)?.source ?? job.source) !== job.source);
     this.waiting.add(job);
     this.changed(layer);
     // After Leaflet has asked for the whole view, so that the middle of the view comes first.
@@ -115,19 +117,20 @@ export class TileLoader {
   /**
    * A tile that the map no longer has.
    * @param {LeafletTileLayer} layer
-   * @param {HTMLImageElement} img
+   * @param {HTMLCanvasElement} tile
    */
-  drop(layer, img) {
+  drop(layer, tile) {
     const state = this.state(layer);
-    const job = state.jobs.get(img);
+    const job = state.jobs.get(tile);
     if (job) {
       this.giveUp(job);
-      state.jobs.delete(img);
+      state.jobs.delete(tile);
       state.total -= 1;
       this.settle(state);
     }
-    this.forgetFailure(state, img);
-    state.reports.delete(img);
+    this.forgetFailure(state, tile);
+    state.reports.delete(tile);
+    state.values.delete(tile);
     this.changed(layer);
   }
 
@@ -142,16 +145,16 @@ export class TileLoader {
    * @param {LeafletTileLayer} layer
    */
   retry(layer) {
-    for (const [img, failure] of [...this.state(layer).failed]) this.load(layer, failure.coords, img);
+    for (const [tile, failure] of [...this.state(layer).failed]) this.load(layer, failure.coords, tile);
   }
 
   /**
    * @param {TileState} state
-   * @param {HTMLImageElement} img
+   * @param {HTMLCanvasElement} tile
    */
-  forgetFailure(state, img) {
-    clearTimeout(state.failed.get(img)?.timer);
-    state.failed.delete(img);
+  forgetFailure(state, tile) {
+    clearTimeout(state.failed.get(tile)?.timer);
+    state.failed.delete(tile);
   }
 
   /** @param {TileState} state */
@@ -188,7 +191,7 @@ export class TileLoader {
 
   /** @param {Job} job */
   async run(job) {
-    const { layer, img, abort, source } = job;
+    const { layer, tile, abort, source } = job;
     const state = this.state(layer);
     /** @type {ServiceError | Error | null} */
     let failure;
@@ -202,17 +205,18 @@ export class TileLoader {
       if (abort.signal.aborted) return;
       // fetch() raises a TypeError when the connection breaks in the middle of an answer.
       failure = error instanceof TypeError ? new ServiceError("unreachable", "The connection broke.") : asError(error);
-      showFailure(img);
+      state.values.delete(tile);
+      drawFailure(tile);
     }
-    if (abort.signal.aborted || state.jobs.get(img) !== job) return;
-    state.jobs.delete(img);
-    img.classList.toggle("muses-tile-failed", failure !== null);
-    img.classList.remove("muses-tile-old");
-    state.reports.delete(img);
-    if (report) state.reports.set(img, { ...report, source });
+    if (abort.signal.aborted || state.jobs.get(tile) !== job) return;
+    state.jobs.delete(tile);
+    tile.classList.toggle("muses-tile-failed", failure !== null);
+    tile.classList.remove("muses-tile-old");
+    state.reports.delete(tile);
+    if (report) state.reports.set(tile, { ...report, source });
     if (failure) this.noteFailure(job, failure);
     this.settle(state);
-    job.done?.(null, img);
+    job.done?.(null, tile);
     this.changed(layer);
   }
 
@@ -223,14 +227,49 @@ export class TileLoader {
    */
   async fetchTile(job, signal) {
     const response = await ask(job.url, { signal });
-    const isImage = response.headers.get("Content-Type")?.startsWith("image/");
+    const type = response.headers.get("Content-Type") ?? "";
+    const isImage = type.startsWith("image/");
     const failure = response.ok ? null : await serviceError(isImage ? response.clone() : response);
     if (failure && this.putOff(job, failure)) return null;
-    if (!isImage) throw failure ?? new ServiceError("not-a-tile", `The server sent no image for ${job.url}`);
+    const areValues = type.startsWith(VALUES_TYPE);
+    if (!isImage && !areValues) throw failure ?? new ServiceError("not-a-tile", `The server sent no tile for ${job.url}`);
     const told = response.headers.get(REPORT_HEADER);
     const report = told ? readReport(JSON.parse(told)) : null;
-    await show(job.img, await response.blob(), signal);
+    const { values } = this.state(job.layer);
+    if (areValues) {
+      const found = readValues(await response.arrayBuffer());
+      if (signal.aborted) return null;
+      values.set(job.tile, { ...found, source: job.source });
+      this.colour(job.layer, job.tile);
+    } else {
+      const picture = await response.blob();
+      if (!signal.aborted) values.delete(job.tile);
+      await drawPicture(job.tile, picture, signal);
+    }
     return { failure, report };
+  }
+
+  /**
+   * From now on these are the colours of a layer's values, also of those that are there; nothing is asked for.
+   * @param {LeafletTileLayer} layer
+   * @param {LayerColours} colours
+   */
+  recolour(layer, colours) {
+    const state = this.state(layer);
+    if (JSON.stringify(colours) === JSON.stringify(state.colours)) return;
+    state.colours = colours;
+    for (const tile of state.values.keys()) this.colour(layer, tile);
+  }
+
+  /**
+   * Draws a tile's values, if the layer's colours are told.
+   * @param {LeafletTileLayer} layer
+   * @param {HTMLCanvasElement} tile
+   */
+  colour(layer, tile) {
+    const { colours, values } = this.state(layer);
+    const found = values.get(tile);
+    if (found && colours && areOf(colours, found.source)) drawValues(tile, found, colours);
   }
 
   /**
@@ -255,7 +294,7 @@ export class TileLoader {
    * @param {Job} job
    * @param {Error} failure
    */
-  noteFailure({ layer, img, coords, tries }, failure) {
+  noteFailure({ layer, tile, coords, tries }, failure) {
     const { failed } = this.state(layer);
     const code = failure instanceof ServiceError ? failure.code : "error";
     /** @type {TileFailure} */
@@ -264,10 +303,10 @@ export class TileLoader {
     if (seconds !== undefined) {
       entry.again = performance.now() + seconds * 1000;
       entry.timer = setTimeout(() => {
-        if (layer._map && failed.get(img) === entry) this.load(layer, coords, img, undefined, tries + 1);
+        if (layer._map && failed.get(tile) === entry) this.load(layer, coords, tile, undefined, tries + 1);
       }, seconds * 1000);
     }
-    failed.set(img, entry);
+    failed.set(tile, entry);
   }
 
   /** @param {LeafletTileLayer} layer */
@@ -287,10 +326,9 @@ export class TileLoader {
     /** @this {LeafletTileLayer} @param {Coords} coords @param {TileDone} done */
     prototype.createTile = function (coords, done) {
       if (!this._url?.startsWith("muses:")) return createTile.call(this, coords, done);
-      const img = document.createElement("img");
-      img.alt = "";
-      loader.load(this, coords, img, done);
-      return img;
+      const tile = tileCanvas();
+      loader.load(this, coords, tile, done);
+      return tile;
     };
     // ipyleaflet calls refresh() when a layer's URL changes.
     /** @this {LeafletTileLayer} */
@@ -311,6 +349,8 @@ export const noTiles = () =>
     jobs: new Map(),
     failed: new Map(),
     reports: new Map(),
+    values: new Map(),
+    colours: null,
     view: "",
     begun: 0,
     total: 0,
@@ -354,46 +394,14 @@ function distanceToCentre(job) {
 }
 
 /**
- * Puts an image that has arrived into a tile; what was there before stays until the new one is decoded.
- * @param {HTMLImageElement} img
- * @param {Blob} blob
- * @param {AbortSignal} signal
+ * Whether a layer's colours are those of a tile: of another chain than they are, it waits until its own are told.
+ * @param {LayerColours | null} colours
+ * @param {string} source
  */
-async function show(img, blob, signal) {
-  const url = URL.createObjectURL(blob);
-  try {
-    const ready = new Image();
-    ready.src = url;
-    await ready.decode();
-    if (signal.aborted) return;
-    const loaded = new Promise((resolve, reject) => {
-      img.onload = resolve;
-      img.onerror = () => reject(new Error("The tile is not an image"));
-      signal.addEventListener("abort", resolve);
-    });
-    img.src = url;
-    await loaded;
-  } finally {
-    URL.revokeObjectURL(url);
-  }
-}
-
-const FAILED_TILE =
-  "data:image/svg+xml," +
-  encodeURIComponent(
-    `<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256" fill="#b3261e"
-    fill-opacity=".12"/><path d="M0 0L256 256M256 0L0 256" stroke="#b3261e" stroke-opacity=".35"/><text x="128" y="134"
-    font-family="sans-serif" font-size="14" text-anchor="middle" fill="#8c1d18">tile failed</text></svg>`,
-  );
-
-/** @param {HTMLImageElement} img */
-function showFailure(img) {
-  img.onload = img.onerror = null;
-  img.src = FAILED_TILE;
-}
+const areOf = (colours, source) => colours !== null && colours.chains.some((chain) => source.includes(`/${chain}/`));
 
 /** All panels of the page share one loader, whichever of them came first. */
 export function tileLoader() {
   const page = /** @type {Record<symbol, TileLoader | undefined>} */ (/** @type {unknown} */ (window));
-  return (page[Symbol.for("muses-lab.tile-loader.3")] ??= new TileLoader());
+  return (page[Symbol.for("muses-lab.tile-loader.4")] ??= new TileLoader());
 }

@@ -9,7 +9,11 @@ export interface Model<T> {
   save_changes(): void;
   on(names: string, callback: (value: any) => void): void;
   off(names: string, callback: (value: any) => void): void;
-  send(message: SectionMessage | ControlsMessage): void;
+  send(
+    message: SectionMessage | ControlsMessage | ParcelsMessage | SeriesMessage | ChainMessage | CourseMessage,
+    callbacks?: unknown,
+    buffers?: ArrayBuffer[],
+  ): void;
   widget_manager: WidgetManager;
 }
 
@@ -18,15 +22,24 @@ export interface PanelTraits {
   map: string;
   /** The top layer first. */
   layers: LayerEntry[];
+  groups: LayerGroup[];
+  /** Ids of the layers whose rows show no more than their head. */
+  closed: string[];
   /** Model id of the base map's tile layer. */
   base: string;
   basemaps: BaseMapEntry[];
   basemap: string;
   /** [latitude, longitude] of the last click. */
   clicked: [number, number] | null;
+  /** Palettes that are offered; the table is red, green, blue of each colour, in base64. */
+  palettes: { name: string; table: string }[];
   folded: boolean;
+  /** What of an opened view cannot be shown here, each with its reason. */
+  faults: string[];
   /** The date that layers with dates show, as `Frame.date`; empty: nobody has chosen one. */
   date: string;
+  /** Which of the dates the bar moves through. */
+  filter: DateChoice;
   /** The layers (by id) that are compared left and right of a line, and where that is; empty: none. */
   swipe: { left?: string; right?: string; at?: number };
   /** What each section's Python part tells its JavaScript, by the section's name. */
@@ -54,6 +67,219 @@ export interface ControlsTraits {
   told: { state: "ok" | "working" | "failed"; text?: string };
   /** The model's id: anywidget does not tell it. */
   own_id: string;
+}
+
+/** muses_widgets/course/card.py */
+export interface CardTraits {
+  about: CourseState;
+  own_id: string;
+}
+
+/** muses_lab/exercises/participant.py: Course.status, with what only the page's server knows. */
+export interface CourseState {
+  course: string;
+  title: string;
+  objectives: string[];
+  hours: number | null;
+  /** Whether it is a participant's copy. */
+  can_reset: boolean;
+  /** What is told where a newer version was published; empty where there is none. */
+  newer?: string;
+  notebooks: CourseNotebookState[];
+  points: number;
+  of: number;
+  badge: { earned: boolean; needed: number };
+  /** Of the server: newest first. */
+  notes?: CourseNote[];
+}
+
+export interface CourseNotebookState {
+  file: string;
+  title: string;
+  minutes: number | null;
+  points: number;
+  of: number;
+  /** Exercises that are solved. */
+  right: number;
+  exercises: { id: string; title: string; kind: string; state: string; tries: number; points: number; of: number; message: string }[];
+  /** Of the server: where it shows the file, quoted; null where it does not. */
+  path?: string | null;
+}
+
+/** muses_lab/service/courses.py */
+export interface CourseNote {
+  id: string;
+  text: string;
+  by: string;
+  /** ISO, in UTC. */
+  at: string;
+}
+
+/** muses_widgets/course/quiz.py */
+export interface QuizTraits {
+  course: string;
+  questions: QuizQuestion[];
+  answers: Record<string, QuizAnswer | undefined>;
+  own_id: string;
+}
+
+/** muses_lab/exercises/quiz.py */
+export interface QuizQuestion {
+  id: string;
+  title: string;
+  question: string;
+  points: number;
+  choices: string[];
+  several: boolean;
+}
+
+export interface QuizAnswer {
+  /** Places of choices, from 0. */
+  chosen: number[];
+  state: "right" | "wrong" | "error";
+  message: string;
+  /** What is told of the choices that were made. */
+  marks: { choice: number; right: boolean; text: string }[];
+  tries: number;
+  /** Whether this try, or one before, was right. */
+  solved: boolean;
+  note?: string;
+}
+
+/** What the card and the quiz send to their kernels. */
+export type CourseMessage =
+  | { do: "reset"; notebook: string; asked: string }
+  | { do: "check"; question: string; chosen: number[]; asked: string };
+
+/** muses_widgets/series/panel.py */
+export interface SeriesTraits {
+  own_id: string;
+  value: string;
+  second: string;
+  curves: string[];
+  by_year: boolean;
+  anomalies: boolean;
+  choices: { value: string; label: string }[];
+  /** Longitude and latitude of the candidate. */
+  place: [number, number] | null;
+  /** The kept place whose dates are shown; empty: the candidate. */
+  selected: string;
+  kept: KeptPlace[];
+  filter: string;
+  /** Ids of the kept places that fit the filter. */
+  filtered: string[];
+  told: { state: "idle" | "working" | "ok" | "partial" | "failed"; text?: string };
+  plot: SeriesPlot;
+  dates: SeriesDate[];
+  images: { of?: string; images?: Record<string, string> };
+  /** The times that the map shows and compares; empty where there is none. */
+  shown: { first?: string; second?: string };
+}
+
+export interface KeptPlace {
+  id: string;
+  name: string;
+  colour: string;
+  visible: boolean;
+  kind: "point" | "polygon";
+  /** Longitude and latitude. */
+  place: [number, number];
+}
+
+export interface SeriesPlot {
+  /** Bokeh's, as JSON. */
+  item?: string;
+  /** The release that draws it. */
+  bokeh?: string;
+  text?: string;
+  by_year?: boolean;
+  found?: string[];
+  legend?: {
+    series: { name: string; colour: string }[];
+    sensors: { name: string; symbol: string }[];
+    masked: boolean;
+    curves: string[];
+  };
+}
+
+export interface SeriesDate {
+  time: string;
+  label: string;
+  ms: number;
+  text: string;
+  state: string;
+  mask: string;
+  scene: string;
+  clouds: number | null;
+  sun: number | null;
+}
+
+/** muses_widgets/chain/panel.py */
+export interface ChainPanelTraits {
+  choices: string[];
+  chosen: string;
+  on_map: boolean;
+  drawn: Partial<ChainPicture> & { text?: string; hash?: string };
+  documents: { python?: string; json?: string };
+  costs: ChainCosts;
+  compared: Partial<ChainPicture> & { other?: string; text?: string; lines?: string[] };
+  draft: Partial<ChainPicture> & { text?: string; state?: "ok" | "failed"; faults?: Fault[] };
+  mode: "chain" | "compare" | "draft";
+  selected: string;
+  unfolded: string[];
+  zoom: number;
+  told: { state: "ok" | "working" | "failed"; text?: string };
+  own_id: string;
+}
+
+/** muses_lab/api/layering.py: rows from the top, places across in widths of a node. */
+export interface ChainPicture {
+  nodes: ChainNode[];
+  edges: { from: string; to: string; points: [number, number][] }[];
+}
+
+/** muses_lab/api/described.py */
+export interface ChainNode {
+  id: string;
+  process: string;
+  title: string;
+  says: string;
+  /** `told`: whether the title says it. */
+  arguments: { name: string; value: string; control: string | null; told: boolean }[];
+  callbacks: { argument: string; formula: string; steps: string[] }[];
+  inputs: { argument: string; id: string }[];
+  /** Whether it has pixels that a map could show. */
+  is_image: boolean;
+  row: number;
+  x: number;
+  /** Of two chains that are compared. */
+  kind?: "same" | "moved" | "changed" | "added" | "removed";
+  changes?: { argument: string; before: string | null; after: string | null }[];
+}
+
+export interface Fault {
+  /** Name of the node; empty where it is the document's. */
+  node: string;
+  text: string;
+}
+
+export interface ChainCosts {
+  state?: "busy" | "done" | "failed";
+  text?: string;
+  /** Whether seconds are of rates that were measured on this machine. */
+  measured?: boolean;
+  nodes?: Record<string, NodeCost | undefined>;
+}
+
+export interface NodeCost {
+  pieces: number;
+  reads: number;
+  bytes: number;
+  evaluated: number;
+  seconds: number;
+  /** Blocks that are there already, of those that are kept. */
+  kept: number;
+  of: number;
 }
 
 /** A control: muses_widgets/rows.py. */
@@ -90,12 +316,85 @@ export interface LayerEntry {
   chain?: string;
   style?: string;
   legend?: Legend;
+  /** Null where the service draws the tiles. */
+  colours?: Colours | null;
   remarks?: Remarks;
   /** Whether it runs code of the notebook, which only its author sees. */
   private?: boolean;
   empty?: string;
+  /** West, south, east, north in degrees of what it shows. */
+  bounds?: [number, number, number, number] | null;
   /** Of a layer with dates: one chain for each, in order of time. */
   frames?: Frame[];
+  period?: Period;
+}
+
+/** muses_widgets/sections/areas.py */
+export interface Area {
+  id: string;
+  name: string;
+  colour: string;
+  /** Square metres. */
+  metres: number;
+  /** West, south, east, north in degrees. */
+  bounds: [number, number, number, number];
+}
+
+export interface AreasState {
+  drawing: boolean;
+  /** Id of the area whose corners are moved. */
+  editing: string;
+  areas: Area[];
+  /** What failed. */
+  text?: string;
+  /** Of the file that was written. */
+  name?: string;
+  bytes?: number;
+  place?: string | null;
+}
+
+/** muses_widgets/sections/view.py */
+export interface ViewState {
+  /** What failed. */
+  text?: string;
+  /** Name of a view that was opened. */
+  opened?: string;
+  /** What others will not see, and only under a condition. */
+  lost?: string[];
+  notes?: string[];
+  /** Of the file that was written; `place` is where the page's server shows it. */
+  name?: string;
+  bytes?: number;
+  place?: string | null;
+}
+
+/** muses_widgets/groups.py */
+export interface LayerGroup {
+  name: string;
+  /** Ids of layers. */
+  members: string[];
+  visible: boolean;
+  /** By which that of its layers is multiplied. */
+  opacity: number;
+  /** Whether the list shows its layers. */
+  open: boolean;
+}
+
+/** How values become colours: muses_widgets/colours.py. */
+export interface Colours {
+  kind: "continuous" | "classes" | "rgb";
+  /** Numbers of the bands that are shown: one, or those of red, green and blue. */
+  bands: number[];
+  vmin: number;
+  vmax: number;
+  gamma: number;
+  opacity: number;
+  /** The palette's name; null of a list of colours. */
+  cmap: string | null;
+  /** Red, green, blue of each colour, in base64. */
+  table: string;
+  /** Values of the classes, ascending, whose colours the table has. */
+  classes: number[];
 }
 
 export interface Frame {
@@ -106,6 +405,27 @@ export interface Frame {
   /** ISO, in UTC. */
   time: string;
   chain: string;
+  /** As the scenes state them; per cent of clouds. */
+  platforms?: string[];
+  orbits?: string[];
+  clouds?: number | null;
+}
+
+/** Of what frames are made: a period's name, `intervals`, or null of each date. */
+export interface Period {
+  name: string | null;
+  reducer: string | null;
+}
+
+/** What is asked of dates; what is missing is not asked for. */
+export interface DateChoice {
+  platform?: string;
+  orbit?: string;
+  /** Per cent at most. */
+  clouds?: number;
+  /** Days, both included. */
+  start?: string;
+  end?: string;
 }
 
 export interface Remarks {
@@ -155,8 +475,10 @@ export type Legend = ContinuousLegend | ClassesLegend | RgbLegend;
 
 /** The state of an export: muses_widgets/sections/export.py. */
 export interface ExportState {
-  state: "idle" | "running" | "done" | "failed" | "cancelled";
+  state: "idle" | "running" | "paused" | "done" | "failed" | "cancelled";
   progress?: number;
+  /** Seconds that it will still take; null where nobody knows. */
+  remaining?: number | null;
   text?: string;
   /** Of a finished one: the job's id, the file, its bytes and its place in the folder that the server shows, if there. */
   id?: string;
@@ -164,18 +486,202 @@ export interface ExportState {
   name?: string;
   bytes?: number;
   place?: string | null;
+  /** Whether the file is a folder, which no browser downloads. */
+  folder?: boolean;
+  offer?: ExportOffer;
+  estimate?: ExportEstimate;
+}
+
+/** A job as the service lists it; see `KnownJob.status`. */
+export interface ListedJob {
+  id: string;
+  name: string;
+  /** `export`, `table` or `materialize`. */
+  job: string;
+  state: string;
+  progress: number;
+  remaining?: number | null;
+  why?: string | null;
+  bytes?: number;
+  left_out?: number;
+}
+
+/** What the kernel tells of a job. */
+export interface JobTold {
+  id: string;
+  do: string;
+  text?: string;
+  failed?: boolean;
+}
+
+/** What can be chosen for a layer; see `exporting.offered`. */
+export interface ExportOffer {
+  layer: string;
+  bands: string[];
+  dates: string[];
+  /** Reference system and metres of the layer's own pixels. */
+  native: [string, number] | null;
+  /** `takes`: the options that it has, of those of the form. An array has no file, so no suffix. */
+  formats: { name: string; suffix: string; kind: "pixels" | "picture" | "animation" | "table" | "array"; takes: string[] }[];
+  /** Statistics of tables, and whether each is chosen at first. */
+  stats: [string, boolean][];
+  /** Names of the areas that are drawn or kept on the map. */
+  areas: string[];
+  /** Of the file's name. */
+  stem: string;
+}
+
+/** What an export would be; `error` where the form has a fault. */
+export interface ExportEstimate {
+  asked: number;
+  line?: string;
+  error?: string;
+  width?: number;
+  height?: number;
+  scenes?: number;
+  bytes?: number;
+  read?: number;
+  seconds?: number;
+  difference?: string;
+  /** Of a table: how many areas and dates it has. */
+  areas?: number;
+  dates?: number;
+}
+
+/** The fields of the export's form; see `exporting.Form`. Without a name it is the view as a GeoTIFF. */
+export interface ExportForm {
+  layer: string;
+  bounds: number[];
+  zoom: number;
+  name?: string;
+  format?: string;
+  area?: { kind: string; path?: string; names?: string[] };
+  grid?: { kind: string; crs?: string; resolution?: string; path?: string };
+  dates?: { kind: string; start?: string; end?: string };
+  bands?: string[];
+  options?: { decoration?: boolean; logo?: string; fps?: number; values?: string[]; stats?: string[] };
+}
+
+/** A file of the user's own that was added to the map; see `sections/files.py`. */
+export interface OwnFile {
+  id: string;
+  name: string;
+  state: "checking" | "shown" | "registered" | "view" | "failed";
+  text: string;
+  /** The same in Python; empty where it failed. */
+  code: string;
+}
+
+/** What the section of own files tells. */
+export interface FilesState {
+  files?: OwnFile[];
 }
 
 /** A custom message of the kernel. */
 export type KernelMessage = { kind: "heard"; section: string } | { kind: "problem"; text: string };
 
+/** muses_widgets/parcels/panel.py */
+export interface ParcelsTraits {
+  own_id: string;
+  /** Model id of their layer on the map; empty without a map. */
+  layer_id: string;
+  title: string;
+  /** What the values are, and their unit. */
+  quantity: string;
+  names: string[];
+  columns: ParcelColumn[];
+  /** The columns that are attributes, by name. */
+  attributes: Record<string, Cell[]>;
+  dates: string[];
+  bands: string[];
+  date: number;
+  band: number;
+  follows: boolean;
+  /** The columns that are statistics. */
+  values: { date?: number; band?: number; columns?: Record<string, (number | null)[]> };
+  /** That the map shows. */
+  statistic: string;
+  legends: Record<string, ContinuousLegend>;
+  /** Number of the parcel whose series is shown; -1: none. */
+  chosen: number;
+  series: ParcelSeries;
+  small: { band?: number; parcels?: SmallSeries[] };
+  shape: TableShape;
+  told: { state?: "working" | "ok" | "failed" | "cancelled"; text?: string; done?: number; total?: number };
+  notes: string[];
+  exported: { text?: string; name?: string; place?: string | null; failed?: boolean };
+}
+
+export type Cell = string | number | boolean | null;
+
+export interface ParcelColumn {
+  name: string;
+  title: string;
+  kind: "text" | "number";
+  statistic: boolean;
+}
+
+export interface ParcelSeries {
+  number?: number;
+  title?: string;
+  text?: string;
+  /** Bokeh's, as JSON. */
+  item?: string;
+  bokeh?: string;
+  failed?: boolean;
+}
+
+export interface SmallSeries {
+  number: number;
+  line: (number | null)[];
+  low?: (number | null)[];
+  high?: (number | null)[];
+}
+
+/** How the table is shown. */
+export interface TableShape {
+  /** Name of the column; empty: the order of the file. `name` is what the parcels are called. */
+  sort: string;
+  down: boolean;
+  filter: string;
+  page: number;
+  /** Small plots in the table's place. */
+  plots: boolean;
+}
+
 // ---- JavaScript → Python
+
+export interface ParcelsMessage {
+  do: "compute" | "cancel" | "small" | "export";
+  numbers?: number[];
+  format?: string;
+}
 
 export interface ControlsMessage {
   do: "set";
   values: Record<string, unknown>;
   /** By which the answer is known. */
   asked: string;
+}
+
+/** What the panel of series asks for. */
+export interface SeriesMessage {
+  do: "keep" | "change" | "remove" | "clear" | "show" | "compare" | "images" | "file" | "open";
+  id?: string;
+  name?: string;
+  colour?: string;
+  visible?: boolean;
+  time?: string | null;
+  times?: string[];
+  kind?: string;
+}
+
+export interface ChainMessage {
+  do: "choose" | "compare" | "check" | "open" | "show" | "price";
+  asked: string;
+  name?: string;
+  node?: string;
+  text?: string;
 }
 
 /** A section's message to its Python part. */
@@ -244,6 +750,8 @@ export interface Progress {
   waiting?: number;
   position?: number;
   expected_seconds?: number | null;
+  /** Of the class's evaluator, where the server has one: `own` and `away` are computed by one's own cluster. */
+  class?: { state: "ready" | "own" | "away"; position?: number | null; reason?: string } | null;
 }
 
 /** muses/values/<chain> */
@@ -284,9 +792,26 @@ export interface View {
 
 // ---- tiles
 
+/** Colours of a layer, and the chains (one for each date) that they are of. */
+export type LayerColours = Colours & { chains: string[] };
+
+/** One band of a tile. */
+export interface BandValues {
+  /** The pixels' values, NaN where missing; with codes the different values there are. */
+  numbers: Float32Array | Float64Array;
+  /** Of each pixel which value it has: 0 none, n the n-th. */
+  codes: Uint8Array | Uint16Array | null;
+}
+
+export interface TileValues {
+  width: number;
+  height: number;
+  bands: BandValues[];
+}
+
 export interface Job {
   layer: LeafletTileLayer;
-  img: HTMLImageElement;
+  tile: HTMLCanvasElement;
   url: string;
   source: string;
   coords: Coords;
@@ -312,11 +837,15 @@ export interface TileFailure {
 
 export interface TileState {
   adopted: boolean;
-  /** Tile's image → what is asked for. */
-  jobs: Map<HTMLImageElement, Job>;
-  failed: Map<HTMLImageElement, TileFailure>;
-  /** Image → what the tile that it shows told of itself. */
-  reports: Map<HTMLImageElement, TileReport>;
+  /** Tile → what is asked for. */
+  jobs: Map<HTMLCanvasElement, Job>;
+  failed: Map<HTMLCanvasElement, TileFailure>;
+  /** Tile → what it told of itself. */
+  reports: Map<HTMLCanvasElement, TileReport>;
+  /** Tile → the values that it shows; none of one that is a picture. */
+  values: Map<HTMLCanvasElement, TileValues & { source: string }>;
+  /** Null until they are told. */
+  colours: LayerColours | null;
   view: string;
   begun: number;
   /** Tiles that this view needed. */
@@ -346,6 +875,8 @@ export interface WidgetModel {
   save_changes(): void;
   on(names: string, callback: (...values: any[]) => void): void;
   off(names: string, callback: (...values: any[]) => void): void;
+  /** Tells those who listen in this page; nothing is saved. */
+  trigger(name: string, ...values: unknown[]): void;
 }
 
 export interface WidgetView {
@@ -392,6 +923,7 @@ export interface LeafletMap {
   getZoom(): number;
   getMaxZoom(): number;
   getContainer(): HTMLElement;
+  invalidateSize(): void;
   getPane(name: string): HTMLElement;
   getBounds(): { getWest(): number; getSouth(): number; getEast(): number; getNorth(): number };
   getPixelBounds(center?: LatLng, zoom?: number): Bounds;
@@ -403,11 +935,32 @@ export interface LeafletMap {
   unproject(point: [number, number], zoom: number): LatLng;
   wrapLatLng(place: LatLng): LatLng;
   eachLayer(callback: (layer: any) => void): void;
+  setView(place: [number, number], zoom: number, options?: Record<string, unknown>): void;
+  fitBounds(bounds: unknown, options?: Record<string, unknown>): void;
   hasLayer(layer: object): boolean;
   addLayer(layer: object): void;
   removeLayer(layer: object): void;
+  /** Leaflet-Geoman's, where the map has its tools. */
+  pm?: Record<string, (() => boolean) | undefined>;
   /** Leaflet's own, see mapview.js. */
   _animatingZoom?: boolean;
+}
+
+/** A polygon on the map. */
+export interface LeafletShape {
+  feature?: { properties?: { number?: number; name?: string } };
+  setStyle(style: Record<string, unknown>): void;
+  bringToFront(): void;
+  getBounds(): unknown;
+}
+
+export interface LeafletShapes {
+  options: { style?: (feature: { properties?: { number?: number } }) => Record<string, unknown> };
+  eachLayer(callback: (shape: LeafletShape) => void): void;
+  bindTooltip(content: (shape: LeafletShape) => HTMLElement | string, options: Record<string, unknown>): void;
+  closeTooltip?(): void;
+  on(names: string, callback: (event: any) => void): void;
+  off(names: string, callback: (event: any) => void): void;
 }
 
 export interface LeafletTileLayer {
@@ -421,10 +974,11 @@ export interface LeafletTileLayer {
   getTileUrl(coords: Coords): string;
   getTileSize(): Point;
   createTile(coords: Coords, done: TileDone): HTMLElement;
+  options: { bounds?: [[number, number], [number, number]] };
   /** Leaflet's own, see mapview.js and tiles.js. */
   _url: string;
   _map: LeafletMap | null;
-  _tiles?: Record<string, { el: HTMLImageElement; coords: Coords; current: boolean }>;
+  _tiles?: Record<string, { el: HTMLCanvasElement; coords: Coords; current: boolean }>;
   _tileZoom: number;
   _clampZoom(zoom: number): number;
   _wrapCoords(coords: Coords): Coords;

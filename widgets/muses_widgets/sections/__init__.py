@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from muses_lab import plugins
+from muses_lab.errors import NotFound
 from muses_widgets.modules import JS
 
 
@@ -35,8 +36,12 @@ class SectionMap(Protocol):
     def panel(self) -> SectionPanel: ...
     @property
     def clicked(self) -> Any: ...
+    @property
+    def others(self) -> list[Any]: ...
     def stack(self) -> list[Any]: ...
     def add(self, item: Any, name: Any = ...) -> Any: ...
+    def view(self) -> Any: ...
+    def fit_bounds(self, bounds: Any) -> None: ...
 
 
 class Section:
@@ -62,6 +67,13 @@ class Section:
     def tell(self, state: dict[str, Any]) -> None:
         """Makes the section's `told(state)` be called in every page that shows the map; saved with the notebook."""
         self.map.panel.tell(self.name, state)
+
+    def tiles(self, id: str) -> Any:
+        """The layer of the map with this id, a `muses_widgets.tiles.ChainTiles`."""
+        found = next((tiles for tiles in self.map.stack() if tiles.model_id == id), None)
+        if found is None:
+            raise NotFound("that layer is no longer on the map")
+        return found
 
     def receive(self, message: dict[str, Any]) -> None:
         """Called with what the section's JavaScript sends: `model.send({section: name, …})`.

@@ -1,4 +1,4 @@
-"""The histogram of what is seen of a layer, and the stretch of its colours that is made from it."""
+"""The histogram of what is seen of a layer."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import numpy as np
 
 import muses_lab as ml
 from muses_lab.compute.windows import Pixels
-from muses_lab.errors import NotFound
 from muses_widgets import view
 from muses_widgets.inputs import rounded
 from muses_widgets.legend import legend_of
 from muses_widgets.sections import Section, SectionMap
 from muses_widgets.sections.newest import Newest
-from muses_widgets.tiles import ChainTiles
 
 BINS = 80
 SHARES = (2.0, 98.0)
@@ -27,8 +25,7 @@ _RGB = ("#d32f2f", "#2e7d32", "#1565c0")
 
 
 class Histogram(Section):
-    """Counts the values of a layer in a view: {do: "count", asked, layer, bounds, zoom}; and gives the layer's style
-    other limits: {do: "stretch", layer, vmin, vmax}, which are then part of the style.
+    """Counts the values of a layer in a view: {asked, layer, bounds, zoom}.
 
     It tells {asked, layer, state: busy | done | failed, text}, and of a count `low` and `high` (the ends of the bins),
     `curves` ({label, colour, counts}), `percentiles` (the 2nd and the 98th), `values` and `missing` (numbers of
@@ -42,28 +39,14 @@ class Histogram(Section):
         self._newest = Newest("histogram of the view", self._count)
 
     def receive(self, message: dict[str, Any]) -> None:
-        if message["do"] == "stretch":
-            self._stretch(message)
-        else:
-            self._newest.take(message)
-
-    def _stretch(self, message: dict[str, Any]) -> None:
-        tiles = self._tiles(message["layer"])
-        limits = {"style.vmin": message["vmin"], "style.vmax": message["vmax"]}
-        self.map.add(tiles.shown.with_parameters(limits), name=tiles.name)
-
-    def _tiles(self, id: str) -> ChainTiles:
-        found: ChainTiles | None = next((tiles for tiles in self.map.stack() if tiles.model_id == id), None)
-        if found is None:
-            raise NotFound("that layer is no longer on the map")
-        return found
+        self._newest.take(message)
 
     def _count(self, message: dict[str, Any], _: Callable[[], bool]) -> None:
         """In a thread, so that cells run meanwhile; of several views the newest is counted."""
         told = {"asked": message["asked"], "layer": message["layer"]}
         try:
             self.tell({**told, "state": "busy", "text": ""})
-            layer = self._tiles(message["layer"]).layer
+            layer = self.tiles(message["layer"]).layer
             pixels = layer.chain.pixels(view.window(tuple(message["bounds"]), message["zoom"]))
             self.tell({**told, "state": "done", **counted(pixels, layer)})
         except Exception as error:  # nobody else would tell of it

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,14 @@ import pandas as pd
 import xarray as xr
 from matplotlib.colors import to_hex
 
-from muses_lab.document.graph import Callback, Node, walk
+from muses_lab.operators import registry
 from muses_lab.series import Dated, Point, dated, series_there
+from muses_widgets import bokehplots
 from muses_widgets.sections import Section, SectionMap
 from muses_widgets.sections.newest import Newest
+from muses_widgets.series.expressions import same_quantity
+from muses_widgets.series.words import FIRST, LONG, iso
 from muses_widgets.tiles import ChainTiles
-
-_SAME_QUANTITY = {"array_element", "first", "last", "max", "mean", "median", "min", "quantiles"}
-"""Reducers whose result is of the same quantity as the values that they reduce, so the layer's unit is theirs too."""
 
 _NAMED = {name: to_hex(f"tab:{name}") for name in ("red", "green", "blue")}
 """Colours of the curves of bands that are named so."""
@@ -42,23 +41,24 @@ class Series(Section):
     def __init__(self, map: SectionMap) -> None:
         super().__init__(map)
         self._newest = Newest("series of the clicked place", self._answer)
+        map.panel.observe(lambda change: bokehplots.load_ahead(), "shown")
 
     def receive(self, message: dict[str, Any]) -> None:
         """Computes in a thread, so that the notebook's cells run meanwhile; what was asked before is given up."""
         self._newest.take(message)
 
     def _answer(self, message: dict[str, Any], is_stale: Callable[[], bool]) -> None:
-        plots: list[dict[str, Any]] = []
-        told = {"asked": message["asked"], "place": message["place"], "plots": plots}
+        plots: list[dict[str, Any]] = []  # never changed in place: what is told is compared with what was told before
+        told = {"asked": message["asked"], "place": message["place"]}
         try:
             shown = [t for t in reversed(self.map.stack()) if t.model_id in message["layers"]]
-            for plot in _plots(shown, tuple(message["place"])):
+            for number, plot in _plots(shown, tuple(message["place"])):
                 if is_stale():
                     break
-                plots.append(plot)
-                self.tell({**told, "busy": True, "bokeh": _bokeh()})
+                plots = [*plots[:number], plot]
+                self.tell({**told, "plots": plots, "busy": True, "bokeh": bokehplots.release()})
             else:
-                self.tell({**told, "busy": False, "bokeh": _bokeh()})
+                self.tell({**told, "plots": plots, "busy": False, "bokeh": bokehplots.release()})
         except Exception as error:  # nobody else would tell of it
             text = f"The series could not be drawn: {str(error) or type(error).__name__}"
             failed = {"key": text, "title": "", "text": text, "failed": True}
@@ -80,8 +80,8 @@ class _Group:
         return ", ".join(tiles.name for tiles in self.layers)
 
 
-def _plots(shown: list[ChainTiles], place: Point) -> Iterator[dict[str, Any]]:
-    """One plot after the other, as they are computed."""
+def _plots(shown: list[ChainTiles], place: Point) -> Iterator[tuple[int, dict[str, Any]]]:
+    """One plot after the other with its number, as they are computed: of a long series the newest dates first."""
     groups: dict[Any, _Group] = {}
     for tiles in shown:
         if tiles.is_empty:
@@ -90,24 +90,43 @@ def _plots(shown: list[ChainTiles], place: Point) -> Iterator[dict[str, Any]]:
         parts = dated(tiles.chain.published)
         key = tuple(part.published.chain_hash for part in parts)
         groups.setdefault(key, _Group(parts, [])).layers.append(tiles)
-    for group in groups.values():
+    for number, group in enumerate(groups.values()):
         try:
-            yield _plot(group, place)
+            if (dates := _dates(group)) > LONG:
+                first = _plot(_Group([_newest(part) for part in group.parts], group.layers), place)
+                if "item" in first:
+                    yield number, {**first, "text": f"The newest dates, of {dates}; the others are being read."}
+            yield number, _plot(group, place)
         except Exception as error:  # of one layer: the others have their plots
-            yield {"key": str(error), "title": group.title, "text": str(error) or type(error).__name__, "failed": True}
+            text = str(error) or type(error).__name__
+            yield number, {"key": str(error), "title": group.title, "text": text, "failed": True}
+
+
+def _dates(group: _Group) -> int:
+    """Of the part that has most."""
+    return max((len(part.published.prepared.output.times) for part in group.parts), default=0)
+
+
+def _newest(part: Dated) -> Dated:
+    """The last dates of a part."""
+    times = part.published.prepared.output.times
+    first, last = times[-FIRST:][0], times[-1].astype("M8[us]")
+    extent = [f"{iso(first)}Z", f"{iso(last + 1)}Z"]
+    root = registry.node("filter_temporal", data=part.published.root, extent=extent)
+    return Dated(replace(part.published, root=root), part.label)
 
 
 def _plot(group: _Group, place: Point) -> dict[str, Any]:
     """What is told of one group."""
     key = f"{place} {' '.join(part.published.chain_hash for part in group.parts)} {group.title}"
     plot = {"key": key, "title": group.title}
-    dates = max((len(part.published.prepared.output.times) for part in group.parts), default=0)
+    dates = _dates(group)
     if dates < 2:
         return {**plot, "text": "It has one date, so there is no series." if dates else "There is no scene."}
     series = [(part.label, series_there(part, place)) for part in group.parts]
     if not any(array.attrs["scenes_found"] for _, array in series):
         return {**plot, "text": "No scene lies here."}
-    look = next((t.layer.look for t in group.layers if t.over or _same_quantity(t.chain.published.root)), None)
+    look = next((t.layer.look for t in group.layers if t.over or same_quantity(t.chain.published.root)), None)
     classes = {entry["value"]: entry["label"] for entry in look.legend().get("entries", ())} if look else {}
     unit = (look.unit if look else None) or ""
     several = len(group.parts) > 1
@@ -127,14 +146,8 @@ def _plot(group: _Group, place: Point) -> dict[str, Any]:
         "text": told,
         "quantity": f"{name} ({unit})" if name and unit else name or unit,
         "curves": labels if len(labels) > 1 else [],
-        "item": json.dumps(_item([table for _, table in curves], colours)),
+        "item": _item([table for _, table in curves], colours),
     }
-
-
-def _same_quantity(root: Node) -> bool:
-    """Whether the layer's own values are those of its series, reduced: its unit and its classes are theirs."""
-    reducers = [value.root for value in root.arguments.values() if isinstance(value, Callback)]
-    return bool(reducers) and all(node.process in _SAME_QUANTITY for reducer in reducers for node in walk(reducer))
 
 
 def _curves(array: xr.DataArray, label: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -190,18 +203,10 @@ def _colours(labels: list[str]) -> list[str]:
     return [_NAMED.get(label) or next(others) for label in labels]
 
 
-def _bokeh() -> str:
-    import bokeh
-
-    return bokeh.__version__
-
-
-def _item(tables: list[pd.DataFrame], colours: list[str]) -> Any:
+def _item(tables: list[pd.DataFrame], colours: list[str]) -> str:
     """The plot for Bokeh in the page: lines with gaps where values are missing, and a point for each value."""
-    # Imported at the first click: it takes seconds. Importing it is no `hv.extension`, which a notebook would show.
-    import holoviews as hv
+    import holoviews as hv  # at the first click: it takes seconds
     import holoviews.plotting.bokeh  # noqa: F401
-    from bokeh.embed import json_item
 
     drawn = []
     for table, colour in zip(tables, colours, strict=True):
@@ -214,7 +219,7 @@ def _item(tables: list[pd.DataFrame], colours: list[str]) -> Any:
         responsive=True, toolbar=None, default_tools=[], show_legend=False, xlabel="", ylabel="", padding=0.06,
         hooks=[_small], backend="bokeh",
     )  # fmt: skip
-    return json_item(hv.render(overlay, backend="bokeh"))
+    return bokehplots.item(overlay)
 
 
 def _hover(several: bool) -> Any:

@@ -3,7 +3,6 @@
 
 /** @import { Panel } from "../panel.js" */
 /** @import { Row } from "../row.js" */
-/** @import { ContinuousLegend, RgbLegend } from "../types" */
 
 import { h } from "../dom.js";
 import { formatNumber, plural } from "../format.js";
@@ -39,10 +38,6 @@ const APART = 0.005;
 export class Histogram {
   /** @type {string | null} what was asked last */
   asked = null;
-  /** @type {Limits | null} those that are being moved, or on their way to the kernel */
-  moved = null;
-  /** @type {string | null} the style that the layer had when they were sent */
-  sentOf = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   rest;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -105,8 +100,11 @@ export class Histogram {
   }
 
   layersChanged() {
-    if (this.moved && this.sentOf !== null && this.sentOf !== this.row?.entry.style) this.moved = this.sentOf = null;
     this.update();
+  }
+
+  recoloured() {
+    if (this.isSeen) this.drawLimits();
   }
 
   viewChanged() {
@@ -141,7 +139,7 @@ export class Histogram {
     this.asked = asked;
     clearTimeout(this.patience);
     this.patience = setTimeout(() => this.say("The kernel has not answered yet. If it is busy, the histogram comes when it is free."), ANSWER_MS);
-    this.panel.model.send({ section: NAME, do: "count", asked, ...view });
+    this.panel.model.send({ section: NAME, asked, ...view });
     this.draw();
   }
 
@@ -159,11 +157,9 @@ export class Histogram {
     this.choice.hidden = rows.length < 2;
   }
 
-  /** @returns {Limits | null} as they are on the screen: moved, else those of the style */
+  /** The limits as they are on the screen. */
   get limits() {
-    if (this.moved) return this.moved;
-    const legend = /** @type {ContinuousLegend | RgbLegend | undefined} */ (this.row?.entry.legend);
-    return legend ? { vmin: legend.vmin, vmax: legend.vmax } : null;
+    return this.row?.look.limits ?? null;
   }
 
   /** The count of the layer that is chosen, if there is one. */
@@ -233,7 +229,7 @@ export class Histogram {
       handle.setAttribute("aria-valuetext", formatNumber(limits[end]));
       if (document.activeElement !== this.fields[end]) this.fields[end].value = String(+limits[end].toPrecision(6));
     }
-    const legend = row.entry.legend;
+    const { legend } = row.look;
     const stops = /** @type {[number, string][]} */ (legend?.kind === "continuous" ? legend.stops : [[0, "#000"], [1, "#fff"]]);
     const [from, to] = [this.place(limits.vmin), this.place(limits.vmax)];
     this.ramp.style.background = `linear-gradient(to right, ${stops.map(([offset, colour]) => `${colour} ${(from + offset * (to - from)).toFixed(2)}%`).join(", ")})`;
@@ -305,7 +301,7 @@ export class Histogram {
         this.say("The lower limit must be below the upper one.", true);
         return;
       }
-      this.moved = wanted;
+      this.change({ [end]: value });
       this.panel.guard(() => this.send());
     });
     return field;
@@ -322,27 +318,25 @@ export class Histogram {
     const apart = APART * (ends.high - ends.low);
     const inside = Math.min(ends.high, Math.max(ends.low, value));
     const free = end === "vmin" ? Math.min(inside, limits.vmax - apart) : Math.max(inside, limits.vmin + apart);
-    this.moved = { ...limits, [end]: +free.toPrecision(4) };
-    this.sentOf = null;
-    this.drawLimits();
+    this.change({ [end]: +free.toPrecision(4) });
+  }
+
+  /** @param {Partial<Limits>} limits shown in this page alone */
+  change(limits) {
+    this.row?.look.preview(limits);
+    this.panel.tell((section) => section.recoloured?.());
   }
 
   stretchToView() {
     const { percentiles } = this.count ?? {};
     if (!percentiles) return;
-    this.moved = { vmin: percentiles[0], vmax: percentiles[1] };
+    this.change({ vmin: percentiles[0], vmax: percentiles[1] });
     this.send();
   }
 
   /** Gives the layer's style the limits. */
   send() {
-    const { row, moved } = this;
-    if (!row || !moved) return;
-    this.drawLimits();
-    this.sentOf = row.entry.style ?? "";
-    const legend = /** @type {Limits | undefined} */ (row.entry.legend);
-    if (legend && legend.vmin === moved.vmin && legend.vmax === moved.vmax) this.moved = this.sentOf = null;
-    else this.panel.model.send({ section: NAME, do: "stretch", layer: row.entry.id, ...moved });
+    this.row?.look.commit();
   }
 
   /**

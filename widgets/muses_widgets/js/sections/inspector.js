@@ -6,7 +6,7 @@
 /** @import { LatLng, Legend, PlaceValues } from "../types" */
 
 import { h, present } from "../dom.js";
-import { formatLengths, formatNumber, plural } from "../format.js";
+import { formatLengths, formatNumber, formatPlace, plural } from "../format.js";
 import { groundResolution } from "../mapview.js";
 import { addSection } from "../sections.js";
 import { askJson, messageOf } from "../server.js";
@@ -72,7 +72,7 @@ class Inspector {
     this.asked.clear();
     this.placeMarker();
     const { lat, lng } = place.wrap();
-    this.where.textContent = `${lat.toFixed(5)}° ${lng.toFixed(5)}°`;
+    this.where.textContent = formatPlace(lng, lat);
     this.show(true);
     this.panel.scroll.scrollTop = 0;
     this.update();

@@ -4,9 +4,11 @@
 /** @import { Panel } from "../panel.js" */
 /** @import { WidgetModel } from "../types" */
 
-import { h } from "../dom.js";
+import { h, present } from "../dom.js";
+import { drawLegend, swatchOf } from "../legend.js";
 import { findLayer, plainId } from "../mapview.js";
 import { addSection } from "../sections.js";
+import { describeWebTiles, watchWebTiles } from "../webtiles.js";
 
 /** One of them in the list. */
 class OtherLayer {
@@ -22,15 +24,69 @@ class OtherLayer {
     this.check = h("input", { type: "checkbox" });
     this.check.addEventListener("change", () => panel.guard(() => this.toggle(panel)));
     this.name = h("span", { class: "muses-name" });
-    this.element = h("label", { class: "muses-other" }, this.check, this.name);
+    this.swatch = h("span", { class: "muses-swatch muses-small-legend", "aria-hidden": "true", hidden: true });
+    this.zoom = h("button", { type: "button", class: "muses-icon muses-zoom", onclick: () => panel.guard(() => this.zoomTo(panel)) }, "Zoom to");
+    this.remover = h("button", { type: "button", class: "muses-icon", onclick: () => panel.guard(() => panel.list.removeOther(model, this.title)) }, "×");
+    this.legend = h("div", { class: "muses-other-legend" });
+    this.note = h("div", { class: "muses-note", role: "status", hidden: true });
+    this.end = new AbortController();
+    this.element = h(
+      "div",
+      {},
+      h("div", { class: "muses-layer-head" }, h("label", { class: "muses-other" }, this.check, this.swatch, this.name), this.zoom, this.remover),
+      this.legend,
+      this.note,
+    );
     this.listener = () => panel.guard(() => this.show());
-    model.on("change:visible change:name", this.listener);
+    model.on("change:visible change:name change:legend change:note", this.listener);
+  }
+
+  get title() {
+    return this.model.get("name") || kindOf(this.model);
+  }
+
+  /**
+   * Takes hold of the Leaflet object.
+   * @param {any} obj
+   */
+  adopt(obj) {
+    if (!obj || obj === this.obj) return;
+    this.end.abort();
+    this.end = new AbortController();
+    this.obj = obj;
+    const url = this.model.has("url") ? this.model.get("url") : "";
+    if (!/^https?:/.test(url ?? "")) return;
+    watchWebTiles(obj, (tiles) => this.say(describeWebTiles(tiles, new URL(url).host), true), this.end.signal);
+  }
+
+  /**
+   * @param {string} text
+   * @param {boolean} [bad]
+   */
+  say(text, bad = false) {
+    if (this.note.textContent !== text) this.note.textContent = text;
+    this.note.hidden = !text;
+    this.note.classList.toggle("muses-error", bad);
+  }
+
+  /** @param {Panel} panel */
+  zoomTo({ map }) {
+    if (this.obj) map.fitBounds(/** @type {any} */ (this.obj).getBounds(), { animate: false });
   }
 
   show() {
-    const { model, name } = this;
-    name.textContent = name.title = this.element.dataset.name = model.get("name") || kindOf(model);
+    const { model, name, title } = this;
+    name.textContent = name.title = this.element.dataset.name = title;
     this.check.checked = model.has("visible") ? model.get("visible") : !this.hidden;
+    this.remover.setAttribute("aria-label", `Remove ${title}`);
+    this.zoom.setAttribute("aria-label", `Zoom to ${title}`);
+    const legend = model.has("legend") ? model.get("legend") : null;
+    this.zoom.hidden = !legend?.kind;
+    this.swatch.hidden = !legend?.kind;
+    if (!legend?.kind) return;
+    this.swatch.style.background = swatchOf(legend);
+    this.legend.replaceChildren(...present([this.check.checked && (legend.entries?.length ?? 2) > 1 && drawLegend(legend)]));
+    this.say(model.get("note") ?? "");
   }
 
   /** @param {Panel} panel */
@@ -48,7 +104,8 @@ class OtherLayer {
   }
 
   remove() {
-    this.model.off("change:visible change:name", this.listener);
+    this.end.abort();
+    this.model.off("change:visible change:name change:legend change:note", this.listener);
   }
 }
 
@@ -84,7 +141,7 @@ class OtherLayers {
     if (wanted.length !== there.length || wanted.some((row, i) => row !== there[i])) this.list.replaceChildren(...wanted);
     this.element.hidden = !wanted.length;
     for (const box of boxes) box.show();
-    for (const box of boxes) box.obj = (await findLayer(box.model, mapView)) ?? box.obj;
+    for (const box of boxes) box.adopt(await findLayer(box.model, mapView));
   }
 
   /** @returns {WidgetModel[]} */

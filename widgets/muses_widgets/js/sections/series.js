@@ -4,9 +4,10 @@
 /** @import { Panel } from "../panel.js" */
 /** @import { LatLng } from "../types" */
 
+import { drawPlot, loadAhead } from "../bokehplots.js";
 import { h, onTheme } from "../dom.js";
+import { formatPlace } from "../format.js";
 import { addSection } from "../sections.js";
-import { baseUrl, ServiceError } from "../server.js";
 
 const NAME = "series";
 /** Milliseconds after which it is said that the kernel has not answered. */
@@ -48,18 +49,14 @@ class Series {
   /** @param {Panel} panel */
   constructor(panel) {
     this.panel = panel;
-    this.wide = h("button", { type: "button", class: "muses-link", "aria-pressed": "false" }, "Enlarge");
-    this.wide.addEventListener("click", (event) => {
-      event.preventDefault(); // a click on the summary would close it
-      this.enlarge();
-    });
+    this.wide = h("button", { type: "button", class: "muses-link", "aria-pressed": "false", onclick: () => this.enlarge() }, "Enlarge");
     this.note = h("div", { class: "muses-note", role: "status" });
     this.plots = h("div", { class: "muses-series-plots" });
-    this.inside = h("div", {}, this.note, this.plots);
+    this.inside = h("div", {}, this.wide, this.note, this.plots);
     this.element = h(
       "details",
       { class: "muses-series", open: true, hidden: true, role: "region", "aria-label": "Series of the clicked place" },
-      h("summary", {}, h("span", {}, "Series"), this.wide),
+      h("summary", {}, h("span", {}, "Series")),
       this.inside,
     );
     this.element.addEventListener("toggle", () => panel.guard(() => this.update()));
@@ -81,7 +78,7 @@ class Series {
     if (!state?.plots.length) return;
     const [lng, lat] = state.place;
     this.element.hidden = false;
-    this.tell(`At ${lat.toFixed(5)}° ${lng.toFixed(5)}°`);
+    this.tell(`At ${formatPlace(lng, lat)}`);
     this.show(state.plots);
   }
 
@@ -128,6 +125,7 @@ class Series {
       this.tell("The series need the notebook's kernel, and none is connected. Run the notebook's cells, then click again.");
       this.show([]);
     } else {
+      loadAhead(); // while the kernel computes
       this.tell("Computing the series…");
       this.element.setAttribute("aria-busy", "true");
       clearTimeout(this.timer);
@@ -191,8 +189,7 @@ class Series {
    */
   async embed(item, canvas) {
     try {
-      const bokeh = await loadBokeh(this.state?.bokeh ?? "");
-      return await bokeh.embed.embed_item(JSON.parse(item), canvas);
+      return await drawPlot(item, this.state?.bokeh ?? "", canvas);
     } catch (error) {
       this.panel.guard(() => Promise.reject(error));
       return null;
@@ -233,44 +230,6 @@ const drawCurve = ({ label, colour }) =>
 async function forget({ element, views }) {
   element.remove();
   (await views)?.clear();
-}
-
-/** @type {Map<string, Promise<any>>} release → its module */
-const loading = new Map();
-
-/**
- * The release of Bokeh that the kernel's plots are for: the page's own where a notebook has shown plots, else that of the
- * Jupyter server, which Panel's extension of it hands out. Nothing is asked of another host.
- * @param {string} release
- */
-function loadBokeh(release) {
-  const page = /** @type {any} */ (globalThis);
-  const there = page.Bokeh?.[release];
-  if (there) return Promise.resolve(there);
-  const known = loading.get(release);
-  if (known) return known;
-  const loaded = new Promise((resolve, reject) => {
-    /** @param {string} reason */
-    const fail = (reason) => {
-      loading.delete(release);
-      reject(new ServiceError("no-bokeh", `The series cannot be drawn: ${reason}`));
-    };
-    const before = page.Bokeh;
-    const script = h("script", { src: `${baseUrl()}panel-preview/static/js/bokeh.min.js` });
-    script.addEventListener("load", () => {
-      const ours = page.Bokeh?.[release];
-      // Panel, which draws a notebook's own plots, takes a Bokeh in the page for its own, and then draws nothing by it.
-      if (!before) delete page.Bokeh;
-      if (ours) resolve(ours);
-      else fail(`the kernel has Bokeh ${release} and the Jupyter server another one. Use one environment for both.`);
-    });
-    script.addEventListener("error", () => {
-      fail("the Jupyter server does not hand out Bokeh. Its extension panel.io.jupyter_server_extension has to be enabled.");
-    });
-    document.head.append(script);
-  });
-  loading.set(release, loaded);
-  return loaded;
 }
 
 addSection(NAME, (panel) => new Series(panel), { order: 31 });

@@ -3,12 +3,14 @@
 
 /** @import { Panel } from "../panel.js" */
 /** @import { Row } from "../row.js" */
+/** @import { LayerEntry } from "../types" */
 
 import { h } from "../dom.js";
 import { addSection } from "../sections.js";
 
-/** How far the keyboard moves the line, as a share of the map. */
+/** How far the keyboard moves the line, as a share of the map: by an arrow, by a page. */
 const STEP = 0.02;
+const PAGE = 0.1;
 
 class Swipe {
   /** @type {HTMLElement[]} what is clipped at present */
@@ -32,7 +34,8 @@ class Swipe {
       "aria-valuemin": "0",
       "aria-valuemax": "100",
     });
-    this.line = h("div", { class: "muses-swipe-line", hidden: true }, this.handle);
+    this.names = [h("span", { class: "muses-swipe-name muses-left" }), h("span", { class: "muses-swipe-name muses-right" })];
+    this.line = h("div", { class: "muses-swipe-line", hidden: true }, this.names, this.handle);
     this.handle.addEventListener("pointerdown", (event) => this.grab(event));
     this.handle.addEventListener("keydown", (event) => this.key(event));
     for (const name of ["click", "dblclick", "mousedown", "touchstart"]) {
@@ -85,6 +88,7 @@ class Swipe {
     for (const [select, row] of /** @type {const} */ ([[this.left, pair?.[0]], [this.right, pair?.[1]]])) {
       select.replaceChildren(...rows.map(({ entry }) => h("option", { value: entry.id, selected: entry.id === row?.entry.id }, entry.name)));
     }
+    pair?.forEach((row, i) => this.names[i]?.replaceChildren(nameOf(row.entry)));
     this.clip();
   }
 
@@ -132,7 +136,9 @@ class Swipe {
 
   /** @param {KeyboardEvent} event */
   key(event) {
-    const to = { ArrowLeft: this.at - STEP, ArrowRight: this.at + STEP, Home: 0, End: 1 }[event.key];
+    const { at } = this;
+    const left = { ArrowLeft: at - STEP, ArrowDown: at - STEP, PageDown: at - PAGE, Home: 0 };
+    const to = { ...left, ArrowRight: at + STEP, ArrowUp: at + STEP, PageUp: at + PAGE, End: 1 }[event.key];
     if (to === undefined) return;
     event.preventDefault();
     event.stopPropagation();
@@ -161,6 +167,7 @@ class Swipe {
     const line = x + width * at;
     this.line.style.left = `${(100 * at).toFixed(2)}%`;
     this.handle.setAttribute("aria-valuenow", String(Math.round(100 * at)));
+    this.handle.setAttribute("aria-valuetext", `${Math.round(100 * at)} %: ${pair.map((row) => nameOf(row.entry)).join(" left, ")} right`);
     const sides = [[x, line], [line, x + width]];
     pair.forEach((row, i) => {
       const container = row.layer?.getContainer?.();
@@ -175,6 +182,15 @@ class Swipe {
     for (const container of this.clipped) container.style.clip = "";
     this.clipped = [];
   }
+}
+
+/**
+ * A layer's name, with the date that is shown of one with dates.
+ * @param {LayerEntry} entry
+ */
+export function nameOf({ name, frames, chain }) {
+  const shown = frames?.find((frame) => frame.chain === chain);
+  return shown ? `${name} · ${shown.label}` : name;
 }
 
 addSection("swipe", (panel) => new Swipe(panel), { order: 8 });

@@ -1,11 +1,13 @@
 // @ts-check
 // Moving through time: a bar below the map for the layers with dates. It works without a kernel; only the heights of the
-// bars, the share of the view that a date has values for, are the kernel's.
+// bars, how clear the view is at a date, and other periods are the kernel's.
 
 /** @import { Panel } from "../panel.js" */
 /** @import { Row } from "../row.js" */
-/** @import { Frame } from "../types" */
+/** @import { DateChoice, Frame } from "../types" */
+/** @import { Share } from "../datefilter.js" */
 
+import { DateFilter, passes } from "../datefilter.js";
 import { h } from "../dom.js";
 import { addSection } from "../sections.js";
 import { ask, isAbort } from "../server.js";
@@ -28,20 +30,40 @@ const FETCHED = 5000;
  * @typedef {object} TimeState
  * @property {string} asked what this answers
  * @property {string} layer
- * @property {(number | null)[]} shares of each frame
+ * @property {(Share | null)[]} shares of each frame
+ * @property {string} basis what tells clear pixels from others: `by the chain's own mask`; empty where nothing does
  * @property {boolean} busy whether more follows
  * @property {string} [text] what failed
+ * @property {string} [handled] the last message about periods that was answered
  */
+
+/**
+ * The part of a question that names a layer and its frames.
+ * @param {string | undefined} question
+ */
+function framesOf(question) {
+  return question ? JSON.stringify(JSON.parse(question).slice(0, 2)) : "";
+}
 
 class Time {
   /** @type {Frame[]} of all visible layers, in order of time */
+  all = [];
+  /** @type {Frame[]} those of them that the filter leaves */
   frames = [];
+  /** @type {Map<string, Share>} how clear the top layer is, by date */
+  shares = new Map();
+  /** @type {string | null} the message about periods that is not answered yet */
+  making = null;
   /** @type {string | null} */
   asked = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   resting;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   dragging;
+  /** @type {Frame | undefined} where the slider was dragged to, until it is shown: what is left may change meanwhile */
+  dragged;
+  /** What the filter did to the date shown; empty where that is what somebody chose. */
+  instead = "";
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   playing;
   /** @type {Set<string>} addresses that were fetched ahead */
@@ -64,6 +86,11 @@ class Time {
       { "aria-label": "Frames each second" },
       SPEEDS.map((speed) => h("option", { value: String(speed), selected: speed === 1 }, `${speed} / s`)),
     );
+    this.filter = new DateFilter({
+      choose: (choice) => panel.guard(() => this.choose(choice)),
+      by: (period, reducer) => panel.guard(() => this.askPeriods(period, reducer)),
+    });
+    this.toggleFilter = h("button", { type: "button", class: "muses-time-toggle", "aria-expanded": "false", onclick: () => this.openFilter() }, "Filter");
     this.slider = h("input", { type: "range", min: "0", step: "1", "aria-label": "Date" });
     this.slider.addEventListener("input", () => this.drag());
     this.label = h("output", { class: "muses-time-label" });
@@ -71,11 +98,14 @@ class Time {
     this.bars = h("div", { class: "muses-time-bars", "aria-hidden": "true" });
     this.bars.addEventListener("click", (event) => this.clickedBar(event));
     this.ticks = h("div", { class: "muses-time-ticks", "aria-hidden": "true" });
+    this.key = h("div", { class: "muses-time-key", hidden: true });
+    this.strip = h("div", { class: "muses-time-strip" }, this.bars, this.slider, this.ticks, this.key);
     this.element = h(
       "section",
       { class: "muses-time", "aria-label": "Dates", hidden: true },
-      h("div", { class: "muses-time-head" }, this.play, this.back, this.forth, this.label, this.note, this.speed),
-      h("div", { class: "muses-time-strip" }, this.bars, this.slider, this.ticks),
+      h("div", { class: "muses-time-head" }, this.play, this.back, this.forth, this.label, this.note, this.speed, this.toggleFilter),
+      this.filter.element,
+      this.strip,
     );
     // The map below is not to move, zoom or take a click.
     for (const name of ["click", "dblclick", "mousedown", "pointerdown", "touchstart", "wheel", "contextmenu"]) {
@@ -99,7 +129,8 @@ class Time {
   connected() {
     this.panel.map.getContainer().append(this.element);
     this.panel.onModel("change:date", () => this.follow());
-    this.size = new ResizeObserver(() => this.panel.guard(() => this.drawTicks()));
+    this.panel.onModel("change:filter", () => this.update());
+    this.size = new ResizeObserver(() => this.panel.guard(() => this.fit()));
     this.size.observe(this.element);
   }
 
@@ -115,9 +146,12 @@ class Time {
 
   told() {
     const state = this.state;
-    if (!state || state.asked !== this.asked) return;
-    this.drawBars();
-    this.drawLabel();
+    if (state?.handled && state.handled === this.making) this.making = null;
+    if (!state || state.asked !== this.asked) {
+      this.drawLabel();
+      return;
+    }
+    this.arrange();
     if (state.text) this.panel.showProblem(`How much of the view the dates have cannot be told: ${state.text}`);
   }
 
@@ -140,29 +174,117 @@ class Time {
     return this.panel.visibleRows.filter((row) => row.entry.frames?.length);
   }
 
-  /** Number of the frame that is shown. */
+  /** The frame that the map shows, which the filter may leave out. */
+  get shown() {
+    return this.all[Math.max(0, indexOf(this.all, this.panel.model.get("date")))];
+  }
+
+  /** Number of the frame that is shown; where the filter leaves it out, of the last one before it. */
   get current() {
-    return Math.max(0, indexOf(this.frames, this.panel.model.get("date")));
+    const { shown } = this;
+    return shown ? Math.max(0, indexOf(this.frames, shown.date)) : 0;
+  }
+
+  /** Whether the map shows one of the dates that are left. */
+  get isAmong() {
+    return this.frames[this.current] === this.shown;
   }
 
   /** Follows the layers and the date, whoever changed them. */
   update() {
-    this.frames = joined(this.rows);
-    const { length } = this.frames;
-    this.element.hidden = length < 2;
-    this.panel.map?.getContainer().classList.toggle("muses-has-time", length >= 2);
-    if (length < 2) {
+    this.all = joined(this.rows);
+    const needed = this.all.length > 1 || (this.all.length === 1 && this.rows.some((row) => row.entry.period?.name));
+    this.element.hidden = !needed;
+    this.panel.map?.getContainer().classList.toggle("muses-has-time", needed);
+    if (!needed) {
       this.stop();
       return;
     }
-    this.slider.max = String(length - 1);
-    this.slider.style.setProperty("--muses-frames", String(length));
-    this.slider.value = String(this.current);
-    this.drawBars();
-    this.drawTicks();
-    this.drawLabel();
+    this.arrange();
     this.askShares();
     this.fetchAhead();
+  }
+
+  /** Draws what the filter leaves. */
+  arrange() {
+    const choice = this.choice;
+    this.shares = this.knownShares();
+    this.frames = this.all.filter((frame) => passes(frame, choice, this.share(frame)));
+    const { length } = this.frames;
+    this.filter.update({
+      choice,
+      all: this.all,
+      left: length,
+      instead: this.instead,
+      period: this.rows[0]?.entry.period,
+      hasKernel: this.panel.hasKernel,
+      knowsClouds: Boolean(this.state?.basis) || this.all.some(({ clouds }) => typeof clouds === "number"),
+    });
+    this.toggleFilter.classList.toggle("muses-chosen", this.filter.isChosen);
+    if (length < 2) this.stop();
+    for (const button of [this.play, this.back, this.forth]) button.disabled = length < (this.isAmong ? 2 : 1);
+    this.strip.hidden = !length;
+    this.slider.max = String(length - 1);
+    this.slider.style.setProperty("--muses-frames", String(length));
+    this.slider.value = String(Math.max(0, this.dragged ? this.frames.indexOf(this.dragged) : this.current));
+    this.drawBars();
+    this.drawTicks();
+    this.drawKey();
+    this.drawLabel();
+  }
+
+  fit() {
+    this.panel.map.getContainer().style.setProperty("--muses-time-height", `${this.element.offsetHeight}px`);
+    this.drawTicks();
+  }
+
+  // ---- which dates
+
+  /** @returns {DateChoice} */
+  get choice() {
+    return this.panel.model.get("filter") ?? {};
+  }
+
+  openFilter() {
+    const open = this.filter.element.hidden;
+    this.filter.element.hidden = !open;
+    this.toggleFilter.setAttribute("aria-expanded", String(open));
+  }
+
+  /**
+   * Another choice of dates: the map shows the last one of them until the date that it shows.
+   * @param {DateChoice} choice
+   */
+  choose(choice) {
+    const { start, end } = this.choice;
+    this.instead = "";
+    this.panel.save({ filter: choice });
+    this.update();
+    if (this.filter.period.value === "range" && (choice.start !== start || choice.end !== end)) {
+      this.askPeriods("range", this.filter.reducer.value); // one image of other dates
+    } else if (this.frames.length && !this.isAmong) this.showInstead();
+  }
+
+  /** The filter leaves out the date that is shown: the last one before it takes its place, and that is said. */
+  showInstead() {
+    const { shown } = this;
+    const frame = this.frames[this.current];
+    this.show(frame);
+    if (shown && frame) this.instead = `${shown.label} is not one of them: the map shows ${frame.label}`;
+    this.arrange();
+  }
+
+  /**
+   * Has the kernel show the layers by another period.
+   * @param {string | null} period
+   * @param {string} reducer
+   */
+  askPeriods(period, reducer) {
+    const { start = null, end = null } = this.choice;
+    const layers = this.rows.map((row) => row.entry.id);
+    this.making = JSON.stringify([layers, period, reducer, start, end, Date.now()]);
+    this.panel.model.send({ section: NAME, asked: this.making, layers, period, reducer, start, end });
+    this.drawLabel();
   }
 
   // ---- moving
@@ -170,30 +292,36 @@ class Time {
   /** @param {number} by */
   step(by) {
     this.way = by;
-    this.show((this.current + by + this.frames.length) % this.frames.length);
+    const before = indexOf(this.frames, this.shown?.date ?? "");
+    const next = by > 0 || this.isAmong ? before + by : before; // back from what is left out: the one before it
+    this.show(this.frames[(next + this.frames.length) % this.frames.length]);
   }
 
   /** The slider is dragged: what it passes is told at once, and shown where it rests. */
   drag() {
     const number = Number(this.slider.value);
     this.way = number < this.current ? -1 : 1;
-    this.drawLabel(number);
+    const frame = (this.dragged = this.frames[number]);
+    this.drawLabel(frame);
     clearTimeout(this.dragging);
-    this.dragging = setTimeout(() => this.panel.guard(() => this.show(number)), DRAG_MS);
+    this.dragging = setTimeout(() => this.panel.guard(() => this.show(frame)), DRAG_MS);
   }
 
   /** @param {MouseEvent} event */
   clickedBar(event) {
     const { left, width } = this.bars.getBoundingClientRect();
-    if (width) this.show(Math.min(this.frames.length - 1, Math.max(0, Math.floor(((event.clientX - left) / width) * this.frames.length))));
+    const number = Math.floor(((event.clientX - left) / width) * this.frames.length);
+    if (width) this.show(this.frames[Math.min(this.frames.length - 1, Math.max(0, number))]);
   }
 
   /**
    * Shows a date, and tells it.
-   * @param {number} number
+   * @param {Frame | undefined} frame
    */
-  show(number) {
-    const frame = this.frames[number];
+  show(frame) {
+    clearTimeout(this.dragging);
+    this.dragged = undefined;
+    this.instead = "";
     if (!frame) return;
     this.panel.save({ date: frame.date });
     this.follow();
@@ -205,7 +333,7 @@ class Time {
     for (const row of this.rows) {
       const own = until(row.entry.frames ?? [], this.panel.model.get("date"));
       if (own.chain === row.entry.chain) continue;
-      row.setModel({ url: `muses:tiles/${own.chain}/${row.entry.style}/{z}/{x}/{y}.png` });
+      row.setModel({ url: row.layerModel.get("url").replace(`/${row.entry.chain}/`, `/${own.chain}/`) });
       chosen.set(row.entry.id, own.chain);
     }
     if (chosen.size) {
@@ -252,36 +380,74 @@ class Time {
 
   // ---- what is told
 
-  /** @param {number} number */
-  share(number) {
+  /** Of the frames that were asked about; without a kernel only as long as the view is that of then. */
+  knownShares() {
     const { state } = this;
-    const frame = this.frames[number];
     const row = this.rows[0];
-    if (!frame || !state || state.layer !== row?.entry.id) return null;
-    const own = row.entry.frames?.findIndex(({ date }) => date === frame.date) ?? -1;
-    return own < 0 ? null : (state.shares[own] ?? null);
+    const question = this.question(row);
+    const isOfFrames = framesOf(state?.asked) === framesOf(question);
+    const frames = (isOfFrames && (this.panel.hasKernel || state?.asked === question) && row?.entry.frames) || [];
+    return new Map(frames.flatMap(({ date }, n) => (state?.shares[n] ? [[date, state.shares[n]]] : [])));
   }
 
-  /** @param {number} [number] */
-  drawLabel(number = this.current) {
-    const label = this.frames[number]?.label ?? "";
-    const share = this.share(number);
-    this.label.textContent = label;
-    const told = share === null ? "" : `${Math.round(100 * share)} % of the view`;
-    this.note.textContent = [`${number + 1} of ${this.frames.length}`, told].filter(Boolean).join(" · ");
-    this.slider.setAttribute("aria-valuetext", [label, told].filter(Boolean).join(", "));
+  /**
+   * @param {Frame} frame
+   * @returns {Share | null}
+   */
+  share(frame) {
+    return this.shares.get(frame.date) ?? null;
   }
 
+  /** @param {Frame} frame */
+  describe(frame) {
+    const share = this.share(frame);
+    if (!share) return "";
+    const [clear, covered] = share.map(percent);
+    if (!this.state?.basis) return `${covered} of the view`;
+    return covered === clear || share[1] > 0.995 ? `${clear} clear` : `${clear} clear, ${covered} covered`;
+  }
+
+  /** @param {Frame | undefined} [frame] */
+  drawLabel(frame = this.shown) {
+    if (!frame) return;
+    const number = this.frames.indexOf(frame);
+    const left = this.frames.length === this.all.length ? "" : `, ${this.all.length} in all`;
+    const place = number < 0 ? `not among the ${this.frames.length} chosen` : `${number + 1} of ${this.frames.length}`;
+    const share = this.describe(frame);
+    this.label.textContent = frame.label;
+    this.note.textContent = this.making ? "Making other periods…" : [place + left, share].filter(Boolean).join(" · ");
+    this.slider.setAttribute("aria-valuetext", [frame.label, share].filter(Boolean).join(", "));
+  }
+
+  /** A bar is as high as what a date has of the view; its full part is clear. */
   drawBars() {
-    const { current } = this;
-    const bars = this.frames.map((frame, number) => {
-      const share = this.share(number);
-      const height = share === null ? 18 : Math.max(4, 100 * share);
-      const told = share === null ? "" : `: ${Math.round(100 * share)} % of the view`;
-      const kind = `${share === null ? "muses-unknown" : ""} ${number === current ? "muses-current" : ""}`;
-      return h("span", { class: kind, style: `height:${height.toFixed(0)}%`, title: frame.label + told });
+    const { shown } = this;
+    const bars = this.frames.map((frame) => {
+      const share = this.share(frame);
+      const height = share ? Math.max(4, 100 * share[1]) : 18;
+      const clear = share?.[1] ? (100 * share[0]) / share[1] : 0;
+      const title = [frame.label, this.describe(frame), frame.platforms?.join(", "), frame.orbits?.length ? `orbit ${frame.orbits.join(", ")}` : ""];
+      return h("span", {
+        class: `${share ? "" : "muses-unknown"} ${frame === shown ? "muses-current" : ""}`,
+        style: `height:${height.toFixed(0)}%;--muses-clear:${clear.toFixed(0)}%`,
+        title: title.filter(Boolean).join("\n"),
+      });
     });
     this.bars.replaceChildren(...bars);
+    this.bars.classList.toggle("muses-many", bars.length > 120);
+  }
+
+  /** What the bars mean, and what tells it. */
+  drawKey() {
+    const { state } = this;
+    const known = this.frames.some((frame) => this.share(frame));
+    this.key.hidden = !known;
+    if (!known || !state) return;
+    const sign = (/** @type {string} */ kind, /** @type {string} */ text) => h("span", {}, h("i", { class: kind }), text);
+    const parts = state.basis
+      ? [sign("muses-clear", "clear"), sign("muses-clouded", "clouded"), h("span", {}, `of this view, ${state.basis}`)]
+      : [sign("muses-clear", "share of this view with values")];
+    this.key.replaceChildren(...parts);
   }
 
   /** Where a year or, within one, a month begins. */
@@ -310,16 +476,28 @@ class Time {
     this.resting = setTimeout(() => this.panel.guard(() => this.ask()), REST_MS);
   }
 
+  /** What the bars are of. */
+  get edges() {
+    const bounds = this.panel.map.getBounds();
+    return [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => Number(v.toFixed(6)));
+  }
+
+  /**
+   * What is asked of a layer in the present view, as one text.
+   * @param {Row | undefined} row
+   */
+  question(row) {
+    return JSON.stringify([row?.entry.id, row?.entry.frames?.map(({ chain }) => chain.slice(-8)).join(""), this.edges]);
+  }
+
   ask() {
     const { map, model } = this.panel;
     const row = this.rows[0];
     if (!row || !this.panel.hasKernel) return;
-    const bounds = map.getBounds();
-    const edges = [bounds.getWest(), bounds.getSouth(), bounds.getEast(), bounds.getNorth()].map((v) => Number(v.toFixed(6)));
-    const asked = JSON.stringify([row.entry.id, row.entry.frames?.map(({ chain }) => chain.slice(-8)).join(""), edges]);
+    const asked = this.question(row);
     if (asked === this.asked) return;
     this.asked = asked;
-    model.send({ section: NAME, asked, layer: row.entry.id, bounds: edges, zoom: map.getZoom() });
+    model.send({ section: NAME, asked, layer: row.entry.id, bounds: this.edges, zoom: map.getZoom() });
   }
 
   /** Once the date's tiles are there: fetches those of its neighbours, so that the browser has them. */
@@ -365,6 +543,9 @@ class Time {
     });
   }
 }
+
+/** @param {number} share */
+const percent = (share) => (share > 0 && share < 0.01 ? "< 1 %" : `${Math.round(100 * share)} %`);
 
 /**
  * Addresses of the tiles that a layer shows.

@@ -1,0 +1,1 @@
+"""Exercises of courses: answers looked at in the notebook, what their participant is told, and what is kept of them."""

@@ -1,0 +1,1 @@
+"""Courses in the notebook: the card with one's progress, and quizzes."""

@@ -1,0 +1,1 @@
+"""The panel of parcels: statistics of many polygons."""

@@ -1,0 +1,38 @@
+"""Widgets whose traits threads set while the page sets others."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import anywidget
+import traitlets as t
+
+_TURN = threading.RLock()
+"""One for all widgets: what one tells may set traits of another."""
+
+
+class Told(anywidget.AnyWidget):
+    """A widget of which nothing that a thread tells is lost.
+
+    While the kernel takes over what a page has sent, traitlets keeps all changes back and then tells of them; a change
+    that another thread makes as it ends is told to nobody. So who sets a trait waits until that is over.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(getattr(type(self), name, None), t.TraitType):
+            with _TURN:
+                super().__setattr__(name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        with _TURN:
+            super().set_state(sync_data)
+
+    @contextmanager
+    def hold_trait_notifications(self) -> Iterator[None]:
+        with _TURN, super().hold_trait_notifications():
+            yield

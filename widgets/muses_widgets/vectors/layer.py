@@ -1,0 +1,120 @@
+"""Features as a layer of the map, with a legend; the page shows the attributes of the one that is clicked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import ipyleaflet
+import numpy as np
+import shapely
+import traitlets as t
+
+from muses_lab.api.features import noted, read
+from muses_lab.errors import ArgumentError
+from muses_lab.operators.vectors import DEGREES, Features
+from muses_widgets.vectors.style import VectorStyle
+
+MOST_CORNERS = 150_000
+"""So many are drawn; shapes with more of them are drawn simplified, the attributes and values are those of all."""
+_DIGITS = 6
+"""Decimals of degrees: 11 cm."""
+
+
+class VectorLayer(ipyleaflet.GeoJSON):
+    """Points, lines or polygons on a map; `m.add(fields, name="Fields", style=…)` makes one.
+
+    >>> layer = m.add("fields.gpkg", name="Crops", style=VectorStyle.categories("crop"))
+    >>> layer.restyle(VectorStyle.graduated("area"))
+    """
+
+    legend: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    """As `ClassesLegend` in js/types.d.ts."""
+    note = t.Unicode().tag(sync=True)
+    """What the page should say of it."""
+
+    def __init__(self, features: Features, style: VectorStyle, name: str) -> None:
+        self.features = features.reproject(DEGREES)
+        self.look = style
+        self._shapes, note = _drawable(self.features.shapes)
+        told = "; ".join(text for text in (note, *features.notes[:3]) if text)
+        super().__init__(name=name, note=told, **self._drawn(style))
+
+    def restyle(self, style: VectorStyle | str) -> None:
+        """Draws the same features in another way."""
+        style = style_of(style)
+        drawn = self._drawn(style)
+        self.look = style
+        for trait, value in drawn.items():
+            setattr(self, trait, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """{name, visible, style, features} of a saved view."""
+        columns = self.features.properties
+        rows = [
+            {
+                "type": "Feature", "id": id, "geometry": json.loads(shapely.to_geojson(shape)),
+                "properties": {key: column[n] for key, column in columns.items()},
+            }
+            for n, (id, shape) in enumerate(zip(self.features.ids, self.features.shapes, strict=True))
+        ]  # fmt: skip
+        collection = {"type": "FeatureCollection", "features": rows}
+        return {"name": self.name, "visible": self.visible, "style": self.look.to_json(), "features": collection}
+
+    def _drawn(self, style: VectorStyle) -> dict[str, Any]:
+        features = self.features
+        colours, legend = style.drawn(features)
+        labels = features.column(style.label) if style.label else [None] * len(features)
+        drawn = []
+        for n, (id, shape) in enumerate(zip(features.ids, self._shapes, strict=True)):
+            look = {
+                "color": colours[n], "weight": style.width, "opacity": 1, "fillColor": colours[n],
+                "fillOpacity": max(style.fill, 0.8) if "Point" in shape.geom_type else style.fill,
+            }  # fmt: skip
+            attributes = {key: column[n] for key, column in features.properties.items()}
+            text = "" if labels[n] is None else str(labels[n])
+            properties = {"id": id, "attributes": attributes, "label": text, "style": look}
+            geometry = json.loads(shapely.to_geojson(shape))
+            drawn.append({"type": "Feature", "geometry": geometry, "properties": properties})
+        return {
+            "data": {"type": "FeatureCollection", "features": drawn}, "legend": legend,
+            "point_style": {"radius": style.radius}, "hover_style": {"weight": style.width + 2},
+        }  # fmt: skip
+
+
+def is_vectors(item: Any) -> bool:
+    """Whether something is features: a GeoDataFrame, GeoJSON, `ml.vectors(…)`, a shape."""
+    if isinstance(item, dict):
+        return item.get("type") in ("FeatureCollection", "Feature")
+    return isinstance(item, Features) or hasattr(item, "__geo_interface__")
+
+
+def vector_layer(item: Any, style: Any, name: str) -> VectorLayer:
+    """The layer of features that were given to `m.add`."""
+    features = item if isinstance(item, Features) else noted(read("m.add", item))  # who made those was told
+    return VectorLayer(features, style_of(style), name)
+
+
+def style_of(style: Any) -> VectorStyle:
+    """A style; a colour's name stands for all features in it."""
+    if style is None:
+        return VectorStyle()
+    if isinstance(style, str):
+        return VectorStyle.single(style)
+    if isinstance(style, VectorStyle):
+        return style
+    raise ArgumentError(
+        f"style={style!r} is no style of vectors: give a colour, or VectorStyle.categories('crop'), "
+        ".graduated('area'), .rules({\"crop = 'wheat'\": '#d55e00'})",
+        argument="style",
+    )
+
+
+def _drawable(shapes: np.ndarray) -> tuple[np.ndarray, str]:
+    """Shapes of so few corners that a page can draw them, and what was done to them."""
+    found, tolerance = shapes, 0.0
+    while shapely.get_num_coordinates(found).sum() > MOST_CORNERS and tolerance < 1:
+        tolerance = tolerance * 4 or 1e-5
+        found = shapely.simplify(shapes, tolerance)
+    note = f"drawn simplified, by up to {tolerance * 111_320:.0f} m" if tolerance else ""
+    return shapely.transform(found, lambda xy: xy.round(_DIGITS)), note
