@@ -416,6 +416,7 @@ def test_where_no_course_is_and_where_another_one_is_it_says_so(made, courses, t
 
 def test_a_copy_whose_version_is_gone_uses_the_current_one(made, tmp_path, monkeypatch):
     monkeypatch.setenv("MUSES_COURSES", str(tmp_path / "courses"))
+    monkeypatch.setenv("MUSES_LAB_HOME", str(tmp_path / "home"))
     one = publish(made, folder.courses_folder())
     mine, _ = open_copy(one, tmp_path / "mine")
     told = json.loads((mine.folder / copies.RECORD).read_text())

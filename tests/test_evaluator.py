@@ -477,6 +477,7 @@ def test_a_file_in_the_place_of_a_pinned_one_is_refused(folder: Path, ndvi: ml.C
         assert bob.give(chain_of(other).ndvi().max("t").published).status_code == 403
 
 
+@pytest.mark.usefixtures("own")
 def test_code_pickles_and_foreign_processes_are_not_read(ndvi: ml.Chain, bob: Client, alice: ClassExecutor) -> None:
     published = ndvi.published
 
