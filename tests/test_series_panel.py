@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 import time
 from typing import Any
 
@@ -24,7 +25,9 @@ from muses_lab.scenes.scene import Band
 from muses_widgets import Map, Places, SeriesPanel
 from muses_widgets.series import words
 from muses_widgets.series.dates import COMPARED, SCENE
+from muses_widgets.series.images import DateImages
 from tests.helpers.made_scenes import CORNER, UTM31, Made, write_tif
+from tests.helpers.waiting import within
 
 pytestmark = [pytest.mark.usefixtures("in_threads"), pytest.mark.slow]
 
@@ -289,7 +292,7 @@ def test_images_are_made_of_the_dates_that_are_in_sight_and_clouds_are_in_them(p
     click(panel)
     some = [date["time"] for date in panel.dates][:3]
     says(panel, do="images", times=some)
-    images = panel.images["images"]
+    of, images = panel.images["of"], panel.images["images"]
     assert sorted(images) == some
     hollow = [date["time"] for date in panel.dates if date["state"] == "masked" and date["time"] in some]
     for time_ in some:
@@ -299,7 +302,32 @@ def test_images_are_made_of_the_dates_that_are_in_sight_and_clouds_are_in_them(p
     assert not hollow or any(images[time_] for time_ in hollow)
     panel.value = "EVI"
     done(panel)
-    assert panel.images["images"] == {}  # of another key, until they are asked for
+    assert panel.images["of"] != of and sorted(panel.images["images"]) == some  # of another chain, still in sight
+
+
+def test_images_come_also_where_another_text_was_written_while_they_were_made(panel, monkeypatch):
+    click(panel)
+    some = [date["time"] for date in panel.dates]
+    begun, go_on, real = threading.Event(), threading.Event(), DateImages._values
+
+    def waits(*given):
+        begun.set()
+        assert go_on.wait(60)
+        return real(*given)
+
+    monkeypatch.setattr(DateImages, "_values", waits)
+    panel._receive(None, {"do": "images", "times": some}, [])
+    assert begun.wait(60)
+    panel.value = "NDVJ"
+    assert within(60, lambda: "did you mean NDVI" in panel.told.get("text", ""))
+    go_on.set()
+    assert within(60, lambda: not panel._chips._working)
+    assert "did you mean NDVI" in panel.told["text"]
+    panel.value = "NDVI"
+    done(panel)
+    assert sorted(panel.images["images"]) == some and panel.told["state"] == "ok"
+    click(panel, 1.41, 43.58)
+    assert sorted(panel.images["images"]) == [date["time"] for date in panel.dates if date["time"] in some]
 
 
 def test_curves_are_those_of_the_series(panel, clear):

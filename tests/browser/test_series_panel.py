@@ -10,7 +10,6 @@ import pytest
 
 from muses_widgets.places.kept import Places
 from tests.browser.accessibility import keys_reach_everything, no_serious_faults
-from tests.helpers.waiting import within
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -150,13 +149,13 @@ def test_a_dot_and_an_image_show_their_date_on_the_map(opened):
     opened.page.mouse.click(box["x"] + 75, box["y"] + box["height"] / 2)  # near the first date
     opened.until(lambda: chips.first.get_attribute("aria-pressed") == "true", 60, "the dot is not shown")
     end = panel.get_by_role("button", name="Stop comparing")
-    for _ in range(6):  # a plot that is being drawn anew takes no click
-        at = canvas.bounding_box()
-        opened.page.keyboard.down("Shift")
-        opened.page.mouse.click(at["x"] + at["width"] - 25, at["y"] + at["height"] / 2)
-        opened.page.keyboard.up("Shift")
-        if within(5, end.is_visible):
-            break
+    at = canvas.bounding_box()
+    opened.page.keyboard.down("Shift")
+    opened.page.mouse.move(at["x"] + at["width"] - 25, at["y"] + at["height"] / 2)
+    opened.page.mouse.down()
+    opened.page.wait_for_timeout(700)  # a slow hand
+    opened.page.mouse.up()
+    opened.page.keyboard.up("Shift")
     end.wait_for()
     opened.loaded()
     compared = opened.says("panel.shown['second'][:10]")

@@ -124,6 +124,7 @@ class SeriesPanel(Told):
         self._plotted = Plotted(self._layers, expressions or {})
         self._strip = Strip()
         self._lock = threading.RLock()
+        self._in_sight: dict[str, Any] = {"times": []}  # the dates whose images the page waits for
         self._newest = Newest("series of places", self._answer)
         self._chips = Newest("images of dates", self._show_images)
         super().__init__(map=map, value=value, second=second, told={"state": "idle", "text": ""})
@@ -446,6 +447,7 @@ class SeriesPanel(Told):
             key = self._images_key()
             if key != self.images.get("of"):
                 self.images = {"of": key, "images": {}}
+        self._chips.take(self._in_sight)  # they are given up while the place or what is plotted is another
 
     def _subject(self) -> BaseGeometry | None:
         if self.selected in self.places:
@@ -460,7 +462,10 @@ class SeriesPanel(Told):
         return self._quantities()[0] if self.value.strip() else None
 
     def _images_key(self) -> str:
-        return self._strip.key(self._subject(), self._first_quantity())
+        try:
+            return self._strip.key(self._subject(), self._first_quantity())
+        except MusesError:  # what is plotted is being written; `_answer` tells of it
+            return ""
 
     def _image_source(self) -> DateImages:
         scenes = self._plotted.expressions().scenes
@@ -484,6 +489,7 @@ class SeriesPanel(Told):
         with self._lock:
             key = self._images_key()
             have = dict(self.images.get("images", {})) if self.images.get("of") == key else {}
+        times = [one["time"] for one in self.dates if one["time"] in set(times)]  # not of another place
         if not key or not set(times) - set(have):
             return
         for made in self._strip.made(self._image_source(), self._window(), times, have, is_stale):
@@ -529,6 +535,7 @@ class SeriesPanel(Told):
             case "compare":
                 self.compare(message["time"])
             case "images":
+                self._in_sight = message
                 self._chips.take(message)
             case "file":
                 self._send_file(str(message["kind"]))

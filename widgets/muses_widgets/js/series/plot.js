@@ -6,6 +6,9 @@
 import { drawPlot } from "../bokehplots.js";
 import { h } from "../dom.js";
 
+/** Pixels that a pointer moves in a click; what moves farther pans the plot. */
+const STILL = 5;
+/** @typedef {{ x: number, y: number, shift: boolean }} Click on the screen */
 const SIGNS = { circle: "●", triangle: "▲", square: "■", diamond: "◆", inverted_triangle: "▼", star: "★", hex: "⬢" };
 
 export class SeriesPlotView {
@@ -18,6 +21,11 @@ export class SeriesPlotView {
   /** What is drawn, or being drawn. */
   item = "";
   turn = 0;
+  /** @type {{ x: number, y: number } | null} where the pointer went down, on the screen */
+  down = null;
+  /** @type {Click | null} a click while nothing is drawn */
+  early = null;
+  byYear = false;
 
   /**
    * @param {(ms: number, shift: boolean) => void} choose called with the time of the dot that was clicked
@@ -31,11 +39,9 @@ export class SeriesPlotView {
     this.text = h("p", { class: "muses-note muses-sp-text" });
     this.found = h("ul", { class: "muses-sp-found" });
     this.element = h("div", { class: "muses-sp-plot" }, this.canvas, this.legend, this.found, this.text);
-    /** @type {boolean} whether Shift or Ctrl is held while the plot is pressed */
-    this.shift = false;
-    const note = (/** @type {PointerEvent} */ event) => (this.shift = event.shiftKey || event.ctrlKey || event.metaKey);
-    this.canvas.addEventListener("pointerdown", note, true);
-    this.canvas.addEventListener("pointerup", note, true);
+    // Bokeh's own taps have to be short, and are lost where the plot is drawn anew between down and up.
+    this.canvas.addEventListener("pointerdown", (event) => (this.down = event.button === 0 ? { x: event.clientX, y: event.clientY } : null), true);
+    this.canvas.addEventListener("pointerup", (event) => this.released(event), true);
   }
 
   /** @param {SeriesPlot} plot */
@@ -68,8 +74,9 @@ export class SeriesPlotView {
       const root = [...views.roots][0];
       this.view = root?.child_views?.[0] ?? root; // of several plots the first has the series
       this.figure = this.view?.model ?? null;
-      this.figure?.on_event("tap", (/** @type {any} */ event) => this.tapped(event, plot.by_year ?? false));
+      this.byYear = plot.by_year ?? false;
       this.canvas.dataset.drawn = String(turn);
+      if (this.early) this.clicked(this.early);
     } catch (error) {
       this.fail(error);
     }
@@ -84,6 +91,7 @@ export class SeriesPlotView {
   clear() {
     this.turn += 1;
     this.item = "";
+    this.early = null;
     this.forget();
   }
 
@@ -107,12 +115,25 @@ export class SeriesPlotView {
     });
   }
 
+  /** @param {PointerEvent} event */
+  released({ clientX: x, clientY: y, shiftKey, ctrlKey, metaKey }) {
+    const { down } = this;
+    this.down = null;
+    if (!down || Math.hypot(x - down.x, y - down.y) > STILL) return;
+    this.clicked({ x, y, shift: shiftKey || ctrlKey || metaKey });
+  }
+
   /**
-   * @param {{ x: number, y: number, sx: number, sy: number }} event
-   * @param {boolean} byYear
+   * Chooses the date of the dot that is nearest to a place on the screen.
+   * @param {Click} click
    */
-  tapped(event, byYear) {
-    const { view } = this;
+  clicked(click) {
+    const { view, byYear } = this;
+    this.early = view ? null : click;
+    if (!view) return;
+    const { left, top } = view.el.getBoundingClientRect();
+    const [sx, sy] = [click.x - left, click.y - top];
+    if (!view.frame.bbox.contains(sx, sy)) return; // its tools and axes
     let best = Infinity;
     let found = NaN;
     for (const renderer of this.figure.renderers) {
@@ -120,11 +141,11 @@ export class SeriesPlotView {
       if (!data?.date || renderer.glyph?.type !== "Scatter") continue;
       const xs = data[renderer.glyph.x?.field] ?? [];
       const ys = data[renderer.glyph.y?.field] ?? [];
-      const xScale = view.frame?.x_scale ?? view.frame.x_scales.get("default");
-      const yScale = view.frame?.y_scales?.get(renderer.y_range_name) ?? view.frame.y_scale;
+      const xScale = view.frame.x_scale ?? view.frame.x_scales.get("default");
+      const yScale = view.frame.y_scales?.get(renderer.y_range_name) ?? view.frame.y_scale;
       for (let n = 0; n < xs.length; n += 1) {
-        const dx = xScale.compute(xs[n]) - event.sx;
-        const dy = yScale.compute(ys[n]) - event.sy;
+        const dx = xScale.compute(xs[n]) - sx;
+        const dy = yScale.compute(ys[n]) - sy;
         const distance = byYear ? Math.hypot(dx, dy) : Math.abs(dx) + Math.abs(dy) / 1000; // the nearest date, not the nearest value
         if (distance < best) {
           best = distance;
@@ -132,7 +153,7 @@ export class SeriesPlotView {
         }
       }
     }
-    if (Number.isFinite(found)) this.choose(found, this.shift);
+    if (Number.isFinite(found)) this.choose(found, click.shift);
   }
 
   /** @param {SeriesPlot["legend"]} legend */

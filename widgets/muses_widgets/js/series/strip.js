@@ -29,7 +29,7 @@ export class DateStrip {
   /** @type {Record<string, string>} */
   images = {};
   of = "";
-  /** @type {Set<string>} times that were asked for */
+  /** @type {Set<string>} times that were asked for last: the kernel goes on with these alone */
   asked = new Set();
   /** @type {Set<string>} times in sight */
   seen = new Set();
@@ -209,7 +209,7 @@ export class DateStrip {
       const wanted = [...this.seen].filter((time) => this.images[time] === undefined && this.chips.has(time));
       const missing = wanted.filter((time) => !this.asked.has(time));
       if (!missing.length) return;
-      for (const time of wanted) this.asked.add(time); // what was asked before may have been given up for this
+      this.asked = new Set(wanted);
       this.ask_(wanted.sort());
     }, REST_MS);
   }
