@@ -41,6 +41,10 @@ class OutsideScenes(UserWarning):
     """Values were asked for at a place where the chain has no scene: they are missing."""
 
 
+class UnreadScenes(UserWarning):
+    """Scenes could not be read: they are not in the values, which are missing where no other scene has any."""
+
+
 class Sampled(NamedTuple):
     """A chain at places: the pixel of each, with the report of it."""
 

@@ -19,7 +19,6 @@ import pytest
 import requests
 
 import muses_lab as ml
-from muses_lab import compute
 from muses_lab.compute.answers import packed, task_from_json, task_to_json, unpacked
 from muses_lab.compute.class_executor import AHEAD, ClassExecutor
 from muses_lab.compute.class_link import ClassLink
@@ -74,7 +73,7 @@ def evaluator(courses: Path) -> Iterator[Running]:
 
 
 @pytest.fixture(scope="module")
-def own() -> Iterator[Executor]:
+def elsewhere() -> Iterator[Executor]:
     """What the participant has besides."""
     executor = Executor(ThreadsBackend(2))
     yield executor
@@ -82,8 +81,8 @@ def own() -> Iterator[Executor]:
 
 
 @pytest.fixture
-def alice(evaluator: Running, own: Executor) -> Iterator[ClassExecutor]:
-    executor = ClassExecutor(own, ClassLink(evaluator.url, lambda: "of-alice"))
+def alice(evaluator: Running, elsewhere: Executor) -> Iterator[ClassExecutor]:
+    executor = ClassExecutor(elsewhere, ClassLink(evaluator.url, lambda: "of-alice"))
     yield executor
     executor.close()
 
@@ -157,18 +156,19 @@ def test_tasks_and_results_travel_without_code_and_come_back_as_they_were() -> N
 
 
 def test_a_participant_gets_the_very_bytes_of_an_evaluation_of_their_own(
-    ndvi: ml.Chain, alice: ClassExecutor, own: Executor, evaluator: Running
+    ndvi: ml.Chain, alice: ClassExecutor, elsewhere: Executor, evaluator: Running
 ) -> None:
     chains = [ndvi, ndvi.focal_mean(3), ndvi > 0.2, ndvi.otsu(extent=whole(ndvi.published), resolution=10)]
-    before = submitted(own)
+    before = submitted(elsewhere)
     shown = [request_window(alice, chain.published, whole(chain.published)).result(60) for chain in chains]
-    assert submitted(own) == before, "the participant's own executor did nothing"
+    assert submitted(elsewhere) == before, "the participant's own executor did nothing"
     for chain, pixels in zip(chains, shown, strict=True):
-        mine = request_window(own, chain.published, whole(chain.published)).result(60)
+        mine = request_window(elsewhere, chain.published, whole(chain.published)).result(60)
         assert mine.values.tobytes() == pixels.values.tobytes() and mine.report == pixels.report
         assert mine.report.used == {"scene"}
     assert alice.status()["class"] == {
-        "state": "ready", "reason": "", "waiting": 0, "position": None, "people": None, "elsewhere": submitted(own)
+        "state": "ready", "reason": "", "waiting": 0, "position": None, "people": None,
+        "elsewhere": submitted(elsewhere),
     }  # fmt: skip
 
 
@@ -453,11 +453,11 @@ def test_bodies_of_one_participant_fill_no_memory(bob: Client, monkeypatch: pyte
 
 
 def test_scenes_that_no_course_pins_are_computed_by_ones_own_cluster_and_the_reason_is_told(
-    tmp_path: Path, alice: ClassExecutor, own: Executor, bob: Client
+    tmp_path: Path, alice: ClassExecutor, elsewhere: Executor, bob: Client
 ) -> None:
     other = ndvi_of(tmp_path / "other", 300).published
     assert request_window(alice, other, whole(other)).result(60).values.size
-    assert "the course pins" in alice.link.why_not(other) and submitted(own) > 0
+    assert "the course pins" in alice.link.why_not(other) and submitted(elsewhere) > 0
     answer = bob.give(other)
     assert (answer.status_code, answer.json()["code"]) == (403, "not-of-a-course")
     assert answer.json()["details"] == {"scene": "scene"}
@@ -609,27 +609,24 @@ def test_chains_are_checked_anew_when_courses_change(tmp_path: Path, monkeypatch
 
 
 def test_materialized_blocks_are_taken_from_the_disk(
-    folder: Path, ndvi: ml.Chain, evaluator: Running, alice: ClassExecutor, own: Executor
+    ndvi: ml.Chain, evaluator: Running, alice: ClassExecutor, elsewhere: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = ndvi.focal_mean(1)
     with_disk = chain.published
     engine = evaluator.evaluator.engine()
     before = engine.counters()["materialized_blocks"]
-    compute.use("threads")
-    try:
-        job = chain.materialize(whole(with_disk).boundingbox.to_crs("EPSG:4326").bbox, levels=[0])
-        job.wait(120)
-    finally:
-        compute.use("embedded")
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+    job = chain.materialize(whole(with_disk).boundingbox.to_crs("EPSG:4326").bbox, levels=[0])
+    job.wait(120)
     engine.materialized._root.until = 0.0  # else it looks at the disk two seconds later
     shown = request_window(alice, with_disk, whole(with_disk)).result(60)
     assert engine.counters()["materialized_blocks"] > before
-    mine = request_window(own, with_disk, whole(with_disk)).result(60)
+    mine = request_window(elsewhere, with_disk, whole(with_disk)).result(60)
     assert shown.values.tobytes() == mine.values.tobytes()
 
 
 def test_scenes_that_cannot_be_read_are_told_as_by_ones_own_evaluation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: Executor
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, elsewhere: Executor
 ) -> None:
     made, rng = Made(tmp_path / "data"), np.random.default_rng(3)
     paths = [
@@ -643,10 +640,10 @@ def test_scenes_that_cannot_be_read_are_told_as_by_ones_own_evaluation(
     paths[1].unlink()
     published = chain_of(scenes).band("B").max("t").published
     with evaluators.running() as running:
-        executor = ClassExecutor(own, ClassLink(running.url, lambda: "of-ann"))
+        executor = ClassExecutor(elsewhere, ClassLink(running.url, lambda: "of-ann"))
         reports = [request_window(executor, published, whole(published)).result(60).report for _ in range(2)]
         evaluated = running.counts["evaluated"]
         executor.close()
     assert reports[0].failed == reports[1].failed and [id for id, _ in reports[0].failed] == ["b"]
-    assert reports[0] == request_window(own, published, whole(published)).result(60).report
+    assert reports[0] == request_window(elsewhere, published, whole(published)).result(60).report
     assert evaluated == 2 or evaluated == 1, "what lacks a scene is not kept for the class"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import rasterio
+import shapely
 import xarray as xr
 from scipy import stats
 
@@ -19,6 +20,7 @@ from muses_lab.compute import windows
 from muses_lab.engine import worker_engine
 from muses_lab.errors import ArgumentError, DocumentError
 from muses_lab.operators import registry
+from muses_lab.series import UnreadScenes
 from muses_lab.tables.points import PointSeries
 from tests.helpers import real_series
 from tests.helpers.made_stacks import stack
@@ -175,8 +177,19 @@ def test_a_scene_that_cannot_be_read_is_asked_for_again(tmp_path: Path) -> None:
     moved = file.rename(tmp_path / "elsewhere.tif")
     readings.forget()
     worker_engine().cache.clear()
-    found = chain.series(*place(5, 5))
+    with pytest.warns(UnreadScenes, match=r"^3 scenes could not be read and left out of the values: gone_20200101: the file is not there"):
+        found = chain.series(*place(5, 5))
     assert np.isnan(found.array).all() and len(found.array.attrs["scenes_failed"]) == 3
+    lon, lat = place(5, 5)
+    around = shapely.box(lon - 1e-4, lat - 1e-4, lon + 1e-4, lat + 1e-4)
+    for ask in (
+        lambda: chain.compute((lon - 1e-4, lat - 1e-4, lon + 1e-4, lat + 1e-4)),
+        lambda: chain.at(lon, lat),
+        lambda: chain.over(around),
+        lambda: chain.aggregate_spatial(around, "mean").compute(),
+    ):
+        with pytest.warns(UnreadScenes, match=r"^3 scenes could not be read .*gone_20200101: "):
+            ask()
     moved.rename(file)
     again = chain.series(*place(5, 5))
     np.testing.assert_array_equal(again.array, values[:, 0, 5, 5])

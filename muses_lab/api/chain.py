@@ -188,7 +188,9 @@ class Table(Chain):
         cube with an index.
         """
         self._check(resolution)
-        return zonal.compute(self.published, resolution)
+        found = zonal.compute(self.published, resolution)
+        self._tell_unread(found.attrs.get("scenes_failed", ()))
+        return found
 
     def table(self, resolution: float | None = None) -> geopandas.GeoDataFrame:
         """The values as a GeoDataFrame: the attributes of the features, and a column for each band (or `value`).

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Self
 
@@ -221,6 +221,18 @@ class Evaluable(Expression):
             told = "; ".join(found[:_PROBLEMS])
             warnings.warn(f"choosing the scenes of the chain: {told}{more}", SkippedItems, stacklevel=users_line())
 
+    @staticmethod
+    def _tell_unread(failed: Sequence[str]) -> None:
+        """Warns of scenes (`id: reason`) that could not be read while the values were computed."""
+        if failed:
+            many = "1 scene" if len(failed) == 1 else f"{len(failed)} scenes"
+            more = f"; and {len(failed) - _PROBLEMS} more" if len(failed) > _PROBLEMS else ""
+            told = "; ".join(failed[:_PROBLEMS])
+            warnings.warn(
+                f"{many} could not be read and left out of the values: {told}{more}", series.UnreadScenes,
+                stacklevel=users_line(),
+            )  # fmt: skip
+
     def plan(self, area: Any = None, *, format: Any = None, shown: GeoBox | None = None, **options: Any) -> Plan:
         """What the chain would cost on a window, or its export; nothing is read.
 
@@ -289,6 +301,7 @@ class Evaluable(Expression):
             array = array.assign_coords(label=("t", labels))
         array.attrs = series.attributes(self.published, found.report)
         array.name = "values"
+        self._tell_unread(array.attrs.get("scenes_failed", ()))
         return array
 
     def at(
@@ -315,7 +328,9 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         places, single = points(lon, lat)
-        return series.at(self.published, places, single, resolution, progress)
+        found = series.at(self.published, places, single, resolution, progress)
+        self._tell_unread(found.attrs.get("scenes_failed", ()))
+        return found
 
     def series(
         self, lon: Any = None, lat: Any = None, resolution: float | None = None, progress: Told = None
@@ -344,7 +359,9 @@ class Evaluable(Expression):
         """
         self._tell_problems()
         places, single = points(lon, lat)
-        return point_series(self.published, places, single, resolution, progress=progress)
+        found = point_series(self.published, places, single, resolution, progress=progress)
+        self._tell_unread([f"{id}: {why}" for id, why in found.failed.items()])
+        return found
 
     def over(
         self, polygons: Any, stats: Any = ("mean", "median", "q10", "q90"), resolution: float | None = None,
@@ -384,6 +401,7 @@ class Evaluable(Expression):
         features = polygons if isinstance(polygons, Features) else noted(read("over", polygons))
         found = zonal_series(self.published, features, stats, resolution, progress)
         tell_of_empty(features, found.found.empty)
+        self._tell_unread([f"{id}: {why}" for id, why in found.failed.items()])
         return found
 
     def export(

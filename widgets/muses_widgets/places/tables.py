@@ -11,7 +11,7 @@ import pandas as pd
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from muses_lab.series import OutsideScenes, nearest_dated
+from muses_lab.series import OutsideScenes, UnreadScenes, nearest_dated
 from muses_widgets.places.kept import Place, Places
 from muses_widgets.series.expressions import Quantity, with_dates
 
@@ -55,7 +55,8 @@ class PlaceTables:
     def read(self, geometry: BaseGeometry, quantity: Quantity) -> pd.DataFrame:
         """The table of a quantity at a place: as `chain.series` gives it of a point, `chain.over` of a polygon."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", OutsideScenes)  # the panel says it
+            for told in (OutsideScenes, UnreadScenes):  # the panel says it
+                warnings.simplefilter("ignore", told)
             if isinstance(geometry, shapely.Point):
                 found = quantity.chain.series(geometry.x, geometry.y)
             else:
