@@ -20,6 +20,7 @@ import rasterio
 import tifffile
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from rasterio.io import MemoryFile
 from rio_cogeo import cog_validate
 
 import muses_lab as ml
@@ -90,6 +91,26 @@ def test_it_is_a_valid_cog_of_the_chains_own_values(ndvi: Chain, tmp_path: Path)
         assert file.crs.to_epsg() == 32631 and file.transform == WHOLE.affine and file.shape == (SIZE, SIZE)
         assert file.overviews(1)
     assert [p.name for p in tmp_path.iterdir()] == ["ndvi.tif"], "no temporary is left"
+
+
+def test_it_is_packed_in_the_way_that_takes_less_room(bands: Chain, tmp_path: Path) -> None:
+    stored = bands.band("B04").median("t")  # a few thousand numbers
+    kinds = set()
+    for n, chain in enumerate((stored, stored.focal_mean(15) / 7)):
+        path = export(chain, tmp_path / f"{n}.tif").wait(60)
+        sizes = {}
+        for predictor in ("1", "3"):
+            with rasterio.open(path) as file:
+                shape = {"tiled": True, "blockxsize": 512, "blockysize": 512}
+                with MemoryFile() as made:
+                    packed = {**file.profile, **shape, "driver": "GTiff", "compress": "deflate", "zlevel": 1}
+                    with made.open(**{**packed, "predictor": predictor, "interleave": "band"}) as copy:
+                        copy.write(file.read())
+                    sizes[predictor] = len(made.getbuffer())
+                kind = file.tags(ns="IMAGE_STRUCTURE").get("PREDICTOR", "1")
+        assert kind == min(sizes, key=lambda one: sizes[one]), sizes
+        kinds.add(kind)
+    assert kinds == {"1", "3"}
 
 
 def test_gdal_of_the_system_opens_it_where_it_lies(ndvi: Chain, tmp_path: Path) -> None:

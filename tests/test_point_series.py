@@ -177,7 +177,10 @@ def test_a_scene_that_cannot_be_read_is_asked_for_again(tmp_path: Path) -> None:
     moved = file.rename(tmp_path / "elsewhere.tif")
     readings.forget()
     worker_engine().cache.clear()
-    with pytest.warns(UnreadScenes, match=r"^3 scenes could not be read and left out of the values: gone_20200101: the file is not there"):
+    with pytest.warns(
+        UnreadScenes,
+        match=r"^3 scenes could not be read and left out of the values: gone_20200101: the file is not there",
+    ):
         found = chain.series(*place(5, 5))
     assert np.isnan(found.array).all() and len(found.array.attrs["scenes_failed"]) == 3
     lon, lat = place(5, 5)

@@ -137,17 +137,19 @@ class Pieces:
         """Writes a piece (…, rows, columns); one that is not `final` is made again when the export is."""
         _check_held(values, self.dtype)
         values = plain(values.reshape(self.layers, *values.shape[-2:]).astype(self.dtype, copy=False))
-        tiles = np.zeros((self.layers, *self._tile), self.dtype)
-        tiles[:, : piece.height, : piece.width] = values
+        tiles = values
+        if values.shape[1:] != self._tile:
+            tiles = np.zeros((self.layers, *self._tile), self.dtype)
+            tiles[:, : piece.height, : piece.width] = values
         handle = os.open(self.folder / VALUES, os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             _write(handle, tiles.data.cast("B"), self._places[_name(piece)])
         finally:
             os.close(handle)
-        self._sums[_name(piece)] = _sum(values)
+        self._sums[_name(piece)] = noted = _sum(values)
         if final:
             with (self.folder / DONE).open("a", encoding="ascii") as file:
-                file.write(f"{_name(piece)} {_sum(values)}\n")
+                file.write(f"{_name(piece)} {noted}\n")
 
     def described(self, labels: Sequence[str], tags: Mapping[str, str], unit: str | None = None) -> Path:
         """The file, for GDAL: with its place, descriptions and metadata."""
