@@ -7,6 +7,7 @@ from typing import Any
 
 from muses_lab.compute import tasks
 from muses_lab.compute.niceness import give_way
+from muses_lab.resources.helpers import HELPERS
 
 
 def dask_setup(worker: Any) -> None:
@@ -15,4 +16,5 @@ def dask_setup(worker: Any) -> None:
     Returns at once: until it is loaded the worker is known to the scheduler, and its first block waits for it.
     """
     give_way()
+    HELPERS.threads = worker.state.nthreads
     threading.Thread(target=tasks.engine, name="muses-preload", daemon=True).start()

@@ -13,6 +13,7 @@ from typing import Any
 from muses_lab.compute.niceness import give_way
 from muses_lab.compute.tasks import CancelFlags, Engine, cancel_hint, engine, hint, is_missing
 from muses_lab.errors import Cancelled, ComputeError
+from muses_lab.resources.helpers import HELPERS
 from muses_lab.settings import number
 
 
@@ -27,6 +28,7 @@ class ThreadsBackend:
 
     def __init__(self, threads: int | None = None, make_engine: Callable[[], Engine] = engine) -> None:
         self.threads = threads or max(1, int(number("MUSES_THREADS", os.cpu_count() or 1)))
+        HELPERS.threads = max(HELPERS.threads, self.threads)
         self._engine = make_engine
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._flags = CancelFlags()

@@ -29,6 +29,7 @@ from muses_lab.raster.blocks import Counters
 from muses_lab.raster.byte_ranges import Hint
 from muses_lab.raster.grid import BLOCK, Grid
 from muses_lab.raster.reader import Reader
+from muses_lab.resources.helpers import HELPERS
 from muses_lab.resources.memory import Memory
 
 Task = BlockKey | RectKey | NodeKey
@@ -145,7 +146,8 @@ class Engine:
             `cancelled()` became true.
         """
         try:
-            return self._run(chain_hash, task, cancelled)
+            with HELPERS.working():
+                return self._run(chain_hash, task, cancelled)
         finally:
             self.cancel_hint(chain_hash, task)
 

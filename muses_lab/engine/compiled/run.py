@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
@@ -23,6 +24,7 @@ from muses_lab.raster.reader import Reader, ReadFunction, Stored
 from muses_lab.raster.resampling import Axis
 from muses_lab.raster.values import missing_range
 from muses_lab.resources import cancel, rates
+from muses_lab.resources.helpers import HELPERS
 from muses_lab.scenes.scene import Scene
 
 _PIECE = 2048
@@ -31,6 +33,9 @@ _DATE = 20e-9
 """Seconds for a pixel and date: what is read, and what is reduced. Measured: 4 to 30 ns, the most for medians."""
 _INSTRUCTION = 1e-9
 """Seconds for an instruction on it. Measured: 0.3 to 1 ns."""
+
+_SHARES = 4
+"""Parts in which rows are evaluated where there are threads that have nothing to do."""
 
 _COSTLY = 40e-9
 """Seconds for one of `vm.COSTLY`. Measured: 7 to 50 ns."""
@@ -259,7 +264,10 @@ def _read_all(
         needed, gone = stage.need(step).dates, spared.get(step.node.hash, set())
         fetch.before(step, gone)
         bands = bands_of(reader, run.prepared.source(step.node), step, stage.level, run.cancelled)
-        found = _read(read, run, step, bands, _leaves(code, step), needed, gone, planes, stage.grid, stage.level)
+        found = _read(
+            read, run, step, bands, _leaves(code, step), needed, gone, planes, stage.grid, stage.level,
+            alone=read != reader.stored,
+        )  # fmt: skip
         times |= found
         for guard in code.guards:
             if guard.leaf.step is step:
@@ -272,30 +280,39 @@ def _read_all(
 def _read(
     read: ReadFunction, run: Run, step: Step, bands: Mapping[str, Band], mine: list[tuple[int, Leaf]],
     needed: frozenset[np.datetime64] | None, spared: set[np.datetime64], planes: _Planes, grid: Grid, level: int,
+    alone: bool,
 ) -> set[np.datetime64]:  # fmt: skip
-    """Reads a step's scenes; the dates on which one has data here."""
+    """Reads a step's scenes, `alone` or with helpers; the dates on which one has data here."""
     source = run.prepared.source(step.node)
     native = planes.rect.scaled(2**level)
-    times: set[np.datetime64] = set()
-    for placed in source.at(grid, native, needed):
+    placed = [one for one in source.at(grid, native, needed) if one.time not in spared]
+
+    def stored(scene: Scene) -> dict[str | None, Stored] | MusesError:
         run.check()
-        scene, time = placed.scene, placed.time
-        if time in spared or scene.id in run.failed:
-            continue
+        if scene.id in run.failed:
+            return {}
         try:
-            stored = _scene(read, run, source.scenes.catalog, scene, bands, grid, level, planes.rect)
+            found = _scene(read, run, source.scenes.catalog, scene, bands, grid, level, planes.rect)
         except Cancelled:
             raise
         except MusesError as error:
-            run.failed[scene.id] = error.message
-            continue
-        if not any(_has_data(values) for values in stored.values()):
-            continue
-        run.used.add(scene.id)
-        times.add(time)
-        for number, leaf in mine:
-            if leaf.band in stored:
-                planes.add(number, leaf, time, stored[leaf.band])
+            return error
+        return found if any(map(_has_data, found.values())) else {}
+
+    times: set[np.datetime64] = set()
+    scenes = [one.scene for one in placed]
+    alone |= source.remote  # what comes from servers was asked for in the order of the scenes
+    with closing(HELPERS.each(stored, scenes, alone)) as values:
+        for one, found in zip(placed, values, strict=True):
+            if isinstance(found, MusesError):
+                run.failed[one.scene.id] = found.message
+            if isinstance(found, MusesError) or not found or one.scene.id in run.failed:
+                continue
+            run.used.add(one.scene.id)
+            times.add(one.time)
+            for number, leaf in mine:
+                if leaf.band in found:
+                    planes.add(number, leaf, one.time, found[leaf.band])
     return times
 
 
@@ -355,13 +372,19 @@ def _run(
     costly = sum(operation in vm.COSTLY for operation in code.code[:, 0].tolist())
     seconds = (_DATE + len(code.code) * _INSTRUCTION + costly * _COSTLY) * len(dates) * columns
     together = max(1, _PIECE // columns)  # rows are treated together as they would be without stripes
-    for first, last in cancel.stripes(-(-rows // together), seconds * together):
+    pieces = -(-rows // together)
+
+    def stripe(part: tuple[int, int]) -> None:
         run.check()
         vm.run(
             code.code, code.constants, code.constant_values, code.registers, starts, integers, factors,
             maps, tables, absent, allowed, code.layers, code.reducers, code.probabilities, *networks, _PIECE,
-            first * together, min(last * together, rows), out,
+            part[0] * together, min(part[1] * together, rows), out,
         )  # fmt: skip
+
+    at_least = cancel.LONGEST * _SHARES / pieces if HELPERS.spare > 0 else 0.0
+    for _ in HELPERS.each(stripe, list(cancel.stripes(pieces, max(seconds * together, at_least)))):
+        pass
 
 
 def _named(code: Code, out: np.ndarray) -> dict[str, xr.DataArray]:
