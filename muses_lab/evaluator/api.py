@@ -20,11 +20,14 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
 from muses_lab.compute.answers import packed, task_from_json
 from muses_lab.compute.release import release
 from muses_lab.errors import Cancelled, MusesError, NotFound, Overloaded
 from muses_lab.evaluator.blocks import Ask
 from muses_lab.evaluator.chains import Refused
+from muses_lab.evaluator.metrics import page
 from muses_lab.evaluator.state import Evaluator
 from muses_lab.hub.api import Api, Base
 from muses_lab.store.records import check_hash
@@ -173,8 +176,9 @@ class MetricsHandler(Base):
         if "X-Forwarded-For" in self.request.headers:  # by the hub's proxy, for anybody
             self.fail(NotFound("there is nothing at this address"))
             return
-        self.set_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-        self.finish(self.service.metrics())
+        self.service.chains.pinned.look()
+        self.set_header("Content-Type", CONTENT_TYPE_LATEST)
+        self.finish(page(self.service))
 
 
 class UnknownHandler(Base):

@@ -22,7 +22,6 @@ from muses_lab.evaluator.blocks import Blocks
 from muses_lab.evaluator.chains import Chains
 from muses_lab.evaluator.pinned import PinnedScenes
 from muses_lab.evaluator.warming import Warming
-from muses_lab.resources.memory import resident
 from muses_lab.resources.pool import Pool
 from muses_lab.settings import number
 from muses_lab.store import default_store
@@ -69,7 +68,7 @@ class Evaluator:
         """Blocks that are waited for, by participant and token."""
         self.sent = 0
         """Bytes of blocks."""
-        self._refused: Counter[str] = Counter()
+        self.refusals: Counter[str] = Counter()
         self._reading: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     def engine(self) -> Engine:
@@ -95,40 +94,21 @@ class Evaluator:
             yield
 
     def refused(self, error: MusesError) -> None:
-        self._refused[error.code] += 1
+        self.refusals[error.code] += 1
 
     def status(self, who: str) -> dict[str, Any]:
         """What a participant's server asks once a second while it waits.
 
         `done` counts whatever is done for anybody: where it stands still, nothing is.
         """
-        engine = self._engine.counters() if self._engine is not None else {}
+        engine = self.engine_counters()
         counts = self.blocks.counts
         done = counts["served"] + counts["evaluated"] + engine.get("blocks_decoded", 0) + engine.get("evaluations", 0)
         return {**self.blocks.status(who), "done": done, "courses": self.chains.pinned.courses}
 
-    def metrics(self) -> str:
-        """Counters in Prometheus' text format, without anybody's name."""
-        self.chains.pinned.look()
-        engine = Counter(self._engine.counters() if self._engine is not None else {})
-        lines = []
-        for kind, name, value in (
-            *(("counter", f"blocks_{name}_total", self.blocks.counts[name])
-              for name in ("asked", "served", "evaluated", "shared", "left", "failed")),
-            ("counter", "sent_bytes_total", self.sent),
-            ("counter", "decoded_blocks_total", engine["blocks_decoded"]),
-            ("counter", "materialized_blocks_total", engine["materialized_blocks"]),
-            ("gauge", "blocks_waiting", self.blocks.status("")["blocks"]),
-            ("gauge", "people", self.blocks.people()),
-            ("gauge", "courses", len(self.chains.pinned.courses)),
-            ("gauge", "result_bytes", self.blocks.results.bytes),
-            ("gauge", "cache_bytes", engine["cache_bytes"]),
-            ("gauge", "resident_bytes", resident()),
-        ):  # fmt: skip
-            lines += [f"# TYPE muses_course_{name} {kind}", f"muses_course_{name} {value}"]
-        lines.append("# TYPE muses_course_refused_total counter")
-        lines += [f'muses_course_refused_total{{code="{code}"}} {n}' for code, n in sorted(self._refused.items())]
-        return "\n".join(lines) + "\n"
+    def engine_counters(self) -> dict[str, int]:
+        """The engine's; nothing before it is there."""
+        return self._engine.counters() if self._engine is not None else {}
 
     def close(self) -> None:
         self.warming.close()

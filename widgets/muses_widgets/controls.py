@@ -146,13 +146,6 @@ class Controls(Told):
         why = f": {self.told['text']}" if self.told["text"] else ""
         return f"<Controls of {', '.join(self.bound) or 'chains'}: {values}; {self.told['state']}{why}>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        if not isinstance(found, tuple):
-            return found
-        data, metadata = found
-        return {**data, "text/plain": f"{self!r}: run the notebook's cells to use them"}, metadata
-
     # ---- inside
 
     def _parameters(self) -> dict[str, Parameter]:

@@ -36,3 +36,11 @@ class Told(anywidget.AnyWidget):
     def hold_trait_notifications(self) -> Iterator[None]:
         with _TURN, super().hold_trait_notifications():
             yield
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        found = super()._repr_mimebundle_(**options)
+        if not isinstance(found, tuple):  # where no widgets are drawn at all
+            return found
+        data, metadata = found
+        # The text is seen where widgets are not drawn: in a notebook that is not trusted yet, on GitHub.
+        return {**data, "text/plain": f"{self!r}: run the notebook's cells to use it"}, metadata

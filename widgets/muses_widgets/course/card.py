@@ -49,13 +49,6 @@ class CourseCard(Told):
     def __repr__(self) -> str:
         return repr(self._course)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        if not isinstance(found, tuple):
-            return found
-        data, metadata = found
-        return {**data, "text/plain": repr(self)}, metadata
-
     def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
         if message.get("do") != "reset":
             return

@@ -53,13 +53,6 @@ class Quiz(Told):
     def __repr__(self) -> str:
         return "\n\n".join(repr(one) for one in self._asked.values())
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        if not isinstance(found, tuple):
-            return found
-        data, metadata = found
-        return {**data, "text/plain": repr(self)}, metadata
-
     def _receive(self, _: Any, message: dict[str, Any], __: Any) -> None:
         if message.get("do") != "check" or message["question"] not in self._asked:
             return

@@ -258,13 +258,6 @@ class ParcelsPanel(Told):
         why = f": {self.told['text']}" if self.told.get("text") else ""
         return f"<ParcelsPanel of {len(self.names)} parcels, {len(self.dates)} dates; {self.told['state']}{why}>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        if not isinstance(found, tuple):
-            return found
-        data, metadata = found
-        return {**data, "text/plain": f"{self!r}: run the notebook's cells to use it"}, metadata
-
     # ---- computing
 
     def _resolve(self) -> _Source:

@@ -244,13 +244,6 @@ class SeriesPanel(Told):
         kept = f", {len(self.places)} kept" if len(self.places) else ""
         return f"<SeriesPanel of {self.value or 'no layer'}{kept}: {self.told['state']}>"
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        found = super()._repr_mimebundle_(**options)
-        if not isinstance(found, tuple):
-            return found
-        data, metadata = found
-        return {**data, "text/plain": f"{self!r}: run the notebook's cells to use it"}, metadata
-
     # -------------------------------------------------------------------------------------------- what is plotted
 
     def _layers(self) -> dict[str, Item]:
