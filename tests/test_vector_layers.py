@@ -50,8 +50,10 @@ def test_the_same_name_replaces(fields):
     m = Map()
     m.add(fields, name="Fields")
     m.add(fields, name="Other")
-    again = m.add(fields, name="Fields", style="red")
+    again = m.add(fields[:2], name="Fields", style="red")
     assert [layer.name for layer in m.others] == ["Fields", "Other"] and m.others[0] is again
+    assert colours(again) == ["red"] * 2 and m.panel.layers[1]["features"] == 2
+    assert [m.add(fields).name for _ in range(2)] == ["Features", "Features 2"]
 
 
 def test_categories_have_a_colour_each_and_the_rest_another(fields):

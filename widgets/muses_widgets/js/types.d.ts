@@ -322,6 +322,9 @@ export interface LayerEntry {
   /** Whether it runs code of the notebook, which only its author sees. */
   private?: boolean;
   empty?: string;
+  /** How many there are, of features; only these have a `note`. */
+  features?: number;
+  note?: string;
   /** West, south, east, north in degrees of what it shows. */
   bounds?: [number, number, number, number] | null;
   /** Of a layer with dates: one chain for each, in order of time. */
@@ -925,6 +928,7 @@ export interface LeafletMap {
   getContainer(): HTMLElement;
   invalidateSize(): void;
   getPane(name: string): HTMLElement;
+  createPane(name: string, parent: HTMLElement): HTMLElement;
   getBounds(): { getWest(): number; getSouth(): number; getEast(): number; getNorth(): number };
   getPixelBounds(center?: LatLng, zoom?: number): Bounds;
   getZoomScale(to: number, from: number): number;
