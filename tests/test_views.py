@@ -44,7 +44,9 @@ def m(s2: ml.Collection) -> Map:
     m = Map(center=(43.61, 1.4), zoom=12, basemap="None")
     m.add(ndvi.median("t").style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI"), name="NDVI", opacity=0.5)
     m.add(ndvi.over_time("month", "max").style(cmap="magma"), name="Months", visible=False)
-    m.add((ndvi.median("t") > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind")
+    m.add(
+        (ndvi.median("t") > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}, hidden=[0]), name="Kind"
+    )
     fields = geopandas.GeoDataFrame(
         {"crop": ["wheat", "maize"]}, geometry=[shapely.box(1, 43, 1.1, 43.1)] * 2, crs=4326
     )

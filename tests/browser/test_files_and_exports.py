@@ -122,6 +122,7 @@ def test_a_view_of_a_colleague_is_dropped_and_shown_in_this_map(opened, tmp_path
     )
     button = entry(opened, "theirs.json").get_by_role("button", name="Show theirs.json in this map")
     button.wait_for(timeout=60_000)
+    assert "A saved view of Green, Field" in entry(opened, "theirs.json").inner_text()
     assert names.all_inner_texts() == before and "heights" in before
     button.click()
     opened.until(lambda: names.all_inner_texts() == ["Plants", "Green", "Field"], 60, "the view is not shown")

@@ -12,6 +12,8 @@ import { RowTools } from "./rowtools.js";
 
 export class LayerRow {
   removed = false;
+  /** @type {((value: number) => void) | undefined} hides one of the legend's classes, or shows it again */
+  toggle;
   /** @type {string | undefined} the legend that is drawn */
   legendKey;
   /** @type {LayerGroup | undefined} in which it is */
@@ -111,7 +113,9 @@ export class LayerRow {
     const legendKey = JSON.stringify(legend);
     if (legendKey === this.legendKey) return;
     this.legendKey = legendKey;
-    this.legend.replaceChildren(...present([drawLegend(legend)]));
+    const focused = this.legend.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.value : undefined;
+    this.legend.replaceChildren(...present([drawLegend(legend, this.toggle)]));
+    if (focused !== undefined) /** @type {HTMLElement | null} */ (this.legend.querySelector(`[data-value="${focused}"]`))?.focus();
     this.swatch.style.background = swatchOf(legend);
     this.swatch.hidden = !legend;
   }

@@ -40,6 +40,7 @@ export class Row extends LayerRow {
   constructor(panel, layerModel, entry) {
     super(panel, layerModel, entry, WATCHED);
     this.look = new Look(panel, this);
+    this.toggle = (/** @type {number} */ value) => void panel.guard(() => this.look.toggle(value));
     /** @type {LeafletTileLayer | null} */
     this.layer = null;
     /** @type {FailedScene[]} scenes that could not be read, with the service's reasons */

@@ -398,6 +398,8 @@ export interface Colours {
   table: string;
   /** Values of the classes, ascending, whose colours the table has. */
   classes: number[];
+  /** Those of them that are not drawn. */
+  hidden?: number[];
 }
 
 export interface Frame {
@@ -464,7 +466,7 @@ export interface ContinuousLegend extends LegendFacts {
 
 export interface ClassesLegend extends LegendFacts {
   kind: "classes";
-  entries: { value: number; colour: string; label: string }[];
+  entries: { value: number; colour: string; label: string; hidden?: boolean }[];
 }
 
 export interface RgbLegend extends LegendFacts {
