@@ -50,7 +50,7 @@ def m(s2: ml.Collection) -> Map:
     fields = geopandas.GeoDataFrame(
         {"crop": ["wheat", "maize"]}, geometry=[shapely.box(1, 43, 1.1, 43.1)] * 2, crs=4326
     )
-    m.add(fields, name="Fields", style=VectorStyle.categories("crop"))
+    m.add(fields, name="Fields", style=VectorStyle.categories("crop", hidden=(1,)))
     m.add_background("https://a.example/wms", "Relief", layers="DEM", attribution="© A", opacity=0.7)
     m.areas.add(shapely.box(1.2, 43.5, 1.3, 43.6), name="Plot", colour="#d55e00")
     m.move("NDVI", "top")

@@ -197,6 +197,14 @@ def test_features_lie_among_the_chains_as_their_rows_do(shown):
     assert shown.panel.locator("[data-name=Fields] .muses-classes li").count() == 3
     assert shown.page.locator(".leaflet-overlay-pane path").count() == 0, "above all tiles"
     assert pane.locator(".muses-feature-label").count() == 3, "labels are not those of the layer"
+    peas = shown.panel.locator("[data-name=Fields]").get_by_role("button", name="peas (1)")
+    peas.click()
+    shown.until(lambda: drawn.count() == 2, 5, "a class is not hidden")
+    shown.until(lambda: shown.value("m.listed()[-1].look.hidden") == [0], 20, "the style says nothing of it")
+    assert pane.locator(".muses-feature-label").all_inner_texts() == ["wheat", "well"]
+    assert peas.get_attribute("aria-pressed") == "false"
+    shown.page.keyboard.press("Enter")
+    shown.until(lambda: drawn.count() == 3, 5, "it is not shown again")
     size = drawn.first.bounding_box()
     assert size["width"] > 100, "the picture is cut off"
     shown.screenshot("panel-features-above")

@@ -21,6 +21,9 @@ export class VectorRow extends LayerRow {
    */
   constructor(panel, layerModel, entry) {
     super(panel, layerModel, entry, "change:visible change:opacity");
+    this.toggle = (/** @type {number} */ place) => void panel.guard(() => this.hide(place));
+    this.hidden = () => panel.guard(() => this.draw());
+    layerModel.on("change:hidden", this.hidden);
     this.pane = `muses-${entry.id}`;
     this.note = h("div", { class: "muses-note", role: "status" });
     this.details.append(this.legend, this.opacityRow, this.note);
@@ -36,8 +39,33 @@ export class VectorRow extends LayerRow {
     const said = entry.note ?? "";
     if (this.note.textContent !== said) this.note.textContent = said;
     this.note.hidden = !said;
-    this.drawLegendOf(entry.legend);
+    this.drawLegend();
     this.showModel();
+  }
+
+  /** With the entries that this page hides, whether or not a kernel hears of it. */
+  drawLegend() {
+    const { legend } = this.entry;
+    if (legend?.kind !== "classes") return;
+    const hidden = this.layerModel.get("hidden");
+    this.drawLegendOf({ ...legend, entries: legend.entries.map((one) => ({ ...one, hidden: hidden.includes(one.value) })) });
+  }
+
+  /**
+   * Hides the features of an entry of the legend, or shows them again.
+   * @param {number} place
+   */
+  hide(place) {
+    const hidden = this.layerModel.get("hidden");
+    this.setModel({ hidden: hidden.includes(place) ? hidden.filter((/** @type {number} */ one) => one !== place) : [...hidden, place].sort((a, b) => a - b) });
+  }
+
+  /** Draws the features anew. */
+  draw() {
+    this.drawLegend();
+    if (this.layer === null) return;
+    this.layer.clearLayers();
+    if (this.layerModel.get("visible")) this.layer.addData(this.layerModel.get("data"));
   }
 
   /**
@@ -60,8 +88,9 @@ export class VectorRow extends LayerRow {
       made.setRadius(this.layerModel.get("point_style").radius);
       return made;
     };
-    layer.clearLayers();
-    if (this.layerModel.get("visible")) layer.addData(this.layerModel.get("data"));
+    /** @type {(feature: { properties: { place: number } }) => boolean} */
+    options.filter = ({ properties }) => !this.layerModel.get("hidden").includes(properties.place);
+    this.draw();
     this.applyVisibility();
   }
 
@@ -98,6 +127,7 @@ export class VectorRow extends LayerRow {
   /** @override */
   remove() {
     super.remove();
+    this.layerModel.off("change:hidden", this.hidden);
     if (this.layer !== null) this.panel.map.getPane(this.pane).style.display = "none";
     this.layer = null;
   }

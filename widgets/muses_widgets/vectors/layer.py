@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import ipyleaflet
@@ -35,9 +36,12 @@ class VectorLayer(ipyleaflet.GeoJSON):
     """As `ClassesLegend` in js/types.d.ts."""
     note = t.Unicode()
     """What the page should say of it."""
+    hidden: t.List[int] = t.List(t.Int()).tag(sync=True)
+    """Places in the legend whose features are not drawn."""
 
     def __init__(self, features: Features, style: VectorStyle, name: str) -> None:
         super().__init__(name=name, **self._take(features, style))
+        self.observe(self._hide, "hidden")
 
     def show(self, features: Features, style: VectorStyle) -> None:
         """Shows other features in its place."""
@@ -51,6 +55,12 @@ class VectorLayer(ipyleaflet.GeoJSON):
         drawn = {"note": told, **_drawn(found, shapes, style)}
         self.features, self._shapes, self.look, self._bounds = found, shapes, style, _bounds(found)
         return drawn
+
+    def _hide(self, change: Any) -> None:
+        """The page has hidden an entry of the legend, or shown it again."""
+        if (hidden := tuple(change["new"])) != self.look.hidden:
+            self.look = replace(self.look, hidden=hidden)
+            self.legend = self.look.drawn(self.features)[1]
 
     def _set(self, traits: dict[str, Any]) -> None:
         with self.hold_sync():  # the page draws all of it at once
@@ -91,21 +101,23 @@ class VectorLayer(ipyleaflet.GeoJSON):
 
 def _drawn(features: Features, shapes: np.ndarray, style: VectorStyle) -> dict[str, Any]:
     """The traits of features in a style."""
-    colours, legend = style.drawn(features)
+    places, legend = style.drawn(features)
+    colours = [entry["colour"] for entry in legend["entries"]]
     labels = features.column(style.label) if style.label else [None] * len(features)
     drawn = []
     for n, (id, shape) in enumerate(zip(features.ids, shapes, strict=True)):
+        colour = colours[places[n]]
         look = {
-            "color": colours[n], "weight": style.width, "opacity": 1, "fillColor": colours[n],
+            "color": colour, "weight": style.width, "opacity": 1, "fillColor": colour,
             "fillOpacity": max(style.fill, 0.8) if "Point" in shape.geom_type else style.fill,
         }  # fmt: skip
         attributes = {key: column[n] for key, column in features.properties.items()}
         text = "" if labels[n] is None else str(labels[n])
-        properties = {"id": id, "attributes": attributes, "label": text, "style": look}
+        properties = {"id": id, "attributes": attributes, "label": text, "style": look, "place": places[n]}
         geometry = json.loads(shapely.to_geojson(shape))
         drawn.append({"type": "Feature", "geometry": geometry, "properties": properties})
     return {
-        "data": {"type": "FeatureCollection", "features": drawn}, "legend": legend,
+        "data": {"type": "FeatureCollection", "features": drawn}, "legend": legend, "hidden": list(style.hidden),
         "point_style": {"radius": style.radius}, "hover_style": {"weight": style.width + 2},
     }  # fmt: skip
 

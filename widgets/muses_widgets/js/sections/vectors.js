@@ -38,7 +38,7 @@ class Attributes {
       this.followed.add(layer);
       label(layer);
       layer.on("click", (/** @type {any} */ event) => this.panel.guard(() => this.show(row.entry.name, (event.layer ?? event.target)?.feature)));
-      layerModel.on("change:data change:visible", () => label(layer));
+      layerModel.on("change:data change:visible change:hidden", () => label(layer));
     }
   }
 
