@@ -260,6 +260,10 @@ def test_a_long_export_is_paused_goes_on_after_a_reload_and_is_cancelled(opened,
     row.get_by_role("button", name="Cancel: slow.tif").click()
     row.filter(has_text="cancelled").wait_for(timeout=60_000)
     assert not (lab.root / "slow.tif").exists() and not list(lab.root.glob("*slow*"))
+    row.get_by_role("button", name="Retry: slow.tif").click()
+    row.filter(has_text="%").wait_for(timeout=60_000)
+    row.get_by_role("button", name="Cancel: slow.tif").click()
+    row.filter(has_text="cancelled").wait_for(timeout=60_000)
     opened.screenshot("exports-3-cancelled")
 
 
