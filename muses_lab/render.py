@@ -91,7 +91,7 @@ def pixels(values: np.ndarray, style: Style, bands: Sequence[str] | None = None)
 
 def shapes(style: Style) -> Hashable:
     """What of a style decides which pixels are alike: all but the colours of its palette, and its words."""
-    return (style.bands, tuple(style.classes or ()), style.vmin, style.vmax, style.gamma, style.opacity)
+    return (style.bands, tuple(style.classes or ()), style.hidden, style.vmin, style.vmax, style.gamma, style.opacity)
 
 
 def pick(values: np.ndarray, style: Style, bands: Sequence[str] | None = None) -> np.ndarray:
@@ -239,11 +239,12 @@ def warm() -> None:
 
 
 def _classified(values: np.ndarray, style: Style) -> np.ndarray:
-    """Indices 1, 2, ... of the classes in order of value; 0 where the value is missing or not listed."""
+    """Indices 1, 2, ... of the classes in order of value; 0 where the value is missing, not listed or hidden."""
     assert style.classes is not None
     keys = np.array(list(style.classes), dtype=values.dtype)  # the same rounding as the values
     place = np.searchsorted(keys, values).clip(max=len(keys) - 1)
-    return np.where(keys[place] == values, place + 1, 0).astype(np.uint8)
+    index = np.array([0 if value in style.hidden else n for n, value in enumerate(style.classes, 1)], np.uint8)
+    return np.where(keys[place] == values, index[place], np.uint8(0))
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

@@ -78,6 +78,8 @@ class Style:
     unit: str | None = None
     label: str | None = None
     """Title of the legend."""
+    hidden: tuple[float, ...] = ()
+    """Values of classes that are not drawn although they are listed: a click in the legend of a map hides one."""
 
     def __post_init__(self) -> None:
         def put(name: str, value: Any) -> None:
@@ -90,6 +92,7 @@ class Style:
         put("opacity", _number("opacity", self.opacity))
         put("bands", _bands(self.bands))
         put("classes", _classes(self.classes))
+        put("hidden", _hidden(self.hidden, self.classes or {}))
         put("unit", _text("unit", self.unit))
         put("label", _text("label", self.label))
         if not 0.05 <= self.gamma <= 20:
@@ -207,7 +210,7 @@ class Style:
         `kind` is one of
         - `continuous`: `vmin`, `vmax`, `stops` ([[offset 0..1, "#rrggbb"], ...], linear in between), `ticks`
           ([{offset, value, label}, ...]);
-        - `classes`: `entries` ([{value, label, colour}, ...]);
+        - `classes`: `entries` ([{value, label, colour}, ...], with `hidden: true` where one is not drawn);
         - `rgb`: `bands` (three names), `vmin`, `vmax`, `gamma`.
         All have `label`, `unit` (may be null) and `opacity`.
         """
@@ -215,9 +218,11 @@ class Style:
         low, high = self.range
         if self.kind == "classes":
             assert self.classes is not None
-            return common | {
-                "entries": [{"value": v, "label": label, "colour": c} for v, (label, c) in self.classes.items()]
-            }
+            entries = [
+                {"value": v, "label": label, "colour": c, **({"hidden": True} if v in self.hidden else {})}
+                for v, (label, c) in self.classes.items()
+            ]
+            return common | {"entries": entries}
         if self.kind == "rgb":
             return common | {"bands": list(self.bands or ()), "vmin": low, "vmax": high, "gamma": self.gamma}
         return common | {"vmin": low, "vmax": high, "stops": self._stops(), "ticks": _ticks(low, high)}
@@ -299,6 +304,16 @@ def _classes(value: Any) -> dict[float, tuple[str, str]] | None:
             raise StyleError(f"class {key!r} has no label", argument="classes")
         found[number] = (label, _colour("classes", entry[1]))
     return dict(sorted(found.items()))
+
+
+def _hidden(value: Any, classes: Mapping[float, Any]) -> tuple[float, ...]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise StyleError(f"hidden={shown(value)} is no list of values of classes", argument="hidden")
+    numbers = {_number("hidden", one) for one in value}
+    for one in sorted(numbers - set(classes)):
+        there = ", ".join(f"{v:g}" for v in classes) or "none"
+        raise StyleError(f"hidden={one:g} is no class of the style; there are {there}", argument="hidden")
+    return tuple(sorted(numbers))
 
 
 def _ticks(low: float, high: float) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
+import shapely
 import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -13,7 +15,7 @@ from odc.geo.xr import wrap_xr
 
 import muses_lab as ml
 from muses_lab.errors import MusesError
-from muses_widgets import Map
+from muses_widgets import Map, VectorStyle
 from muses_widgets.inputs import NotShown
 
 pytestmark = pytest.mark.usefixtures("in_threads")
@@ -149,3 +151,66 @@ def test_what_is_put_back_where_it_was_has_its_row_and_group_again(m):
     m.remove("d")
     m.add(only)
     assert rows(m).startswith("d "), "it was added, not put back"
+
+
+@pytest.fixture(scope="module")
+def fields() -> geopandas.GeoDataFrame:
+    boxes = [shapely.box(360_000 + x, 4_829_500, 360_050 + x, 4_829_600) for x in (0, 100, 200)]
+    return geopandas.GeoDataFrame({"crop": ["wheat", "peas", "wheat"]}, geometry=boxes, crs="EPSG:32631")
+
+
+def test_features_have_rows_like_chains(m, fields):
+    layer = m.add(fields, name="Fields", style=VectorStyle.categories("crop"), opacity=0.5, visible=False)
+    assert rows(m) == "Fields a b c d" and [one.name for one in m.stack()] == ["d", "c", "b", "a"]
+    assert (layer.opacity, layer.visible) == (0.5, False)
+    entry = m.panel.layers[0]
+    assert entry["features"] == 3 and entry["legend"] == layer.legend and entry["bounds"] == layer.entry["bounds"]
+    m.move("Fields", below="b")
+    m.group("G", ["Fields", "c"])
+    assert rows(m) == "a b G:Fields G:c d"
+    m.rename("Fields", "Parcels")
+    assert layer.name == "Parcels" and m.groups["G"]["layers"] == ["Parcels", "c"]
+    with pytest.raises(NotShown, match="there is a layer 'a' already"):
+        m.rename("Parcels", "a")
+    layer.restyle("red")
+    assert [one["label"] for one in m.panel.layers[2]["legend"]["entries"]] == ["all features"], "the row tells it too"
+    told = m.status()["layers"][2]
+    assert (told["name"], told["group"], told["features"], told["state"]) == ("Parcels", "G", 3, "not shown")
+    m.zoom_to("Parcels")
+    west, south, east, north = entry["bounds"]
+    assert south < m.center[0] < north and west < m.center[1] < east
+    kept = m.layers
+    m.remove("Parcels")
+    assert rows(m) == "a b G:c d"
+    m.layers = kept  # the page's Undo
+    assert rows(m) == "a b G:Parcels G:c d"
+    with pytest.raises(NotShown, match="two different layers that are chains"):
+        m.swipe("Parcels", "a")
+
+
+def test_the_page_tells_the_state_of_features(m, fields):
+    id = m.add(fields, name="Fields").model_id
+    m.panel.shown = {"layers": {id: {"chain": "", "style": "", "state": "ok", "why": []}}}
+    assert [one["state"] for one in m.status()["layers"]] == ["ok", "hidden", "hidden", "hidden", "hidden"]
+    m.panel.shown = {"layers": {}}
+    assert m.status()["layers"][0]["state"] == "hidden"
+
+
+def test_a_name_is_of_one_layer_whatever_it_is(m, chain, fields):
+    m.group("G", ["b", "c"], opacity=0.5)
+    m.tiles("b").opacity = 0.25
+    features = m.add(fields, name="b")
+    assert rows(m) == "a G:b G:c d" and [one.name for one in m.stack()] == ["d", "c", "a"]
+    assert (features.opacity, m.groups["G"]["opacity"]) == (0.25, 0.5)
+    m.add(chain * 3, name="b")
+    assert rows(m) == "a G:b G:c d" and m.others == [] and m.tiles("b").opacity == 0.25
+
+
+def test_features_of_another_map_tell_their_new_one(m, fields):
+    layer = Map().add(fields, name="Fields")
+    m.add(layer)
+    layer.name = "Parcels"
+    assert rows(m).startswith("Parcels ")
+    m.remove(layer)
+    layer.name = "Gone"
+    assert "Gone" not in rows(m)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,10 +109,12 @@ def test_classes_have_the_same_colours(tmp_path):
     few = Style(classes={4: ("wood", "forestgreen"), 6: ("water", "#2b6cb0"), 0.1: ("a tenth", "tan")}, opacity=0.7)
     many = Style(classes={n: (str(n), f"#{n:02x}10{255 - n:02x}") for n in range(255)})
     tenths = np.where(values > 99, np.float32(0.1), values)
-    cases = [(values, few), (values, many), (tenths, few), (tenths.astype("float64"), few)]
+    hiding = replace(few, hidden=(6, 0.1))
+    cases = [(values, few), (values, many), (tenths, few), (tenths.astype("float64"), few), (tenths, hiding)]
     found = by_the_page(tmp_path, [(shown, told(look, [0])) for shown, look in cases])
     for (shown, look), pixels in zip(cases, found, strict=True):
         assert np.array_equal(pixels, by_the_service(shown, look))
+    assert 0 < (found[4][..., 3] > 0).sum() < (found[2][..., 3] > 0).sum(), "what is hidden is transparent"
 
 
 def test_the_palettes_that_are_offered_are_those_of_their_styles():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
@@ -137,6 +138,12 @@ def test_classes_are_bytes_with_a_colour_table_and_the_same_values(red: Chain, t
     assert [(e.get("value"), e.get("label"), e.get("color")) for e in palette] == [
         ("1", "bare & <b>", "#d2b48c"), ("4", "forest", "#228b22"),
     ]  # fmt: skip
+    hiding = export(red, tmp_path / "b.tif", style=replace(CLASSES, hidden=(4,)))
+    with rasterio.open(hiding) as file:
+        assert np.array_equal(file.read(1), stored), "what is hidden has its values"
+        assert file.colormap(1) == table, "colours of a TIFF know no opacity"
+    palette = fromstring(hiding.with_suffix(".qml").read_text()).findall(".//paletteEntry")
+    assert [e.get("alpha") for e in palette] == ["255", "0"]
 
 
 @pytest.mark.parametrize("change", [lambda c: c + 0.5, lambda c: c * 100, lambda c: c - 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from muses_lab import settings
 from muses_lab.api.chain import Chain
 from muses_lab.cli import app
 from muses_lab.errors import DocumentError, NotFound
-from muses_lab.export import provenance
+from muses_lab.export import pieces, provenance
 from muses_lab.export.pieces import _mark
 from muses_lab.raster.asset import Band
 from tests.helpers.made_scenes import CORNER, UTM31, Made, three, window, write_tif
@@ -178,6 +179,31 @@ def test_what_differs_is_said(scenes, tmp_path: Path, monkeypatch: pytest.Monkey
     assert done.returncode == 2, done.stderr
     assert "scene b could be read then, and cannot now: " in done.stdout and "the values differ" in done.stdout
     assert "left out  1\n          b: " in str(ml.history(tmp_path / "b.tif"))
+
+
+KILLED = """
+import os, signal, sys
+import muses_lab as ml
+from muses_lab.export import files
+files._put_together = lambda *args: os.kill(os.getpid(), signal.SIGKILL)
+ml.remake(sys.argv[1], progress=False)
+"""
+
+
+@pytest.mark.slow
+def test_what_a_killed_remake_has_left_the_next_one_removes(scenes, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    path = export(scenes[1], folder / "it's [a] name.tif")
+    environment = {**os.environ, "MUSES_COMPUTE": "threads"}
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(path)], capture_output=True, text=True, env=environment)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    (left,) = (one for one in folder.iterdir() if one.is_dir())
+    assert left.name.startswith(".it's [a] name.tif.muses-remake-") and list(left.iterdir())
+    with pieces.scratch(path) as own:  # of another process that is at work
+        assert not left.exists()
+        assert ml.remake(path, progress=False) and own.exists()
+    assert list(folder.iterdir()) == [path]
 
 
 def test_a_file_that_was_changed_is_said_to_be(scenes, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import anywidget
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -211,9 +212,11 @@ def test_a_layer_of_the_panel_has_what_its_type_tells(sample_catalog, monkeypatc
     m = Map()
     m.add(s2.bands("red").median("t"), name="red")
     m.add(s2.dates("1999-01-01", "1999-02-01").bands("red").median("t"), name="nothing")
-    nothing, full = m.panel.layers
-    assert set(full) == fields("LayerEntry") - {"empty", "frames", "period"}
+    m.add(shapely.box(1, 43, 2, 44), name="features")
+    features, nothing, full = m.panel.layers
+    assert set(full) == fields("LayerEntry") - {"empty", "frames", "period", "features", "note"}
     assert set(nothing) == {"id", "name", "empty"}
+    assert set(features) == {"id", "name", "features", "legend", "note", "bounds"}
 
 
 @given(

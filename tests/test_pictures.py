@@ -73,6 +73,12 @@ STYLES = {
     "continuous": lambda bands: bands.ndvi().max("t").style(**NDVI),
     "faint": lambda bands: bands.ndvi().max("t").style(**NDVI, opacity=0.5, gamma=1.5),
     "classes": lambda bands: (bands.ndvi().max("t") > 0.3).style(classes={1: ("green", "#117733")}, label="Cover"),
+    "hidden": lambda bands: (bands.ndvi().max("t") > 0.3).style(
+        classes={0: ("bare", "tan"), 1: ("green", "#117733")}, hidden=[0]
+    ),
+    "all hidden": lambda bands: (bands.ndvi().max("t") > 0.3).style(
+        classes={1: ("green", "#117733")}, hidden=[1], label="Cover of the ground"
+    ),
     "rgb": lambda bands: bands.max("t").style(bands=("B08", "red", "B03"), vmax=0.9),
 }
 

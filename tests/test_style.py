@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 
 import matplotlib
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muses_lab.render import pixels, shapes
 from muses_lab.style import Style, StyleError
 
 CLASSES = {4: ("vegetation", "forestgreen"), 6: ("water", "#2b6cb0")}
@@ -70,6 +72,9 @@ def test_hash_of_a_style_does_not_change_between_releases() -> None:
         ({"classes": {i: (str(i), "red") for i in range(256)}}, "classes", "256 classes"),
         ({"classes": CLASSES, "bands": ("a", "b", "c")}, "classes", "exclude"),
         ({"label": 5}, "label", "text"),
+        ({"classes": CLASSES, "hidden": (4, 5)}, "hidden", "hidden=5 is no class of the style; there are 4"),
+        ({"hidden": (1,)}, "hidden", "there are none"),
+        ({"classes": CLASSES, "hidden": "4"}, "hidden", "no list of values"),
     ],
 )
 def test_what_is_wrong_is_said(arguments: dict, argument: str, says: str) -> None:
@@ -106,6 +111,17 @@ def test_legend_of_a_colormap_runs_from_end_to_end(style: Style) -> None:
     assert all(len(colour) == 7 for _, colour in legend["stops"])
     assert len(legend["ticks"]) >= 2
     assert all(0 <= tick["offset"] <= 1 for tick in legend["ticks"])
+
+
+def test_a_hidden_class_is_listed_and_has_no_pixels() -> None:
+    look = Style(classes=CLASSES, hidden=[4])
+    assert look == Style(classes=CLASSES, hidden=(4.0,)) != Style(classes=CLASSES)
+    assert Style.from_json(look.to_text()) == look and "hidden" not in Style(classes=CLASSES).to_json()
+    values = np.array([[4.0, 6.0, np.nan]], np.float32)
+    assert pixels(values, look).tolist() == [[0, 2, 0]]
+    assert pixels(values, Style(classes=CLASSES)).tolist() == [[1, 2, 0]]
+    assert shapes(look) != shapes(Style(classes=CLASSES)), "one picture does not stand for the other"
+    assert [one.get("hidden", False) for one in look.legend()["entries"]][:2] == [True, False]
 
 
 def test_legend_of_classes_and_rgb() -> None:

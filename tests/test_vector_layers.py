@@ -50,8 +50,10 @@ def test_the_same_name_replaces(fields):
     m = Map()
     m.add(fields, name="Fields")
     m.add(fields, name="Other")
-    again = m.add(fields, name="Fields", style="red")
+    again = m.add(fields[:2], name="Fields", style="red")
     assert [layer.name for layer in m.others] == ["Fields", "Other"] and m.others[0] is again
+    assert colours(again) == ["red"] * 2 and m.panel.layers[1]["features"] == 2
+    assert [m.add(fields).name for _ in range(2)] == ["Features", "Features 2"]
 
 
 def test_categories_have_a_colour_each_and_the_rest_another(fields):
@@ -106,7 +108,7 @@ def test_a_style_comes_back_from_its_document():
         VectorStyle(), VectorStyle.single("red", fill=0.1),
         VectorStyle.categories("crop", {"wheat": "gold"}, label="x"),
         VectorStyle.graduated("area", 3, "equal", "magma", width=1), VectorStyle.graduated("area", breaks=[1, 2]),
-        VectorStyle.rules({"a = 1": "red"}),
+        VectorStyle.rules({"a = 1": "red"}), VectorStyle.categories("crop", hidden=(0, 2)),
     ):  # fmt: skip
         document = json.loads(json.dumps(style.to_json()))
         assert VectorStyle.from_json(document) == style
@@ -122,6 +124,7 @@ def test_a_style_comes_back_from_its_document():
         (lambda: VectorStyle.graduated("a", classes=1), "classes=1 is not between 2 and 12"),
         (lambda: VectorStyle.graduated("a", breaks=[2, 1]), "do not ascend"),
         (lambda: VectorStyle.single("reddish"), "'reddish' is no colour"),
+        (lambda: VectorStyle.single(hidden=(-1,)), "no places in the legend, from 0"),
         (lambda: VectorStyle.single(fill=2), "fill=2 is not between 0 and 1"),
         (lambda: VectorStyle.rules({"a = ": "red"}), "is not CQL2"),
     ],
@@ -152,6 +155,21 @@ def test_shapes_of_very_many_corners_are_drawn_simplified_and_that_is_said():
     corners = sum(len(f["geometry"]["coordinates"][0]) for f in layer.data["features"])
     assert corners <= MOST_CORNERS and layer.note.startswith("drawn simplified, by up to ")
     assert shapely.get_num_coordinates(layer.features.shapes).sum() > MOST_CORNERS
+
+
+def test_an_entry_of_the_legend_is_hidden_by_the_page_or_in_python(fields):
+    layer = Map().add(fields, style=VectorStyle.categories("crop"))
+    places = [feature["properties"]["place"] for feature in layer.data["features"]]
+    entries = layer.legend["entries"]
+    assert [entries[place]["label"].split(" (")[0] for place in places] == [crop or "others" for crop in CROPS]
+    drawn = layer.data
+    layer.set_state({"hidden": [places[0]]})  # as the page does it
+    assert layer.look == VectorStyle.categories("crop", hidden=(places[0],)) and layer.data is drawn
+    assert [one["value"] for one in layer.legend["entries"] if one.get("hidden")] == [places[0]]
+    layer.restyle("red")
+    assert layer.hidden == [] and not layer.legend["entries"][0].get("hidden")
+    with pytest.raises(ArgumentError, match="hidden=4: the legend has 4 entries"):
+        layer.restyle(VectorStyle.categories("crop", hidden=(4,)))
 
 
 def test_a_layer_tells_itself_for_a_saved_view(fields, tmp_path: Path):

@@ -44,16 +44,19 @@ def m(s2: ml.Collection) -> Map:
     m = Map(center=(43.61, 1.4), zoom=12, basemap="None")
     m.add(ndvi.median("t").style(cmap="RdYlGn", vmin=0, vmax=1, label="NDVI"), name="NDVI", opacity=0.5)
     m.add(ndvi.over_time("month", "max").style(cmap="magma"), name="Months", visible=False)
-    m.add((ndvi.median("t") > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind")
+    m.add(
+        (ndvi.median("t") > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}, hidden=[0]), name="Kind"
+    )
     fields = geopandas.GeoDataFrame(
         {"crop": ["wheat", "maize"]}, geometry=[shapely.box(1, 43, 1.1, 43.1)] * 2, crs=4326
     )
-    m.add(fields, name="Fields", style=VectorStyle.categories("crop"))
+    m.add(fields, name="Fields", style=VectorStyle.categories("crop", hidden=(1,)))
     m.add_background("https://a.example/wms", "Relief", layers="DEM", attribution="© A", opacity=0.7)
     m.areas.add(shapely.box(1.2, 43.5, 1.3, 43.6), name="Plot", colour="#d55e00")
     m.move("NDVI", "top")
-    m.group("Plants", ["NDVI", "Kind"], opacity=0.8)
-    m.panel.closed = [m.tiles("Kind").model_id]
+    m.group("Plants", ["NDVI", "Fields", "Kind"], opacity=0.8)
+    m.others[1].opacity = 0.4
+    m.panel.closed = [m.tiles("Kind").model_id, m.others[1].model_id]
     m.date = "2018-04"
     m.swipe("NDVI", "Kind", at=0.3)
     return m
@@ -61,11 +64,12 @@ def m(s2: ml.Collection) -> Map:
 
 def shape_of(m: Map) -> dict[str, object]:
     """All that a view keeps, without ids."""
-    names = {t.model_id: t.name for t in m.stack()}
+    names = {t.model_id: t.name for t in m.listed()}
     swipe = m.panel.swipe
     return {
         "layers": [(t.name, t.visible, t.opacity, t.entry["chain"], t.entry["style"]) for t in m.stack()],
-        "groups": m.groups, "place": (m.center, m.zoom), "base": m.panel.basemap, "date": m.date,
+        "rows": [(t.name, t.visible, t.opacity) for t in m.listed()], "groups": m.groups,
+        "place": (m.center, m.zoom), "base": m.panel.basemap, "date": m.date,
         "folded": [names[id] for id in m.panel.closed],
         "swipe": (names[swipe["left"]], names[swipe["right"]], swipe["at"]),
         "others": [(type(o).__name__, o.name) for o in m.others],

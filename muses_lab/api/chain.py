@@ -126,7 +126,8 @@ class Chain(Evaluable):
         return _restored, (graph.to_bytes(self._node), *about, str(self._written))
 
     def style(self, cmap: Any = "viridis", **style: Any) -> Layer:
-        """The chain with a style: `cmap`, `vmin`, `vmax`, `gamma`, `bands`, `classes`, `opacity`, `label`, `unit`.
+        """The chain with a style: `cmap`, `vmin`, `vmax`, `gamma`, `bands`, `classes`, `hidden`, `opacity`, `label`,
+        `unit`.
 
         See `Style` for what they mean.
         """

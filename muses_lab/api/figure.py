@@ -61,7 +61,9 @@ def _legend(axes: Any, look: Style) -> None:
             bar.set_ticks([t["value"] for t in legend["ticks"]], labels=[t["label"] for t in legend["ticks"]])
         case "classes":
             entries = [
-                Patch(facecolor=one["colour"], edgecolor="#888", label=one["label"]) for one in legend["entries"]
+                Patch(facecolor=one["colour"], edgecolor="#888", label=one["label"])
+                for one in legend["entries"]
+                if not one.get("hidden")
             ]
             axes.legend(handles=entries, title=text or None, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
         case _:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +19,7 @@ from muses_lab.document import strict_json
 from muses_lab.errors import DocumentError, MusesError
 from muses_lab.export import files
 from muses_lab.export.formats import texts_of
+from muses_lab.export.pieces import scratch
 from muses_lab.export.provenance import PREFIX
 from muses_lab.plain import shown
 from muses_lab.publish.bundle import KEY
@@ -230,11 +229,8 @@ def remake(path: Any, new: Any = None, *, overwrite: bool = False, progress: boo
     if new is not None:
         target = plain.path("new", new, "again.tif").absolute()
         return _remade(before, target, target, overwrite, progress)
-    folder = Path(tempfile.mkdtemp(prefix=".muses-remake-", dir=before.path.parent))
-    try:
+    with scratch(before.path) as folder:
         return _remade(before, folder / before.path.name, None, False, progress)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remade(before: History, target: Path, new: Path | None, overwrite: bool, progress: bool) -> Remade:

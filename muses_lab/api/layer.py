@@ -110,7 +110,7 @@ class Layer(Controlled):
         of_style = {name: value for name, value in values.items() if name.startswith(_STYLE)}
         known = _of_style(self.look)
         for name in of_style:
-            if name not in known:
+            if name not in known and name != f"{_STYLE}hidden":
                 raise unknown(name, list(known))
         chain = self.chain.with_parameters({name: value for name, value in values.items() if name not in of_style})
         return Layer(chain, replace(self.look, **{name.removeprefix(_STYLE): v for name, v in of_style.items()}))

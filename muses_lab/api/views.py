@@ -72,6 +72,8 @@ class VectorPart(_Part):
     features: dict[str, Any]
     style: dict[str, Any]
     visible: bool = True
+    opacity: Share = 1
+    folded: bool = False
 
 
 class BackgroundPart(_Part):
@@ -110,6 +112,8 @@ class ViewDocument(_Part):
     """The top one first."""
     groups: list[GroupPart] = []
     vectors: list[VectorPart] = []
+    order: list[Text] = []
+    """Names of layers and vectors, the top one first; those that are not named lie above."""
     backgrounds: list[BackgroundPart] = []
     areas: dict[str, Any] | None = None
     """GeoJSON of `Places`."""
@@ -175,7 +179,7 @@ class View:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             raise DocumentError(f"the view is not valid: {place}: {first['msg']}", argument=place) from None
-        names = [part.name for part in found.layers]
+        names = [layer.name for layer in found.layers] + [features.name for features in found.vectors]
         for name in {name for name in names if names.count(name) > 1}:
             raise DocumentError(f"the view has {names.count(name)} layers {name!r}", argument="layers")
         return cls(found)

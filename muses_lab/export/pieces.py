@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import secrets
 import shutil
 import tempfile
 import zlib
@@ -45,6 +46,9 @@ COPY = 0.7
 
 _LONGEST = 150
 """Bytes of a file's name that the name of its workplace begins with: names have 255 at most."""
+
+_SCRATCH = "remake-"
+"""What the name of a folder of `scratch` has after its mark."""
 
 Colour = tuple[int, int, int, int]
 """Red, green, blue, opacity: 0 to 255."""
@@ -281,6 +285,28 @@ def workplace(target: Path, key: str, job: RunningJob) -> Iterator[Path]:
     finally:
         lock.release()
         Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A folder beside a file in which one process makes it once more; removed at the end.
+
+    What processes that were killed have left there is removed first.
+    """
+    mark = f"{_mark(target)}{_SCRATCH}"
+    _check_writable(target.parent)
+    for other in _left(target):
+        if other.name.startswith(mark):
+            _remove_if_left(other)
+    folder = target.with_name(f"{mark}{secrets.token_hex(4)}")
+    lock = _lock(folder)
+    with lock:
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def sweep(target: Path) -> None:

@@ -75,7 +75,8 @@ def _classes(renderer: Element, style: Style, bands: Sequence[int]) -> Element:
     renderer.attrib.update({"type": "paletted", "band": str(bands[0])})
     palette = SubElement(renderer, "colorPalette")
     for value, (label, colour) in (style.classes or {}).items():
-        entry = {"value": _text(value), "color": colour, "alpha": "255", "label": _plain(label)}
+        alpha = "0" if value in style.hidden else "255"
+        entry = {"value": _text(value), "color": colour, "alpha": alpha, "label": _plain(label)}
         SubElement(palette, "paletteEntry", entry)
     return renderer
 

@@ -219,6 +219,8 @@ class _Legend:
     def __init__(self, style: Style, text: Any, line: int) -> None:
         self._font, self._line = text, line
         self._legend = legend = style.legend()
+        if "entries" in legend:
+            legend["entries"] = [one for one in legend["entries"] if not one.get("hidden")]
         unit = f" ({legend['unit']})" if legend["unit"] not in (None, "", "1") else ""
         named = f"{legend['label'] or ''}{unit}".strip()
         self._heads = _wrapped(named, text, 16 * line)
@@ -247,7 +249,8 @@ class _Legend:
             self._draw_stops(draw, x, y)
             return
         entries = self._legend.get("entries")
-        swatches = [one["colour"] for one in entries] if entries else ["#d32f2f", "#2e7d32", "#1565c0", None]
+        rgb = ["#d32f2f", "#2e7d32", "#1565c0", None]
+        swatches = rgb if entries is None else [one["colour"] for one in entries]
         for row, colour in zip(self._rows, swatches, strict=True):
             side = round(0.8 * self._line)
             if colour is not None:

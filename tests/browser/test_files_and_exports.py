@@ -88,7 +88,7 @@ def test_points_and_a_geopackage_are_dropped_and_drawn_with_their_legend(opened,
     field = shapely.box(1.41, 43.585, 1.42, 43.59)
     geopandas.GeoDataFrame({"crop": ["wheat"]}, geometry=[field], crs=4326).to_file(tmp_path / "fields.gpkg")
     points = b"name,lon,lat\nWell,1.411,43.592\nSpring,1.419,43.594\n"
-    shapes = opened.page.locator(".leaflet-overlay-pane path.leaflet-interactive")
+    shapes = opened.page.locator(".muses-vectors path.leaflet-interactive")
     before = shapes.count()
     for name, body, features in (
         ("wells.csv", points, "2 features in EPSG:4326, with name"),
@@ -97,10 +97,45 @@ def test_points_and_a_geopackage_are_dropped_and_drawn_with_their_legend(opened,
         opened.page.evaluate(DROP, [opened.map.element_handle(), name, base64.b64encode(body).decode()])
         entry(opened, name).locator("code").wait_for(timeout=60_000)
         assert features in entry(opened, name).inner_text()
-        opened.panel.locator(f"[data-name='{name.split('.')[0]}'] .muses-swatch").wait_for()
+        opened.panel.locator(f"[data-name='{name.split('.')[0]}'] .muses-legend").wait_for()
     opened.until(lambda: shapes.count() == before + 3, 20, "not all features are drawn")
     opened.screenshot("files-3-vectors")
     opened.says("m.remove('wells'), m.remove('fields')")
+
+
+def test_a_view_of_a_colleague_is_dropped_and_shown_in_this_map(opened, tmp_path: Path) -> None:
+    """Its layers in the place of those that are there; nothing changes before somebody wants it."""
+    view = tmp_path / "theirs.json"
+    opened.says(f"m.save_view({str(tmp_path / 'mine.json')!r})")
+    green = "(clear.ndvi().median('t') > 0.5).style(classes={0: ('bare', 'tan'), 1: ('green', 'darkgreen')})"
+    opened.run(
+        "import shapely\n"
+        "theirs = Map(center=(43.6, 1.42), zoom=12)\n"
+        "theirs.add(shapely.box(1.41, 43.585, 1.42, 43.59), name='Field')\n"
+        f"theirs.add({green}, name='Green')\n"
+        f"theirs.group('Plants', ['Green', 'Field']), theirs.save_view({str(view)!r});"
+    )
+    names = opened.panel.locator(".muses-layers .muses-name")
+    before = names.all_inner_texts()
+    opened.page.evaluate(
+        DROP, [opened.map.element_handle(), "theirs.json", base64.b64encode(view.read_bytes()).decode()]
+    )
+    button = entry(opened, "theirs.json").get_by_role("button", name="Show theirs.json in this map")
+    button.wait_for(timeout=60_000)
+    assert "A saved view of Green, Field" in entry(opened, "theirs.json").inner_text()
+    assert names.all_inner_texts() == before and "heights" in before
+    button.click()
+    opened.until(lambda: names.all_inner_texts() == ["Plants", "Green", "Field"], 60, "the view is not shown")
+    opened.loaded()
+    assert opened.value("[[t.name for t in m.listed()], list(m.groups), m.zoom]") == [
+        ["Field", "Green"],
+        ["Plants"],
+        12,
+    ]
+    opened.screenshot("files-5-view")
+    opened.says(f"m.show_view({str(tmp_path / 'mine.json')!r})")
+    opened.loaded()
+    assert names.all_inner_texts() == before and opened.errors() == []
 
 
 def test_an_upload_under_way_is_cancelled(opened, raster: Path) -> None:
@@ -225,6 +260,10 @@ def test_a_long_export_is_paused_goes_on_after_a_reload_and_is_cancelled(opened,
     row.get_by_role("button", name="Cancel: slow.tif").click()
     row.filter(has_text="cancelled").wait_for(timeout=60_000)
     assert not (lab.root / "slow.tif").exists() and not list(lab.root.glob("*slow*"))
+    row.get_by_role("button", name="Retry: slow.tif").click()
+    row.filter(has_text="%").wait_for(timeout=60_000)
+    row.get_by_role("button", name="Cancel: slow.tif").click()
+    row.filter(has_text="cancelled").wait_for(timeout=60_000)
     opened.screenshot("exports-3-cancelled")
 
 

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.browser.accessibility import no_serious_faults
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SETUP = """
@@ -138,6 +140,32 @@ def test_a_style_in_python_is_seen_without_a_request(opened, traffic):
     assert colours(opened).locator(".muses-palettes > summary").inner_text().strip().endswith("cividis")
     assert [response.url for response in traffic.tiles()] == []
     assert opened.errors() == [] and traffic.troubles == []
+
+
+def test_a_class_is_hidden_and_shown_by_a_click_in_the_legend(opened, traffic, tmp_path):
+    classes = '{0: ("bare", "tan"), 1: ("green", "darkgreen")}'
+    opened.run(f'm.add((ndvi > 0.5).style(classes={classes}), name="Kind");')
+    opened.loaded()
+    tan, green = "210,180,140", "0,100,0"
+    opened.until(lambda: seen(opened) == sorted([tan, green]), 30, "not both classes are there")
+    traffic.forget()
+    row = opened.panel.locator("[data-name=Kind]")
+    button = row.get_by_role("button", name="green", exact=True)
+    button.click()
+    opened.until(lambda: seen(opened) == [tan], 10, "it is not hidden")
+    assert button.get_attribute("aria-pressed") == "false"
+    opened.until(lambda: opened.value("m.layer('Kind').look.hidden") == [1], 30, "the style says nothing of it")
+    opened.screenshot("palette-7-hidden")
+    assert opened.page.evaluate("document.activeElement.dataset.value") == "1", "the keyboard is where it was"
+    assert [response.url for response in traffic.tiles()] == [], "nothing was asked for"
+    same = f"(m.save_view({str(tmp_path / 'v.json')!r}), Map.open_view({str(tmp_path / 'v.json')!r}))[1]"
+    assert opened.value(f"{same}.layer('Kind').look.hidden") == [1]
+    opened.page.keyboard.press("Enter")
+    opened.until(lambda: seen(opened) == sorted([tan, green]), 10, "it is not shown again")
+    opened.until(lambda: opened.value("m.layer('Kind').look.hidden") == [], 30, "the style hides it still")
+    no_serious_faults(opened.page, ".muses-panel")
+    assert opened.errors() == [] and traffic.troubles == []
+    opened.says("m.remove('Kind')")
 
 
 def test_it_looks_right_in_the_dark_and_when_narrow(opened):

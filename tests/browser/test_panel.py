@@ -177,6 +177,90 @@ def test_layers_are_dragged_grouped_renamed_and_put_back(shown):
     assert "scenes, " in shown.panel.locator("[data-name=Kind] .muses-badge").inner_text()
 
 
+def test_features_lie_among_the_chains_as_their_rows_do(shown):
+    """Dragged below a chain, faded and hidden with a group, renamed, removed and put back."""
+    shown.run(
+        "import shapely; from muses_widgets import VectorStyle\n"
+        "at = [('wheat', shapely.box(1.33, 43.59, 1.35, 43.61)), ('peas', shapely.box(1.37, 43.59, 1.39, 43.61)), "
+        "('well', shapely.Point(1.36, 43.6))]\n"
+        'fields = {"type": "FeatureCollection", "features": [{"type": "Feature", "id": n, "properties": {"crop": c}, '
+        '"geometry": shapely.geometry.mapping(s)} for n, (c, s) in enumerate(at)]}\n'
+        'm.add((ndvi > 0.5).style(classes={0: ("bare", "tan"), 1: ("green", "darkgreen")}), name="Kind")\n'
+        'm.add(fields, name="Fields", style=VectorStyle.categories("crop", label="crop"));'
+    )
+    shown.loaded()
+    names = shown.panel.locator(".muses-layers .muses-name")
+    pane = shown.page.locator(".leaflet-tile-pane > .muses-vectors")
+    drawn = pane.locator("path.leaflet-interactive")
+    shown.until(lambda: drawn.count() == 3, 20, "the features are not drawn")
+    assert names.all_inner_texts() == ["Fields", "Kind", "NDVI"]
+    assert shown.panel.locator("[data-name=Fields] .muses-classes li").count() == 3
+    assert shown.page.locator(".leaflet-overlay-pane path").count() == 0, "above all tiles"
+    assert pane.locator(".muses-feature-label").count() == 3, "labels are not those of the layer"
+    peas = shown.panel.locator("[data-name=Fields]").get_by_role("button", name="peas (1)")
+    peas.click()
+    shown.until(lambda: drawn.count() == 2, 5, "a class is not hidden")
+    shown.until(lambda: shown.value("m.listed()[-1].look.hidden") == [0], 20, "the style says nothing of it")
+    assert pane.locator(".muses-feature-label").all_inner_texts() == ["wheat", "well"]
+    assert peas.get_attribute("aria-pressed") == "false"
+    shown.page.keyboard.press("Enter")
+    shown.until(lambda: drawn.count() == 3, 5, "it is not shown again")
+    size = drawn.first.bounding_box()
+    assert size["width"] > 100, "the picture is cut off"
+    shown.screenshot("panel-features-above")
+
+    def order() -> list[int]:
+        return [int(pane.evaluate("one => one.style.zIndex")), *_z_order(shown.page)[-2:]]
+
+    assert order()[0] > max(order()[1:])
+    for name in ("Fields", "Kind"):
+        shown.panel.get_by_role("button", name=f"Details of {name}", exact=True).click()
+    _drag(shown, "Fields", "Kind")
+    shown.until(lambda: names.all_inner_texts() == ["Kind", "Fields", "NDVI"], 5, "the row was not moved")
+    low, middle, high = sorted(order())
+    assert order()[0] == middle and low < middle < high, "the features do not lie between the two chains"
+    assert shown.value("[t.name for t in m.listed()]") == ["NDVI", "Fields", "Kind"]
+    shown.screenshot("panel-features-between")
+
+    shown.panel.get_by_role("button", name="Tools of Fields").click()
+    shown.panel.get_by_label("Group of Fields").select_option("New group…")
+    shown.page.keyboard.type("Plants\n")
+    shown.panel.get_by_label("Opacity of the group Plants").fill("50")
+    shown.until(lambda: pane.evaluate("one => one.style.opacity") == "0.5", 5, "its group does not fade it")
+    shown.panel.get_by_role("checkbox", name="Plants").uncheck()
+    shown.until(lambda: not drawn.first.is_visible(), 5, "its group does not hide it")
+    dot = shown.panel.locator("[data-name=Fields] .muses-dot")
+    assert dot.get_attribute("aria-label") == "Hidden by its group"
+    shown.panel.get_by_role("checkbox", name="Plants").check()
+    shown.panel.get_by_role("checkbox", name="Fields").uncheck()
+    shown.until(lambda: drawn.count() == 0 and not shown.value("m.listed()[1].visible"), 5, "it is not hidden")
+    shown.panel.get_by_role("checkbox", name="Fields").check()
+    shown.until(lambda: drawn.count() == 3 and pane.locator(".muses-feature-label").count() == 3, 5, "not all is back")
+
+    shown.panel.get_by_role("button", name="Rename Fields").press("Enter")
+    shown.page.keyboard.type("Parcels\n")
+    shown.until(lambda: shown.value("m.groups['Plants']['layers']") == ["Parcels"], 5, "it has no other name")
+    shown.panel.get_by_role("button", name="Remove Parcels").click()
+    shown.until(lambda: drawn.count() == 0, 5, "it is there still")
+    assert shown.value("[t.name for t in m.listed()]") == ["NDVI", "Kind"]
+    shown.panel.get_by_role("button", name="Undo").click()
+    shown.until(lambda: drawn.count() == 3 and drawn.first.is_visible(), 20, "it is not put back")
+    assert names.all_inner_texts() == ["Kind", "Plants", "Parcels", "NDVI"]
+    assert shown.value("[[t.name for t in m.listed()], m.groups['Plants']['layers']]") == [
+        ["NDVI", "Parcels", "Kind"],
+        ["Parcels"],
+    ]
+    attributes = shown.panel.get_by_role("region", name="Attributes of the clicked feature").locator("tr")
+
+    def told() -> bool:
+        drawn.nth(1).click()
+        return attributes.all_inner_texts() == ["crop\tpeas"]
+
+    shown.until(told, 20, "what lies below a chain tells nothing")
+    shown.until(lambda: shown.value("m.status()['layers'][1]['state']") == "ok", 20, "the kernel is not told")
+    assert shown.errors() == []
+
+
 def test_features_measures_places_areas_and_the_view_as_a_file(shown, lab, traffic):
     """What one looks with, in one visit; the file shows the same map again."""
     shown.run(
@@ -188,7 +272,7 @@ def test_features_measures_places_areas_and_the_view_as_a_file(shown, lab, traff
     )
     legend = shown.panel.locator("[data-name=Fields] .muses-classes li")
     shown.until(lambda: legend.all_inner_texts() == ["peas (1)", "wheat (1)"], 20, "there is no legend")
-    shapes = shown.page.locator(".leaflet-overlay-pane path.leaflet-interactive")
+    shapes = shown.page.locator(".muses-vectors path.leaflet-interactive")
     shown.until(lambda: shapes.count() == 2, 20, "the features are not drawn")
     attributes = shown.panel.get_by_role("region", name="Attributes of the clicked feature").locator("tr")
 

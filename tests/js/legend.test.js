@@ -36,6 +36,17 @@ test("classes have a swatch each", () => {
   const legend = drawLegend({ kind: "classes", entries: [{ value: 4, colour: "#00ff00", label: "Vegetation" }] });
   assert.equal(legend.querySelector("li").textContent, "Vegetation");
   assert.match(legend.querySelector(".muses-swatch").getAttribute("style"), /#00ff00/);
+  assert.equal(legend.querySelector("button"), null); // nothing to be clicked where nobody hears it
+});
+
+test("a class that is hidden says so, and its button tells its value", () => {
+  const toggled = [];
+  const entries = [{ value: 4, colour: "#00ff00", label: "Vegetation", hidden: true }, { value: 6, colour: "#0000ff", label: "Water" }];
+  const legend = drawLegend({ kind: "classes", entries }, (value) => toggled.push(value));
+  const buttons = [...legend.querySelectorAll("button")];
+  assert.deepEqual(buttons.map((one) => [one.title, one.getAttribute("aria-pressed")]), [["Show Vegetation", "false"], ["Hide Water", "true"]]);
+  for (const one of buttons) one.click();
+  assert.deepEqual(toggled, [4, 6]);
 });
 
 test("three bands are named, without names they are red, green, blue", () => {

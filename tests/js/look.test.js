@@ -142,3 +142,21 @@ test("ticks are round values", () => {
 test("a table reversed twice is what it was", () => {
   assert.equal(reversedTable(reversedTable(RED)), RED);
 });
+
+const TWO = { kind: "classes", entries: [{ value: 0, colour: "#aaaaaa", label: "bare" }, { value: 1, colour: "#00ff00", label: "green" }] };
+
+test("a class is hidden at once and told, and shown again", () => {
+  const { row, sent } = opened({ colours: { ...COLOURS, kind: "classes", classes: [0, 1], hidden: [] }, legend: TWO });
+  row.look.toggle(1);
+  assert.deepEqual([row.look.colours.hidden, row.look.legend.entries.map((one) => one.hidden)], [[1], [false, true]]);
+  assert.deepEqual(sent.at(-1).values, { "style.hidden": [1] });
+  row.look.toggle(1);
+  assert.deepEqual([row.look.colours.hidden, sent.at(-1).values], [[], { "style.hidden": [] }]);
+});
+
+test("without a kernel a class is hidden in what the page knows, and where the server draws that is refused", () => {
+  const { row } = opened({ colours: { ...COLOURS, kind: "classes", classes: [0, 1], hidden: [] }, legend: TWO, hasKernel: false });
+  row.look.toggle(0);
+  assert.deepEqual([row.entry.colours.hidden, row.entry.legend.entries[0].hidden], [[0], true]);
+  assert.throws(() => opened({ colours: null, legend: TWO, hasKernel: false }).row.look.toggle(0), /through the notebook's kernel, and none is connected/);
+});

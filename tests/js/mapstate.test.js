@@ -9,7 +9,8 @@ const failure = (reason) => [{}, { reason }];
 
 function row({ jobs = 0, failed = [], total = 9, unread = [], shown = true, found = 4, used = 3 } = {}) {
   const state = { jobs: new Map(Array.from({ length: jobs }, (_, i) => [i, {}])), failed: new Map(failed.map(failure)), total };
-  return { entry: { id: "a", chain: "c", style: "s" }, state, unread, shown, found, used, empty: "" };
+  const made = { entry: { id: "a", chain: "c", style: "s" }, visible: true, state, unread, shown, found, used, empty: "" };
+  return { ...made, told: () => stateOf(made) };
 }
 
 test("a layer is loading, ok, partial or failed, and says why", () => {
@@ -30,7 +31,7 @@ test("it is told when it is another, once for many changes, and to a kernel alon
   mock.timers.enable({ apis: ["setTimeout"] });
   const saved = [];
   const rows = [row({ jobs: 1 })];
-  const panel = { signal: new AbortController().signal, hasKernel: true, visibleRows: rows, guard: (work) => work(), save: (change) => saved.push(change) };
+  const panel = { signal: new AbortController().signal, hasKernel: true, allRows: rows, guard: (work) => work(), save: (change) => saved.push(change) };
   const state = new MapState(panel);
   const report = () => {
     state.report();

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 from muses_lab.errors import NotFound
 from muses_widgets import groups as grouping
 from muses_widgets.inputs import NotShown
+from muses_widgets.tiles import ChainTiles
+from muses_widgets.vectors.layer import VectorLayer
 
 if TYPE_CHECKING:
     from muses_widgets.panel import Panel
-    from muses_widgets.tiles import ChainTiles
 
 _ENDS = ("top", "bottom")
+
+Listed = ChainTiles | VectorLayer
+"""Layers that have a row in the panel."""
 
 
 class Arranging:
@@ -22,7 +26,7 @@ class Arranging:
     if TYPE_CHECKING:
         panel: Panel
 
-        def stack(self) -> list[ChainTiles]: ...
+        def listed(self) -> list[Listed]: ...
         def fit_bounds(self, bounds: Any) -> None: ...
         def _found(self, item: Any) -> Any: ...
 
@@ -75,9 +79,9 @@ class Arranging:
             self._check_free(name, group["name"], [one["name"] for one in self.panel.groups], "group")
             self._change(group, name=name)
             return
-        tiles = self._own(item)
-        self._check_free(name, tiles.name, [one.name for one in self.stack()], "layer")
-        tiles.name = name
+        layer = self._own(item)
+        self._check_free(name, layer.name, [one.name for one in self.listed()], "layer")
+        layer.name = name
 
     def group(
         self, name: str, layers: Any = None, *, visible: bool | None = None, opacity: float | None = None
@@ -155,11 +159,16 @@ class Arranging:
             return None
         return next((one for one in self.panel.groups if one["name"] == name), None)
 
-    def _own(self, item: Any) -> ChainTiles:
+    def _own(self, item: Any) -> Listed:
         found = self._found(item)
-        if found not in self.stack():
-            raise NotShown(f"{item!r} is no layer of a chain on this map, so the panel has no row to arrange")
+        if found not in self.listed():
+            raise NotShown(f"{item!r} is neither a chain nor features on this map, so it has no row to arrange")
         return found
+
+    def _sort(self, names: list[str]) -> None:
+        """Rows in the order of these names; those that are not named come first."""
+        place = {name: n for n, name in enumerate(names)}
+        self.panel.layers = sorted(self.panel.layers, key=lambda entry: place.get(entry["name"], -1))
 
     def _beside(self, item: Any, order: list[str]) -> tuple[grouping.Group | None, list[str]]:
         """The group that is joined beside a layer, and the rows beside which it is; beside a group none is joined."""

@@ -34,7 +34,7 @@ def told(look: Style, shown: list[int]) -> dict[str, Any]:
         "kind": kind, "bands": shown, "vmin": low, "vmax": high, "gamma": look.gamma, "opacity": look.opacity,
         "cmap": look.cmap if isinstance(look.cmap, str) else None,
         "table": table(look) if kind != "rgb" else "",
-        "classes": list(look.classes or ()) if kind == "classes" else [],
+        "classes": list(look.classes or ()) if kind == "classes" else [], "hidden": list(look.hidden),
     }  # fmt: skip
 
 

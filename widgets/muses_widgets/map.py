@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from muses_lab.errors import NoScenes, NotFound
 from muses_lab.export import Job
 from muses_lab.plain import Status
 from muses_widgets import basemaps, groups, inputs, picture, sections, view
-from muses_widgets.arranging import Arranging
+from muses_widgets.arranging import Arranging, Listed
 from muses_widgets.backgrounds import Background, WmsBackground, background
 from muses_widgets.controls import Controls
 from muses_widgets.inputs import NotShown
@@ -35,7 +36,7 @@ from muses_widgets.sections.histogram import shown_images
 from muses_widgets.service import warn_without_service
 from muses_widgets.tiles import MAX_ZOOM as _MAX_ZOOM
 from muses_widgets.tiles import ChainTiles
-from muses_widgets.vectors.layer import VectorLayer, is_vectors, vector_layer
+from muses_widgets.vectors.layer import VectorLayer, features_of, is_vectors, style_of
 
 _NOMINAL_WIDTH = 900
 
@@ -135,8 +136,9 @@ class Map(Arranging, Saving, ipyleaflet.Map):
 
         Features (the path of a GeoPackage, GeoJSON, Shapefile, GeoParquet or CSV of points, a GeoDataFrame, GeoJSON,
         `ml.vectors(…)`) are drawn with their legend, `style` says how: a colour, or a `VectorStyle`. A click shows the
-        attributes of one. Returned is a `VectorLayer`. ipyleaflet's own layers, controls and base maps are added
-        as there. `index` is the place among `m.layers`, of which 0 is the lowest; without it the new layer is on top.
+        attributes of one. They have a row as chains have, so they lie above or below these as the rows are arranged.
+        Returned is a `VectorLayer`. ipyleaflet's own layers, controls and base maps are added as there. `index` is the
+        place among `m.layers`, of which 0 is the lowest; without it the new layer is on top.
 
         `NotShown` says of anything else why it cannot be shown, and what would.
         """
@@ -151,14 +153,8 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         path = item if leaflet is None and isinstance(item, str | os.PathLike) else None
         if path is not None:
             item = inputs.of_file(path)
-        if leaflet is None and is_vectors(item):
-            called = name or ("Features" if path is None else Path(path).stem)
-            leaflet = vector_layer(item, style, called)
-            before = next((t for t in self.others if isinstance(t, VectorLayer) and t.name == called), None)
-            if before is not None and name is not None:
-                index = self.layers.index(before) if index is None else index
-                super().remove(before)
-        elif style is not None:
+        vectors = leaflet is None and is_vectors(item)
+        if style is not None and not vectors:
             raise NotShown("style= is of features (GeoJSON, GeoPackage, …); a chain's is m.add(chain.style(cmap=…))")
         if leaflet is not None:
             for trait, value in told.items():
@@ -167,19 +163,32 @@ class Map(Arranging, Saving, ipyleaflet.Map):
                 setattr(leaflet, trait, value)
             super().add(leaflet, index=index)
             return leaflet if isinstance(leaflet, VectorLayer) else self
-        layer = self._pinned(inputs.as_layer(item))
-        tiles = next((t for t in self._chains() if t.name == name), None)
-        if tiles is None:
-            tiles = self._new_tiles(layer, name or self._free_name())
-            super().add(tiles, index=index)
+        before = next((one for one in self._listed() if one.name == name), None)
+        shown: Listed
+        if vectors:
+            features, look = features_of(item), style_of(style)
+            shown = before if isinstance(before, VectorLayer) else VectorLayer(
+                features, look, name or self._free_name("Features" if path is None else Path(path).stem)
+            )  # fmt: skip
+            if shown is before:
+                shown.show(features, look)
         else:
-            tiles.show(layer, before_loading=self._list_layers, date=self.panel.date)
+            item = self._pinned(inputs.as_layer(item))
+            if isinstance(before, ChainTiles):
+                shown = before
+                shown.show(item, before_loading=self._list_layers, date=self.panel.date)
+            else:
+                shown = ChainTiles(item, name or self._free_layer(), self.panel.date)
+        if before is None:
+            super().add(shown, index=index)
+        else:
+            self._take_place(before, shown)
             if index is not None:
-                self.set_trait("layers", _moved(self.layers, tiles, index))
+                self.set_trait("layers", _moved(self.layers, shown, index))
         for trait in ("visible", "opacity"):
             if trait in told:
-                setattr(tiles, trait, told[trait])
-        return layer
+                setattr(shown, trait, told[trait])
+        return shown if vectors else item
 
     def add_background(
         self, url: Any, name: str | None = None, *, attribution: str = "", layers: str | None = None,
@@ -226,7 +235,7 @@ class Map(Arranging, Saving, ipyleaflet.Map):
 
     def _contents(self) -> str:
         lat, lon = self.center
-        shown = ", ".join(repr(t.name) for t in reversed(self._chains())) or "no layers"
+        shown = ", ".join(repr(t.name) for t in reversed(self.listed())) or "no layers"
         return f"{shown} around {lat:.4g}, {lon:.4g}, zoom {self.zoom:g}"
 
     def status(self) -> Status:
@@ -246,10 +255,9 @@ class Map(Arranging, Saving, ipyleaflet.Map):
             {
                 "name": tiles.name, **told[tiles.model_id], "visible": tiles.visible, "opacity": tiles.opacity,
                 "group": (groups.of(self.panel.groups, tiles.model_id) or {}).get("name"),
-                "chain": tiles.entry.get("chain"), "style": tiles.shown.look.to_json(),
-                "remarks": list(tiles.entry.get("remarks", {}).get("shown", ())),
+                **_facts(tiles),
             }
-            for tiles in reversed(self.stack())
+            for tiles in reversed(self.listed())
         ]  # fmt: skip
         return Status(
             kind="map", state=joined_state(layers), center=list(self.center), zoom=self.zoom,
@@ -276,7 +284,8 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         leaflet = inputs.as_leaflet(new)
         if leaflet is None:
             free = isinstance(old, ChainTiles)
-            leaflet = self._new_tiles(self._pinned(inputs.as_layer(new)), old.name if free else self._free_name())
+            layer = self._pinned(inputs.as_layer(new))
+            leaflet = ChainTiles(layer, old.name if free else self._free_layer(), self.panel.date)
         return super().substitute(old, leaflet)
 
     def layer(self, name: str) -> ml.Layer:
@@ -405,9 +414,9 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         `options` are those of `Chain.export`, for example `overwrite=True`.
         """
         if name is None:
-            if not self.panel.layers:
+            if not self.stack():
                 raise NotFound("the map has no layer to export; add one with m.add(chain, name=...)")
-            name = self.panel.layers[0]["name"]
+            name = self.stack()[-1].name
         return self.layer(name).export(path, self.view(), **{"title": name, **options})
 
     def fit_bounds(self, bounds: Any) -> None:
@@ -473,10 +482,15 @@ class Map(Arranging, Saving, ipyleaflet.Map):
 
     # What is on it
 
-    def stack(self) -> list[ChainTiles]:
-        """The chains' layers as they lie above one another, the lowest first."""
+    def listed(self) -> list[Listed]:
+        """The layers that have a row in the panel, chains and features, as they lie above one another, the lowest
+        first."""
         order = [e["id"] for e in reversed(self.panel.layers)]
-        return sorted(self._chains(), key=lambda tiles: order.index(tiles.model_id))
+        return sorted(self._listed(), key=lambda one: order.index(one.model_id))
+
+    def stack(self) -> list[ChainTiles]:
+        """The chains' layers among them."""
+        return [one for one in self.listed() if isinstance(one, ChainTiles)]
 
     @property
     def has_base(self) -> bool:
@@ -485,7 +499,7 @@ class Map(Arranging, Saving, ipyleaflet.Map):
 
     @property
     def others(self) -> list[ipyleaflet.Layer]:
-        """ipyleaflet's own layers."""
+        """The layers that are no chains."""
         return [t for t in self.layers if not isinstance(t, ChainTiles) and t is not self._base]
 
     # Inside
@@ -502,15 +516,20 @@ class Map(Arranging, Saving, ipyleaflet.Map):
 
     def _follow(self, change: Any) -> None:
         """Brings the panel in line with `layers`."""
-        if any(isinstance(layer, ChainTiles) for layer in self.layers) and self._corner not in self.controls:
+        if self._listed() and self._corner not in self.controls:
             super().add(self._corner)  # after clear(): without the panel's code no page knows how to ask for tiles
+        for layer in change["old"]:
+            if isinstance(layer, Listed):
+                layer.unobserve(self._relist, _TOLD)
+        for layer in self._listed():
+            layer.observe(self._relist, _TOLD)
         self._list_layers(change["old"])
         self._list_base()
 
     def _list_layers(self, before: Iterable[ipyleaflet.Layer] | None = None) -> None:
         """Rows of what is in `layers`, in the order that the panel has (where it can be changed), the top one first."""
-        shown = {t.model_id: t for t in self._chains()}
-        old = list(shown) if before is None else [t.model_id for t in before if isinstance(t, ChainTiles)]
+        shown = {t.model_id: t for t in self._listed()}
+        old = list(shown) if before is None else [t.model_id for t in before if isinstance(t, Listed)]
         back = self._remembered([] if before is None else list(before), shown)
         told = groups.without(self.panel.groups, {t for g in self.panel.groups for t in g["members"]} - shown.keys())
         for id, (_, group) in back.items():
@@ -523,7 +542,7 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         self.panel.layers = [shown[id].entry for id in groups.arranged(order, told)]
 
     def _remembered(
-        self, before: list[ipyleaflet.Layer], shown: Mapping[str, ChainTiles]
+        self, before: list[ipyleaflet.Layer], shown: Mapping[str, Listed]
     ) -> dict[str, tuple[int, groups.Group | None]]:
         """Row and group of layers that are put back where they were: the page's Undo does so.
 
@@ -558,10 +577,21 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         else:
             self.set_trait("layers", (new, *self.layers))
 
-    def _new_tiles(self, layer: ml.Layer | ml.TimeLayer, name: str) -> ChainTiles:
-        tiles = ChainTiles(layer, name, self.panel.date)
-        tiles.observe(lambda change: self._list_layers(), "name")
-        return tiles
+    def _relist(self, change: Any) -> None:
+        self._list_layers()
+
+    def _take_place(self, old: Listed, new: Listed) -> None:
+        """Puts a layer in the place of another one: among `layers`, in the panel's list and in its group."""
+        if new is old:
+            return
+        group = groups.of(self.panel.groups, old.model_id)
+        new.visible, new.opacity = old.visible, old.opacity
+        self.set_trait("layers", tuple(new if layer is old else layer for layer in self.layers))
+        self.panel.groups = groups.rejoined(self.panel.groups, new.model_id, group)
+
+    def _listed(self) -> list[Listed]:
+        """Those of the layers that have a row, the lowest of `layers` first."""
+        return [layer for layer in self.layers if isinstance(layer, Listed)]
 
     def _chains(self) -> list[ChainTiles]:
         """Those of the layers that show chains, the lowest first."""
@@ -572,7 +602,7 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         if isinstance(item, ipyleaflet.Layer | ipyleaflet.Control):
             return item
         if isinstance(item, str):
-            found = [t for t in self._chains() if t.name == item] or [t for t in self.layers if t.name == item]
+            found = [t for t in self._listed() if t.name == item] or [t for t in self.layers if t.name == item]
         elif isinstance(item, ml.Layer | ml.TimeLayer | ml.Chain):
             found = [t for t in self._chains() if t.shown is item] or [t for t in self._chains() if t.shows(item)]
         else:
@@ -587,7 +617,7 @@ class Map(Arranging, Saving, ipyleaflet.Map):
         return found[0]
 
     def _nothing(self, what: str) -> NotFound:
-        there = ", ".join(repr(t.name) for t in self._chains()) or "none"
+        there = ", ".join(repr(t.name) for t in self._listed()) or "none"
         return NotFound(f"the map has {what}; it has {there}")
 
     def _pinned(self, layer: ml.Layer | ml.TimeLayer) -> Any:
@@ -609,11 +639,15 @@ class Map(Arranging, Saving, ipyleaflet.Map):
                 f"{len(self.layers)} (or no index) the top"
             )
 
-    def _free_name(self) -> str:
-        n = 1
-        while f"Layer {n}" in [t.name for t in self._chains()]:
-            n += 1
-        return f"Layer {n}"
+    def _free_layer(self) -> str:
+        """`Layer 1`, or the next number that is free."""
+        return self._free_name("Layer 1", "Layer {}")
+
+    def _free_name(self, wanted: str, numbered: str = "") -> str:
+        """A name that no layer has: `Features`, `Features 2`, …"""
+        taken = {layer.name for layer in self._listed()}
+        names = itertools.chain([wanted], ((numbered or f"{wanted} {{}}").format(n) for n in itertools.count(2)))
+        return next(name for name in names if name not in taken)
 
     def _size(self) -> tuple[int, int]:
         """Width and height in pixels; before the map is shown, those of a notebook of usual width."""
@@ -654,6 +688,20 @@ class _OnMap:
     def show(self, item: Any) -> None:
         if self._tiles in self._map.layers:
             self._map.add(item, name=self.name)
+
+
+_TOLD = ["name", "legend", "note"]
+"""Traits of layers that their rows say."""
+
+
+def _facts(shown: Listed) -> dict[str, Any]:
+    """What `Map.status` tells of a layer."""
+    if isinstance(shown, VectorLayer):
+        return {"features": len(shown.features), "style": shown.look.to_json(), "remarks": list(shown.features.notes)}
+    return {
+        "chain": shown.entry.get("chain"), "style": shown.shown.look.to_json(),
+        "remarks": list(shown.entry.get("remarks", {}).get("shown", ())),
+    }  # fmt: skip
 
 
 def _moved(layers: Sequence[ipyleaflet.Layer], layer: ipyleaflet.Layer, index: int) -> tuple[ipyleaflet.Layer, ...]:

@@ -37,11 +37,11 @@ class Panel(Told):
     # As `PanelTraits` in js/types.d.ts.
     map = t.Instance(DOMWidget).tag(sync=True, **widget_serialization)
     layers: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
-    """Top layer first: {id (of the tile layer's model), name, chain, style, private (whether it runs code of the
+    """Top layer first. Of a chain {id (of the layer's model), name, chain, style, private (whether it runs code of the
     notebook), legend, colours (see `colours.colours_of`), remarks, bounds (west, south, east, north in degrees of what
-    it shows, or None)}; one without scenes has, in place of the last seven,
-    `empty`: the sentence that says so. One with dates has `frames`: {label, date, time, chain, platforms, orbits,
-    clouds} of each, and `period`: {name, reducer} of what they are made."""
+    it shows, or None)}; one without scenes has, in place of the last seven, `empty`: the sentence that says so. One
+    with dates has `frames`: {label, date, time, chain, platforms, orbits, clouds} of each, and `period`: {name,
+    reducer} of what they are made. Features have {id, name, features (how many), legend, note, bounds}."""
     groups: t.List[dict[str, Any]] = t.List(t.Dict()).tag(sync=True)
     """See `groups.Group`. Members of one stand together in `layers`."""
     closed: t.List[str] = t.List(t.Unicode()).tag(sync=True)
@@ -91,6 +91,8 @@ class Panel(Told):
         told = self.shown["layers"].get(entry["id"])
         if told is None:
             return {"state": "hidden", "why": []}
+        if "features" in entry:
+            return {"state": told["state"], "why": told["why"]}
         chains = {entry["chain"], *(frame["chain"] for frame in entry.get("frames", ()))}
         if told["chain"] not in chains or told["style"] != entry["style"]:
             return {"state": "loading", "why": []}  # the page is still at what was there before

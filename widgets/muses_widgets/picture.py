@@ -152,7 +152,9 @@ def _legend(entry: dict[str, Any]) -> str:
         ramp = f'<div class="ramp" style="background: linear-gradient(to right, {stops})"></div>'
         return f'{head}{ramp}<div class="ticks">{ticks}</div>'
     if legend["kind"] == "classes":
-        return head + _swatches((entry["colour"], entry["label"]) for entry in legend["entries"])
+        return head + _swatches(
+            (entry["colour"], entry["label"]) for entry in legend["entries"] if not entry.get("hidden")
+        )
     names = legend.get("bands") or ("red", "green", "blue")
     stretch = f"<small>stretched from {legend['vmin']:g} to {legend['vmax']:g}</small>"
     return head + _swatches(zip(("#d32f2f", "#2e7d32", "#1565c0"), names, strict=True)) + stretch

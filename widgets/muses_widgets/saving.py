@@ -132,17 +132,20 @@ class Saving:
         for vectors in told.vectors:
             with _told(f"vectors {vectors.name!r}", faults):
                 look = VectorStyle.from_json(vectors.style)
-                self.add(vectors.features, name=vectors.name, style=look).visible = vectors.visible
+                seen = {"visible": vectors.visible, "opacity": vectors.opacity}
+                self.add(vectors.features, name=vectors.name, style=look, **seen)
         if told.areas is not None:
             with _told("areas", faults):
                 self._show_areas(Places.from_json(told.areas))
-        ids = {tiles.name: tiles.model_id for tiles in self.stack()}
+        self._sort(told.order)
+        ids = {one.name: one.model_id for one in self.listed()}
         self.panel.groups = [
             {**group.model_dump(exclude={"layers"}), "members": members}
             for group in told.groups
             if (members := [ids[name] for name in group.layers if name in ids])
         ]
-        self.panel.closed = [ids[part.name] for part in told.layers if part.folded and part.name in ids]
+        folded = [one.name for one in told.layers if one.folded] + [one.name for one in told.vectors if one.folded]
+        self.panel.closed = [ids[name] for name in folded if name in ids]
         with _told("date", faults):
             if told.date:
                 self.date = told.date
@@ -171,19 +174,19 @@ class Saving:
 
     def _view(self: Any) -> View:
         """The view as it is now."""
-        rows = self.panel.layers
-        names = {entry["id"]: entry["name"] for entry in rows}
-        stack = {tiles.model_id: tiles for tiles in self.stack()}
+        names = {entry["id"]: entry["name"] for entry in self.panel.layers}
         left_out = []
-        layers = []
-        for entry in rows:
-            tiles = stack[entry["id"]]
-            look = {"visible": tiles.visible, "opacity": tiles.opacity, "folded": entry["id"] in self.panel.closed}
+        layers, vectors = [], []
+        for one in reversed(self.listed()):
+            folded = one.model_id in self.panel.closed
+            if isinstance(one, VectorLayer):
+                vectors.append(VectorPart(**one.to_json(), folded=folded))
+                continue
+            look = {"visible": one.visible, "opacity": one.opacity, "folded": folded}
             try:
-                layers.append(part_of(tiles.name, tiles.shown, **look))
+                layers.append(part_of(one.name, one.shown, **look))
             except NotFound:
-                left_out.append(f"layer {tiles.name!r}, of which no scene is found,")
-        vectors = [one for one in self.others if isinstance(one, VectorLayer)]
+                left_out.append(f"layer {one.name!r}, of which no scene is found,")
         areas = [one for one in self.others if isinstance(one, PlacesLayer) and one.name == AREAS and len(one.places)]
         grounds = [one for one in self.others if isinstance(one, Background | WmsBackground)]
         for ground in grounds:
@@ -192,7 +195,7 @@ class Saving:
                     f"the address of the background {ground.name!r} holds a key of yours, which would be in the file: "
                     f"remove it first, m.remove({ground.name!r})"
                 )
-        known = {id(one) for one in (*vectors, *areas, *grounds)}
+        known = {id(one) for one in (*self.listed(), *areas, *grounds)}
         left_out += [
             f"{type(one).__name__} {one.name!r}" if getattr(one, "name", "") else type(one).__name__
             for one in self.others if id(one) not in known and getattr(one, "name", "") != AREAS
@@ -211,7 +214,7 @@ class Saving:
                     )
                     for one in self.panel.groups
                 ],
-                vectors=[VectorPart(**one.to_json()) for one in vectors],
+                vectors=vectors, order=list(names.values()),
                 backgrounds=[
                     BackgroundPart(name=one.name, source=one.source, visible=one.visible, opacity=one.opacity)
                     for one in grounds

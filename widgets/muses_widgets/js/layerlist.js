@@ -2,7 +2,7 @@
 // The list of a panel's layers: their order, groups and removal. What it does is kept in the model; each row shows itself.
 
 /** @import { Panel } from "./panel.js" */
-/** @import { Row } from "./row.js" */
+/** @import { LayerRow } from "./layerrow.js" */
 /** @import { Arrangement, Line } from "./arrangement.js" */
 /** @import { LayerEntry, LayerGroup, WidgetModel } from "./types" */
 
@@ -86,7 +86,7 @@ export class LayerList {
   }
 
   /**
-   * @param {Row} row
+   * @param {LayerRow} row
    * @param {-1 | 1} step
    */
   step(row, step) {
@@ -173,7 +173,7 @@ export class LayerList {
 
   /**
    * Puts a layer into a group, a new one, or none.
-   * @param {Row} row
+   * @param {LayerRow} row
    * @param {string | null} name
    * @param {boolean} [fresh]
    */
@@ -203,7 +203,7 @@ export class LayerList {
 
   /**
    * Takes a layer off the map; until the next one is removed, it can be put back.
-   * @param {Row} row
+   * @param {LayerRow} row
    */
   remove(row) {
     const { entry, layerModel } = row;

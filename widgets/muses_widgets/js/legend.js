@@ -6,11 +6,14 @@
 import { h } from "./dom.js";
 import { formatNumber } from "./format.js";
 
-/** @param {Legend | undefined} legend */
-export function drawLegend(legend) {
+/**
+ * @param {Legend | undefined} legend
+ * @param {(value: number) => void} [toggle] hides a class or shows it again; without it, nobody can
+ */
+export function drawLegend(legend, toggle) {
   if (!legend) return null;
   if (legend.kind === "continuous") return drawRamp(legend);
-  if (legend.kind === "classes") return drawClasses(legend);
+  if (legend.kind === "classes") return drawClasses(legend, toggle);
   if (legend.kind === "rgb") return drawRgb(legend);
   throw new Error(`Unknown kind of legend: ${JSON.stringify(/** @type {{ kind: unknown }} */ (legend).kind)}`);
 }
@@ -22,7 +25,7 @@ export function drawLegend(legend) {
 export function swatchOf(legend) {
   if (!legend) return "";
   if (legend.kind === "continuous") return `linear-gradient(to right, ${legend.stops.map(([offset, colour]) => `${colour} ${(offset * 100).toFixed(2)}%`).join(", ")})`;
-  const colours = legend.kind === "classes" ? legend.entries.slice(0, STRIPES).map(({ colour }) => colour) : RGB;
+  const colours = legend.kind === "classes" ? legend.entries.filter(({ hidden }) => !hidden).slice(0, STRIPES).map(({ colour }) => colour) : RGB;
   return `linear-gradient(to right, ${colours.map((colour, n) => `${colour} ${(100 * n) / colours.length}% ${(100 * (n + 1)) / colours.length}%`).join(", ")})`;
 }
 
@@ -51,8 +54,11 @@ function drawRamp({ stops, ticks, vmin, vmax, label, unit, opacity }) {
   );
 }
 
-/** @param {ClassesLegend} legend */
-function drawClasses({ entries, label, unit }) {
+/**
+ * @param {ClassesLegend} legend
+ * @param {(value: number) => void} [toggle]
+ */
+function drawClasses({ entries, label, unit }, toggle) {
   const title = titleOf(label, unit);
   return h(
     "div",
@@ -61,7 +67,13 @@ function drawClasses({ entries, label, unit }) {
     h(
       "ul",
       { class: "muses-classes" },
-      entries.map((c) => h("li", {}, h("span", { class: "muses-swatch", style: `background: ${c.colour}` }), c.label)),
+      entries.map(({ value, colour, label: text, hidden }) => {
+        const parts = [h("span", { class: "muses-swatch", style: `background: ${colour}` }), h("span", {}, text)];
+        const look = hidden ? "muses-class-hidden" : "";
+        if (!toggle) return h("li", { class: look }, ...parts);
+        const title = hidden ? `Show ${text}` : `Hide ${text}`;
+        return h("li", { class: look }, h("button", { type: "button", class: "muses-class", title, "aria-pressed": String(!hidden), "data-value": String(value), onclick: () => toggle(value) }, ...parts));
+      }),
     ),
   );
 }

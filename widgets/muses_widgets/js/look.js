@@ -10,7 +10,7 @@ import { bytesOf } from "./values.js";
 /** By this name the kernel hears of changes: muses_widgets/sections/colours.py. */
 export const LOOK = "colours";
 
-/** @typedef {Partial<Pick<Colours, "cmap" | "table" | "vmin" | "vmax" | "gamma">>} Changes */
+/** @typedef {Partial<Pick<Colours, "cmap" | "table" | "vmin" | "vmax" | "gamma" | "hidden">>} Changes */
 /** @typedef {Pick<import("./row.js").Row, "entry" | "recolour" | "drawLegend">} LookRow */
 
 let sent = 0;
@@ -41,8 +41,23 @@ export class Look {
   /** @returns {Legend | undefined} */
   get legend() {
     const { legend } = this.row.entry;
-    if (!legend || legend.kind === "classes" || !Object.keys(this.changes).length) return legend;
+    if (!legend || !Object.keys(this.changes).length) return legend;
+    const { hidden } = this.changes;
+    if (legend.kind === "classes") return hidden ? { ...legend, entries: legend.entries.map((one) => ({ ...one, hidden: hidden.includes(one.value) })) } : legend;
     return changedLegend({ ...legend, ...limitsOf(this.changes) }, this.colours);
+  }
+
+  /**
+   * Hides a class that the legend lists, or shows it again.
+   * @param {number} value
+   */
+  toggle(value) {
+    const { legend } = this;
+    if (legend?.kind !== "classes") return;
+    if (!this.colours && !this.panel.hasKernel) throw new Error("The server draws this layer, so its classes are hidden through the notebook's kernel, and none is connected. Run the notebook's cells, then try again.");
+    const hidden = legend.entries.filter((one) => (one.value === value ? !one.hidden : one.hidden));
+    this.preview({ hidden: hidden.map((one) => one.value) });
+    this.commit();
   }
 
   /** @returns {{ vmin: number, vmax: number } | null} null of classes */

@@ -6,7 +6,6 @@
 /** @import { LayerState } from "./types" */
 
 import { tilesDone } from "./describe.js";
-import { present } from "./dom.js";
 
 /** Milliseconds between two messages. */
 const REST_MS = 300;
@@ -54,8 +53,8 @@ export class MapState {
 
   tell() {
     if (!this.panel.hasKernel || this.panel.signal.aborted) return;
-    const rows = this.panel.visibleRows.filter((row) => !row.empty);
-    const shown = Object.fromEntries(present(rows.map((row) => [row.entry.id, stateOf(row)])));
+    const rows = this.panel.allRows.filter((row) => row.visible && !row.empty);
+    const shown = Object.fromEntries(rows.map((row) => [row.entry.id, row.told()]));
     const text = JSON.stringify(shown);
     if (text === this.told) return;
     this.told = text;

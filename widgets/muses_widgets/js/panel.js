@@ -13,6 +13,7 @@ import { findMapView, findModel, hasKernel, isDrawing, teachLeaflet } from "./ma
 import { notesBar } from "./notes.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
+import { VectorRow } from "./vectorrow.js";
 import { sectionKinds } from "./sections.js";
 import { baseUrl, isAbort, messageOf } from "./server.js";
 import { StatusLine } from "./statusline.js";
@@ -51,7 +52,7 @@ export class Panel {
     this.model = model;
     this.el = el;
     this.signal = signal;
-    /** @type {Map<string, Row>} by the layer's model id */
+    /** @type {Map<string, Row | VectorRow>} by the layer's model id */
     this.rows = new Map();
     this.view = new ViewReport(this);
     this.queue = new Queue(this);
@@ -286,7 +287,7 @@ export class Panel {
       if (!row) {
         const layerModel = await findModel(this.manager, entry.id, this.signal);
         if (turn !== this.turn) return;
-        row = new Row(this, layerModel, entry);
+        row = new (entry.features === undefined ? Row : VectorRow)(this, layerModel, entry);
         this.rows.set(entry.id, row);
       }
       row.update(entry);
@@ -302,7 +303,7 @@ export class Panel {
   layersMoved() {
     const entries = this.model.get("layers");
     const top = entries.length; // the first in the list lies on top
-    entries.forEach((entry, i) => this.rows.get(entry.id)?.layer?.setZIndex(10 + top - i));
+    entries.forEach((entry, i) => this.rows.get(entry.id)?.setZIndex(10 + top - i));
     this.list.show();
     this.view.report();
     this.layersChanged();
@@ -324,6 +325,11 @@ export class Panel {
 
   /** The layers that are chains, the top one first. */
   get ownRows() {
+    return this.allRows.filter((row) => row instanceof Row);
+  }
+
+  /** Chains and features, the top one first. */
+  get allRows() {
     return this.model.get("layers").flatMap((entry) => this.rows.get(entry.id) ?? []);
   }
 

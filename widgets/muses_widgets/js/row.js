@@ -1,19 +1,17 @@
 // @ts-check
-// One layer in the panel's list, and its hold on the Leaflet layer.
+// A chain in the panel's list, and its hold on the Leaflet layer.
 
 /** @import { Panel } from "./panel.js" */
 /** @import { Expectation } from "./describe.js" */
-/** @import { FailedScene, LayerEntry, LayerGroup, LeafletTileLayer, Progress, QueueStatus, Remarks, TileFailure, TileState, WidgetModel } from "./types" */
+/** @import { FailedScene, LayerEntry, LeafletTileLayer, Progress, QueueStatus, Remarks, TileFailure, TileState, WidgetModel } from "./types" */
 
-import { describeBriefly, describeFailures, describeReport, describeState, describeTime, describeWait, enlargement, tilesDone } from "./describe.js";
+import { describeBriefly, describeFailures, describeReport, describeTime, describeWait, enlargement, tilesDone } from "./describe.js";
 import { h, present } from "./dom.js";
 import { plural } from "./format.js";
-import { grip } from "./grip.js";
-import { drawLegend, swatchOf } from "./legend.js";
+import { LayerRow } from "./layerrow.js";
 import { Look } from "./look.js";
 import { stateOf } from "./mapstate.js";
 import { coversView, findLayer, takeOver } from "./mapview.js";
-import { RowTools } from "./rowtools.js";
 import { askJson } from "./server.js";
 import { joinReports } from "./tilereport.js";
 import { noTiles, tileLoader } from "./tiles.js";
@@ -26,10 +24,7 @@ const PRIVATE =
 /** While there is no Leaflet layer. */
 const NO_TILES = noTiles();
 
-export class Row {
-  removed = false;
-  /** @type {string | undefined} the legend that is drawn */
-  legendKey;
+export class Row extends LayerRow {
   /** How it looks in this page. */
   look;
   /** @type {string | undefined} the failures that are drawn */
@@ -43,10 +38,9 @@ export class Row {
    * @param {LayerEntry} entry
    */
   constructor(panel, layerModel, entry) {
-    this.panel = panel;
-    this.layerModel = layerModel;
-    this.entry = entry;
+    super(panel, layerModel, entry, WATCHED);
     this.look = new Look(panel, this);
+    this.toggle = (/** @type {number} */ value) => void panel.guard(() => this.look.toggle(value));
     /** @type {LeafletTileLayer | null} */
     this.layer = null;
     /** @type {FailedScene[]} scenes that could not be read, with the service's reasons */
@@ -61,27 +55,8 @@ export class Row {
     this.found = null;
     /** @type {number | null} those of them that the tiles are made of */
     this.used = null;
-    /** @type {LayerGroup | undefined} in which it is */
-    this.group = undefined;
-    this.grip = grip(
-      () => `Move ${this.entry.name}`,
-      (step) => panel.guard(() => panel.list.step(this, step)),
-      () => panel.list.begin({ id: this.entry.id, group: this.group?.name ?? null }, this.element),
-    );
-    this.twist = h("button", { type: "button", class: "muses-icon muses-twist", onclick: () => panel.guard(() => this.setClosed(!this.closed)) });
-    this.swatch = h("span", { class: "muses-swatch muses-small-legend", "aria-hidden": "true" });
-    this.dot = h("span", { class: "muses-dot", role: "img" });
     this.badge = h("div", { class: "muses-badge", hidden: true });
-    this.tools = new RowTools(panel, this);
-    this.box = h("input", { type: "checkbox" });
-    this.box.addEventListener("change", () => panel.guard(() => this.setModel({ visible: this.box.checked })));
-    this.name = h("span", { class: "muses-name" });
     this.private = h("span", { class: "muses-private", title: PRIVATE, hidden: true }, "private");
-    this.opacity = h("input", { type: "range", min: "0", max: "100", step: "5", "aria-label": "Opacity" });
-    this.opacity.addEventListener("input", () => this.layer?.setOpacity((this.group?.opacity ?? 1) * (Number(this.opacity.value) / 100)));
-    this.opacity.addEventListener("change", () => panel.guard(() => this.setModel({ opacity: Number(this.opacity.value) / 100 })));
-    this.percent = h("span", { class: "muses-percent" });
-    this.legend = h("div");
     this.holesText = h("span");
     this.holes = h("div", { class: "muses-holes", hidden: true }, h("span", { class: "muses-swatch muses-hole" }), this.holesText);
     this.nothing = h("div", { class: "muses-note muses-nothing", role: "status", hidden: true });
@@ -92,90 +67,33 @@ export class Row {
     this.trouble = h("div", { class: "muses-trouble", hidden: true }, this.failures, this.retry);
     this.filled = h("div");
     this.bar = h("div", { class: "muses-bar", role: "progressbar", "aria-label": "Tiles shown" }, this.filled);
-    this.details = h(
-      "div",
-      { class: "muses-details" },
-      this.nothing,
-      this.legend,
-      this.holes,
-      h("label", { class: "muses-opacity" }, h("span", {}, "Opacity"), this.opacity, this.percent),
-      this.note,
-      this.remarks,
-      this.trouble,
-    );
-    this.element = h(
-      "div",
-      { class: "muses-layer" },
-      h(
-        "div",
-        { class: "muses-layer-head" },
-        this.grip.element,
-        this.twist,
-        h("label", {}, this.box, this.swatch, this.name, this.private),
-        this.dot,
-        this.tools.button,
-      ),
-      this.tools.element,
-      this.badge,
-      this.bar,
-      this.details,
-    );
-    this.listener = () =>
-      panel.guard(() => {
-        panel.view.report();
-        this.showModel();
-        panel.layersChanged();
-      });
-    layerModel.on(WATCHED, this.listener);
+    this.label.append(this.private);
+    this.details.append(this.nothing, this.legend, this.holes, this.opacityRow, this.note, this.remarks, this.trouble);
+    this.details.before(this.badge, this.bar);
   }
 
-  /** Whether it is to be seen: neither it nor its group is hidden. */
-  get visible() {
-    return this.layerModel.get("visible") && (this.group?.visible ?? true);
-  }
-
-  /** Whether the row shows no more than its head. */
-  get closed() {
-    return (this.panel.model.get("closed") ?? []).includes(this.entry.id);
-  }
-
-  /** @param {boolean} closed */
-  setClosed(closed) {
-    const others = (this.panel.model.get("closed") ?? []).filter((id) => id !== this.entry.id);
-    this.panel.save({ closed: closed ? [...others, this.entry.id] : others });
-    this.showClosed();
-  }
-
-  showClosed() {
-    const { closed } = this;
-    this.element.classList.toggle("muses-closed", closed);
-    this.twist.setAttribute("aria-expanded", String(!closed));
-  }
-
-  /** The sentence that says that no scene fits the chain's dates, place and filter; else nothing. */
+  /**
+   * The sentence that says that no scene fits the chain's dates, place and filter; else nothing.
+   * @override
+   */
   get empty() {
     return this.entry?.empty ?? "";
   }
 
   /**
    * Takes over what the kernel says of the layer.
+   * @override
    * @param {LayerEntry} entry
    */
   update(entry) {
     const old = this.entry;
-    this.entry = entry;
-    this.group = this.panel.list.groupOf(entry.id);
-    this.name.textContent = entry.name;
+    super.update(entry);
     this.name.title = entry.empty ? entry.name : `${entry.name}\nchain ${entry.chain}\nstyle ${entry.style}`;
     this.private.hidden = !entry.private;
     this.nothing.textContent = this.empty.replace(/^./, (first) => first.toUpperCase());
     this.nothing.hidden = !this.empty;
     this.element.classList.toggle("muses-empty", Boolean(this.empty));
     this.drawRemarks(entry.remarks ?? { count: 0, shown: [] });
-    this.element.dataset.name = entry.name;
-    this.twist.setAttribute("aria-label", `Details of ${entry.name}`);
-    this.grip.name();
-    this.tools.update();
     if (old.chain !== entry.chain) this.unread = [];
     this.recolour();
     this.drawLegend();
@@ -183,26 +101,7 @@ export class Row {
   }
 
   drawLegend() {
-    const { legend } = this.look;
-    const legendKey = JSON.stringify(legend);
-    if (legendKey === this.legendKey) return;
-    this.legendKey = legendKey;
-    this.legend.replaceChildren(...present([drawLegend(legend)]));
-    this.swatch.style.background = swatchOf(legend);
-    this.swatch.hidden = !legend;
-  }
-
-  /**
-   * Takes over what its group is.
-   * @param {LayerGroup | undefined} group
-   */
-  showGroup(group) {
-    this.group = group;
-    this.element.hidden = group !== undefined && !group.open;
-    this.element.classList.toggle("muses-in-group", group !== undefined);
-    this.showClosed();
-    this.tools.update();
-    this.showModel();
+    this.drawLegendOf(this.look.legend);
   }
 
   /** Finds the Leaflet layer once ipyleaflet has made it, and lets its tiles come if it is visible. */
@@ -234,24 +133,10 @@ export class Row {
     tileLoader().recolour(this.layer, { ...colours, chains: [chain, ...frames.map((frame) => frame.chain)] });
   }
 
-  /** @param {Record<string, unknown>} changes traits of the layer */
-  setModel(changes) {
-    this.layerModel.set(changes);
-    this.layerModel.save_changes();
-  }
-
-  showModel() {
-    const percent = Math.round(this.layerModel.get("opacity") * 100);
-    this.box.checked = this.layerModel.get("visible");
-    this.opacity.value = String(percent);
-    this.percent.textContent = `${percent} %`;
-    this.element.classList.toggle("muses-hidden", !this.box.checked);
-    this.element.classList.toggle("muses-hidden-by-group", this.box.checked && !this.visible);
-    this.applyVisibility();
-    this.panel.showStatus();
-  }
-
-  /** ipyleaflet hides a layer by opacity 0 and goes on loading it; what is not looked at must not be computed. */
+  /**
+   * ipyleaflet hides a layer by opacity 0 and goes on loading it; what is not looked at must not be computed.
+   * @override
+   */
   applyVisibility() {
     const { layer } = this;
     const { map } = this.panel;
@@ -260,9 +145,30 @@ export class Row {
     if (wanted && !map.hasLayer(layer)) map.addLayer(layer);
     if (!wanted && map.hasLayer(layer)) map.removeLayer(layer);
     if (!wanted) return;
-    const opacity = this.layerModel.get("opacity") * (this.group?.opacity ?? 1);
+    const opacity = this.opaque;
     // ipyleaflet sets that of the layer alone, in this turn of the event loop.
     queueMicrotask(() => map.hasLayer(layer) && layer.setOpacity(opacity));
+  }
+
+  /**
+   * @override
+   * @param {number} share
+   */
+  showOpacity(share) {
+    this.layer?.setOpacity(share);
+  }
+
+  /**
+   * @override
+   * @param {number} index
+   */
+  setZIndex(index) {
+    this.layer?.setZIndex(index);
+  }
+
+  /** @override */
+  told() {
+    return stateOf(this);
   }
 
   tilesChanged() {
@@ -358,17 +264,6 @@ export class Row {
     this.drawTrouble(describeFailures(state.failed, this.unread), state.failed);
   }
 
-  showDot() {
-    const own = this.layerModel.get("visible");
-    const told = this.visible && !this.empty ? stateOf(this) : { state: "", why: [] };
-    const state = this.empty ? "empty" : told.state || (own ? "grouped" : "hidden");
-    const said = describeState(state, this.empty ? [this.empty] : told.why);
-    if (this.dot.title === said) return;
-    this.dot.dataset.state = state;
-    this.dot.title = said;
-    this.dot.setAttribute("aria-label", said);
-  }
-
   /**
    * What it means where the map shows through.
    * @param {number} share of such pixels
@@ -411,13 +306,14 @@ export class Row {
     this.failures.open = open;
   }
 
-  /** The layer is no longer one of the map's: whatever was under way, it is not drawn again. */
+  /**
+   * The layer is no longer one of the map's: whatever was under way, it is not drawn again.
+   * @override
+   */
   remove() {
-    this.removed = true;
+    super.remove();
     this.leave();
     clearTimeout(this.reportTimer);
-    this.layerModel.off(WATCHED, this.listener);
-    this.element.remove();
   }
 }
 

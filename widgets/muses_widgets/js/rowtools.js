@@ -2,7 +2,7 @@
 // What can be done with a layer, in its row: another name, all of it in view, a group, off the map.
 
 /** @import { Panel } from "./panel.js" */
-/** @import { Row } from "./row.js" */
+/** @import { LayerRow } from "./layerrow.js" */
 
 import { h } from "./dom.js";
 import { editName } from "./rename.js";
@@ -15,7 +15,7 @@ const NAMED = "name:";
 export class RowTools {
   /**
    * @param {Panel} panel
-   * @param {Row} row
+   * @param {LayerRow} row
    */
   constructor(panel, row) {
     this.panel = panel;

@@ -9,7 +9,7 @@ import { bytesOf } from "./values.js";
 const GAMMA_STEPS = 65534;
 
 /**
- * RGBA of a tile's pixels; transparent where a value is missing, or a class not listed.
+ * RGBA of a tile's pixels; transparent where a value is missing, or a class not listed or hidden.
  * @param {TileValues} values
  * @param {Colours} colours
  */
@@ -55,7 +55,7 @@ function paintThree(pixels, [red, green, blue], opacity) {
  * @param {Colours} colours
  */
 function indices({ numbers, codes }, colours) {
-  const found = colours.kind === "classes" ? classified(numbers, colours.classes) : stretched(numbers, colours);
+  const found = colours.kind === "classes" ? classified(numbers, colours.classes, colours.hidden) : stretched(numbers, colours);
   if (!codes) return found;
   const table = new Uint8Array(found.length + 1);
   table.set(found, 1);
@@ -107,13 +107,14 @@ function indexTable(gamma) {
  * Indices 1, 2, … of the classes in order of value.
  * @param {Float32Array | Float64Array} numbers
  * @param {number[]} classes
+ * @param {number[]} [hidden]
  */
-function classified(numbers, classes) {
+function classified(numbers, classes, hidden = []) {
   const as = numbers instanceof Float32Array ? Math.fround : asIs;
   /** @type {Map<number, number>} */
   const places = new Map();
   classes.forEach((value, n) => {
-    if (!places.has(as(value))) places.set(as(value), n + 1);
+    if (!places.has(as(value))) places.set(as(value), hidden.includes(value) ? 0 : n + 1);
   });
   return Uint8Array.from(numbers, (value) => places.get(value) ?? 0);
 }

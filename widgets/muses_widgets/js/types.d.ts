@@ -322,6 +322,9 @@ export interface LayerEntry {
   /** Whether it runs code of the notebook, which only its author sees. */
   private?: boolean;
   empty?: string;
+  /** How many there are, of features; only these have a `note`. */
+  features?: number;
+  note?: string;
   /** West, south, east, north in degrees of what it shows. */
   bounds?: [number, number, number, number] | null;
   /** Of a layer with dates: one chain for each, in order of time. */
@@ -395,6 +398,8 @@ export interface Colours {
   table: string;
   /** Values of the classes, ascending, whose colours the table has. */
   classes: number[];
+  /** Those of them that are not drawn. */
+  hidden?: number[];
 }
 
 export interface Frame {
@@ -461,7 +466,7 @@ export interface ContinuousLegend extends LegendFacts {
 
 export interface ClassesLegend extends LegendFacts {
   kind: "classes";
-  entries: { value: number; colour: string; label: string }[];
+  entries: { value: number; colour: string; label: string; hidden?: boolean }[];
 }
 
 export interface RgbLegend extends LegendFacts {
@@ -925,6 +930,7 @@ export interface LeafletMap {
   getContainer(): HTMLElement;
   invalidateSize(): void;
   getPane(name: string): HTMLElement;
+  createPane(name: string, parent: HTMLElement): HTMLElement;
   getBounds(): { getWest(): number; getSouth(): number; getEast(): number; getNorth(): number };
   getPixelBounds(center?: LatLng, zoom?: number): Bounds;
   getZoomScale(to: number, from: number): number;

@@ -63,7 +63,8 @@ class Files(Section):
         """State, sentence, and Python of a file that was opened."""
         file = _main(uploaded.files(id))
         if is_view(file):
-            layers = [part.name for part in View.read(file).document.layers]
+            view = View.read(file).document
+            layers = [layer.name for layer in view.layers] + [features.name for features in view.vectors]
             text = f"A saved view of {', '.join(layers[:5]) or 'no layers'}{' …' if layers[5:] else ''}"
             return "view", text, f'Map.open_view("{_short(file)}")'
         with warnings.catch_warnings(record=True) as caught:

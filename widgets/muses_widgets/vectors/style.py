@@ -56,6 +56,8 @@ class VectorStyle:
     chosen: tuple[tuple[str, str], ...] = ()
     """(category or condition, colour)."""
     label: str | None = None
+    hidden: tuple[int, ...] = ()
+    """Places in the legend, from 0, whose features are not drawn: a click in the legend of a map hides one."""
     width: float = 2
     fill: float = 0.4
     radius: float = 6
@@ -67,6 +69,8 @@ class VectorStyle:
                 raise ArgumentError(f"{name}={shown(value)} is not between {low} and {high}", argument=name)
         for colour in (self.colour, *(one for _, one in self.chosen)):
             _hex(colour)
+        if any(isinstance(place, bool) or not isinstance(place, int) or place < 0 for place in self.hidden):
+            raise ArgumentError(f"hidden={shown(self.hidden)} are no places in the legend, from 0", argument="hidden")
         if self.kind == "graduated":
             if self.method not in METHODS:
                 raise ArgumentError(
@@ -126,13 +130,23 @@ class VectorStyle:
             raise ArgumentError(f"a style of vectors has {', '.join(sorted(known))}, not {shown(document)}")
         given = dict(document)
         given["breaks"] = tuple(given.get("breaks", ()))
+        given["hidden"] = tuple(given.get("hidden", ()))
         given["chosen"] = tuple((str(name), str(colour)) for name, colour in given.get("chosen", ()))
         if given.get("kind", "single") not in ("single", "categories", "graduated", "rules"):
             raise ArgumentError(f"kind={shown(given['kind'])} is no kind of a vector style")
         return cls(**given)
 
-    def drawn(self, features: Features) -> tuple[list[str], dict[str, Any]]:
-        """The colour of each feature, and the legend as `ClassesLegend` in js/types.d.ts."""
+    def drawn(self, features: Features) -> tuple[list[int], dict[str, Any]]:
+        """The place in the legend of each feature, and the legend as `ClassesLegend` in js/types.d.ts."""
+        places, legend = self._drawn(features)
+        entries = legend["entries"]
+        if beyond := [place for place in self.hidden if place >= len(entries)]:
+            raise ArgumentError(f"hidden={beyond[0]}: the legend has {len(entries)} entries, from 0", argument="hidden")
+        for place in self.hidden:
+            entries[place]["hidden"] = True
+        return places, legend
+
+    def _drawn(self, features: Features) -> tuple[list[int], dict[str, Any]]:
         for name in (self.by, self.label):
             if name is not None and name not in features.columns:
                 there = ", ".join(features.columns) or "none"
@@ -143,20 +157,21 @@ class VectorStyle:
             return self._by_number(features)
         if self.kind == "rules":
             return self._by_rule(features)
-        return [self.colour] * len(features), _legend([(self.colour, "all features")], None)
+        return [0] * len(features), _legend([(self.colour, "all features")], None)
 
-    def _by_category(self, features: Features) -> tuple[list[str], dict[str, Any]]:
+    def _by_category(self, features: Features) -> tuple[list[int], dict[str, Any]]:
         values = [None if value is None else str(value) for value in features.column(str(self.by))]
         counts = Counter(value for value in values if value is not None)
         frequent = [value for value, _ in counts.most_common(len(COLOURS))]
         colours = dict(self.chosen) or dict(zip(sorted(frequent), COLOURS, strict=False))
         rest = sum(n for value, n in counts.items() if value not in colours) + values.count(None)
         named = [(colour, f"{value} ({counts[value]})") for value, colour in colours.items()]
-        return [colours.get(value or "", self.colour) for value in values], _legend(
+        places = {value: n for n, value in enumerate(colours)}
+        return [places.get(value or "", len(places)) for value in values], _legend(
             [*named, *([(self.colour, f"others ({rest})")] if rest else [])], self.by
         )
 
-    def _by_number(self, features: Features) -> tuple[list[str], dict[str, Any]]:
+    def _by_number(self, features: Features) -> tuple[list[int], dict[str, Any]]:
         values = np.array([_number(value, self.by) for value in features.column(str(self.by))])
         finite = values[np.isfinite(values)]
         if not finite.size:
@@ -173,10 +188,10 @@ class VectorStyle:
             for i in range(n)
         ]
         missing = int((~np.isfinite(values)).sum())
-        told = [colours[i] if np.isfinite(v) else self.colour for i, v in zip(number, values, strict=True)]
+        told = [int(i) if np.isfinite(v) else n for i, v in zip(number, values, strict=True)]
         return told, _legend([*named, *([(self.colour, f"no value ({missing})")] if missing else [])], self.by)
 
-    def _by_rule(self, features: Features) -> tuple[list[str], dict[str, Any]]:
+    def _by_rule(self, features: Features) -> tuple[list[int], dict[str, Any]]:
         rules = [(Condition(text), text, colour) for text, colour in self.chosen]
         for condition, _, _ in rules:
             condition.check_known(features.columns)
@@ -186,11 +201,9 @@ class VectorStyle:
         for id, row in zip(features.ids, rows, strict=True):
             item = {"id": id, "properties": dict(zip(columns, row, strict=True))}
             found.append(next((n for n, (rule, _, _) in enumerate(rules) if rule.matches(item)), len(rules)))
-        colours = [*(colour for _, _, colour in rules), self.colour]
         named = [(colour, f"{text} ({found.count(n)})") for n, (_, text, colour) in enumerate(rules)]
         rest = found.count(len(rules))
-        told = [colours[n] for n in found]
-        return told, _legend([*named, *([(self.colour, f"others ({rest})")] if rest else [])], None)
+        return found, _legend([*named, *([(self.colour, f"others ({rest})")] if rest else [])], None)
 
 
 def _legend(entries: Iterable[tuple[str, str]], label: str | None) -> dict[str, Any]:

@@ -4,8 +4,7 @@
 /** @import { Panel } from "../panel.js" */
 /** @import { WidgetModel } from "../types" */
 
-import { h, present } from "../dom.js";
-import { drawLegend, swatchOf } from "../legend.js";
+import { h } from "../dom.js";
 import { findLayer, plainId } from "../mapview.js";
 import { addSection } from "../sections.js";
 import { describeWebTiles, watchWebTiles } from "../webtiles.js";
@@ -24,21 +23,17 @@ class OtherLayer {
     this.check = h("input", { type: "checkbox" });
     this.check.addEventListener("change", () => panel.guard(() => this.toggle(panel)));
     this.name = h("span", { class: "muses-name" });
-    this.swatch = h("span", { class: "muses-swatch muses-small-legend", "aria-hidden": "true", hidden: true });
-    this.zoom = h("button", { type: "button", class: "muses-icon muses-zoom", onclick: () => panel.guard(() => this.zoomTo(panel)) }, "Zoom to");
     this.remover = h("button", { type: "button", class: "muses-icon", onclick: () => panel.guard(() => panel.list.removeOther(model, this.title)) }, "×");
-    this.legend = h("div", { class: "muses-other-legend" });
     this.note = h("div", { class: "muses-note", role: "status", hidden: true });
     this.end = new AbortController();
     this.element = h(
       "div",
       {},
-      h("div", { class: "muses-layer-head" }, h("label", { class: "muses-other" }, this.check, this.swatch, this.name), this.zoom, this.remover),
-      this.legend,
+      h("div", { class: "muses-layer-head" }, h("label", { class: "muses-other" }, this.check, this.name), this.remover),
       this.note,
     );
     this.listener = () => panel.guard(() => this.show());
-    model.on("change:visible change:name change:legend change:note", this.listener);
+    model.on("change:visible change:name", this.listener);
   }
 
   get title() {
@@ -69,24 +64,11 @@ class OtherLayer {
     this.note.classList.toggle("muses-error", bad);
   }
 
-  /** @param {Panel} panel */
-  zoomTo({ map }) {
-    if (this.obj) map.fitBounds(/** @type {any} */ (this.obj).getBounds(), { animate: false });
-  }
-
   show() {
     const { model, name, title } = this;
     name.textContent = name.title = this.element.dataset.name = title;
     this.check.checked = model.has("visible") ? model.get("visible") : !this.hidden;
     this.remover.setAttribute("aria-label", `Remove ${title}`);
-    this.zoom.setAttribute("aria-label", `Zoom to ${title}`);
-    const legend = model.has("legend") ? model.get("legend") : null;
-    this.zoom.hidden = !legend?.kind;
-    this.swatch.hidden = !legend?.kind;
-    if (!legend?.kind) return;
-    this.swatch.style.background = swatchOf(legend);
-    this.legend.replaceChildren(...present([this.check.checked && (legend.entries?.length ?? 2) > 1 && drawLegend(legend)]));
-    this.say(model.get("note") ?? "");
   }
 
   /** @param {Panel} panel */
@@ -105,7 +87,7 @@ class OtherLayer {
 
   remove() {
     this.end.abort();
-    this.model.off("change:visible change:name change:legend change:note", this.listener);
+    this.model.off("change:visible change:name", this.listener);
   }
 }
 

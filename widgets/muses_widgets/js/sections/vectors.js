@@ -2,12 +2,11 @@
 // Features on the map: the attributes of the one that is clicked, and their labels.
 
 /** @import { Panel } from "../panel.js" */
-/** @import { WidgetModel } from "../types" */
 
 import { h } from "../dom.js";
 import { formatNumber } from "../format.js";
-import { findLayer } from "../mapview.js";
 import { addSection } from "../sections.js";
+import { VectorRow } from "../vectorrow.js";
 
 /** So many labels stand on the map; of more, a feature's is shown where the pointer is. */
 const MOST_LABELS = 300;
@@ -31,16 +30,15 @@ class Attributes {
   }
 
   async layersChanged() {
-    const { mapModel, mapView } = this.panel;
-    /** @type {WidgetModel[]} */
-    const models = (mapModel.get("layers") ?? []).filter((/** @type {WidgetModel} */ model) => model.has("legend") && model.has("data"));
-    for (const model of models) {
-      const obj = /** @type {any} */ (await findLayer(model, mapView));
-      if (!obj || this.followed.has(obj)) continue;
-      this.followed.add(obj);
-      label(obj);
-      obj.on("click", (/** @type {any} */ event) => this.panel.guard(() => this.show(model.get("name"), (event.layer ?? event.target)?.feature)));
-      model.on("change:data", () => label(obj));
+    for (const row of this.panel.allRows) {
+      if (!(row instanceof VectorRow)) continue;
+      await row.adopt(); // so that labels lie where the features do
+      const { layer, layerModel } = row;
+      if (!layer || this.followed.has(layer)) continue;
+      this.followed.add(layer);
+      label(layer);
+      layer.on("click", (/** @type {any} */ event) => this.panel.guard(() => this.show(row.entry.name, (event.layer ?? event.target)?.feature)));
+      layerModel.on("change:data change:visible change:hidden", () => label(layer));
     }
   }
 
@@ -78,7 +76,8 @@ function label(obj) {
   const permanent = labelled.length <= MOST_LABELS;
   for (const one of labelled) {
     const text = h("span", {}, String(one.feature.properties.label)); // an element: Leaflet would read a text as HTML
-    one.bindTooltip(text, { permanent, direction: permanent ? "center" : "auto", className: "muses-feature-label", opacity: 1, interactive: false });
+    const direction = one.getLatLng ? "right" : permanent ? "center" : "auto"; // a point is seen beside its label
+    one.bindTooltip(text, { pane: obj.options.pane, permanent, direction, className: "muses-feature-label", opacity: 1, interactive: false });
   }
 }
 
