@@ -155,8 +155,35 @@ def test_processes_run_under_the_users_accounts_and_files_are_private(hub, shown
         home = hub.state / "home" / name
         assert (home.stat().st_mode & 0o777, home.stat().st_uid) == (0o700, *uids[name])
     assert uids["alice"] != uids["bob"]
-    secrets = ["cookie_secret", "jupyterhub.sqlite", "gateway.sqlite", "gateway.key", "muses.sqlite", "hub.log"]
+    secrets = ["cookie_secret", "jupyterhub.sqlite", "gateway.sqlite", "gateway.key", "hub.log"]
     assert {name: (hub.state / name).stat().st_mode & 0o077 for name in secrets} == dict.fromkeys(secrets, 0)
+
+
+def test_the_store_has_an_account_and_a_folder_of_its_own(hub, shown, alice):
+    need_accounts(hub)
+    (service,) = hub.those("-m muses_lab.hub")
+    uid = service.uids().real
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    assert uid >= 200_000 and {*service.uids(), *service.gids()} == {uid}
+    assert re.search(r"^Groups:[ \t]*$", status, re.MULTILINE), "in no group"
+    others = {process.uids().real for process in hub.processes() if process.pid != service.pid}
+    assert uid not in others, "no user's, and not that of the evaluator"
+    store, courses = hub.state / "muses", hub.state / "courses"
+    assert (store / "muses.sqlite").is_file() and not list(hub.state.glob("muses.sqlite*"))
+    for path in (store, *store.rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (uid, 0), path
+    assert (courses.stat().st_uid, courses.stat().st_mode & 0o777) == (uid, 0o755)
+    code = f"""
+import os
+for what in (lambda: os.listdir({str(store)!r}), lambda: open({str(store / "muses.sqlite")!r}),
+             lambda: open({str(courses / "planted")!r}, "w"), lambda: os.kill({service.pid}, 0)):
+    try:
+        print("done", what(), end=" ")
+    except PermissionError:
+        print("refused", end=" ")
+print(os.listdir({str(courses)!r}) is not None)
+"""
+    assert alice.kernel().run(code).split() == [*["refused"] * 4, "True"]
 
 
 def test_secrets_stay_with_those_who_need_them(hub, shown):
