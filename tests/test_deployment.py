@@ -23,7 +23,6 @@ from muses_lab.deployment.config import HubSettings, Limits, SettingsError
 from muses_lab.deployment.published import prepare
 from muses_lab.deployment.service_account import hand_over
 from muses_lab.deployment.store import bring, file_of
-from muses_lab.errors import MusesError
 from muses_lab.notebooks import TUTORIALS
 from muses_lab.sample import generate
 from muses_lab.store import Who
@@ -162,7 +161,7 @@ def test_the_store_of_before_is_moved_with_all_that_belongs_to_it(tmp_path):
     assert now.of(Who("alice")).style(style.hash) == style.to_text()
     assert now.database.path("ab" * 32).read_bytes() == b"large"
     (tmp_path / "muses.sqlite").write_bytes(b"")
-    with pytest.raises(MusesError, match="there are two stores"):
+    with pytest.raises(SettingsError, match="there are two stores"):
         bring(tmp_path, home)
 
 
@@ -213,7 +212,7 @@ def test_a_store_that_the_account_cannot_write_is_refused_with_the_cure(folder, 
 
 def test_which_file_a_store_is():
     assert file_of("sqlite:////srv/muses/store.sqlite") == Path("/srv/muses/store.sqlite")
-    assert file_of("postgresql+psycopg://muses:secret@/muses") is None
+    assert file_of("postgresql+psycopg://muses:secret@/muses") is file_of("no address") is None
 
 
 # What is published

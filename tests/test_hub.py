@@ -161,7 +161,7 @@ def test_processes_run_under_the_users_accounts_and_files_are_private(hub, shown
     assert {name: (hub.state / name).stat().st_mode & 0o077 for name in secrets} == dict.fromkeys(secrets, 0)
 
 
-def test_the_store_has_an_account_and_a_folder_of_its_own(hub, shown, alice):
+def test_the_store_has_an_account_and_a_folder_of_its_own(hub, shown, alice, documents):
     need_accounts(hub)
     (service,) = hub.those("-m muses_lab.hub")
     uid = service.uids().real
@@ -186,6 +186,10 @@ for what in (lambda: os.listdir({str(store)!r}), lambda: open({str(store / "muse
 print(os.listdir({str(courses)!r}) is not None)
 """
     assert alice.kernel().run(code).split() == [*["refused"] * 4, "True"]
+    hub.kill("-m muses_lab.hub")
+    assert hub.one("-m muses_lab.hub").uids().real == uid
+    hub.up()
+    assert alice.publish(*documents)[0] == shown["alice"].split("/")[2]
 
 
 def test_secrets_stay_with_those_who_need_them(hub, shown):

@@ -14,9 +14,10 @@ import sys
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
+from muses_lab.deployment.config import SettingsError
 from muses_lab.deployment.service_account import become, hand_over
-from muses_lab.errors import MusesError
 
 NAME = "muses.sqlite"
 
@@ -38,7 +39,10 @@ def main(home: Path, uid: int | None) -> None:
 
 def file_of(database: str) -> Path | None:
     """The file of a SQLite store; None for another database."""
-    url = make_url(database)
+    try:
+        url = make_url(database)
+    except ArgumentError:  # the service itself says what is wrong with it
+        return None
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
@@ -50,7 +54,7 @@ def bring(former: Path, home: Path) -> None:
     if not (former / NAME).exists():
         return
     if (home / NAME).exists():
-        raise MusesError(
+        raise SettingsError(
             f"there are two stores, {former / NAME} of an earlier release and {home / NAME}: move the one that is not "
             "wanted to another folder, with the files beside it that begin with its name"
         )
@@ -64,7 +68,7 @@ def check(file: Path, uid: int) -> None:
     """A store that the administrator has put elsewhere must be the account's to write, and so must its folder."""
     for path in (file.parent, file):
         if (path.exists() or path == file.parent) and not os.access(path, os.W_OK | (os.X_OK if path.is_dir() else 0)):
-            raise MusesError(
+            raise SettingsError(
                 f"the service muses runs under the account {uid}, which cannot write {path} (MUSES_HUB_DATABASE): the "
                 f"store needs a folder for itself that is this account's (`chown -R {uid}:{uid} FOLDER`), or leave the "
                 "setting out"
@@ -74,5 +78,5 @@ def check(file: Path, uid: int) -> None:
 if __name__ == "__main__":
     try:
         main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
-    except MusesError as error:
+    except SettingsError as error:
         sys.exit(f"the service muses cannot start: {error}")
