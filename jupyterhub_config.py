@@ -170,10 +170,19 @@ def configure_hub() -> None:
         },
         "display": False,
     }
+    uid = accounts.of_service("muses")
     store = {
         "name": "muses",
         "url": f"http://{STORE}",
-        "command": [*ONCE, str(STATE / "store.json"), sys.executable, "-m", "muses_lab.hub"],
+        "command": [
+            *ONCE,
+            str(STATE / "store.json"),
+            sys.executable,
+            "-m",
+            "muses_lab.deployment.store",
+            str(hub.store),
+            *([] if uid is None else [str(uid)]),
+        ],
         "environment": {
             **SHARED,
             **{name: value for name, value in os.environ.items() if name.startswith(STORE_LIMITS)},
@@ -181,7 +190,6 @@ def configure_hub() -> None:
             "MUSES_HUB_TRAINERS": hub.trainers,
             "MUSES_HUB_ADMINS": ",".join(sorted(hub.admins)),
             "MUSES_COURSES": str(hub.courses),
-            "MUSES_LAB_HOME": str(STATE),
             "PATH": PATH,
         },
         "oauth_no_confirm": True,

@@ -8,11 +8,12 @@ The first participants (`--servers`) are Jupyter servers, asked as a map's page 
 nearest to the centre first. The others are what their servers would ask of the evaluator: the same queues and the same
 connections, in this process, without pages and pictures: thirty servers would take ten gigabytes. All open the same
 map, pan it and zoom in and out, each at their own pace (the first views within two seconds); a tenth of them start an
-export of it meanwhile, in a process of their own as a kernel is one. What they look at is cold in each round: another
-chain, and an evaluator that has just started.
+export of it meanwhile, in a process of their own as a kernel is one, and wait for its end. What they look at is cold in
+each round: another chain, and an evaluator that has just started.
 
-Counted are blocks that the evaluator computed and gave away, blocks that participants' own servers computed, and
-failures with and without a reason.
+Counted are blocks that the evaluator computed and gave away, blocks that participants' own servers computed, exports
+from their start to the file, and failures with and without a reason. An export that has not ended `--export-seconds`
+after the last view is ended, and told of as unfinished with what it had done by then.
 """
 
 from __future__ import annotations
@@ -65,8 +66,13 @@ from pathlib import Path
 import muses_lab as ml
 chain = ml.Chain.from_json(Path(sys.argv[1]).read_text())
 window = ml.Window.from_bounds(json.loads(sys.argv[2]), crs="EPSG:4326", resolution=1e-4)
-chain.export(sys.argv[3], window, overwrite=True, progress=False).wait(3600)
+job = chain.export(sys.argv[3], window, overwrite=True, progress=False)
+while not job.ended.wait(1):
+    print(job, flush=True)
+print(job, flush=True)
+sys.exit(job.state != "done")
 """
+"""A kernel's export of a chain; its last line says how far it is, or why it failed."""
 
 
 @dataclass
@@ -89,6 +95,36 @@ class Person:
     """Failures without a reason."""
 
 
+@dataclass
+class Export:
+    """What a participant has started."""
+
+    person: str
+    process: subprocess.Popen
+    file: Path
+    told: Path
+    """What its process printed."""
+    begun: float
+    seconds: float = 0.0
+    """Until its file was there."""
+
+    @property
+    def written(self) -> bool:
+        return self.seconds > 0
+
+    async def end(self) -> None:
+        while self.process.poll() is None:
+            await asyncio.sleep(0.1)
+        if self.process.returncode == 0 and self.file.stat().st_size > 0:
+            self.seconds = time.monotonic() - self.begun
+
+    def reason(self) -> str:
+        """Why there is no file: the last that was printed."""
+        code, lines = self.process.poll(), self.told.read_text().strip().splitlines()
+        state = "still running" if code is None else f"ended with code {code}"
+        return f"{self.person}: {state}: {lines[-1] if lines else 'it has printed nothing yet'}"
+
+
 @dataclass(frozen=True)
 class Round:
     """What a number of participants met."""
@@ -108,7 +144,12 @@ class Round:
     exports: int
     """That were started."""
     exported: int
-    """That were done by the end."""
+    """That wrote their file."""
+    export_median: float
+    """Seconds from their start to the file; 0: none was written."""
+    export_worst: float
+    unfinished: list[str]
+    """Why the others did not."""
     server_mib: float
     """Of memory, the median of the servers."""
     evaluator_mib: float
@@ -119,11 +160,14 @@ class Round:
     seconds: float
 
     def line(self) -> str:
+        exports = f"{self.exported} of {self.exports} exports written"
+        if self.exported:
+            exports += f" in {self.export_median:.0f} s (worst {self.export_worst:.0f})"
         return (
             f"{self.people:>3} participants: first view {self.first_median:.1f} s (worst {self.first_worst:.1f}), tile "
             f"{1000 * self.tile_median:.0f} ms, p95 {1000 * self.tile_p95:.0f} ms of {self.tiles}; "
             f"{self.evaluated} blocks computed, {self.served} served, {self.elsewhere} by own servers; "
-            f"{self.exported} of {self.exports} exports done by then; a server {self.server_mib:.0f} MiB, the "
+            f"{exports}; a server {self.server_mib:.0f} MiB, the "
             f"evaluator {self.evaluator_mib:.0f} MiB; failures: {self.told} with a reason, {self.silent} without; "
             f"{self.seconds:.0f} s"
         )
@@ -136,6 +180,8 @@ def main() -> None:
     parser.add_argument("--evaluator", choices=("threads", "embedded"), default="threads")
     parser.add_argument("--servers", type=int, default=4, help="participants with a real server (default: %(default)s)")
     parser.add_argument("--exports", type=float, default=0.1, help="share who start one (default: %(default)s)")
+    wait = "for exports after the last view (default: %(default)s)"
+    parser.add_argument("--export-seconds", type=float, default=300, help=wait)
     parser.add_argument("--pause", type=float, default=1.0, help="seconds between two views, about")
     parser.add_argument("--zoom", type=int, default=13)
     parser.add_argument("--size", type=int, default=data.SMALL, help="pixels of 10 m along the tile")
@@ -281,22 +327,32 @@ async def play(
     with contextlib.ExitStack() as stack:
         before = await elsewhere(people)
         exports = [stack.enter_context(export(person, document, first)) for person in exporting]
+        ending = [asyncio.create_task(one.end()) for one in exports]
         await asyncio.gather(*(participant(person, document, first, options.pause) for person in people))
         seconds = time.monotonic() - begun
         after = await elsewhere(people)
-        done = sum(one.poll() == 0 for one in exports)
         counts = await counted(url)
         memory = [mib(psutil.Process(person.pid)) for person in people if person.pid]
         own = 0.0 if process is None else sum(map(mib, [one := psutil.Process(process.pid), *one.children(True)]))
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=options.export_seconds)
+            for task in late:
+                task.cancel()
+        unfinished = [one.reason() for one in exports if not one.written]
+    written = sorted(one.seconds for one in exports if one.written)
     tiles = sorted(seconds for person in people for seconds in person.tiles)
     firsts = sorted(person.first for person in people)
     for reason in {reason for person in people for reason in person.told}:
         print(f"    told: {reason[:200]}")
+    for reason in unfinished:
+        print(f"    export of {reason[:300]}")
     return Round(
         people=len(people), first_median=statistics.median(firsts), first_worst=firsts[-1],
         tile_median=statistics.median(tiles), tile_p95=tiles[int(0.95 * (len(tiles) - 1))], tiles=len(tiles),
         evaluated=counts["evaluated"], served=counts["served"], elsewhere=after - before,
-        exports=len(exports), exported=done, server_mib=statistics.median(memory), evaluator_mib=own,
+        exports=len(exports), exported=len(written),
+        export_median=statistics.median(written) if written else 0.0, export_worst=written[-1] if written else 0.0,
+        unfinished=unfinished, server_mib=statistics.median(memory), evaluator_mib=own,
         told=sum(len(person.told) for person in people), silent=sum(person.silent for person in people),
         seconds=seconds,
     )  # fmt: skip
@@ -432,17 +488,20 @@ async def counted(url: str) -> dict[str, int]:
 
 
 @contextlib.contextmanager
-def export(person: Person, document: Path, view: View) -> Iterator[subprocess.Popen]:
+def export(person: Person, document: Path, view: View) -> Iterator[Export]:
     """An export of what is seen at first, as a kernel of the participant's makes it; ended with the round."""
     environment = {
         **os.environ, "MUSES_LAB_HOME": str(person.home), "MUSES_COMPUTE": "threads", "MUSES_WORKER_NICE": "10",
         "MUSES_THREADS": "1", "MUSES_WORKER_BYTES": str(256 << 20),
     }  # fmt: skip
     bounds = json.dumps(what_is_seen(view, "")["bounds"])
-    command = [sys.executable, "-c", EXPORT, str(document), bounds, str(person.home / "export.tif")]
-    process = subprocess.Popen(command, env=environment, cwd=person.home, stdout=subprocess.DEVNULL)
+    file, told = person.home / "export.tif", person.home / "export.txt"
+    file.unlink(missing_ok=True)  # of the round before
+    command = [sys.executable, "-c", EXPORT, str(document), bounds, str(file)]
+    with told.open("w") as out:
+        process = subprocess.Popen(command, env=environment, cwd=person.home, stdout=out, stderr=out)
     try:
-        yield process
+        yield Export(person.name, process, file, told, time.monotonic())
     finally:
         process.kill()
         process.wait()

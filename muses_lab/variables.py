@@ -113,7 +113,7 @@ _DECLARED = [
     Variable("MUSES_HUB_PUBLISHED", "hub", None, "Folder whose notebooks and data every user gets copies of.", "`published` in `MUSES_HUB_STATE`"),
     Variable("MUSES_HUB_START", "hub", None, "The published notebook that users land on.", "the first one"),
     Variable("MUSES_HUB_SAMPLE", "hub", "1", "`0`: the hub starts without the sample catalogue."),
-    Variable("MUSES_HUB_DATABASE", "hub", None, "Database of documents, jobs, shares and audit: `postgresql+psycopg://…`.", "SQLite in `MUSES_HUB_STATE`"),
+    Variable("MUSES_HUB_DATABASE", "hub", None, "Database of documents, jobs, shares and audit: `postgresql+psycopg://…`.", "SQLite in `MUSES_HUB_STATE/muses`"),
     Variable("MUSES_HUB_USER_BYTES", "hub", 4 * _GIB, "Bytes of documents that a user may keep in the hub's store.", "4 GiB"),
     Variable("MUSES_HUB_WORKERS", "hub", 2, "Workers of one user's cluster, at most."),
     Variable("MUSES_HUB_CORES", "hub", 2, "Threads of each worker."),

@@ -349,3 +349,6 @@ def test_a_class_on_one_map_costs_what_one_participant_costs(folder: Path, tmp_p
     computed = [found["evaluated"] + found["elsewhere"] for found in (one, four)]
     assert 0 < computed[1] <= 2 * computed[0] and four["served"] > four["evaluated"], text
     assert not one["silent"] + four["silent"] and "MISSED" not in text, text
+    for found in (one, four):
+        assert (found["exports"], found["exported"], found["unfinished"]) == (1, 1, []), text
+        assert found["export_worst"] >= found["export_median"] > 0

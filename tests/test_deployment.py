@@ -21,9 +21,11 @@ from muses_lab.deployment import once, run, singleuser
 from muses_lab.deployment.accounts import FIRST, Accounts, separated
 from muses_lab.deployment.config import HubSettings, Limits, SettingsError
 from muses_lab.deployment.published import prepare
+from muses_lab.deployment.service_account import hand_over
+from muses_lab.deployment.store import file_of
 from muses_lab.notebooks import TUTORIALS
 from muses_lab.sample import generate
-from tests.helpers import REPOSITORY
+from tests.helpers import PYTHON_PATH, REPOSITORY
 
 ONE_FOR_ALL = {"PASSWORD": "correct-horse-battery"}
 
@@ -136,6 +138,59 @@ def test_users_share_no_id_with_each_other_nor_with_the_machine(tmp_path, monkey
 def test_a_users_folder_is_below_that_of_all_homes(tmp_path, name):
     with pytest.raises(ValueError, match="cannot be the name of a user's folder"):
         Accounts(hub(tmp_path), separate=False).of(name)
+
+
+# The service `muses` with its store
+
+
+@pytest.fixture
+def root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root changes owners and accounts")
+
+
+def as_account(imports: str, code: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python as an account without rights, which need not be able to read what is imported."""
+    lines = ["import os", "from pathlib import Path", imports, f"os.setgid({FIRST}); os.setuid({FIRST})", code]
+    env = {**os.environ, "PYTHONPATH": PYTHON_PATH}
+    return subprocess.run([sys.executable, "-c", "\n".join(lines)], env=env, capture_output=True, text=True)
+
+
+def test_what_is_handed_over_is_the_accounts_and_links_lead_nowhere(tmp_path, root):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    (mine / "folder").mkdir(parents=True)
+    (mine / "folder" / "file").write_text("x")
+    other.mkdir()
+    (mine / "link").symlink_to(other)
+    (mine / "folder" / "link").symlink_to(other / "file")
+    (other / "file").write_text("x")
+    for _ in range(2):
+        hand_over(mine, FIRST)
+        assert {path.lstat().st_uid for path in (mine, *mine.rglob("*"))} == {FIRST}
+        (mine / "restored").write_text("as root, like `muses-lab store restore`")
+    assert {path.stat().st_uid for path in (other, other / "file")} == {0}
+    assert mine.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_store_that_the_account_cannot_write_is_refused_with_the_cure(folder, root):
+    place, file = folder / "elsewhere", folder / "elsewhere" / "muses.sqlite"
+
+    def refused() -> str:
+        return as_account("from muses_lab.deployment.store import check", f"check(Path({str(file)!r}), {FIRST})").stderr
+
+    place.mkdir()
+    assert f"under the account {FIRST}, which cannot write {place} (MUSES_HUB_DATABASE)" in refused()
+    os.chown(place, FIRST, FIRST)
+    assert refused() == ""
+    file.touch(0o600)
+    assert f"which cannot write {file} (MUSES_HUB_DATABASE)" in refused()
+    os.chown(file, FIRST, FIRST)
+    assert refused() == ""
+
+
+def test_which_file_a_store_is():
+    assert file_of("sqlite:////srv/muses/store.sqlite") == Path("/srv/muses/store.sqlite")
+    assert file_of("postgresql+psycopg://muses:secret@/muses") is file_of("no address") is None
 
 
 # What is published
@@ -301,6 +356,25 @@ def test_compiled_kernels_are_found_where_numba_looks(tmp_path):
         singleuser.give_kernels(tmp_path / "code", tmp_path / "cache")
     folder = _CacheLocator.get_suitable_cache_subpath(str(tmp_path / "code" / "engine" / "kernels.py"))
     assert (tmp_path / "cache" / folder / compiled.name).read_bytes() == b"index"
+
+
+def test_kernels_that_another_account_compiled_for_itself_are_not_linked(folder, root):
+    place, cache = folder / "code" / "engine" / "__pycache__", folder / "cache"
+    place.mkdir(parents=True)
+    cache.mkdir()
+    os.chown(cache, FIRST, FIRST)
+    for name in ("mean", "sum"):
+        (place / f"{name}.nbi").write_bytes(b"index")
+
+    def given() -> set[str]:
+        code = f"give_kernels(Path({str(folder / 'code')!r}), Path({str(cache)!r}))"
+        told = as_account("from muses_lab.deployment.singleuser import give_kernels", code)
+        assert told.returncode == 0, told
+        return {path.name for path in cache.glob("*/*")}
+
+    assert given() == {"mean.nbi", "sum.nbi"}
+    (place / "sum.nbi").chmod(0o600)  # written anew by a process of root whose files are its own
+    assert given() == {"mean.nbi"}
 
 
 # Services that a killed hub left

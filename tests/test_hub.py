@@ -25,8 +25,10 @@ from tornado.web import create_signed_value, decode_signed_value
 from muses_lab.catalog import Query
 from muses_lab.catalog.local import FolderCatalog
 from muses_lab.notebooks import TUTORIALS
+from muses_lab.store.remote import RemoteStore
 from tests.helpers import PYTHON_PATH, REPOSITORY
 from tests.helpers.hubs import HubUser, RunningHub, alive, python_for_all, running_hub, until
+from tests.helpers.made_course import course_archive
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -155,8 +157,39 @@ def test_processes_run_under_the_users_accounts_and_files_are_private(hub, shown
         home = hub.state / "home" / name
         assert (home.stat().st_mode & 0o777, home.stat().st_uid) == (0o700, *uids[name])
     assert uids["alice"] != uids["bob"]
-    secrets = ["cookie_secret", "jupyterhub.sqlite", "gateway.sqlite", "gateway.key", "muses.sqlite", "hub.log"]
+    secrets = ["cookie_secret", "jupyterhub.sqlite", "gateway.sqlite", "gateway.key", "hub.log"]
     assert {name: (hub.state / name).stat().st_mode & 0o077 for name in secrets} == dict.fromkeys(secrets, 0)
+
+
+def test_the_store_has_an_account_and_a_folder_of_its_own(hub, shown, alice, documents):
+    need_accounts(hub)
+    (service,) = hub.those("-m muses_lab.hub")
+    uid = service.uids().real
+    status = Path(f"/proc/{service.pid}/status").read_text()
+    assert uid >= 200_000 and {*service.uids(), *service.gids()} == {uid}
+    assert re.search(r"^Groups:[ \t]*$", status, re.MULTILINE), "in no group"
+    others = {process.uids().real for process in hub.processes() if process.pid != service.pid}
+    assert uid not in others, "no user's, and not that of the evaluator"
+    store, courses = hub.state / "muses", hub.state / "courses"
+    assert (store / "muses.sqlite").is_file() and not list(hub.state.glob("muses.sqlite*"))
+    for path in (store, *store.rglob("*")):
+        assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (uid, 0), path
+    assert (courses.stat().st_uid, courses.stat().st_mode & 0o777) == (uid, 0o755)
+    code = f"""
+import os
+for what in (lambda: os.listdir({str(store)!r}), lambda: open({str(store / "muses.sqlite")!r}),
+             lambda: open({str(courses / "planted")!r}, "w"), lambda: os.kill({service.pid}, 0)):
+    try:
+        print("done", what(), end=" ")
+    except PermissionError:
+        print("refused", end=" ")
+print(os.listdir({str(courses)!r}) is not None)
+"""
+    assert alice.kernel().run(code).split() == [*["refused"] * 4, "True"]
+    hub.kill("-m muses_lab.hub")
+    assert hub.one("-m muses_lab.hub").uids().real == uid
+    hub.up()
+    assert alice.publish(*documents)[0] == shown["alice"].split("/")[2]
 
 
 def test_secrets_stay_with_those_who_need_them(hub, shown):
@@ -420,6 +453,54 @@ def test_a_stopped_cluster_comes_back_when_it_is_needed_in_the_size_that_was_cho
     assert look["options"] == {"workers": 1, "cores": 1, "memory": 1.5} and look["limit"] == 1.5 * 2**30
     other = TILE.replace("2063", "2064")
     assert alice.ask(other.format(*shown["alice"].split("/")[2:4])).status_code == 200
+
+
+def test_the_trainer_stops_and_starts_the_clusters_of_the_class(hub, shown, alice, bob, tmp_path):
+    """On the page of the class, for those who have the course open; what is published is the service's account's."""
+    course, everybody = "clusters", (alice, bob)
+    trainer = HubUser(hub, "trainer")
+    token = trainer.token()
+    store = RemoteStore(f"{hub.url}/services/muses", lambda: token)
+    store.publish_course(course, course_archive(tmp_path / "made", course=course))
+    for user in everybody:
+        joined = user.follow(f"/hub/user-redirect/muses/courses/{course}")
+        assert joined.url.endswith(f"/user/{user.name}/lab/tree/courses/{course}/01-map.ipynb"), joined.text
+        user.open(f"courses/{course}/01-map.ipynb")
+        assert user.ask("muses/cluster", "POST", json={"do": "start"}).status_code == 202
+    page = f"/services/muses/courses/{course}/class"
+    trainer.follow(page)
+
+    def act(**wish: str) -> None:
+        xsrf = {"X-XSRFToken": trainer.session.cookies.get("_xsrf", path="/services/muses/") or ""}
+        answer = trainer.session.post(f"{hub.url}{page}/act", json=wish, headers=xsrf, timeout=60)
+        assert answer.status_code == 200, answer.text
+
+    def clusters() -> dict[str, str]:
+        """What the page shows."""
+        found = trainer.follow(f"{page}/state").json()["participants"]
+        return {one["user"]: one.get("cluster", "") for one in found}
+
+    def all_idle() -> bool:
+        return clusters() == {"alice": "idle", "bob": "idle"}
+
+    until(all_idle, 90, lambda: f"{clusters()}\n{hub.messages()}")
+    before = [process for user in everybody for process in hub.those("dask", user=user.name)]
+    assert len([one for one in before if "scheduler" in one.cmdline()]) == 2
+    act(do="stop")
+    until(lambda: clusters() == {"alice": "off", "bob": "off"}, 60, lambda: f"{clusters()}\n{hub.messages()}")
+    until(lambda: not any(alive(process) for process in before), 40, hub.messages)
+    act(do="start")
+    until(all_idle, 90, lambda: f"{clusters()}\n{hub.messages()}")
+    for user in everybody:
+        assert user.cluster()["workers"] >= 1 and len(hub.those("dask scheduler", user=user.name)) == 1
+    for user in everybody:
+        for kernel in user.ask("api/kernels").json():
+            user.ask(f"api/kernels/{kernel['id']}", "DELETE")
+    published = hub.state / "courses" / course
+    owners = {path.stat().st_uid for path in (published, *published.rglob("*"))}
+    assert owners == {hub.one("-m muses_lab.hub").uids().real}
+    store.remove_course(course, answers=True)
+    assert not published.exists()
 
 
 def test_a_cluster_ends_with_its_users_server(hub, shown, bob):

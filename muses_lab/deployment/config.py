@@ -173,10 +173,15 @@ class HubSettings:
         """
         return Path(self.environment.get("STATE") or settings.home() / "hub").resolve()
 
+    @cached_property
+    def store(self) -> Path:
+        """The folder of the service `muses`, with its SQLite store: under an account of its own nobody else's."""
+        return self.state / "muses"
+
     @property
     def database(self) -> str:
         """Of documents, jobs, shares and the audit log; the service `muses` alone connects to it."""
-        return self.environment.get("DATABASE") or f"sqlite:///{self.state / 'muses.sqlite'}"
+        return self.environment.get("DATABASE") or f"sqlite:///{self.store / 'muses.sqlite'}"
 
     @cached_property
     def published(self) -> Path:

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from muses_lab import settings
+from muses_lab.deployment.service_account import become, hand_over
 from muses_lab.deployment.singleuser import give_catalogs, give_kernels
 
 
@@ -20,11 +21,9 @@ def main(home: Path, uid: int | None) -> None:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.environ["MUSES_LAB_HOME"] = str(home)
     if uid is not None:
-        os.chown(home, uid, uid)
-        os.setgroups([])
-        os.setgid(uid)
-        os.setuid(uid)
-        os.environ |= {"HOME": str(home), "NUMBA_CACHE_DIR": str(home / "numba")}
+        hand_over(home, uid)
+        become(uid, home)
+        os.environ["NUMBA_CACHE_DIR"] = str(home / "numba")
         give_kernels(Path(settings.__file__).parent, home / "numba")
     catalogs = os.environ.get("MUSES_HUB_CATALOGS")
     if catalogs:

@@ -84,16 +84,17 @@ def give_catalogs(source: Path) -> None:
 def give_kernels(package: Path, cache: Path) -> None:
     """Links to the kernels that were compiled at the installation; else the first view waits a minute for a compiler.
 
-    Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does.
+    Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does. What
+    another process has compiled there since, for itself alone, would be an error of whoever follows a link to it.
     """
     for compiled in package.rglob("*.nb[ic]"):
         folder = compiled.parent.parent
         place = cache / f"{folder.name}_{hashlib.sha1(str(folder).encode()).hexdigest()}"
         place.mkdir(parents=True, exist_ok=True)
         link = place / compiled.name
-        if link.is_symlink() and not link.exists():
+        if link.is_symlink() and not os.access(link, os.R_OK):
             link.unlink()
-        if not link.exists():
+        if not link.exists() and os.access(compiled, os.R_OK):
             link.symlink_to(compiled)
 
 

@@ -193,6 +193,18 @@ class HubUser:
         headers = {"X-XSRFToken": self._xsrf(f"/user/{of or self.name}/"), "Sec-Fetch-Mode": "cors"}
         return self.session.request(method, url, headers=headers, timeout=250, **options)
 
+    def follow(self, path: str) -> requests.Response:
+        """What a click on a link of the hub opens."""
+        clicked = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document", "Sec-Fetch-Site": "same-origin"}
+        return self.session.get(f"{self.hub.url}{path}", headers=clicked, timeout=250)
+
+    def open(self, path: str) -> Kernel:
+        """What JupyterLab does with a notebook: a session with a kernel, which begins in the notebook's folder."""
+        body = {"path": path, "name": path, "type": "notebook", "kernel": {"name": "python3"}}
+        answer = self.ask("api/sessions", "POST", json=body)
+        assert answer.status_code == 201, answer.text
+        return Kernel(self, answer.json()["kernel"]["id"])
+
     def in_terminal(self, command: str, wanted: str, seconds: float = 120) -> str:
         """What a new terminal of the server shows from a command on, until `wanted` is in it."""
         name = self.ask("api/terminals", "POST").json()["name"]
