@@ -153,6 +153,8 @@ def test_it_is_legible_in_the_dark_and_on_a_telephone(app: Notebook, page: Page,
     app.screenshot("app-5-dark-narrow")
     no_serious_faults(page, APP)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
+    scale, makers = (app.map.locator(f".leaflet-control-{one}").bounding_box() for one in ("scale", "attribution"))
+    assert scale and makers and scale["x"] + scale["width"] <= makers["x"], "one lies on the other"
     for name in ("Region", "Show", "Compare", "with"):
         box = choice(page, name).bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= 420
