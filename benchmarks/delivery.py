@@ -216,8 +216,8 @@ class Delivery:
             "mean": None,
             "valid": None,
             "counters": {
-                **{k: after[k] - before.get(k, 0) for k in ("blocks_decoded", "evaluations")},
-                "blocks": after["blocks_decoded"] - before.get("blocks_decoded", 0),
+                **{k: after.get(k, 0) - before.get(k, 0) for k in ("blocks_decoded", "evaluations")},
+                "blocks": after.get("blocks_decoded", 0) - before.get("blocks_decoded", 0),
                 "cpu_seconds": used,
                 "png_bytes": sum(len(body) for *_, body in answers),
                 "status_seconds": waits,

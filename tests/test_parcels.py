@@ -15,7 +15,7 @@ import pyogrio
 import pytest
 import shapely
 from bokeh.document import Document
-from bokeh.models import Patch, Scatter, Segment
+from bokeh.models import NoOverlap, Patch, Scatter, Segment
 
 import muses_lab as ml
 from muses_lab.errors import ArgumentError, NotFound
@@ -103,6 +103,15 @@ def test_the_chart_the_table_the_files_and_over_have_the_same_digits(m: Map, mas
             read = geopandas.read_parquet(written)
         for name in (*STATS, "count"):
             np.testing.assert_array_equal(read[name].to_numpy(float), expected[name].to_numpy())
+
+
+def test_labels_of_dates_do_not_lie_on_each_other_on_a_narrow_page(m, masked):
+    panel = shown_on(m, masked, fields())
+    panel.choose(0)
+    until(lambda: panel.series.get("item"))
+    (root,) = Document.from_json(json.loads(panel.series["item"])["doc"]).roots
+    policies = [axis.major_label_policy for plot in root.children for axis in plot.xaxis]
+    assert len(policies) == 2 and all(isinstance(policy, NoOverlap) for policy in policies)
 
 
 def test_small_plots_are_the_same_numbers(m: Map, masked: ml.Chain) -> None:

@@ -273,7 +273,9 @@ def test_a_dot_shows_its_scene_and_a_second_one_is_compared(panel, m):
 def test_layers_with_dates_move_to_the_dot_and_the_plot_follows_the_map(clear):
     m = Map()
     m.add(clear.ndvi().over_time().style(cmap="RdYlGn"), name="NDVI")
-    panel = click(done(SeriesPanel(m)))
+    panel = done(SeriesPanel(m))
+    assert panel.shown["first"].startswith(m.tiles("NDVI").over.over[-1].label), "the date that the map shows already"
+    click(panel)
     times = [date["time"] for date in panel.dates]
     says(panel, do="show", time=times[0])
     assert m.date == times[0][:10] and not [t.name for t in m.stack() if t.name.startswith(SCENE)]
@@ -328,6 +330,35 @@ def test_images_come_also_where_another_text_was_written_while_they_were_made(pa
     assert sorted(panel.images["images"]) == some and panel.told["state"] == "ok"
     click(panel, 1.41, 43.58)
     assert sorted(panel.images["images"]) == [date["time"] for date in panel.dates if date["time"] in some]
+
+
+def test_clouds_are_white_in_the_images_of_dates_and_fields_are_not(s2):
+    m = Map()
+    m.add(s2.mask_clouds().ndvi().median("t").style(cmap="RdYlGn"), name="NDVI")
+    panel = click(done(SeriesPanel(m)))
+    says(panel, do="images", times=[date["time"] for date in panel.dates])
+    there = {date["time"]: date["state"] for date in panel.dates if panel.images["images"][date["time"]]}
+    assert set(there.values()) == {"valid", "masked"}, "a clear date and a clouded one"
+    seen = []
+    for time_, state in there.items():
+        image = chip(panel, time_)
+        classes = s2.band("SCL").dates(time_, str(np.datetime64(time_) + 1)).drop("t").compute(panel._window()).values
+        clouds, fields = classes == 9, np.isin(classes, (4, 5))
+        middle = image[22:26, 22:26].mean()
+        assert middle > 220 if state == "masked" else middle < 160, (time_, middle)
+        if clouds.sum() > 50:
+            assert image[clouds].mean() > 215, time_
+        if fields.sum() > 50:
+            assert image[fields].mean() < 160, time_
+            assert np.ptp(image[fields].mean(axis=0)) > 8, f"{time_}: fields have a colour"
+        seen.append((clouds.sum() > 50, fields.sum() > 50))
+    assert np.any(seen, axis=0).all(), "clouds and fields were looked at"
+
+
+def chip(panel: SeriesPanel, time_: str) -> np.ndarray:
+    """The small image of a date as the page gets it: (y, x, 3)."""
+    body = base64.b64decode(panel.images["images"][time_].partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB"), float)
 
 
 def test_curves_are_those_of_the_series(panel, clear):

@@ -71,11 +71,11 @@ def test_a_region_is_chosen_and_a_clicked_field_tells_its_six_years(
     traffic.forget()
     choice(page, "Region").select_option(YEARS)
     app.until(lambda: len(traffic.tiles()) >= 4, 120, "the region's tiles are not asked for")
+    click_map(app, 0.45, 0.45)  # while the kernel is still at the region: the click is answered all the same
     day = page.get_by_role("region", name="Dates").locator(".muses-time-label")
     app.until(lambda: day.inner_text() == "2019-07-15", 120, "the region's date is not shown")
     app.loaded(timeout=180)
     assert {tile.status for tile in traffic.tiles()} == {200}
-    click_map(app, 0.45, 0.45)
     dates = panel_of(app).get_by_role("group", name="Images of the dates").get_by_role("button")
     assert dates.count() == 72
     spoken = panel_of(app).locator(".muses-sp-canvas").get_attribute("aria-label") or ""
@@ -153,6 +153,8 @@ def test_it_is_legible_in_the_dark_and_on_a_telephone(app: Notebook, page: Page,
     app.screenshot("app-5-dark-narrow")
     no_serious_faults(page, APP)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it is wider than the screen"
+    scale, makers = (app.map.locator(f".leaflet-control-{one}").bounding_box() for one in ("scale", "attribution"))
+    assert scale and makers and scale["x"] + scale["width"] <= makers["x"], "one lies on the other"
     for name in ("Region", "Show", "Compare", "with"):
         box = choice(page, name).bounding_box()
         assert box and box["x"] >= 0 and box["x"] + box["width"] <= 420

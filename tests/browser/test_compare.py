@@ -81,3 +81,20 @@ def test_linked_maps_move_together(shown):
         lambda: shown.says("max(abs(a - b) for a, b in zip(m.center, other.center)) < 1e-9") == "True",
         20, "the other map stays",
     )  # fmt: skip
+
+
+def test_saved_and_reopened_two_layers_are_compared_where_the_line_was(shown, lab):
+    shown.run("m.swipe('Before', 'NDVI')")
+    handle = shown.map.get_by_role("slider", name="Line between the two layers")
+    handle.press("Home")
+    handle.press("PageUp")
+    shown.until(lambda: shown.says("m.panel.swipe['at']") == "0.1", 10, "the line is elsewhere")
+    told = handle.get_attribute("aria-valuetext")
+    shown.save()
+    lab.stop_kernels()
+    shown.open("compare.ipynb").loaded()
+    handle.wait_for()
+    assert handle.get_attribute("aria-valuetext") == told
+    shown.until(lambda: len(clips(shown)) == 2, 30, "the layers are not clipped")
+    handle.press("PageUp")
+    assert handle.get_attribute("aria-valuetext") == told.replace("10 %", "20 %"), "it moves without a kernel"

@@ -35,11 +35,13 @@ def item(drawn: Any) -> str:
     import holoviews as hv
     import holoviews.plotting.bokeh  # noqa: F401
     from bokeh.embed import json_item
-    from bokeh.models import Column, GridPlot
+    from bokeh.models import Column, GridPlot, NoOverlap
 
     root = hv.render(drawn, backend="bokeh")
     if isinstance(root, GridPlot):  # whose columns do not become as wide as the page lets them be
         figures: list[Any] = [child for child, *_ in root.children]
         fills = any(figure.sizing_mode == "stretch_both" for figure in figures)
         root = Column(children=figures, sizing_mode="stretch_both" if fills else "stretch_width")
+    for figure in getattr(root, "children", [root]):
+        figure.xaxis.major_label_policy = NoOverlap(min_distance=8)  # the page may be a narrow one
     return json.dumps(json_item(root))

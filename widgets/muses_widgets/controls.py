@@ -15,7 +15,7 @@ from muses_lab.errors import ArgumentError, MusesError
 from muses_lab.plain import Status, shown
 from muses_widgets import rows
 from muses_widgets.modules import JS, joined
-from muses_widgets.threads import Told
+from muses_widgets.threads import TURN, Told
 
 Item = ml.Chain | ml.Layer | ml.TimeLayer
 
@@ -85,7 +85,6 @@ class Controls(Told):
             )
         chosen = _chosen(bound, names)
         self._bound = [one for one in bound if any(name in one.parameters for name in chosen)]
-        self._lock = threading.RLock()  # of what is shown
         self._queue = threading.Lock()  # of what waits
         self._waiting: dict[str, Any] = {}
         self._asked: list[str] = []
@@ -130,7 +129,7 @@ class Controls(Told):
 
     def refresh(self) -> None:
         """Takes over what the layers are now, where others have replaced them."""
-        with self._lock:
+        with TURN:
             self._draw()
 
     def status(self) -> Status:
@@ -156,7 +155,7 @@ class Controls(Told):
 
     def _apply(self, values: Mapping[str, Any]) -> None:
         """All or nothing: a layer that cannot be made leaves the others as they are."""
-        with self._lock:
+        with TURN:
             made = [(one, one.made_with(values)) for one in self._bound]
             for one, item in made:
                 one.target.check(item)
@@ -164,8 +163,8 @@ class Controls(Told):
                 one.take(item, values)
             self._draw(known=values)
             self.told = {"state": "ok", "text": ""}
-            for use in self._uses:
-                use(*self.items)
+        for use in self._uses:  # which may wait for what other widgets tell
+            use(*self.items)
 
     def _draw(self, known: Iterable[str] = ()) -> None:
         """The rows as the layers are now; those that nobody has given another value keep their problem."""

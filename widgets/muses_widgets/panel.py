@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from threading import RLock
 from typing import Any
 
 import traitlets as t
@@ -13,7 +12,7 @@ from muses_lab.plain import Status
 from muses_widgets.colours import offered
 from muses_widgets.modules import JS, joined
 from muses_widgets.sections import Section, scripts, styles
-from muses_widgets.threads import Told
+from muses_widgets.threads import TURN, Told
 
 _WORST = ("loading", "failed", "partial", "not shown", "ok", "empty", "hidden")
 """States of layers; the first of them that one has is the map's."""
@@ -75,7 +74,6 @@ class Panel(Told):
     def __init__(self, **traits: Any) -> None:
         super().__init__(palettes=offered(), **traits)
         self._parts: dict[str, Section] = {}
-        self._telling = RLock()  # exports tell from threads of their own
         self.on_msg(self._receive)
 
     def __repr__(self) -> str:
@@ -114,7 +112,7 @@ class Panel(Told):
 
     def tell(self, section: str, state: dict[str, Any]) -> None:
         """Tells the browser's part of a section."""
-        with self._telling:
+        with TURN:  # exports tell from threads of their own
             self.sections = {**self.sections, section: state}
 
     def show_problem(self, text: str) -> None:

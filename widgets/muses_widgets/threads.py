@@ -10,8 +10,9 @@ from typing import Any
 import anywidget
 import traitlets as t
 
-_TURN = threading.RLock()
-"""One for all widgets: what one tells may set traits of another."""
+TURN = threading.RLock()
+"""One for all widgets: what one tells may set traits of another. Who holds a lock while traits are set holds this one:
+observers run in its turn, and would wait for another lock whose holder waits for the turn."""
 
 
 class Told(anywidget.AnyWidget):
@@ -23,18 +24,18 @@ class Told(anywidget.AnyWidget):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(getattr(type(self), name, None), t.TraitType):
-            with _TURN:
+            with TURN:
                 super().__setattr__(name, value)
         else:
             super().__setattr__(name, value)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        with _TURN:
+        with TURN:
             super().set_state(sync_data)
 
     @contextmanager
     def hold_trait_notifications(self) -> Iterator[None]:
-        with _TURN, super().hold_trait_notifications():
+        with TURN, super().hold_trait_notifications():
             yield
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

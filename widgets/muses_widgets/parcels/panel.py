@@ -30,7 +30,7 @@ from muses_widgets.parcels import facts
 from muses_widgets.places.kept import Places
 from muses_widgets.sections.newest import Newest
 from muses_widgets.service import served_place
-from muses_widgets.threads import Told
+from muses_widgets.threads import TURN, Told
 
 if TYPE_CHECKING:
     from muses_widgets.map import Map
@@ -150,7 +150,6 @@ class ParcelsPanel(Told):
         self._found: ZonalSeries | None = None
         self._source = self._resolve()
         self._stopped = threading.Event()
-        self._lock = threading.RLock()
         self._called = _called(self._features, name)
         super().__init__(
             title=title, names=facts.names_of(self._features, self._called),
@@ -200,7 +199,7 @@ class ParcelsPanel(Told):
 
         `NotFound` while they are not there: they are being computed, or could not be.
         """
-        with self._lock:
+        with TURN:
             if self._found is None or not self._is_current(self._found):
                 why = self.told.get("text") or "still computing"
                 raise NotFound(f"the statistics of the parcels are not there: {why}")
@@ -314,14 +313,14 @@ class ParcelsPanel(Told):
             return
         if is_stale():
             return
-        with self._lock:
+        with TURN:
             self._found = found
             self._show_all(found)
         self._tell("ok", "", total)
 
     def _forget_others(self) -> None:
         """Takes away the values of a chain that the layer shows no longer: nobody should take them for its own."""
-        with self._lock:
+        with TURN:
             if self._found is None or self._is_current(self._found):
                 return
             self._found = None
@@ -369,7 +368,7 @@ class ParcelsPanel(Told):
         return [f"{note[:1].upper()}{note[1:]}" for note in notes]
 
     def _show_values(self, _: Any = None) -> None:
-        with self._lock:
+        with TURN:
             found = self._found
             if found is None:
                 return
@@ -378,7 +377,7 @@ class ParcelsPanel(Told):
             self.values = {"date": self.date, "band": self.band, "columns": columns}
 
     def _show_series(self, _: Any = None) -> None:
-        with self._lock:
+        with TURN:
             if self._found is None or self.chosen < 0:
                 self.series = {}  # a plot that is being drawn is no longer wanted: see `_draw`
                 return
@@ -398,7 +397,7 @@ class ParcelsPanel(Told):
                 )
         except Exception as error:  # no cell is there in which it could appear
             plot = {"number": number, "title": title, "text": str(error) or type(error).__name__, "failed": True}
-        with self._lock:
+        with TURN:
             if not is_stale() and number == self.chosen and found_of is self._found:
                 self.series = plot
 

@@ -29,6 +29,7 @@ class DatesOnMap:
         self._scene: np.datetime64 | None = None
         self._compared: np.datetime64 | None = None
         map.panel.observe(self._follow, _FOLLOWED)
+        self._told()
 
     def leave(self) -> None:
         """Follows the map no longer."""

@@ -31,7 +31,7 @@ from muses_widgets.series.expressions import Item, Quantity
 from muses_widgets.series.images import DateImages, window_around
 from muses_widgets.series.plotted import CANDIDATE, Part, Plotted, Take
 from muses_widgets.series.strip import Strip
-from muses_widgets.threads import Told
+from muses_widgets.threads import TURN, Told
 
 CANDIDATE_COLOUR = "#e0197d"
 """Of no kept place; seen on light and on dark paper."""
@@ -123,7 +123,6 @@ class SeriesPanel(Told):
         self._file = files.PlacesFile(None if isinstance(places, Places) else places)
         self._plotted = Plotted(self._layers, expressions or {})
         self._strip = Strip()
-        self._lock = threading.RLock()
         self._in_sight: dict[str, Any] = {"times": []}  # the dates whose images the page waits for
         self._newest = Newest("series of places", self._answer)
         self._chips = Newest("images of dates", self._show_images)
@@ -305,7 +304,7 @@ class SeriesPanel(Told):
         self._ask()
 
     def _set_candidate(self, geometry: BaseGeometry | None) -> None:
-        with self._lock:
+        with TURN:
             self._plotted.candidate = geometry
         self.layer.show_candidate(geometry)
         where = None if geometry is None else geometry.representative_point()
@@ -436,7 +435,7 @@ class SeriesPanel(Told):
         if table is None:
             table = next((rows for _, _, text, rows in parts if text == self.value.strip()), None)
         self.dates = [] if table is None else words.told_dates(table, self._quantities()[0].unit)
-        with self._lock:
+        with TURN:
             key = self._images_key()
             if key != self.images.get("of"):
                 self.images = {"of": key, "images": {}}
@@ -479,14 +478,14 @@ class SeriesPanel(Told):
             self.told = {"state": "failed", "text": f"The images of the dates could not be made: {error}"}
 
     def _make_images(self, times: Sequence[str], is_stale: Callable[[], bool]) -> None:
-        with self._lock:
+        with TURN:
             key = self._images_key()
             have = dict(self.images.get("images", {})) if self.images.get("of") == key else {}
         times = [one["time"] for one in self.dates if one["time"] in set(times)]  # not of another place
         if not key or not set(times) - set(have):
             return
         for made in self._strip.made(self._image_source(), self._window(), times, have, is_stale):
-            with self._lock:
+            with TURN:
                 if self._images_key() != key:
                     return
                 self.images = {"of": key, "images": made}

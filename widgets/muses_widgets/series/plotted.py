@@ -52,11 +52,12 @@ class Plotted:
 
     def follow(self) -> bool:
         """Takes over the map's layers as they are now; returns whether they are others than before."""
-        now = tuple((name, chain_and_look(item)[0].hash) for name, item in self._layers().items())
-        if now == self._followed:
-            return False
-        self._followed, self._known = now, None
-        return True
+        with self._lock:  # a thread that is making them of the layers of before shall not put them there afterwards
+            now = tuple((name, chain_and_look(item)[0].hash) for name, item in self._layers().items())
+            if now == self._followed:
+                return False
+            self._followed, self._known = now, None
+            return True
 
     def expressions(self) -> Expressions:
         with self._lock:

@@ -78,6 +78,7 @@ export class DateStrip {
     this.element.hidden = !dates.length;
     const same = dates.length === this.dates.length && dates.every((date, n) => JSON.stringify(date) === JSON.stringify(this.dates[n]));
     if (same) return;
+    const others = dates.map(({ time }) => time).join() !== this.dates.map(({ time }) => time).join();
     this.dates = dates;
     this.slider.max = String(Math.max(0, dates.length - 1));
     this.slider.value = this.slider.max; // the newest, until one is shown
@@ -87,7 +88,7 @@ export class DateStrip {
     this.strip.replaceChildren(...this.chips.values());
     for (const chip of this.chips.values()) this.watch.observe(chip);
     this.drawImages();
-    this.mark(this.first, this.second);
+    this.mark(this.first, this.second, others);
   }
 
   /** @param {SeriesDate} date */
@@ -134,9 +135,10 @@ export class DateStrip {
    * Marks the dates that the map shows and compares.
    * @param {string} first
    * @param {string} second
+   * @param {boolean} [others] whether the dates are others than before
    */
-  mark(first, second) {
-    const moved = first !== this.first;
+  mark(first, second, others = false) {
+    const moved = others || first !== this.first;
     this.first = first;
     this.second = second;
     this.end.hidden = !second;
