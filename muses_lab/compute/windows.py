@@ -18,11 +18,13 @@ from odc.geo.geobox import GeoBox
 from muses_lab.compute.costs import Costs
 from muses_lab.compute.queue import Executor, Ticket
 from muses_lab.compute.wholes import prepare
-from muses_lab.engine import BlockKey, OnceKey, Published, RectKey, Result
+from muses_lab.crs import crs_name
+from muses_lab.engine import BlockKey, OnceKey, Published, RectKey, Result, SoleKey
 from muses_lab.engine.arrays import named
 from muses_lab.engine.graph import Step
 from muses_lab.engine.mosaic import Layout, Report, fill, layout, pick
 from muses_lab.errors import Cancelled, ComputeError
+from muses_lab.raster.grid import same_crs
 from muses_lab.resources.cache import Cache
 from muses_lab.settings import number
 from muses_lab.store import Store
@@ -186,7 +188,7 @@ def request_window(
 ) -> WindowTicket:  # fmt: skip
     """Asks for a chain on a window; returns at once, except where `region` or `fit` nodes must be evaluated first.
 
-    `once`: what is read for it need not be kept.
+    `once`: what is read for it need not be kept, nor results that no other window takes.
     """
     published = prepare(executor, published, priority, store)
     placed = layout(published.prepared, window)
@@ -204,6 +206,7 @@ def request_window(
         return ticket
     ticket._waiting, ticket._lacked = len(missing), True
     seconds = {key: kept.costs.expected(published, key) for key in missing}
+    tasks = {key: _once(placed, key) if once else key for key in missing}
     if admit is not None:
         admit(max(seconds.values()), _share(placed))
 
@@ -218,7 +221,7 @@ def request_window(
             result = future.result()
             kept.costs.took(published, key, result.seconds)
             ledger.computed(published.chain_hash, key.rect.pixels, result.seconds)
-            if not result.report.failed:
+            if not result.report.failed and not isinstance(tasks[key], SoleKey):
                 kept.results.put((published.hash, key), result, result.nbytes + 256, result.seconds)
             with ticket._lock:
                 ticket._results[key] = result
@@ -230,8 +233,7 @@ def request_window(
         return take
 
     for key in missing:
-        task = OnceKey(*key) if once and isinstance(key, BlockKey) else key
-        claim = executor.request(published, task, priority, seconds[key], published.remote)
+        claim = executor.request(published, tasks[key], priority, seconds[key], published.remote)
         with ticket._lock:
             ticket._tickets.append(claim)
             gone = ticket._released
@@ -239,6 +241,18 @@ def request_window(
         if gone:
             claim.release()
     return ticket
+
+
+def _once(placed: Layout, key: BlockKey | RectKey) -> BlockKey | RectKey:
+    """A block that this window alone asks for."""
+    if not isinstance(key, BlockKey):
+        return key
+    for part in placed.parts:
+        as_they_are = part.where is None and part.around.shape == (placed.window.shape.y, placed.window.shape.x)
+        if key in part.tasks and as_they_are and same_crs(crs_name(placed.window.crs), part.grid.crs):
+            inside = part.around.contains(key.rect.intersection(part.grid.rect(part.level)))
+            return SoleKey(*key) if inside else OnceKey(*key)
+    return OnceKey(*key)
 
 
 def _share(placed: Layout) -> float:

@@ -23,7 +23,7 @@ from muses_lab.engine.arrays import Ready, Run, call, check_size, cut, empty, ev
 from muses_lab.engine.compiled.compiler import Unfit, code_of
 from muses_lab.engine.compiled.run import run_code
 from muses_lab.engine.graph import PreparedGraph, Step, whole_grid
-from muses_lab.engine.keys import BlockKey, RectKey
+from muses_lab.engine.keys import BlockKey, RectKey, SoleKey
 from muses_lab.engine.materialized import MaterializedBlocks
 from muses_lab.engine.mosaic import Report
 from muses_lab.engine.placing import Placing, WindowPlacing, placing
@@ -82,7 +82,8 @@ class Evaluator:
             array = self.piece(own, piece, planned or self.plan(run.prepared, piece, run.results, shares))
             return compact(array), own.report
 
-        value = self._cache.get_or_compute((step.node.hash, *key, *run.mark(step)), compute, _nbytes, _complete)
+        name = (step.node.hash, *key, *run.mark(step))
+        value = self._cache.get_or_compute(name, compute, _nbytes, _nobody if isinstance(key, SoleKey) else _complete)
         run.add(value[1])
         return value
 
@@ -320,6 +321,11 @@ def _complete(value: tuple[Any, Report]) -> bool:
     That holds for a scene that a result of a whole extent lacks, too.
     """
     return not value[1].failed
+
+
+def _nobody(value: tuple[Any, Report]) -> bool:
+    """Nobody asks for it again."""
+    return False
 
 
 def compact(array: xr.DataArray) -> xr.DataArray:

@@ -30,6 +30,15 @@ class OnceKey(BlockKey):
     __slots__ = ()
 
 
+class SoleKey(OnceKey):
+    """One of which no other window has pixels: its result is not kept, either.
+
+    Else the cache of a worker fills with what nobody asks for, whatever the extent of an export is.
+    """
+
+    __slots__ = ()
+
+
 class RectKey(NamedTuple):
     """A rectangle of a chain's result on a grid at a level, no larger than a block."""
 

@@ -30,6 +30,7 @@ from muses_lab.export.journal import Journal
 from muses_lab.export.metadata import Metadata, labels_of, put_beside
 from muses_lab.export.pieces import FINISHED, SIZE, Pieces, remove, replace, to_disk, workplace
 from muses_lab.publish.documents import check_extents, keep_for_job
+from muses_lab.raster.gdal import environment
 from muses_lab.raster.window import checked, to_json
 from muses_lab.resources import rates
 from muses_lab.settings import number
@@ -269,16 +270,17 @@ def _put_together(
     """Writes the pieces as one file, and returns those that are not in it as they were computed."""
     job.at("writing")
     remove(finished)  # of an earlier try
-    try:
-        writer.write(pieces, facts, tags, finished, job)
-    except (RasterioError, OSError) as error:
-        if damaged := pieces.damaged():
-            return damaged
-        why = plain.first_line(error)
-        raise MusesError(f"{job.name} could not be put together ({why}); see whether its disk is full") from error
-    job.check()
-    to_disk(finished)
-    return writer.differing(pieces, facts, finished, job)
+    with environment():  # GDAL's own cache would take a twentieth of the machine's memory
+        try:
+            writer.write(pieces, facts, tags, finished, job)
+        except (RasterioError, OSError) as error:
+            if damaged := pieces.damaged():
+                return damaged
+            why = plain.first_line(error)
+            raise MusesError(f"{job.name} could not be put together ({why}); see whether its disk is full") from error
+        job.check()
+        to_disk(finished)
+        return writer.differing(pieces, facts, finished, job)
 
 
 def _faulty(target: Path, differing: Sequence[Pixels]) -> MusesError:
