@@ -21,8 +21,8 @@ from odc.geo.geobox import GeoBox
 import muses_lab as ml
 from muses_lab.api.chain import Chain
 from muses_lab.api.collection import Collection
-from muses_lab.compute.windows import assemble
-from muses_lab.engine import BlockKey, Engine, NodeKey, OnceKey, Published, RectKey, Result
+from muses_lab.compute.windows import assemble, once_of
+from muses_lab.engine import BlockKey, Engine, NodeKey, OnceKey, Published, RectKey, Result, SoleKey
 from muses_lab.engine.execute import compact
 from muses_lab.engine.mosaic import layout
 from muses_lab.errors import Cancelled, NotFound, TooLarge
@@ -268,6 +268,32 @@ def test_an_export_decodes_each_block_once_and_keeps_it_only_where_it_is_read_ag
     assert bool(kept) == (kind in ("halo", "twice"))
     exported = assemble(placed, results).values
     assert np.array_equal(exported, pixels(Engine(256 << 20), chain, box).values, equal_nan=True)
+
+
+def test_a_result_is_kept_unless_one_window_alone_has_pixels_of_it(engine: Engine, cloudy: Chain) -> None:
+    chain = cloudy.band("red").max("t")
+    published, (west, north) = chain.published, CORNER
+    engine.keep(published.hash, published)
+
+    def kinds(box: GeoBox) -> dict[tuple[int, int], str]:
+        placed = layout(published.prepared, box)
+        return {(key.row, key.col): type(once_of(placed, key)).__name__ for key in placed.tasks}
+
+    whole = kinds(window(SIZE, SIZE))
+    assert len(whole) == 9 and set(whole.values()) == {"SoleKey"}, "the last ones end with the grid"
+    moved = kinds(window(1024, 1024, corner=(west + 100, north - 100)))
+    assert moved.pop((1, 1)) == "SoleKey" and set(moved.values()) == {"OnceKey"}
+    assert set(kinds(window(512, 512, pixel=15.0)).values()) <= {"OnceKey"}
+    degrees = window(512, 512, pixel=1e-4, corner=(1.31, 43.64), crs="EPSG:4326")
+    assert set(kinds(degrees).values()) <= {"OnceKey"} and kinds(degrees)
+
+    first, second = BlockKey("MADE-1@10", 0, 0, 0), BlockKey("MADE-1@10", 0, 0, 1)
+    one = engine.run(published.hash, SoleKey(*first), never)
+    engine.run(published.hash, OnceKey(*second), never)
+    kept = {key[1:5] for key in engine.cache._entries if key[0] == published.prepared.output.node.hash}
+    assert kept == {tuple(second)}
+    again = engine.run(published.hash, first, never)
+    assert np.array_equal(one.values, again.values, equal_nan=True)
 
 
 def test_a_new_threshold_after_a_median_reads_nothing_and_keeps_the_median(engine: Engine, cloudy: Chain) -> None:

@@ -206,7 +206,7 @@ def request_window(
         return ticket
     ticket._waiting, ticket._lacked = len(missing), True
     seconds = {key: kept.costs.expected(published, key) for key in missing}
-    tasks = {key: _once(placed, key) if once else key for key in missing}
+    tasks = {key: once_of(placed, key) if once else key for key in missing}
     if admit is not None:
         admit(max(seconds.values()), _share(placed))
 
@@ -243,7 +243,7 @@ def request_window(
     return ticket
 
 
-def _once(placed: Layout, key: BlockKey | RectKey) -> BlockKey | RectKey:
+def once_of(placed: Layout, key: BlockKey | RectKey) -> BlockKey | RectKey:
     """A block that this window alone asks for."""
     if not isinstance(key, BlockKey):
         return key
