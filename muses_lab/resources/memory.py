@@ -42,6 +42,9 @@ _LOOK_EACH = 64
 """Part of the budget that is put into the cache between two looks at the process, which take 30 µs."""
 _STEP = 16
 """Part of the budget by which the process must grow until the allocator is asked again: asking costs time, too."""
+_FREE = 16
+"""Part of the budget that free memory of blocks may take beyond: what an evaluation works with lives there, too, and a
+full cache would have it given back to the system after each block, to be asked for again."""
 _SPARED = 4
 """Part of the budget that the cache does without at most: what has grown may be somebody's arrays in a notebook."""
 
@@ -148,7 +151,7 @@ class Memory:
         with self._changed:
             self.in_use += size
             self.cache.lend(self.in_use + self._excess)
-            self.buffers.limit(self.cache.budget - self.in_use - self._excess)
+            self.buffers.limit(self.cache.budget - self.in_use - self._excess + self.budget // _FREE)
             self.peak = max(self.peak, self.in_use + self.cache.bytes)
 
     def _look(self, moved: int) -> None:
