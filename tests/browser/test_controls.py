@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from tests.browser.accessibility import no_serious_faults
+
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 NAME = "controls.ipynb"
@@ -107,6 +109,7 @@ def test_other_kinds_of_controls_are_used(opened, controls):
     opened.until(lambda: opened.says("controls.values['focal_mean.unit']") == "m", 20, "no other unit")
     controls.locator(".muses-palettes summary").click()
     opened.screenshot("controls-2-palettes")
+    no_serious_faults(opened.page, ".muses-palettes")
     controls.get_by_role("radio", name="magma").check()
     both = "m.layer('Masked').look.cmap, m.layer('NDVI').look.cmap"
     opened.until(lambda: opened.says(both) == "magma magma", 20, "no other palette")
@@ -133,6 +136,7 @@ def test_a_limit_of_the_histogram_is_dragged_and_becomes_part_of_the_style(opene
     opened.panel.get_by_role("checkbox", name="Masked", exact=True).uncheck()
     element = histogram(opened)
     opened.screenshot("controls-4-histogram")
+    no_serious_faults(opened.page, ".muses-histogram")
     chain = opened.chain("NDVI")
     upper = element.get_by_role("slider", name="Upper limit of the colours")
     at, chart = upper.bounding_box(), element.locator(".muses-histogram-chart").bounding_box()

@@ -222,6 +222,8 @@ def test_it_looks_right_in_the_dark_and_when_narrow(opened):
 
 def test_saved_and_reopened_it_shows_the_same(opened, lab):
     spoken = panel_of(opened).locator(".muses-sp-canvas").get_attribute("aria-label")
+    place = panel_of(opened).locator(".muses-sp-at").inner_text()
+    assert place != "Click on the map"
     opened.save()
     lab.stop_kernels()
     opened.page.wait_for_timeout(1000)
@@ -233,4 +235,6 @@ def test_saved_and_reopened_it_shows_the_same(opened, lab):
     panel.get_by_text("This is what was saved").wait_for()
     assert panel.get_by_role("combobox", name="Value").is_disabled()
     assert panel.locator("[data-image='there']").count() > 0
+    assert panel.locator(".muses-sp-at").inner_text() == place
+    assert panel.get_by_role("checkbox", name="Trend").is_checked()
     opened.screenshot("series-panel-7-saved")
