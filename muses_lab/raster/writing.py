@@ -15,6 +15,7 @@ from affine import Affine
 from rasterio._err import CPLE_BaseError
 from rasterio._vsiopener import _opener_registration
 from rasterio.errors import RasterioIOError
+from rasterio.io import MemoryFile
 
 from muses_lab.raster.gdal import environment
 
@@ -22,6 +23,16 @@ from muses_lab.raster.gdal import environment
 def create_raster(path: str | os.PathLike[str], **profile: Any) -> Any:
     """A new GeoTIFF, as a rasterio dataset to be written within `opening.environment()`."""
     return rasterio.open(path, "w", **{"driver": "GTiff", **profile})
+
+
+def packed_bytes(values: np.ndarray, **options: Any) -> int:
+    """Bytes that (bands, rows, columns) take as a GeoTIFF in memory, with that driver's options."""
+    count, height, width = values.shape
+    with MemoryFile() as made, environment():
+        shape = {"count": count, "height": height, "width": width, "dtype": values.dtype}
+        with made.open(driver="GTiff", transform=Affine.scale(10, -10), **shape, **options) as file:
+            file.write(values)
+        return len(made.getbuffer())
 
 
 def open_own(path: str | os.PathLike[str], mode: str = "r", **options: Any) -> Any:

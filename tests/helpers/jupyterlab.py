@@ -166,6 +166,10 @@ class Traffic:
         return [response for response in self.answered if part in response.url]
 
 
+def _is_saved(response: Any) -> bool:
+    return response.request.method == "PUT" and "/api/contents/" in response.url and response.ok
+
+
 class Notebook:
     """A notebook open in JupyterLab in a real browser, and its map."""
 
@@ -190,11 +194,14 @@ class Notebook:
             dialog.wait_for(state="detached")
 
     def save(self) -> None:
-        self.page.get_by_role("menuitem", name="File", exact=True).click()
-        self.page.get_by_text("Save Notebook", exact=True).click()
-        self.until(lambda: self.page.locator(".jp-Document.jp-mod-current.jp-mod-dirty, "
-                   ".lm-TabBar-tab.lm-mod-current.jp-mod-dirty").count() == 0, 30, "not saved")  # fmt: skip
-        self.page.wait_for_timeout(1000)
+        """Twice: JupyterLab collects the widgets' state while it saves, on a busy machine too late for the first."""
+        for _ in range(2):
+            with self.page.expect_response(_is_saved, timeout=60_000):
+                self.page.get_by_role("menuitem", name="File", exact=True).click()
+                self.page.get_by_text("Save Notebook", exact=True).click()
+            self.until(lambda: self.page.locator(".jp-Document.jp-mod-current.jp-mod-dirty, "
+                       ".lm-TabBar-tab.lm-mod-current.jp-mod-dirty").count() == 0, 30, "not saved")  # fmt: skip
+        self.page.wait_for_timeout(500)
 
     def run_all(self, timeout: float = 180) -> Notebook:
         self._run("Run All Cells")

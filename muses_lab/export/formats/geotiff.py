@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
-from rasterio.io import MemoryFile
 from rasterio.windows import Window as Pixels
 
 from muses_lab.errors import ReadError
@@ -21,8 +19,8 @@ from muses_lab.export.pieces import COPY, SIZE, Pieces, file_checksum, opened
 from muses_lab.export.provenance import PREFIX
 from muses_lab.export.running import RunningJob
 from muses_lab.plain import users_line
-from muses_lab.raster.gdal import environment, open_raster
-from muses_lab.raster.writing import copy_raster
+from muses_lab.raster.gdal import open_raster
+from muses_lab.raster.writing import copy_raster, packed_bytes
 
 _PREDICTORS = {"NO": 1, "FLOATING_POINT": 3}
 """Of floats, by GDAL's names for its driver COG."""
@@ -118,17 +116,8 @@ def _predictor(pieces: Pieces) -> str:
     means an eighth smaller with that for floats (TIFF Technical Note 3). Without one, writing takes a third less time.
     """
     some = [pieces.values(piece, range(1))[:, :256, :256] for piece in pieces.all[:: max(1, len(pieces.all) // 4)][:4]]
-    bytes = {name: sum(_packed(values, number) for values in some) for name, number in _PREDICTORS.items()}
+    bytes = {
+        name: sum(packed_bytes(values, compress="DEFLATE", zlevel=1, predictor=number) for values in some)
+        for name, number in _PREDICTORS.items()
+    }
     return min(bytes, key=lambda name: bytes[name])
-
-
-def _packed(values: np.ndarray, predictor: int) -> int:
-    """Bytes of values as a GeoTIFF that is compressed as an export is."""
-    count, height, width = values.shape
-    with MemoryFile() as made, environment():
-        with made.open(
-            driver="GTiff", count=count, height=height, width=width, dtype=values.dtype, crs="EPSG:3857",
-            transform=Affine.scale(10, -10), compress="DEFLATE", zlevel=1, predictor=predictor,
-        ) as file:  # fmt: skip
-            file.write(values)
-        return len(made.getbuffer())
