@@ -483,7 +483,7 @@ async def counted(url: str) -> dict[str, int]:
             for line in (await answer.text()).splitlines():
                 for name in found:
                     if line.startswith(f"muses_course_blocks_{name}_total "):
-                        found[name] = int(line.split()[1])
+                        found[name] = int(float(line.split()[1]))
     return found
 
 
