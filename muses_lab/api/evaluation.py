@@ -217,21 +217,16 @@ class Evaluable(Expression):
     def _tell_problems(self) -> None:
         """Warns of items that were left out; Python shows a warning once for each line that leads to it."""
         if found := self.problems:
-            more = f"; and {len(found) - _PROBLEMS} more, see .problems" if len(found) > _PROBLEMS else ""
-            told = "; ".join(found[:_PROBLEMS])
-            warnings.warn(f"choosing the scenes of the chain: {told}{more}", SkippedItems, stacklevel=users_line())
+            told = f"choosing the scenes of the chain: {_first_of(found, ', see .problems')}"
+            warnings.warn(told, SkippedItems, stacklevel=users_line())
 
     @staticmethod
     def _tell_unread(failed: Sequence[str]) -> None:
         """Warns of scenes (`id: reason`) that could not be read while the values were computed."""
         if failed:
             many = "1 scene" if len(failed) == 1 else f"{len(failed)} scenes"
-            more = f"; and {len(failed) - _PROBLEMS} more" if len(failed) > _PROBLEMS else ""
-            told = "; ".join(failed[:_PROBLEMS])
-            warnings.warn(
-                f"{many} could not be read and left out of the values: {told}{more}", series.UnreadScenes,
-                stacklevel=users_line(),
-            )  # fmt: skip
+            told = f"{many} could not be read and left out of the values: {_first_of(failed)}"
+            warnings.warn(told, series.UnreadScenes, stacklevel=users_line())
 
     def plan(self, area: Any = None, *, format: Any = None, shown: GeoBox | None = None, **options: Any) -> Plan:
         """What the chain would cost on a window, or its export; nothing is read.
@@ -474,3 +469,9 @@ def check_size(published: Published, window: GeoBox) -> None:
             f"the result would have {size / 1e9:.1f} GB ({layers} layers of {window.shape.y} × {window.shape.x}); the "
             f"limit is {limit / 1e9:.1f} GB: choose a smaller window or coarser resolution, or .export it"
         )
+
+
+def _first_of(lines: Sequence[str], where: str = "") -> str:
+    """The first of some lines, with how many more there are, and where."""
+    more = f"; and {len(lines) - _PROBLEMS} more{where}" if len(lines) > _PROBLEMS else ""
+    return "; ".join(lines[:_PROBLEMS]) + more
