@@ -70,6 +70,7 @@ def check(log: str, folder: Path) -> None:
     assert not wrong, "\n".join(wrong[:20])
 
 
+@pytest.mark.thorough
 def test_rasters_with_random_references(tmp_path: Path) -> None:
     meet(tmp_path, 1, 25)
 

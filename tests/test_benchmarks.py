@@ -200,6 +200,7 @@ def test_the_limit_reads_tiles_and_strips(unlike: Path) -> None:
         process.end()
 
 
+@pytest.mark.thorough
 def test_other_data_sets_and_a_late_server(folder: Path, tmp_path: Path) -> None:
     with serving(folder, delay=0.001) as server:
         process = contestants.muses(MUSES_ALLOWED_HOSTS="127.0.0.1")

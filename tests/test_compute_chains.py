@@ -56,6 +56,7 @@ def ours() -> set[int]:
     return {q.pid for p in found for q in [p, *p.children(recursive=True)]}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_plain_script_gives_the_same_pixels_in_threads_and_on_the_cluster_and_leaves_nothing(
     sample_catalog, no_cluster, tmp_path, monkeypatch

@@ -29,7 +29,6 @@ from muses_lab.compute.embedded import finder
 from muses_lab.compute.queue import Executor
 from muses_lab.errors import ComputeError, ReadError
 from tests.helpers import PYTHON_PATH
-from tests.helpers.examples import always
 from tests.helpers.scripted_engine import Document
 from tests.helpers.tcp_proxy import proxy_before
 from tests.helpers.waiting import within
@@ -259,6 +258,7 @@ def test_a_block_that_kills_its_workers_fails_alone(lab):
     assert [t.future.result(60) for t in others] == [f"n{n}" for n in range(4)]
 
 
+@pytest.mark.thorough
 def test_a_busy_worker_is_told_what_is_queued_and_what_is_dropped(alone):
     """With the document if it does not have it, and later without."""
     executor, log = Executor(dask_backend.DaskBackend("embedded", embedded.connect)), alone.parent / "log"
@@ -308,7 +308,8 @@ def test_a_cluster_that_was_killed_is_started_again_once_and_leaves_no_orphans(a
         executor.close()
 
 
-@pytest.mark.parametrize("swallowed", always(["the block", "its answer"], ["its answer"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("swallowed", ["the block", "its answer"])
 def test_where_only_news_of_tasks_do_not_pass_the_cluster_is_connected_again(alone, monkeypatch, swallowed):
     """The scheduler answers all else, through other connections."""
     monkeypatch.setattr(dask_backend, "LOOK", 0.3)

@@ -51,6 +51,7 @@ def test_kernel_and_server_share_the_users_cluster(address, monkeypatch):
             server.close()
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_production_on_a_gateway_writes_the_same_files(made, tmp_path, monkeypatch):
     _, scenes = three(made, sizes=True)

@@ -163,6 +163,7 @@ def test_what_only_running_shows_is_told(made):
         assert part in told, f"{part}\n\n{told}"
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_notebook_that_needs_the_internet_fails_at_that_cell(made):
     write(

@@ -64,6 +64,7 @@ def test_the_number_on_the_page_is_that_of_its_scenes(made):
     assert "cloudy scenes" in asked.look(len(cover)).message
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_course_on_the_page_passes_the_check(made):
     found = check(made)

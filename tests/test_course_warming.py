@@ -76,6 +76,7 @@ def test_what_is_computed_beforehand_is_what_participants_get(evaluator, tmp_pat
     np.testing.assert_array_equal(np.squeeze(values), np.squeeze(theirs.compute(tile).values))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_what_cannot_be_computed_says_why(evaluator, tmp_path):
     with pytest.raises(ComputeError, match="refuses: no course 'fields' is published"):

@@ -87,9 +87,8 @@ def test_a_course_says_what_it_is_about_and_asks_in_every_notebook(name):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)  # a quarter of a minute for each of eight kernels, when nothing else runs
-@pytest.mark.parametrize(
-    "name", [name if name == FIRST else pytest.param(name, marks=pytest.mark.thorough) for name in ALL]
-)
+@pytest.mark.thorough  # browser/test_class.py plays the first one in a hub
+@pytest.mark.parametrize("name", ALL)
 def test_it_runs_as_a_participant_has_it_and_every_answer_is_told_what_it_should_be(name):
     """`muses-lab course check`: without a network, all cells, then the solutions, then wrong answers."""
     found = check(COURSES / name)

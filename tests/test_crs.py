@@ -79,6 +79,7 @@ def test_no_way_in_leads_to_a_file_or_a_server(tmp_path: Path) -> None:
     assert {way: found for way, found in outcomes.items() if not found.startswith("refused")} == {}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace here")
 def test_the_system_sees_no_call_for_the_decoy(tmp_path: Path) -> None:
@@ -237,6 +238,7 @@ def test_nothing_else_makes_a_system_of_a_text() -> None:
     assert found == {"muses_lab/crs.py"}
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_the_service_and_the_workers_fetch_no_grids_and_a_kernel_keeps_its_setting() -> None:
     code = """if True:

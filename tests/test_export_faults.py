@@ -21,6 +21,7 @@ from muses_lab.compute import embedded
 from muses_lab.errors import ComputeError
 from muses_lab.export import Job
 from tests.helpers import PYTHON_PATH
+from tests.helpers.examples import always
 from tests.helpers.made_scenes import ndvi_of, window
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -64,7 +65,7 @@ def worker() -> int:
     return next(process.pid for process in found if "spawn_main" in " ".join(process.cmdline()))
 
 
-@pytest.mark.parametrize("who", ["a worker", "the scheduler"])
+@pytest.mark.parametrize("who", always(["a worker", "the scheduler"], ["the scheduler"]))
 def test_who_computes_is_killed_in_the_middle(chain: Chain, expected: bytes, tmp_path: Path, who: str) -> None:
     killed = threading.Event()
 

@@ -164,6 +164,7 @@ def test_tiles_of_workers_that_are_too_slow_fail_with_the_limit_and_come_by_retr
     lab.recovers(view)
 
 
+@pytest.mark.thorough
 def test_stuck_workers_are_replaced(lab: Lab) -> None:
     """Every thread of the cluster is taken by work that never ends and hears no cancel flag."""
     lab.break_workers("stuck")
@@ -275,6 +276,7 @@ def _belongs(process: psutil.Process, lab: Lab) -> bool:
 # The scheduler: last, because the next cluster has no proxy
 
 
+@pytest.mark.thorough
 def test_a_cluster_that_is_killed_is_started_again(lab: Lab) -> None:
     lab.break_workers("slow 1")
     pid = json.loads(finder.cluster_file(finder.cluster_folder()).read_text())["pid"]

@@ -43,6 +43,7 @@ def muses_lab(*words: str, **environment: str) -> str:
     return told.stdout
 
 
+@pytest.mark.thorough
 def test_on_a_laptop(
     course_samples: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: None
 ) -> None:

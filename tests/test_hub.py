@@ -455,6 +455,7 @@ def test_a_stopped_cluster_comes_back_when_it_is_needed_in_the_size_that_was_cho
     assert alice.ask(other.format(*shown["alice"].split("/")[2:4])).status_code == 200
 
 
+@pytest.mark.thorough
 def test_the_trainer_stops_and_starts_the_clusters_of_the_class(hub, shown, alice, bob, tmp_path):
     """On the page of the class, for those who have the course open; what is published is the service's account's."""
     course, everybody = "clusters", (alice, bob)

@@ -512,6 +512,7 @@ def test_a_participant_joins_by_the_link_and_the_trainer_sees_how_it_goes(
     assert refused.status_code == 403 and "for its trainers" in refused.text
 
 
+@pytest.mark.thorough
 def test_answers_reach_the_hub_whatever_is_killed_and_notes_reach_the_page(
     hub: Hub, servers: dict[str, Server], course: str
 ) -> None:

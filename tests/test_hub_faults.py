@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import requests
 
-from tests.helpers.examples import always
 from tests.helpers.hubs import HubUser, Kernel, RunningHub, alive, running_hub, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -108,7 +107,8 @@ def map_(alice: HubUser, sample_catalog: Path) -> Map:
     return Map(alice, *alice.publish(chain.to_json(), chain.style(cmap="RdYlGn", vmin=0, vmax=1).look.to_json()))
 
 
-@pytest.mark.parametrize("part", always(PARTS, ["hub"]))
+@pytest.mark.thorough
+@pytest.mark.parametrize("part", PARTS)
 def test_a_killed_part_comes_back_during_panning_and_exports(hub, alice, kernel, map_, undisturbed, part):
     server = hub.one("muses_lab.deployment.singleuser", user="alice")
     scheduler = hub.one("dask scheduler", user="alice")

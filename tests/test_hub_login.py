@@ -149,6 +149,7 @@ def account() -> Iterator[tuple[str, str]]:
         subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
 
 
+@pytest.mark.thorough
 def test_the_machines_accounts_log_in_with_their_passwords(sample_catalog: Path, account: tuple[str, str]) -> None:
     name, password = account
     with running_hub(sample_catalog, AUTH="pam", USERS=f"@{name}") as hub:

@@ -367,8 +367,9 @@ def in_this_process(folder: str, dates: int) -> None:
     print(engine.memory.budget >> 20, (peak - before) >> 20)
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
-@pytest.mark.parametrize("dates", always([24, 96], [24]))
+@pytest.mark.parametrize("dates", [24, 96])
 def test_a_process_stays_within_its_budget_whatever_the_chain(tmp_path: Path, dates: int) -> None:
     budget, grown = map(int, apart(f"in_this_process({str(tmp_path / 'scenes')!r}, {dates})").split())
     assert 64 < grown <= budget + 64, f"the process grew by {grown} MiB; its budget is {budget} MiB"

@@ -226,6 +226,7 @@ job = chain.export({path!r}, from_json({window!r}), progress=False)
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_server_interrupts_its_kernels_export_which_goes_on_after_the_next_start(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,7 @@ def test_tiles_do_not_wait_for_publications(
         wait_for(lambda: all(counts == IDLE for counts in pools(one).values()))
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_a_publication_that_took_too_long_makes_room_for_the_next_one(
     tmp_path: Path, slow_catalog: Api, layer: ml.Layer, published: tuple[str, str]

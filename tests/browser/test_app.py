@@ -106,6 +106,7 @@ def test_a_kept_field_is_compared_with_the_next_one_and_saved_as_csv(app: Notebo
     keys_reach_everything(page, APP)
 
 
+@pytest.mark.thorough
 def test_two_months_are_compared_by_a_line(app: Notebook, page: Page) -> None:
     choice(page, "Compare").select_option("2018-07")
     choice(page, "with").select_option("2020-07")
@@ -120,6 +121,7 @@ def test_two_months_are_compared_by_a_line(app: Notebook, page: Page) -> None:
     handle.wait_for(state="detached", timeout=60_000)
 
 
+@pytest.mark.thorough
 def test_another_index_is_shown(app: Notebook, page: Page, traffic: Traffic) -> None:
     traffic.forget()
     choice(page, "Show").select_option("Moisture of plants (NDMI)")
@@ -145,6 +147,7 @@ def test_the_view_is_exported_and_downloaded(app: Notebook, page: Page, lab: Lab
         assert file.crs.to_epsg() == 3857 and file.tags()["MUSES_CHAIN"]
 
 
+@pytest.mark.thorough
 def test_it_is_legible_in_the_dark_and_on_a_telephone(app: Notebook, page: Page, lab: Lab, traffic: Traffic) -> None:
     assert traffic.left_the_machine(traffic.everything) == []
     page.set_viewport_size({"width": 420, "height": 1400})

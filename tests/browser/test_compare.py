@@ -83,6 +83,7 @@ def test_linked_maps_move_together(shown):
     )  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_saved_and_reopened_two_layers_are_compared_where_the_line_was(shown, lab):
     shown.run("m.swipe('Before', 'NDVI')")
     handle = shown.map.get_by_role("slider", name="Line between the two layers")

@@ -133,6 +133,7 @@ def is_mine(copy: Path) -> bool:
     return "mine = 1" in text and "Corrected once" in text and "Corrected twice" not in text
 
 
+@pytest.mark.thorough
 def test_users_land_on_notebook_01_and_get_its_correction_with_their_copy_untouched(hub, browser):
     published, home = hub.state / "published", hub.state / "home" / "carol" / "notebooks"
     context = browser.new_context(viewport=VIEWPORT)

@@ -186,6 +186,7 @@ def html_manager(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "package" / "dist" / "embed-amd.js"
 
 
+@pytest.mark.thorough
 def test_a_page_without_a_server_says_so(saved: Path, html_manager: Path, browser: Browser, tmp_path: Path) -> None:
     html, _ = HTMLExporter().from_filename(str(saved))
     (tmp_path / "page.html").write_text(html, "utf-8")

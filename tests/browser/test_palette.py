@@ -189,6 +189,7 @@ def test_it_looks_right_in_the_dark_and_when_narrow(opened):
     opened.choose_theme("JupyterLab Light")
 
 
+@pytest.mark.thorough
 def test_a_reopened_notebook_has_its_colours_and_takes_others_without_a_kernel(opened, traffic):
     before = seen(opened)
     opened.save()

@@ -218,6 +218,7 @@ def test_files_are_offered(opened, lab):
     assert opened.value("bool(written['mean'].equals(found['mean'].reset_index(drop=True)))") is True
 
 
+@pytest.mark.thorough
 def test_it_is_legible_in_the_dark_and_when_narrow(opened):
     panel = panel_of(opened)
     opened.choose_theme("JupyterLab Dark")
@@ -237,6 +238,7 @@ def test_it_is_legible_in_the_dark_and_when_narrow(opened):
     opened.choose_theme("JupyterLab Light")
 
 
+@pytest.mark.thorough
 def test_saved_and_reopened_it_shows_the_same_without_a_kernel(opened, lab):
     panel = panel_of(opened)
     chosen = opened.value("panel.status()['chosen']")

@@ -106,6 +106,7 @@ def test_a_polygon_of_a_layer_is_picked_by_a_click(opened):
     opened.screenshot("polygons-3-picked")
 
 
+@pytest.mark.thorough
 def test_saved_and_reopened_the_kept_polygon_is_there(opened, lab):
     opened.save()
     lab.stop_kernels()

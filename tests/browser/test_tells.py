@@ -98,6 +98,7 @@ def test_progress_time_and_queue_are_told_while_tiles_come(opened, layer):
     assert float(opened.panel.locator("[data-name=NDVI]").get_attribute("data-seconds")) > 2
 
 
+@pytest.mark.thorough
 def test_an_expected_time_is_told_while_blocks_come_and_not_otherwise(opened, layer, fault):
     layer("held")
     opened.until(lambda: re.search(r"^0 of \d+ tiles · [5-9] s", told(opened)), 60, "no progress")

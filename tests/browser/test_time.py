@@ -173,6 +173,7 @@ def test_it_is_legible_in_both_themes_wide_and_narrow(shown):
     assert cut == []
 
 
+@pytest.mark.thorough
 def test_a_saved_notebook_shows_the_date_without_a_kernel(shown, lab):
     bar(shown).get_by_role("button", name="Filter").click()
     bar(shown).get_by_label("Orbit").select_option("8 descending")
