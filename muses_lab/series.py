@@ -191,8 +191,7 @@ def attributes(published: Published, report: WindowReport) -> dict[str, Any]:
         "scenes_used": report.scenes_used,
         "scenes_found": report.scenes_found,
         **({"thinned": sentence(*report.thinned)} if report.thinned else {}),
-        **({"scenes_failed": [f"{id}: {reason}" for id, reason in report.failed]} if report.failed else {}),
-        **({"problems": published.left_out} if published.left_out else {}),
+        **published.lacks(dict(report.failed)),
     }
 
 

@@ -29,6 +29,7 @@ from muses_lab.document.graph import Node
 from muses_lab.engine import Published
 from muses_lab.engine.cost import Plan
 from muses_lab.engine.coverage import nowhere
+from muses_lab.engine.mosaic import reasons
 from muses_lab.engine.sealed import seal
 from muses_lab.errors import ArgumentError, MusesError, NoScenes, TooLarge
 from muses_lab.export import Job, export, materialize
@@ -355,7 +356,7 @@ class Evaluable(Expression):
         self._tell_problems()
         places, single = points(lon, lat)
         found = point_series(self.published, places, single, resolution, progress=progress)
-        self._tell_unread([f"{id}: {why}" for id, why in found.failed.items()])
+        self._tell_unread(reasons(found.failed))
         return found
 
     def over(
@@ -396,7 +397,7 @@ class Evaluable(Expression):
         features = polygons if isinstance(polygons, Features) else noted(read("over", polygons))
         found = zonal_series(self.published, features, stats, resolution, progress)
         tell_of_empty(features, found.found.empty)
-        self._tell_unread([f"{id}: {why}" for id, why in found.failed.items()])
+        self._tell_unread(reasons(found.failed))
         return found
 
     def export(

@@ -16,6 +16,7 @@ from muses_lab.api.chain import Chain
 from muses_lab.api.jobs import ChainJob
 from muses_lab.api.tabled import Tabled
 from muses_lab.document import strict_json
+from muses_lab.engine.mosaic import reasons
 from muses_lab.errors import DocumentError, MusesError
 from muses_lab.export import files
 from muses_lab.export.formats import texts_of
@@ -127,7 +128,7 @@ class History:
             code = f"# {error}"
         more = f" and {len(self.used) - _SCENES} more" if len(self.used) > _SCENES else ""
         scenes = ", ".join(self.used[:_SCENES]) + more
-        left = [*(f"{id}: {why}" for id, why in self.failed.items()), *self.problems]
+        left = [*reasons(self.failed), *self.problems]
         thinned = self.texts.get(f"{PREFIX}THINNED")
         return "\n".join(
             [

@@ -17,6 +17,7 @@ import requests
 from muses_lab.courses.copies import Copy
 from muses_lab.courses.description import CourseError
 from muses_lab.courses.folder import Published, find
+from muses_lab.engine.mosaic import reasons
 from muses_lab.errors import ComputeError, MusesError
 from muses_lab.exercises.participant import Course
 from muses_lab.export import Job
@@ -40,7 +41,7 @@ class Warmed:
     def __str__(self) -> str:
         levels = ", ".join(map(str, self.levels))
         told = f"{self.name}: {self.blocks} blocks at levels {levels}, {self.bytes / 1e6:.1f} MB"
-        return "\n".join([told, *(f"  not read: {id}: {why}" for id, why in self.failed.items())])
+        return "\n".join([told, *(f"  not read: {line}" for line in reasons(self.failed))])
 
 
 def warm(

@@ -42,6 +42,11 @@ class Report:
         return Report(self.used | other.used, {**self.failed, **other.failed})
 
 
+def reasons(failed: Mapping[str, str]) -> list[str]:
+    """What is told of scenes that could not be read: `id: reason`, in order."""
+    return [f"{id}: {reason}" for id, reason in sorted(failed.items())]
+
+
 @dataclass(frozen=True)
 class Part:
     """The pixels of a window that one grid owns."""

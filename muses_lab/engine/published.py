@@ -13,6 +13,7 @@ from muses_lab.document import graph
 from muses_lab.document.artefacts import Artefact, kinds
 from muses_lab.document.graph import Node
 from muses_lab.engine.graph import PreparedGraph, lists_of
+from muses_lab.engine.mosaic import reasons
 from muses_lab.operators import references, registry
 from muses_lab.operators.own import import_modules, modules_of
 from muses_lab.scenes.scene import Scenes
@@ -44,6 +45,11 @@ class Published:
     def left_out(self) -> list[str]:
         """Items that were left out of its lists of scenes, with the reason."""
         return [line for digest in self.artefacts for line in self.problems.get(digest, ())]
+
+    def lacks(self, failed: Mapping[str, str]) -> dict[str, list[str]]:
+        """What an array's attributes say of what its values lack: scenes that could not be read, items left out."""
+        said = {"scenes_failed": reasons(failed), "problems": self.left_out}
+        return {name: lines for name, lines in said.items() if lines}
 
     @cached_property
     def document(self) -> bytes:

@@ -142,12 +142,7 @@ class ZonalSeries(Timeline):
             values = values[..., 0, :]
         coords["statistic"] = list(self.found.names)
         array = xr.DataArray(values, coords, tuple(coords), name="values")
-        array.attrs = {
-            "muses_chain": self.hash,
-            **({"scenes_failed": [f"{id}: {why}" for id, why in sorted(self.found.failed.items())]}
-               if self.found.failed else {}),
-            **({"problems": self.published.left_out} if self.published.left_out else {}),
-        }  # fmt: skip
+        array.attrs = {"muses_chain": self.hash, **self.published.lacks(self.found.failed)}
         return array
 
     @cached_property

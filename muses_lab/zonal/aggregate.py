@@ -108,11 +108,7 @@ def aggregate(
     values = values.transpose(*(d for d in (*AXES, target) if d in values.dims))
     values = values.assign_coords(geometry=("geometry", shapes), feature=("geometry", np.array(features.ids, object)))
     values.coords["geometry"].attrs["crs"] = features.crs
-    values.attrs = {
-        "muses_chain": published.chain_hash,
-        **({"scenes_failed": [f"{id}: {reason}" for id, reason in sorted(failed.items())]} if failed else {}),
-        **({"problems": published.left_out} if published.left_out else {}),
-    }
+    values.attrs = {"muses_chain": published.chain_hash, **published.lacks(failed)}
     values.name = "values"
     return values
 
