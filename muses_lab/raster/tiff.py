@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import re
 import struct
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -126,7 +125,7 @@ class Image:
             raw: Any = body
         else:
             try:
-                raw = _decoder(self.compression)(body, out=_room(out.nbytes) if self.predictor > 1 else _bytes_of(out))
+                raw = _decoder(self.compression)(body, out=_bytes_of(out))
             except Exception as error:  # every codec has an error of its own
                 raise ValueError(str(error)) from None
         if len(raw) != out.nbytes:
@@ -134,7 +133,7 @@ class Image:
         if self.predictor == 3:
             out[...] = imagecodecs.floatpred_decode(np.frombuffer(raw, self.dtype).reshape(out.shape), axis=-1)
         elif self.predictor == 2:
-            undo_differences(np.frombuffer(raw, f"u{self.dtype.itemsize}").reshape(out.shape), _unsigned(out))
+            undo_differences(_unsigned(out))
         elif self.compression == _NONE:
             out[...] = np.frombuffer(raw, self.dtype).reshape(out.shape)
 
@@ -156,17 +155,6 @@ def _unsigned(values: np.ndarray) -> np.ndarray:
 
 def _bytes_of(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1).view(np.uint8)
-
-
-_kept = threading.local()
-
-
-def _room(size: int) -> np.ndarray:
-    """Bytes for what is between two steps of decoding: each thread has its own, and uses it again."""
-    room = getattr(_kept, "room", None)
-    if room is None or room.size < size:
-        room = _kept.room = np.empty(size, np.uint8)
-    return room[:size]
 
 
 def _decoder(compression: int) -> Callable[..., Any]:
