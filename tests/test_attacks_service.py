@@ -467,6 +467,7 @@ def test_a_bucket_gives_each_user_a_burst_and_then_a_rate(monkeypatch: pytest.Mo
     assert len(throttle._accounts) <= 1024
 
 
+@pytest.mark.thorough
 def test_a_thousand_tiles_a_second_are_refused_and_the_server_stays_responsive(tmp_path: Path) -> None:
     total = 600
     limits = {"MUSES_REQUESTS_PER_SECOND": "20", "MUSES_REQUESTS_BURST": "100"}  # that any machine can exceed

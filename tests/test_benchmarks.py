@@ -95,6 +95,7 @@ def _agrees(answer: dict[str, Any] | None, values: np.ndarray) -> None:
     assert answer["valid"] == pytest.approx(np.isfinite(values).mean(), abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_views_are_what_numpy_computes_and_read_what_the_limit_reads(folder: Path, muses: contestants.Process) -> None:
     items = read_items(folder)
     view = parse_view(W1, items)

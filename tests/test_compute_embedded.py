@@ -118,6 +118,7 @@ def asker(code: str = "") -> subprocess.Popen:
 # What is asked for arrives, once
 
 
+@pytest.mark.thorough
 def test_blocks_that_are_asked_for_together_have_answers_of_their_own(alone):
     executor, log = Executor(dask_backend.DaskBackend("embedded", embedded.connect)), alone.parent / "log"
     size = 1 << 20  # left in memory, the others are not

@@ -439,6 +439,7 @@ def test_the_maps_of_a_course_are_computed_once_for_the_class(
     assert process.uids().real not in {one.uids().real for one in hub.those("", user="alice")}
 
 
+@pytest.mark.thorough
 def test_a_stopped_cluster_comes_back_when_it_is_needed_in_the_size_that_was_chosen(hub, shown, alice, documents):
     before = hub.one("dask scheduler", user="alice")
     stopped = alice.ask("muses/cluster", "POST", json={"do": "stop"})

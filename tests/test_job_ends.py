@@ -320,6 +320,7 @@ def test_a_job_that_was_handed_over_ends_with_who_waits(
     check(target, known.id, "cancelled", expected)
 
 
+@pytest.mark.thorough
 def test_a_job_of_another_process_can_be_cancelled(
     expected: np.ndarray, target: Path, script: Callable[..., Script]
 ) -> None:

@@ -458,6 +458,7 @@ def test_waiting_ends_when_cancelled() -> None:
         pass
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_many_threads_and_a_tiny_budget_end(scenes: Scenes) -> None:
     engine = Engine(1 << 20)

@@ -231,6 +231,7 @@ def test_a_package_that_is_broken_is_told_by_name_and_skipped(tmp_path: Path) ->
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.slow
 def test_workers_have_the_operators_of_packages(tmp_path: Path) -> None:
     folder = package(tmp_path / "site", "mine", {"mine": "mine_ops"}, mine_ops=TWICE)

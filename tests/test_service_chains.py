@@ -312,6 +312,7 @@ def test_whatever_makes_the_cluster_work_passes_admission(
             assert counts["submitted"] == 0, "nothing was computed"
 
 
+@pytest.mark.thorough
 def test_what_is_kept_of_a_whole_area_is_served_whatever_it_took(tmp_path: Path, s2: ml.Collection) -> None:
     """Its tiles are cheap, and so are admitted."""
     chain = s2.mask_clouds().ndvi().median("t")

@@ -164,6 +164,7 @@ def test_two_chains_are_compared_in_one_graph(opened, chain):
     no_serious_faults(opened.page, ".muses-chain")
 
 
+@pytest.mark.thorough
 def test_it_is_legible_in_the_dark_and_when_narrow(opened, chain):
     opened.choose_theme("JupyterLab Dark")
     opened.screenshot("chain-5-dark")

@@ -201,6 +201,7 @@ def test_it_looks_right_in_the_dark_and_when_narrow(opened, controls):
     opened.choose_theme("JupyterLab Light")
 
 
+@pytest.mark.thorough
 def test_saved_and_reopened_it_shows_the_same_and_works_while_its_kernel_runs(opened, lab):
     value = opened.says("controls.values['threshold']")
     opened.save()

@@ -159,6 +159,7 @@ def saved(sample_catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "colleague.ipynb"
 
 
+@pytest.mark.thorough
 def test_a_colleagues_notebook_says_to_run_its_cells(saved: Path, lab: Lab, notebook: Notebook) -> None:
     shutil.copy(saved, lab.root)
     notebook.open(saved.name)

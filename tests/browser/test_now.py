@@ -197,6 +197,7 @@ def test_a_period_without_scenes_is_a_sentence_on_the_map(shown, traffic):
     assert traffic.troubles == []
 
 
+@pytest.mark.thorough
 def test_four_layers_in_a_small_map(shown):
     shown.run(LAYERS)
     shown.run(DATES)

@@ -86,6 +86,7 @@ def test_a_polygon_takes_its_place_and_plus_keeps_it(opened):
     assert opened.value("[panel.kept[0]['kind'], len(panel._tools.data)]") == ["polygon", 0]
 
 
+@pytest.mark.thorough
 def test_a_polygon_of_a_layer_is_picked_by_a_click(opened):
     opened.run(
         "from ipyleaflet import GeoJSON\n"

@@ -108,6 +108,7 @@ def test_a_click_is_answered_while_a_cell_runs(shown):
     assert shown.says("m.panel.sections['series']['place'] == [m.clicked.lon, m.clicked.lat]") == "True"
 
 
+@pytest.mark.thorough
 def test_it_is_legible_in_both_themes_wide_and_narrow(shown):
     series(shown, 2)
     shown.map.scroll_into_view_if_needed()

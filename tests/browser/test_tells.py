@@ -69,6 +69,7 @@ def told(opened) -> str:
     return opened.panel.locator(".muses-told").inner_text()
 
 
+@pytest.mark.thorough
 def test_copies_of_an_acquisition_are_told_quietly(opened, tmp_path):
     write_tif(tmp_path / "red.tif", shape=(100, 100))
     items = [item(f"N0{n}", **{"processing:version": f"0{n}.00"}) for n in (4, 5)]
