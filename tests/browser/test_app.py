@@ -23,6 +23,8 @@ YEARS = "A wood and its fields, 2016 to 2021"
 WEST = "/14/8254/"
 """In the URLs of tiles: a column that is in this region's view and not in that of the first one."""
 
+STATE = "print('the kernel has', m.panel.clicked, series.place, series.told, str(series.plot)[:80], m.panel.shown)"
+
 
 @pytest.fixture(scope="module")
 def page(browser, lab, traffic, years_sample, repository):
@@ -52,7 +54,10 @@ def choice(page: Page, name: str) -> Locator:
 def click_map(app: Notebook, x: float, y: float) -> None:
     before = panel_of(app).locator(".muses-sp-canvas").get_attribute("data-drawn")
     app.click(x, y)
-    drawn(app, before)
+    try:
+        drawn(app, before)
+    except AssertionError as error:  # has the kernel not heard it, or the page not heard the kernel?
+        raise AssertionError(f"{error}; {app.lab.kernel_prints(STATE)}") from None
 
 
 def test_no_code_is_seen(app: Notebook, page: Page, traffic: Traffic) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 import nbformat
+from jupyter_client import BlockingKernelClient
 from playwright.sync_api import Page, Response, ViewportSize
 
 from tests.helpers import REPOSITORY
@@ -102,6 +103,22 @@ class Lab:
     def stop_kernels(self) -> None:
         for kernel in self.kernels():
             self.api(f"kernels/{kernel}", "DELETE")
+
+    def kernel_prints(self, code: str) -> str:
+        """What the newest kernel prints, asked from outside: a page of Voilà cannot be asked."""
+        files = Path(os.environ["JUPYTER_RUNTIME_DIR"]).glob("kernel-*.json")
+        client = BlockingKernelClient(connection_file=str(max(files, key=lambda file: file.stat().st_mtime)))
+        client.load_connection_file()
+        client.start_channels()
+        printed: list[str] = []
+        try:
+            client.wait_for_ready(timeout=60)
+            client.execute_interactive(
+                code, timeout=60, output_hook=lambda told: printed.append(str(told["content"].get("text", "")))
+            )
+        finally:
+            client.stop_channels()
+        return "".join(printed)
 
     def notebook(self, name: str, *cells: str) -> str:
         """Writes a notebook of code cells; returns its name."""
