@@ -232,7 +232,6 @@ def test_a_participant_starts_a_notebook_again_and_keeps_the_score(hub, trainer,
     assert row(trainer, "alice")[4] == "1 of 18"
 
 
-@pytest.mark.thorough
 def test_nothing_is_lost_when_the_service_is_killed(hub, trainer, class_):
     hub.kill("-m muses_lab.hub")
     class_["alice"].chooses(WATER, "Water", "Water swallows near infrared")

@@ -114,7 +114,6 @@ def test_nothing_keeps_people_from_using_it(opened, card, theme):
         card.get_by_role("button", name="Cancel").click()
 
 
-@pytest.mark.thorough
 def test_saved_and_opened_again_it_goes_on_without_a_kernel(opened, lab, copy: Path, traffic):
     opened.save()
     lab.stop_kernels()

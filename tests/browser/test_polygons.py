@@ -86,7 +86,6 @@ def test_a_polygon_takes_its_place_and_plus_keeps_it(opened):
     assert opened.value("[panel.kept[0]['kind'], len(panel._tools.data)]") == ["polygon", 0]
 
 
-@pytest.mark.thorough
 def test_a_polygon_of_a_layer_is_picked_by_a_click(opened):
     opened.run(
         "from ipyleaflet import GeoJSON\n"
@@ -107,7 +106,6 @@ def test_a_polygon_of_a_layer_is_picked_by_a_click(opened):
     opened.screenshot("polygons-3-picked")
 
 
-@pytest.mark.thorough
 def test_saved_and_reopened_the_kept_polygon_is_there(opened, lab):
     opened.save()
     lab.stop_kernels()
