@@ -1,8 +1,8 @@
 # make install | lab | app | hub | docs | test | test-thorough | bench | lint | lock.   PYTHON=python3.12 make install   chooses another interpreter.
 
 PYTHON ?= python3
-# Processes that run tests: more than cores, because tests wait for what they have started. Each may take three gigabytes.
-JOBS ?= $(shell awk '/MemTotal/ {print ($$2 > 15000000) ? 4 : 3}' /proc/meminfo)
+# Processes that run tests: more than cores, because tests wait for what they have started; four take as long as three.
+JOBS ?= 3
 # For pytest: make test ARGS="-k tiles -x"
 ARGS ?=
 # Where `make lab` keeps the user's own notebooks, copies of those in notebooks/, and which of them it opens.

@@ -250,8 +250,7 @@ def test_saved_and_reopened_it_shows_the_same_without_a_kernel(opened, lab):
     lab.stop_kernels()
     opened.page.wait_for_timeout(1000)
     opened.open(NAME)
-    panel = opened.page.locator(".muses-parcels").first
-    panel.scroll_into_view_if_needed()
+    panel = opened.bring(".muses-parcels")
     panel.get_by_text("These are the values that were saved").wait_for(timeout=60_000)
     assert len(names(panel)) == 20
     series_of(opened, panel, chosen)

@@ -114,7 +114,6 @@ def test_saved_and_reopened_the_kept_polygon_is_there(opened, lab):
     opened.map.wait_for(timeout=60_000)
     shapes = opened.map.locator(".leaflet-overlay-pane path")
     opened.until(lambda: shapes.count() >= 1, 60, "the polygon is not on the map")
-    panel = opened.page.locator(".muses-seriespanel").first
-    panel.scroll_into_view_if_needed()
+    panel = opened.bring(".muses-seriespanel")
     panel.get_by_text("Polygon 1").first.wait_for(timeout=60_000)
     opened.screenshot("polygons-4-saved")

@@ -228,7 +228,7 @@ def test_saved_and_reopened_it_shows_the_same(opened, lab):
     lab.stop_kernels()
     opened.page.wait_for_timeout(1000)
     opened.open(NAME)
-    panel = panel_of(opened)
+    panel = opened.bring(".muses-seriespanel")
     drawn(opened)
     assert panel.locator(".muses-sp-canvas").get_attribute("aria-label") == spoken
     assert panel.get_by_role("textbox", name="Name of North field").input_value() == "North field"

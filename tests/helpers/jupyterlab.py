@@ -20,7 +20,7 @@ from urllib.parse import urljoin
 
 import nbformat
 from jupyter_client import BlockingKernelClient
-from playwright.sync_api import Page, Response, ViewportSize
+from playwright.sync_api import Locator, Page, Response, ViewportSize
 
 from tests.helpers import REPOSITORY
 from tests.helpers.hubs import free_ports
@@ -45,6 +45,12 @@ ASK = """async (code) => {
   const { content } = await future.done;
   if (content.status !== 'ok') throw new Error(content.traceback?.join('\\n') ?? content.status);
   return printed.trim();
+}"""
+
+
+SCROLL = """(outer) => {
+  const end = outer.scrollTop + outer.clientHeight >= outer.scrollHeight - 1;
+  outer.scrollTop = end ? 0 : outer.scrollTop + outer.clientHeight / 2;
 }"""
 
 
@@ -200,6 +206,25 @@ class Notebook:
         self.page.goto(f"{self.lab.url}lab/tree/{name}?reset")
         self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         return self
+
+    def bring(self, selector: str) -> Locator:
+        """Scrolls through the notebook until something is there: JupyterLab draws cells as they come into view, those
+        below when it has nothing else to do, which on a busy machine is never. Nor does such a machine keep the two
+        seconds that anywidget gives a model: then the page is opened once more."""
+        found, troubles = self.page.locator(selector).first, self.traffic.troubles
+
+        def there() -> bool:
+            if late := [told for told in troubles if "Failed to initialize model" in told]:
+                troubles[:] = [told for told in troubles if told not in late]
+                self.page.reload()
+                self.page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+            if not found.count():
+                self.page.locator(".jp-WindowedPanel-outer:visible").first.evaluate(SCROLL)
+            return found.count() > 0
+
+        self.until(there, 120, f"there is no {selector}")
+        found.scroll_into_view_if_needed()
+        return found
 
     def choose_kernel(self) -> None:
         """On a busy machine JupyterLab sometimes asks for the kernel although it has just started it."""
