@@ -29,6 +29,7 @@ from muses_lab.errors import Cancelled, NotFound, TooLarge
 from muses_lab.raster.asset import Band
 from muses_lab.raster.grid import Rect
 from muses_lab.resources.cache import Cache
+from muses_lab.resources.helpers import HELPERS
 from tests.helpers.examples import examples
 from tests.helpers.made_scenes import CORNER, Made, never, pixels, two_apart, window, write_tif
 from tests.oracles.reads import Read, expected_reads
@@ -40,7 +41,8 @@ GRID = "MADE-1"
 
 
 @pytest.fixture
-def engine() -> Iterator[Engine]:
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setattr(HELPERS, "threads", 1)  # other tests compute in more: what is read, and when, would differ
     engine = Engine(256 << 20)
     engine.reader.log = []
     yield engine
