@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import xarray as xr
+from isal import isal_zlib
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
@@ -207,7 +208,7 @@ def _json(content: Any) -> str:
 
 
 def checksum(values: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(values).data)
+    return isal_zlib.crc32(np.ascontiguousarray(values).data)
 
 
 @dataclass

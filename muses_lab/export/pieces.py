@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from filelock import FileLock, Timeout
 from odc.geo.geobox import GeoBox
@@ -206,7 +207,7 @@ class Pieces:
                 overviews = len(file.overviews(1))
             for level in range(overviews):
                 _check_tiles(finished, level, job)
-        except (RasterioError, zlib.error):
+        except (RasterioError, imagecodecs.DeflateError):
             return self.all
         return found
 
@@ -451,13 +452,17 @@ def _read(file: Any, piece: Pixels) -> str:
 
 
 def _check_tiles(path: Path, overview: int, job: RunningJob) -> None:
-    """Raises `zlib.error` where a tile of an overview is damaged: GDAL reads many of those as if they were whole."""
+    """Raises `DeflateError` where a tile of an overview is damaged: GDAL reads many of those as if they were whole.
+
+    By libdeflate, and checksums by ISA-L: 2 % of a median's export (benchmarks.medians) less than by zlib.
+    """
     with opened(path, OVERVIEW_LEVEL=overview) as file, path.open("rb") as body:
+        room = np.empty(file.count * math.prod(file.block_shapes[0]) * np.dtype(file.dtypes[0]).itemsize, np.uint8)
         for (row, col), _ in file.block_windows(1):
             job.check()
             at, size = (file.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) for what in ("OFFSET", "SIZE"))
             body.seek(int(at))
-            zlib.decompress(body.read(int(size)))
+            imagecodecs.deflate_decode(body.read(int(size)), out=room)
 
 
 def _whole(sums: Iterable[str]) -> str:
