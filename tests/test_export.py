@@ -375,6 +375,31 @@ def test_pieces_in_which_a_scene_failed_are_compared_as_well(
     assert job.state == "done" and job.total == 10 and set(job.failed) == {"scene-1"}
 
 
+@pytest.mark.parametrize("overview", [0, 1])
+def test_an_overview_that_is_damaged_as_it_is_written_is_written_again(
+    ndvi: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overview: int
+) -> None:
+    """GDAL reads it as if it were whole."""
+    real, copies = geotiff.copy_raster, []
+
+    def copied(source: Any, path: Path, **options: Any) -> None:
+        real(source, path, **options)
+        copies.append(path)
+        if len(copies) == 1:
+            with rasterio.open(path, OVERVIEW_LEVEL=overview) as file:
+                at, size = (int(file.get_tag_item(f"BLOCK_{what}_0_0", "TIFF", bidx=1)) for what in ("OFFSET", "SIZE"))
+            with path.open("r+b") as file:
+                file.seek(at + size // 2)
+                byte = file.read(1)[0]
+                file.seek(at + size // 2)
+                file.write(bytes([byte ^ 1]))
+
+    expected = export(ndvi, tmp_path / "whole.tif", title="a").wait(60).read_bytes()
+    monkeypatch.setattr(geotiff, "copy_raster", copied)
+    assert export(ndvi, tmp_path / "a.tif", title="a").wait(60).read_bytes() == expected
+    assert len(copies) == 2
+
+
 # ----------------------------------------------------------------------------------------------- pieces, and their file
 
 
