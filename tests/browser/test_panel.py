@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 from PIL import Image
@@ -318,14 +320,36 @@ def test_features_measures_places_areas_and_the_view_as_a_file(shown, lab, traff
     assert traffic.left_the_machine() == []
 
 
+RED, BLUE = (160, 40, 40), (40, 80, 160)
+HALF = math.pi * 6378137
+MIDDLE = 1.38 / 180 * HALF
+
+
+def columns(query: dict[str, str]) -> tuple[float, float]:
+    """The west and the east, in web Mercator, of what a WMS 1.1.1 or a WMTS is asked for by its standard's names."""
+    if query["SERVICE"] == "WMS":
+        assert (query["REQUEST"], query["LAYERS"], query["SRS"]) == ("GetMap", "HALVES", "EPSG:3857")
+        west, south, east, north = map(float, query["BBOX"].split(","))
+        assert (query["WIDTH"], query["HEIGHT"]) == ("256", "256") and north - south == pytest.approx(east - west)
+        return west, east
+    assert (query["REQUEST"], query["LAYER"], query["TILEMATRIXSET"]) == ("GetTile", "HALVES", "PM")
+    side = 2 * HALF / 2 ** int(query["TILEMATRIX"])
+    return int(query["TILECOL"]) * side - HALF, (int(query["TILECOL"]) + 1) * side - HALF
+
+
 @pytest.fixture
 def maps_of_others():
-    """The address of a machine that serves one blue tile for all."""
-    body = io.BytesIO()
-    Image.new("RGB", (256, 256), (40, 80, 160)).save(body, "PNG")
+    """The address of a machine that serves one blue tile for all, by WMS and WMTS a world that is red in the west."""
 
     class Tile(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            query = {name.upper(): value for name, value in parse_qsl(urlsplit(self.path).query)}
+            image = Image.new("RGB", (256, 256), BLUE)
+            if "SERVICE" in query:
+                west, east = columns(query)
+                image.paste(RED, (0, 0, round(min(max((MIDDLE - west) / (east - west), 0), 1) * 256), 256))
+            body = io.BytesIO()
+            image.save(body, "PNG")
             self.send_response(200)
             self.send_header("Content-Type", "image/png")
             self.end_headers()
@@ -341,6 +365,23 @@ def maps_of_others():
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["WMS", "WMTS"])
+def test_the_maps_of_a_server_of_others_are_in_their_place(shown, maps_of_others, kind):
+    how = '"HALVES"' if kind == "WMS" else '"HALVES", matrix_set="PM"'
+    shown.run(f'm.add_background("{maps_of_others}/{kind.lower()}", "Halves", layers={how}, attribution="© Others")')
+    tiles = shown.page.locator(f".leaflet-tile-pane img.leaflet-tile-loaded[src^='{maps_of_others}']")
+    shown.until(lambda: tiles.count() >= 12, 60, "the map is not there")
+    shown.panel.get_by_role("checkbox", name="NDVI").uncheck()
+    shown.map.locator(".leaflet-control-attribution", has_text="© Others").wait_for()
+    shown.page.wait_for_timeout(1000)  # until the tiles have faded in
+    picture = Image.open(io.BytesIO(shown.map.screenshot())).convert("RGB")
+    y, middle = round(picture.height * 0.62), picture.width / 2
+    for x, colour in ((middle - 6, RED), (middle + 6, BLUE)):
+        assert picture.getpixel((round(x), y)) == colour, "the middle of the map is elsewhere"
+    shown.says("m.remove('Halves')")
+    tiles.first.wait_for(state="detached")
 
 
 def test_backgrounds_a_relief_corners_full_screen_and_a_view_that_is_opened_again(shown, maps_of_others):
