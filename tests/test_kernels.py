@@ -144,7 +144,7 @@ def test_a_division_stands_in_for_scale_and_offset_only_where_every_value_stays(
         np.testing.assert_array_equal((stored.astype(np.float32) + np.float32(addend)) / np.float32(divisor), exact)
 
 
-@given(hnp.arrays(st.sampled_from(["u1", "u2", "u4"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
+@given(hnp.arrays(st.sampled_from(["u1", "u2", "u4", "u8"]), hnp.array_shapes(min_dims=2, max_dims=2, max_side=40)))
 @hypothesis_settings(max_examples=examples(20))
 def test_differences_undone_wrap_around_as_integers_do(values: np.ndarray) -> None:
     stored = np.diff(values, axis=1, prepend=np.zeros((len(values), 1), values.dtype))
