@@ -111,6 +111,8 @@ def test_a_kept_field_is_compared_with_the_next_one_and_saved_as_csv(app: Notebo
 @pytest.mark.thorough
 def test_two_months_are_compared_by_a_line(app: Notebook, page: Page) -> None:
     choice(page, "Region").select_option(YEARS)
+    day = page.get_by_role("region", name="Dates").locator(".muses-time-label")
+    app.until(lambda: day.inner_text().startswith("2019-07"), 120, "the region's date is not shown")
     choice(page, "Compare").select_option("2018-07")
     choice(page, "with").select_option("2020-07")
     page.get_by_role("button", name="Compare months").click()
