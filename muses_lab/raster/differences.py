@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 _VECTOR = 128
-"""Bits of the processor's vectors that every kind has which numba compiles for."""
+"""Bits of a vector: so many have all processors for which Numba compiles."""
 
 
 @njit(cache=True, nogil=True)
@@ -22,15 +22,10 @@ def undo_differences(values):
     flat = values.reshape(-1)
     lanes = _VECTOR // 8 // values.itemsize
     whole = columns - columns % lanes
-    for row in range(0, rows, 2):
+    for row in range(0, rows - 1, 2):
         # Two rows at once: a sum has to wait for the one before it.
         upper, lower = row * columns, (row + 1) * columns
         a = b = values.dtype.type(0)
-        if row + 1 == rows:
-            for col in range(upper, upper + columns):
-                a += flat[col]
-                flat[col] = a
-            break
         for col in range(0, whole, lanes):
             a = _running_sums(flat, upper + col, a)
             b = _running_sums(flat, lower + col, b)
@@ -39,6 +34,11 @@ def undo_differences(values):
             b += flat[lower + col]
             flat[upper + col] = a
             flat[lower + col] = b
+    if rows % 2:
+        last = values.dtype.type(0)
+        for at in range((rows - 1) * columns, rows * columns):
+            last += flat[at]
+            flat[at] = last
 
 
 def _vector(_context: Any, values: Any, at: Any, before: Any) -> Any:

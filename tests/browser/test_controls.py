@@ -206,8 +206,7 @@ def test_saved_and_reopened_it_shows_the_same_and_works_while_its_kernel_runs(op
     value = opened.says("controls.values['threshold']")
     opened.save()
     opened.open(NAME)
-    panel = opened.page.locator(".muses-controls").first
-    panel.scroll_into_view_if_needed()
+    panel = opened.bring(".muses-controls")
     field = panel.get_by_role("spinbutton", name="Least greenness, as a number")
     field.wait_for()
     assert field.input_value() == value
@@ -215,7 +214,7 @@ def test_saved_and_reopened_it_shows_the_same_and_works_while_its_kernel_runs(op
     lab.stop_kernels()
     opened.page.wait_for_timeout(1000)
     opened.open(NAME)
-    panel.scroll_into_view_if_needed()
+    opened.bring(".muses-controls")
     field.wait_for()
     assert field.input_value() == value
     panel.get_by_text("values that were saved").wait_for()

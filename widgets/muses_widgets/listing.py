@@ -35,6 +35,8 @@ class Listing(ipyleaflet.Map):
     """Of layers that were removed: their places among `layers` and in the panel, and their groups."""
 
     def _keep_alike(self) -> None:
+        """To be called once, when there is a panel."""
+        self._removed = {}
         self._list_base()
         self.observe(self._follow, "layers")
         # A page may not know yet what was removed; members of a group stand together.

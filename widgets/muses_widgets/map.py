@@ -85,7 +85,6 @@ class Map(Arranging, Saving, Listing):
             **options,
         )  # fmt: skip
         self.panel = Panel(map=self, base=self._base.model_id, basemaps=basemaps.offered(), layers=[])
-        self._removed = {}
         self.panel.connect([kind(self) for kind in sections.kinds()])
         self._corner = ipyleaflet.WidgetControl(widget=self.panel, position="topright", transparent_bg=True)
         super().add(self._corner)
