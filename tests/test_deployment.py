@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -349,16 +350,27 @@ def test_the_hubs_catalogues_are_registered_but_not_over_the_users_own(tmp_path,
 
 
 def test_compiled_kernels_are_found_where_numba_looks(tmp_path):
-    compiled = tmp_path / "code" / "engine" / "__pycache__" / "kernels.mean-1.py311.nbi"
-    compiled.parent.mkdir(parents=True)
-    compiled.write_bytes(b"index")
-    for _ in range(2):
+    place = tmp_path / "code" / "engine" / "__pycache__"
+    index, compiled = place / "kernels.mean-1.py311.nbi", place / "kernels.mean-1.py311.1.nbc"
+    place.mkdir(parents=True)
+    cache = tmp_path / "cache" / _CacheLocator.get_suitable_cache_subpath(str(tmp_path / "code" / "engine" / "x.py"))
+
+    def given() -> list[bytes]:
         singleuser.give_kernels(tmp_path / "code", tmp_path / "cache")
-    folder = _CacheLocator.get_suitable_cache_subpath(str(tmp_path / "code" / "engine" / "kernels.py"))
-    assert (tmp_path / "cache" / folder / compiled.name).read_bytes() == b"index"
+        return [(cache / path.name).read_bytes() for path in (index, compiled)]
+
+    index.write_bytes(b"index")
+    compiled.write_bytes(b"mean")
+    assert given() == [b"index", b"mean"]
+    (cache / index.name).write_bytes(b"and the sum, which the user's own process compiled")
+    assert given() == [b"and the sum, which the user's own process compiled", b"mean"]
+    compiled.write_bytes(b"of another version")
+    index.write_bytes(b"index of another version")
+    os.utime(index, (time.time() + 1, time.time() + 1))
+    assert given() == [b"index of another version", b"of another version"]
 
 
-def test_kernels_that_another_account_compiled_for_itself_are_not_linked(folder, root):
+def test_kernels_that_another_account_compiles_for_itself_are_neither_given_nor_missed(folder, root):
     place, cache = folder / "code" / "engine" / "__pycache__", folder / "cache"
     place.mkdir(parents=True)
     cache.mkdir()
@@ -366,15 +378,20 @@ def test_kernels_that_another_account_compiled_for_itself_are_not_linked(folder,
     for name in ("mean", "sum"):
         (place / f"{name}.nbi").write_bytes(b"index")
 
-    def given() -> set[str]:
-        code = f"give_kernels(Path({str(folder / 'code')!r}), Path({str(cache)!r}))"
+    def given() -> dict[str, bytes]:
+        code = (
+            f"give_kernels(Path({str(folder / 'code')!r}), Path({str(cache)!r})); "
+            f"print({{path.name: path.read_bytes() for path in Path({str(cache)!r}).glob('*/*')}})"
+        )
         told = as_account("from muses_lab.deployment.singleuser import give_kernels", code)
         assert told.returncode == 0, told
-        return {path.name for path in cache.glob("*/*")}
+        return ast.literal_eval(told.stdout)
 
-    assert given() == {"mean.nbi", "sum.nbi"}
-    (place / "sum.nbi").chmod(0o600)  # written anew by a process of root whose files are its own
-    assert given() == {"mean.nbi"}
+    (place / "sum.nbi").chmod(0o600)
+    assert given() == {"mean.nbi": b"index"}
+    (place / "mean.nbi").write_bytes(b"anew")  # by a process of root whose files are its own
+    (place / "mean.nbi").chmod(0o600)
+    assert given() == {"mean.nbi": b"index"}
 
 
 # Services that a killed hub left

@@ -5,6 +5,7 @@ Runs as the user: what it writes in the home, only the user could have placed th
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -82,20 +83,23 @@ def give_catalogs(source: Path) -> None:
 
 
 def give_kernels(package: Path, cache: Path) -> None:
-    """Links to the kernels that were compiled at the installation; else the first view waits a minute for a compiler.
+    """Copies of the kernels that were compiled at the installation; else the first view waits a minute for a compiler.
 
-    Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does. What
-    another process has compiled there since, for itself alone, would be an error of whoever follows a link to it.
+    Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does. Copies
+    (15 MB), because other processes may compile there at any time and write an index anew, for themselves alone. An
+    index goes with all the files that it names: those of another index would be other functions.
     """
-    for compiled in package.rglob("*.nb[ic]"):
-        folder = compiled.parent.parent
+    for index in package.rglob("*.nbi"):
+        folder = index.parent.parent
         place = cache / f"{folder.name}_{hashlib.sha1(str(folder).encode()).hexdigest()}"
+        own, compiled = place / index.name, list(index.parent.glob(f"{glob.escape(index.stem)}.*.nbc"))
+        if own.exists() and own.stat().st_mtime >= index.stat().st_mtime:
+            continue
+        if not all(os.access(file, os.R_OK) for file in (index, *compiled)):
+            continue
         place.mkdir(parents=True, exist_ok=True)
-        link = place / compiled.name
-        if link.is_symlink() and not os.access(link, os.R_OK):
-            link.unlink()
-        if not link.exists() and os.access(compiled, os.R_OK):
-            link.symlink_to(compiled)
+        for file in (*compiled, index):
+            shutil.copyfile(file, place / file.name)
 
 
 def terminal() -> str:
