@@ -79,9 +79,14 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def fresh_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user's own folder with nothing in it, for this test only: no catalogue registered, an empty store."""
+    """A user's own folder with nothing in it, for this test only: no catalogue registered, an empty store.
+
+    Chains are computed in threads: a cluster that this process knows already is that of another home.
+    """
     home = tmp_path / "muses-lab-home"
     monkeypatch.setenv("MUSES_LAB_HOME", str(home))
+    monkeypatch.setenv("MUSES_COMPUTE", "threads")
+    monkeypatch.setattr(compute, "_default", None)
     return home
 
 
