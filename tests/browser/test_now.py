@@ -79,6 +79,8 @@ def value(shown, name: str = "NDVI") -> str:
 
 def at(shown, chain: str, zoom: int) -> float:
     """What a chain really is at the clicked place, on the pixel of a zoom."""
+    # by another way than the values, and in a thread of its own
+    shown.until(lambda: shown.value("m.panel.clicked"), 30, "the kernel did not hear of the click")
     code = f"""
 from muses_lab.service.tile import TilePixel
 lat, lon = m.panel.clicked

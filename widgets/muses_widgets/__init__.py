@@ -13,8 +13,11 @@ from muses_widgets.parcels.panel import ParcelsPanel
 from muses_widgets.places.kept import Place, Places
 from muses_widgets.series.panel import SeriesPanel
 from muses_widgets.service import find_service
+from muses_widgets.subshells import keep_from_ended_subshells
 from muses_widgets.vectors.layer import VectorLayer
 from muses_widgets.vectors.style import VectorStyle
+
+keep_from_ended_subshells()
 
 __all__ = [
     "ChainPanel",
