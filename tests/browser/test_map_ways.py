@@ -175,6 +175,24 @@ def test_a_colleagues_notebook_says_to_run_its_cells(saved: Path, lab: Lab, note
     notebook.screenshot("map-ways-2-colleague")
 
 
+@pytest.mark.thorough
+def test_a_notebook_whose_tab_was_closed_says_that_its_map_is_cut_off(lab: Lab, notebook: Notebook) -> None:
+    notebook.open(lab.notebook("closed.ipynb", MAP)).run_all().loaded()
+    lost, page = notebook.page.get_by_text("has lost its way to the kernel"), notebook.page
+    notebook.save()
+    page.get_by_role("menuitem", name="File", exact=True).click()
+    page.get_by_text("Close Tab", exact=True).click()
+    notebook.panel.wait_for(state="detached")
+    page.locator(".jp-DirListing-item", has_text="closed.ipynb").dblclick()
+    notebook.loaded()
+    lost.wait_for()
+    page.reload()
+    page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
+    notebook.loaded().click(0.5, 0.6)
+    notebook.until(lambda: notebook.says("m.clicked") != "None", 30, "the kernel did not hear of the click")
+    assert lost.count() == 0
+
+
 @pytest.fixture(scope="module")
 def html_manager(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What pages of nbconvert load from the web to draw widgets."""

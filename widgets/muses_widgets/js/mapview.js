@@ -59,8 +59,15 @@ export async function findModel(manager, reference, signal) {
 export function hasKernel(manager, model) {
   const kernel = manager?.kernel; // JupyterLab's; elsewhere only the widget itself is asked
   if (kernel && (kernel.isDisposed || ["dead", "unknown", "terminating"].includes(kernel.status))) return false;
-  return Boolean(model?.comm_live);
+  return Boolean(model?.comm_live) && !isCutOff(model);
 }
+
+/**
+ * Whether a widget's way to its kernel has been closed: JupyterLab does so with a notebook's tab, and shows the same
+ * widgets when the notebook is opened again.
+ * @param {WidgetModel | null} model
+ */
+export const isCutOff = (model) => Boolean(model?.comm?.jsServicesComm?.isDisposed);
 
 /** @param {{ views?: Record<string, Promise<WidgetView>> }} model */
 const viewsOf = async (model) => (await Promise.allSettled(Object.values(model.views ?? {}))).flatMap((r) => (r.status === "fulfilled" ? [r.value] : []));

@@ -9,7 +9,7 @@ import { nameDrawTools } from "./drawtools.js";
 import { fullScreenButton } from "./fullscreen.js";
 import { LayerList } from "./layerlist.js";
 import { MapState } from "./mapstate.js";
-import { findMapView, findModel, hasKernel, isDrawing, teachLeaflet } from "./mapview.js";
+import { findMapView, findModel, hasKernel, isCutOff, isDrawing, teachLeaflet } from "./mapview.js";
 import { notesBar } from "./notes.js";
 import { Queue } from "./queue.js";
 import { Row } from "./row.js";
@@ -21,6 +21,7 @@ import { ViewReport } from "./viewreport.js";
 
 /** Maps narrower than this show their panel folded at first. */
 const NARROW = 480;
+const CUT_OFF = "This map has lost its way to the kernel, as maps do when their notebook's tab is closed. Load the page again, or run the cell again.";
 
 export class Panel {
   // Set by connect(), before any row is made and any section is called.
@@ -154,6 +155,7 @@ export class Panel {
     });
 
     this.fit();
+    if (isCutOff(this.mapModel)) this.showProblem(CUT_OFF);
     for (const fault of model.get("faults") ?? []) this.showProblem(fault);
     this.tell((section) => section.connected?.());
     await this.adoptLayers();

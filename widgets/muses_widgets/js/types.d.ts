@@ -872,6 +872,8 @@ export interface WidgetManager {
 export interface WidgetModel {
   model_id: string;
   comm_live?: boolean;
+  /** JupyterLab's; elsewhere it has other things inside. */
+  comm?: { jsServicesComm?: { isDisposed: boolean } };
   views?: Record<string, Promise<WidgetView>>;
   get(name: string): any;
   has(name: string): boolean;
