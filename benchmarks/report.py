@@ -327,7 +327,9 @@ def _calls(found: Measured) -> str:
     for who, workload, zoom, variant in found.cells():
         if variant != "calls":
             continue
-        rounds = [s.counters for s in found.samples(who, workload, zoom, variant).values()]
+        rounds = [s.counters for s in found.samples(who, workload, zoom, variant).values() if "calls" in s.counters]
+        if not rounds:
+            continue  # a commit from before they were counted
         fewest = min(rounds, key=lambda counted: sum(times for times, _ in counted["calls"].values()))
         rooms = fewest["calls"]
         every = sorted(rooms.items(), key=lambda room: -room[1][0])
