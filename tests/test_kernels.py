@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from muses_lab.engine.compiled import vm
 from muses_lab.engine.compiled.run import factors_of
 from muses_lab.raster.differences import undo_differences
+from muses_lab.warm import PARTS
 from tests.helpers.examples import examples
 from tests.oracles.reducers import numpy_of
 
@@ -179,3 +180,39 @@ def test_nothing_is_compiled_once_the_kernels_are_warm(sample_catalog) -> None:
     code = FRESH.replace("CATALOG", repr(str(sample_catalog)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+PART = """
+import sys
+from numba.core.caching import IndexDataCacheFile
+from numba.core.dispatcher import Dispatcher
+from muses_lab import warm
+used, load = set(), IndexDataCacheFile.load
+def noting(cache, key):
+    used.add(cache._index_path)
+    return load(cache, key)
+IndexDataCacheFile.load = noting
+getattr(warm, sys.argv[1])()
+
+modules = [module for name, module in list(sys.modules.items()) if name.startswith("muses_lab")]
+every = {kernel for module in modules for kernel in vars(module).values() if isinstance(kernel, Dispatcher)}
+index = {kernel: kernel._cache._cache_file._index_path for kernel in every if hasattr(kernel._cache, "_cache_file")}
+code = {kernel: kernel.py_func for kernel in index}
+calls = {kernel: [of.__globals__.get(name) for name in of.__code__.co_names] for kernel, of in code.items()}
+taken = {kernel for kernel in index if index[kernel] in used}
+while more := {called for kernel in taken for called in calls[kernel] if called in index} - taken:
+    taken |= more
+print(*{index[kernel] for kernel in taken}, sep="\\n")
+"""
+
+
+@pytest.mark.slow
+def test_what_is_compiled_side_by_side_has_no_function_in_common() -> None:
+    """Numba reads the index of a function, adds to it and writes it: two processes would lose each other's."""
+    told = [
+        subprocess.run([sys.executable, "-c", PART, part.__name__], capture_output=True, text=True, timeout=250)
+        for part in PARTS
+    ]
+    often, others = (set(one.stdout.split()) for one in told)
+    assert len(often) > 40 and len(others) > 50, told
+    assert often & others == set()
