@@ -18,11 +18,20 @@ import ipywidgets
 import muses_widgets
 number, heard = ipywidgets.IntText(), []
 number.observe(lambda change: heard.append(change["new"]), "value")
+living = get_ipython().kernel.shell_channel_thread.manager.list_subshell
 def tell():
-    time.sleep(3)
+    for there in (2, 1):
+        while len(living()) != there:
+            time.sleep(0.05)
     number.description = "by a thread"
-threading.Thread(target=tell).start()
+threading.Thread(target=tell, daemon=True).start()
 print(number.model_id)
+"""
+HEARD = """
+end = time.monotonic() + 30
+while len(heard) < 2 and time.monotonic() < end:
+    time.sleep(0.05)
+print(number.description, heard)
 """
 
 
@@ -61,11 +70,10 @@ def test_a_click_is_heard_though_the_widget_spoke_for_a_subshell_that_has_ended(
     kernel.send(fetching, "comm_open", "fetching", target_name="jupyter.widget.control")
     kernel.send(fetching, "comm_msg", "fetching", data={"method": "request_states"})
     kernel.send(fetching, "comm_close", "fetching")
-    time.sleep(1)
+    time.sleep(1)  # it has heard all that
     assert kernel.asked("delete_subshell_request", {"subshell_id": fetching})["status"] == "ok"
-    time.sleep(4)  # the thread speaks
+    time.sleep(1)  # the thread has spoken
     for value in (1, 2):
         update = {"method": "update", "state": {"value": value}, "buffer_paths": []}
         kernel.send(own, "comm_msg", widget, data=update)
-    time.sleep(1)
-    assert kernel.prints("print(number.description, heard)") == "by a thread [1, 2]"
+    assert kernel.prints(HEARD) == "by a thread [1, 2]"
