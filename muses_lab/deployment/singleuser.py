@@ -99,7 +99,8 @@ def give_kernels(package: Path, cache: Path) -> None:
             continue
         place.mkdir(parents=True, exist_ok=True)
         for file in (*compiled, index):
-            shutil.copyfile(file, place / file.name)
+            whole = shutil.copyfile(file, place / f"{file.name}.{os.getpid()}")  # who reads it sees all of it
+            whole.replace(place / file.name)
 
 
 def terminal() -> str:
