@@ -364,10 +364,12 @@ def test_compiled_kernels_are_found_where_numba_looks(tmp_path):
     assert given() == [b"index", b"mean"]
     (cache / index.name).write_bytes(b"and the sum, which the user's own process compiled")
     assert given() == [b"and the sum, which the user's own process compiled", b"mean"]
+    (cache / "kernels.mean-1.py311.2.nbc").write_bytes(b"what that one named")
     compiled.write_bytes(b"of another version")
     index.write_bytes(b"index of another version")
     os.utime(index, (time.time() + 1, time.time() + 1))
     assert given() == [b"index of another version", b"of another version"]
+    assert {path.name for path in cache.iterdir()} == {index.name, compiled.name}
 
 
 def test_kernels_that_another_account_compiles_for_itself_are_neither_given_nor_missed(folder, root):

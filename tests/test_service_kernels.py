@@ -28,6 +28,7 @@ from muses_lab.kernel import socket_of
 from muses_lab.raster.window import to_json
 from tests.helpers import PYTHON_PATH
 from tests.helpers.examples import always
+from tests.helpers.kernels import printed
 from tests.helpers.made_scenes import ndvi_of, window
 from tests.helpers.service import Server, running_server
 
@@ -56,19 +57,6 @@ def until(condition: Callable[[], Any]) -> Any:
         assert time.monotonic() < end
         time.sleep(0.05)
     return found
-
-
-def run(client: BlockingKernelClient, code: str) -> str:
-    """What a cell prints."""
-    said: list[str] = []
-
-    def hear(message: dict[str, Any]) -> None:
-        if message["msg_type"] == "stream":
-            said.append(message["content"]["text"])
-
-    answer = client.execute_interactive(code, timeout=120, output_hook=hear)
-    assert answer["content"]["status"] == "ok", answer["content"]
-    return "".join(said).strip()
 
 
 def is_ready(client: BlockingKernelClient) -> bool:
@@ -107,15 +95,15 @@ def clusters(runtime: Path) -> list[int]:
 def test_one_cluster_is_started_for_all_kernels_that_import_and_ends_with_them(runtime, tmp_path):
     with running_server(tmp_path, MUSES_COMPUTE="embedded") as server:
         with kernel(server, runtime) as one, kernel(server, runtime) as two:
-            run(one, "import os, sys")
+            printed(one, "import os, sys")
             assert server.get("cluster").json()["state"] == "off" and not clusters(runtime)
-            first, second = int(run(one, IMPORT)), int(run(two, IMPORT))
+            first, second = int(printed(one, IMPORT)), int(printed(two, IMPORT))
             until(lambda: holders() == {first, second})
             info = embedded.running()
             assert info and clusters(runtime) == [info.pid]
             found = until(lambda: (look := server.get("cluster").json())["state"] == "idle" and look)
             assert (found["workers"], found["running"], found["reason"]) == (1, 0, "")
-            run(one, "from importlib import reload; reload(muses_lab)")
+            printed(one, "from importlib import reload; reload(muses_lab)")
             server.get("cluster")
             assert clusters(runtime) == [info.pid]
         until(lambda: not leases.is_alive(info.pid, info.start))  # although the server is still there
@@ -127,7 +115,7 @@ def test_one_cluster_is_started_for_all_kernels_that_import_and_ends_with_them(r
 def test_a_start_that_fails_is_told_where_the_cluster_is_shown(runtime, tmp_path):
     settings = {"MUSES_COMPUTE": "embedded", "MUSES_WORKERS": "two"}
     with running_server(tmp_path, **settings) as server, kernel(server, runtime) as one:
-        run(one, IMPORT)
+        printed(one, IMPORT)
         found = until(lambda: (look := server.get("cluster").json())["reason"] and look)
         assert found["state"] == "off" and "MUSES_WORKERS='two' is not a number" in found["reason"]
         assert not holders()
@@ -147,8 +135,8 @@ def test_a_start_that_fails_is_told_where_the_cluster_is_shown(runtime, tmp_path
 )
 def test_no_cluster_is_started_where_another_place_to_compute_is_configured(runtime, tmp_path, settings, in_the_kernel):
     with running_server(tmp_path, **settings) as server, kernel(server, runtime) as one:
-        run(one, f"import os; os.environ['MUSES_COMPUTE'] = {in_the_kernel!r}")
-        run(one, IMPORT)
+        printed(one, f"import os; os.environ['MUSES_COMPUTE'] = {in_the_kernel!r}")
+        printed(one, IMPORT)
         for _ in range(3):
             server.get("styles/" + "0" * 64)  # the server has heard it meanwhile
         assert not clusters(runtime) and not holders()
@@ -190,7 +178,7 @@ def test_a_kernel_imports_it_whatever_has_become_of_its_server(runtime, server):
                         full.sendto(b"1", socket_of(os.getpid()))
         manager, client = start_new_kernel()
         try:
-            assert run(client, IMPORT).isdigit()
+            assert printed(client, IMPORT).isdigit()
         finally:
             client.stop_channels()
             manager.shutdown_kernel(now=True)
@@ -240,7 +228,7 @@ def test_a_killed_server_interrupts_its_kernels_export_which_goes_on_after_the_n
     chain.export(whole, box, progress=False).wait(60)
     code = HELD.format(chain=chain.publish(), path=str(out / "ndvi.tif"), window=to_json(box))
     with running_server(tmp_path) as server, kernel(server, runtime) as client:
-        run(client, code)
+        printed(client, code)
 
         def listed() -> list[dict[str, Any]]:
             return server.get("jobs").json()
@@ -255,7 +243,7 @@ def test_a_killed_server_interrupts_its_kernels_export_which_goes_on_after_the_n
         assert after[0] == before[0] | {"state": "interrupted", "done": after[0]["done"]} and after[1:] == before[1:]
         told = server.post(f"jobs/{after[0]['id']}", json={"do": "resume"})
         assert not told.ok and "goes on from a notebook" in told.json()["message"]
-        steps = run(
+        steps = printed(
             client,
             "import muses_lab as ml; job = ml.jobs()[0].resume(progress=False); done = []; "
             "job.observe(lambda job: done.append(job.done)); job.wait(60); print(min(done), job.total)",

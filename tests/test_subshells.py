@@ -10,6 +10,8 @@ import pytest
 from jupyter_client import BlockingKernelClient
 from jupyter_client.manager import start_new_kernel
 
+from tests.helpers.kernels import printed
+
 pytestmark = pytest.mark.slow
 
 WIDGET = """
@@ -39,13 +41,6 @@ class Kernel:
     def __init__(self, client: BlockingKernelClient) -> None:
         self.client = client
 
-    def prints(self, code: str) -> str:
-        told: list[str] = []
-        self.client.execute_interactive(
-            code, timeout=60, output_hook=lambda message: told.append(message["content"].get("text", ""))
-        )
-        return "".join(told).strip()
-
     def asked(self, kind: str, content: dict[str, Any]) -> dict[str, Any]:
         self.client.control_channel.send(self.client.session.msg(kind, content))
         return self.client.control_channel.get_msg(timeout=30)["content"]
@@ -65,7 +60,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def test_a_click_is_heard_though_the_widget_spoke_for_a_subshell_that_has_ended(kernel: Kernel) -> None:
-    widget = kernel.prints(WIDGET)
+    widget = printed(kernel.client, WIDGET)
     own, fetching = (kernel.asked("create_subshell_request", {})["subshell_id"] for _ in range(2))
     kernel.send(fetching, "comm_open", "fetching", target_name="jupyter.widget.control")
     kernel.send(fetching, "comm_msg", "fetching", data={"method": "request_states"})
@@ -76,4 +71,4 @@ def test_a_click_is_heard_though_the_widget_spoke_for_a_subshell_that_has_ended(
     for value in (1, 2):
         update = {"method": "update", "state": {"value": value}, "buffer_paths": []}
         kernel.send(own, "comm_msg", widget, data=update)
-    assert kernel.prints(HEARD) == "by a thread [1, 2]"
+    assert printed(kernel.client, HEARD) == "by a thread [1, 2]"

@@ -87,20 +87,37 @@ def give_kernels(package: Path, cache: Path) -> None:
 
     Numba uses a cache only where it could write to it, so the user's own it is, in folders named as Numba does. Copies
     (15 MB), because other processes may compile there at any time and write an index anew, for themselves alone. An
-    index goes with all the files that it names: those of another index would be other functions.
+    index goes with the files that it names: those of another index would be other functions.
     """
     for index in package.rglob("*.nbi"):
         folder = index.parent.parent
         place = cache / f"{folder.name}_{hashlib.sha1(str(folder).encode()).hexdigest()}"
-        own, compiled = place / index.name, list(index.parent.glob(f"{glob.escape(index.stem)}.*.nbc"))
+        own = place / index.name
         if own.exists() and own.stat().st_mtime >= index.stat().st_mtime:
             continue
-        if not all(os.access(file, os.R_OK) for file in (index, *compiled)):
+        files = _kernel(index)
+        if not files:
             continue
         place.mkdir(parents=True, exist_ok=True)
-        for file in (*compiled, index):
-            whole = shutil.copyfile(file, place / f"{file.name}.{os.getpid()}")  # who reads it sees all of it
-            whole.replace(place / file.name)
+        for former in (own, *place.glob(f"{glob.escape(index.stem)}.*.nbc")):
+            former.unlink(missing_ok=True)
+        for name, body in files.items():
+            part = place / f"{name}.{os.getpid()}"  # who reads it sees all of it
+            part.write_bytes(body)
+            part.replace(place / name)
+
+
+def _kernel(index: Path) -> dict[str, bytes]:
+    """The files of a compiled kernel, its index last; none where they are for another account alone.
+
+    The index is read first: Numba writes it before the files that it names, and compiles what it does not find.
+    """
+    try:
+        content = index.read_bytes()
+        compiled = {file.name: file.read_bytes() for file in index.parent.glob(f"{glob.escape(index.stem)}.*.nbc")}
+    except PermissionError:
+        return {}
+    return {**compiled, index.name: content}
 
 
 def terminal() -> str:

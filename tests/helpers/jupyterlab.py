@@ -24,6 +24,7 @@ from playwright.sync_api import Locator, Page, Response, ViewportSize
 
 from tests.helpers import REPOSITORY
 from tests.helpers.hubs import free_ports
+from tests.helpers.kernels import printed
 
 SCREENSHOTS = Path(os.environ.get("MUSES_TEST_SCREENSHOTS") or REPOSITORY / "screenshots")
 """Where pictures of failures are kept; with `MUSES_TEST_SCREENSHOTS` those of all steps as well."""
@@ -116,15 +117,11 @@ class Lab:
         client = BlockingKernelClient(connection_file=str(max(files, key=lambda file: file.stat().st_mtime)))
         client.load_connection_file()
         client.start_channels()
-        printed: list[str] = []
         try:
             client.wait_for_ready(timeout=60)
-            client.execute_interactive(
-                code, timeout=60, output_hook=lambda told: printed.append(str(told["content"].get("text", "")))
-            )
+            return printed(client, code)
         finally:
             client.stop_channels()
-        return "".join(printed)
 
     def notebook(self, name: str, *cells: str) -> str:
         """Writes a notebook of code cells; returns its name."""
